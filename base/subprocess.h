@@ -1,0 +1,66 @@
+// A child process in a process group of its own that never outlives its parent.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace sluice {
+
+struct SubprocessOptions {
+  std::vector<std::string> command;              // program and arguments; the program is looked up on PATH
+  std::map<std::string, std::string> environment;  // added to the parent's
+  std::filesystem::path working_directory;       // empty: the parent's
+  std::filesystem::path output;                  // stdout and stderr are appended here; empty: inherited
+};
+
+// How a child ended: an exit status, or the signal that killed it.
+struct ExitStatus {
+  int code = 0;    // meaningful when signal is 0
+  int signal = 0;
+  bool ok() const { return code == 0 && signal == 0; }
+};
+std::string describe(const ExitStatus& status);  // "exit 3", "killed by SIGKILL"
+
+// Must be started from a thread that lives as long as the process: the kernel ties the parent-death signal to
+// the thread. The destructor kills the whole group and reaps it.
+class Subprocess {
+ public:
+  // Throws EnvironmentError when the program cannot be started (not found, not executable).
+  static Subprocess start(const SubprocessOptions& options);
+
+  Subprocess(Subprocess&&) noexcept;
+  Subprocess& operator=(Subprocess&&) noexcept;
+  ~Subprocess();
+
+  pid_t pid() const { return pid_; }
+  // Readable once the child has ended; for poll().
+  int pidfd() const { return pidfd_; }
+  // The status if it has ended by now or within the time. Waits on the pidfd.
+  std::optional<ExitStatus> wait(Millis timeout_ms);
+  void signal(int number) const;        // to the child alone; nothing when it has ended
+  void signal_group(int number) const;
+  // SIGTERM, then SIGKILL to the group after `grace_ms`. Returns how it ended.
+  ExitStatus stop(Millis grace_ms);
+
+ private:
+  Subprocess() = default;
+  void end();
+  pid_t pid_ = -1;
+  int pidfd_ = -1;
+  std::optional<ExitStatus> status_;
+};
+
+// The path of the running program, for starting its other roles.
+std::filesystem::path own_executable();
+
+// Exits the process at once if its parent is not `parent` any more; called by a child right after it starts.
+void die_with_parent(pid_t parent);
+
+}  // namespace sluice
