@@ -3,7 +3,7 @@
 # SLUICE_LIBTORCH names a folder with include/ and lib/: what scripts/bootstrap unpacked (the default), a
 # LibTorch zip, or the `torch` folder of a Python environment. find_package(Torch) is not used: it stops
 # where no CUDA toolkit is, although the CPU libraries need none to link.
-if(DEFINED ENV{XDG_CACHE_HOME})
+if(NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
   set(SLUICE_CACHE $ENV{XDG_CACHE_HOME}/sluice)
 else()
   set(SLUICE_CACHE $ENV{HOME}/.cache/sluice)
@@ -16,9 +16,10 @@ endif()
 
 add_library(torch INTERFACE)
 # -idirafter: the wheel's include folder also holds fmt and protobuf, which must not hide the system's.
+# Not for .cu files: those include no torch header, it would cost a minute each.
 target_compile_options(torch INTERFACE
-  "SHELL:-idirafter ${SLUICE_LIBTORCH}/include"
-  "SHELL:-idirafter ${SLUICE_LIBTORCH}/include/torch/csrc/api/include")
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${SLUICE_LIBTORCH}/include>"
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${SLUICE_LIBTORCH}/include/torch/csrc/api/include>")
 target_compile_definitions(torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 set(SLUICE_TORCH_LIBS torch_cpu c10)
 if(SLUICE_CUDA)
