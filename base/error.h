@@ -1,6 +1,7 @@
 // How a mistake is reported: an exception whose message starts with who speaks and ends with what was seen.
 //
-// What is expected (a closed queue, a late peer) comes back as a value. Only app/ turns an Error into an exit.
+// What is expected (a closed queue, a late peer) comes back as a value. Only app/ turns an Error into an
+// exit.
 #pragma once
 
 #include <sstream>
@@ -54,7 +55,8 @@ template <class E = Error, class... Parts>
 // Throws E unless the condition holds.
 template <class E = Error, class... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]] fail<E>(parts...);
+  if (!condition) [[unlikely]]
+    fail<E>(parts...);
 }
 
 }  // namespace sluice

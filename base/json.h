@@ -24,9 +24,12 @@ Json parse_json(std::string_view text, std::string_view where, const JsonLimits&
 // Reads and parses a file; throws DataError when it is missing or unreadable.
 Json read_json(const std::filesystem::path& file, const JsonLimits& limits = {});
 
-// The member `key` of an object as T. Throws DataError naming `where`, the key, the wanted and the found type.
+// The member `key` of an object as T. Throws DataError naming `where`, the key, the wanted and the found
+// type. T is std::string, int64_t, double, bool, a vector of one of the first three, or Json for an array or
+// object.
 template <class T>
 T json_member(const Json& object, const std::string& key, std::string_view where);
+// The same, or `fallback` when the member is missing or null.
 template <class T>
 T json_member_or(const Json& object, const std::string& key, T fallback, std::string_view where);
 

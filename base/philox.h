@@ -1,7 +1,9 @@
-// Counter-based randomness: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+// Counter-based randomness: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
+// 3").
 //
-// A number is a pure function of its key and counter, so it does not depend on who draws it, when, or in which
-// batch. The key of a sampled token is (seed, group, sample, position); see promise 2 of docs/architecture.md.
+// A number is a pure function of its key and counter, so it does not depend on who draws it, when, or in
+// which batch. The key of a sampled token is (seed, group, sample, position); see promise 2 of
+// docs/architecture.md.
 #pragma once
 
 #include <array>

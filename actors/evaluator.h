@@ -1,0 +1,50 @@
+// How good a policy is on held-out prompts: mean reward, greedy and sampled, with standard errors.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/engine.h"
+#include "rewards/reward_mix.h"
+#include "text/dataset.h"
+#include "text/tokenizer.h"
+
+namespace sluice::actors {
+
+struct EvaluationOptions {
+  buffers::SamplingParams sampling;
+  int64_t samples = 1;      // completions of each prompt
+  uint64_t seed = 0;
+  EngineOptions engine;
+};
+
+struct Estimate {
+  double value = 0;
+  double stderr_ = 0;  // of the mean over prompts
+  int64_t n = 0;       // prompts with a score
+};
+
+// One prompt with its completions as scored, in the order of the rows.
+struct EvaluatedPrompt {
+  const text::Row* row = nullptr;
+  std::vector<int32_t> prompt;
+  std::vector<buffers::Completion> completions;
+};
+
+struct Evaluation {
+  std::vector<EvaluatedPrompt> prompts;
+  int64_t unscored = 0;  // completions
+  // Mean over prompts of the mean over their scored completions of the weighted reward.
+  Estimate reward(const std::vector<double>& weights) const;
+};
+
+// `progress` is told how many prompts are done.
+Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokenizer,
+                    const rewards::RewardMix& rewards, const std::vector<text::Row>& rows,
+                    std::set<int32_t> stop_ids, const EvaluationOptions& options,
+                    const std::function<void(int64_t)>& progress = {});
+
+}  // namespace sluice::actors

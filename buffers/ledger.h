@@ -1,0 +1,120 @@
+// Who owes which group, and how each one ended: the state machine behind "nothing lost, nothing twice".
+//
+// No I/O and no clock of its own. A group is Leased, then Queued when it has arrived, then Trained, Dropped or
+// Quarantined; only a lease that expired goes back, to be leased again under the same id.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace sluice::buffers {
+
+enum class FateKind : uint8_t { Trained = 0, Dropped = 1, Quarantined = 2 };
+
+// How a group ended.
+struct Fate {
+  FateKind kind = FateKind::Trained;
+  int64_t step = 0;    // Trained: the optimizer step of the stage
+  std::string reason;  // Dropped, Quarantined: "stale", "too few scored samples: 1 of 8", ...
+};
+
+// The law: issued = trained + queued + leased + dropped + quarantined.
+struct LedgerCounts {
+  int64_t issued = 0, trained = 0, queued = 0, leased = 0, dropped = 0, quarantined = 0;
+  bool holds() const { return issued == trained + queued + leased + dropped + quarantined; }
+};
+std::string describe(const LedgerCounts& counts);  // "issued 64 = trained 32 + queued 4 + ..."
+
+struct LedgerOptions {
+  int64_t prompts_per_step = 0;
+  int64_t total_steps = 0;     // no group is issued for a later step
+  int64_t staleness = 1;       // a group for step s is sampled from version max(0, s - staleness) or later
+  bool exact_versions = true;  // deterministic mode: from exactly that version, and batches go by ordinal
+  Millis lease_ms = 60'000;
+  int32_t max_attempts = 3;    // then the group is quarantined
+};
+
+class Ledger {
+ public:
+  explicit Ledger(const LedgerOptions& options);
+
+  struct Grant {
+    uint64_t group = 0;
+    int32_t attempt = 0;
+    int64_t step = 0;
+    int64_t version = 0;
+  };
+  // The lowest ordinal that may be produced now: one whose lease expired, else the next one, when the version
+  // it needs has been published. Empty when there is none.
+  std::optional<Grant> lease(const std::string& actor, Millis now);
+
+  // The learner now holds `version` (the number of optimizer steps applied).
+  void publish(int64_t version);
+
+  // Progress of an actor: all its leases run anew from now.
+  void renew(const std::string& actor, Millis now);
+  // Its leases may be given to somebody else. Returns how many there were.
+  int64_t release_actor(const std::string& actor);
+  // Takes back leases that ran out; those out of attempts are quarantined and returned.
+  std::vector<uint64_t> expire(Millis now);
+
+  enum class Admission { Accepted, Duplicate, Unknown };
+  // A group has arrived (and is in the journal). The first result of a group wins, whoever sends it.
+  Admission admit(uint64_t group, int64_t oldest_version);
+
+  // Ends a group that is leased or queued.
+  void drop(uint64_t group, const std::string& reason);
+  void quarantine(uint64_t group, const std::string& reason);
+
+  // The groups of step `step` when they are all there. Exact versions: the queued ones of ordinals
+  // [step * prompts_per_step, (step + 1) * prompts_per_step), once none of those is still leased or unissued; the list is
+  // shorter where some were quarantined. Otherwise: the first prompts_per_step that arrived, after those
+  // older than `staleness` allows are dropped as "stale" (they are reported by take_newly_dropped()).
+  std::optional<std::vector<uint64_t>> batch(int64_t step);
+  std::vector<uint64_t> take_newly_dropped();
+
+  // The optimizer step over these groups is done.
+  void trained(int64_t step, const std::vector<uint64_t>& groups);
+
+  // Forgets what was trained at `step` or later: those groups are queued again. For a resumed run.
+  void rewind(int64_t step);
+
+  LedgerCounts counts() const;
+  std::map<std::string, int64_t> reasons() const;  // of drops and quarantines, counted
+  std::optional<Fate> fate(uint64_t group) const;
+  bool is_queued(uint64_t group) const;
+  int64_t duplicates() const { return duplicates_; }
+  // The oldest version that a group still to come may name; older ones can be let go.
+  int64_t oldest_needed_version() const;
+  const LedgerOptions& options() const { return options_; }
+
+  // For rebuilding from a journal: the group was issued to nobody we know.
+  void restore_issued(uint64_t group);
+
+ private:
+  enum class State : uint8_t { Leased, Returned, Queued, Ended };
+  struct Entry {
+    State state = State::Leased;
+    std::string actor;
+    int32_t attempt = 0;
+    Millis deadline = 0;
+    int64_t oldest_version = 0;
+    Fate fate;
+  };
+
+  const LedgerOptions options_;
+  std::map<uint64_t, Entry> entries_;
+  std::deque<uint64_t> arrived_;  // queued ones in order of arrival
+  std::vector<uint64_t> newly_dropped_;
+  uint64_t next_ = 0;
+  int64_t version_ = 0;
+  int64_t duplicates_ = 0;
+};
+
+}  // namespace sluice::buffers

@@ -1,0 +1,78 @@
+// A lease and what came of it: the types that travel between learner and actors, and their bytes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "rewards/reward.h"
+#include "text/dataset.h"
+
+namespace sluice::buffers {
+
+struct SamplingParams {
+  double temperature = 1.0;  // 0 is greedy
+  int64_t top_k = 0;         // 0: off
+  double top_p = 1.0;
+  int64_t max_new_tokens = 0;
+};
+
+// The right to produce one group.
+struct Lease {
+  uint64_t group = 0;      // ordinal of the group in its stage
+  int32_t attempt = 0;     // 0 the first time
+  int64_t step = 0;        // optimizer step of the stage it is meant for
+  int64_t version = 0;     // policy version: exact in deterministic mode, else the oldest allowed
+  bool exact_version = true;
+  int64_t num_samples = 0;
+  uint64_t seed = 0;
+  SamplingParams sampling;
+  Millis lease_ms = 0;     // time to produce it, from when it is received; heartbeats renew it
+  text::Row row;
+};
+
+enum class FinishReason : uint8_t { Stop = 0, Length = 1 };
+
+struct Completion {
+  std::vector<int32_t> tokens;    // end-of-sequence included where the policy chose it
+  std::vector<uint8_t> mask;      // [tokens] 1 where the policy chose the token
+  std::vector<float> logprobs;    // [tokens] after temperature, before top-k and top-p (spec section 8.1)
+  std::vector<float> kept_mass;   // [tokens] probability that top-k and top-p kept; 1 without them
+  std::vector<int64_t> versions;  // [tokens] policy version that chose it
+  FinishReason finish = FinishReason::Length;
+  std::string text;
+  std::vector<rewards::RewardOutcome> outcomes;  // one per scorer, in the recipe's order
+};
+
+struct RolloutGroup {
+  uint64_t group = 0;
+  int32_t attempt = 0;
+  int64_t step = 0;
+  std::vector<int32_t> prompt;
+  std::string prompt_text;
+  std::vector<Completion> completions;
+  std::string actor;          // who made it
+  uint64_t incarnation = 0;   // of that actor: a restarted one is another
+  uint64_t sequence = 0;      // of the group among that incarnation's
+
+  int64_t oldest_version() const;
+  int64_t num_tokens() const;  // chosen ones
+};
+
+// Limits checked before anything is allocated.
+struct GroupLimits {
+  int64_t max_samples = 1024;
+  int64_t max_tokens = 1 << 20;  // of one sequence
+  int64_t vocab_size = 1 << 24;
+};
+
+std::string encode_lease(const Lease& lease);
+Lease decode_lease(std::string_view bytes);
+std::string encode_group(const RolloutGroup& group);
+// Throws DataError for bytes that do not hold together: lengths that disagree, ids out of the vocabulary,
+// log-probs that are not finite or positive, kept mass outside (0, 1].
+RolloutGroup decode_group(std::string_view bytes, const GroupLimits& limits = {});
+
+}  // namespace sluice::buffers

@@ -1,0 +1,44 @@
+// The groups of one optimizer step with their advantages and global denominators, and how they are cut.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "buffers/rollout_group.h"
+#include "learner/advantages.h"
+#include "learner/policy_loss.h"
+#include "model/packed_batch.h"
+
+namespace sluice::learner {
+
+// Fixed before it is cut into micro-batches: nothing computed from it depends on the cut (promise 7).
+struct TrainingBatch {
+  int64_t step = 0;
+  std::vector<buffers::RolloutGroup> groups;
+  std::vector<std::vector<std::optional<double>>> rewards;  // [group][completion] total, empty when unscored
+  std::vector<std::vector<double>> advantages;              // [group][completion]
+  StepDenominators denominators;
+};
+
+TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGroup> groups,
+                                  const std::vector<double>& reward_weights, const AdvantageOptions& options,
+                                  int64_t max_new_tokens);
+
+// A pack of whole completions of one or more groups, ready for the network: each group's prompt stands once and
+// its completions name it as prefix. Targets are the chosen tokens, end to end.
+struct MicroBatch {
+  model::PackedBatch batch;
+  model::TokenTargets targets;
+  std::vector<int64_t> lengths;  // chosen tokens of each completion, in order
+  at::Tensor behaviour_logprobs;  // [targets] as recorded by the actor
+  at::Tensor advantages;          // [targets]
+  at::Tensor versions;            // [targets] int64
+};
+
+// Cuts at `max_tokens` rows a pack, best fit decreasing over groups (a group larger than that is cut between
+// completions, its prompt repeated). The order is a pure function of the batch.
+std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
+                                               const at::Device& device);
+
+}  // namespace sluice::learner

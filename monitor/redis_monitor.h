@@ -1,0 +1,77 @@
+// The run in Redis, for people to look at: never the queue of record, and never waited for.
+//
+// Keys as in docs/architecture.md. Everything is handed to one thread that owns the connection; it reconnects with
+// back-off, and after a server came back empty it writes the whole picture again.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "monitor/step_report.h"
+
+namespace sluice::monitor {
+
+// What the state hash shows.
+struct RunState {
+  std::map<std::string, std::string> fields;  // stage, step, version, queue_depth, credits, age_s, ...
+};
+
+// One queued group, in batching order, as it enters the rollouts stream.
+struct QueuedRollout {
+  uint64_t group = 0;
+  std::map<std::string, std::string> fields;  // group, step, version, actor, reward, tokens: never the texts
+};
+
+struct ActorState {
+  std::string name;
+  std::map<std::string, std::string> fields;
+};
+
+// Where Redis is.
+struct RedisAddress {
+  std::string unix_socket;  // used when set
+  std::string host;
+  int port = 6379;
+  std::string username, password;
+  int database = 0;
+};
+// "redis://[user:password@]host[:port][/db]" or "unix:///path". Throws UsageError naming what is wrong with it.
+RedisAddress parse_redis_url(const std::string& url);
+
+class RedisMonitor final : public MetricSink {
+ public:
+  // Returns at once; a server that is not there is reported once through `problem()` and tried again.
+  RedisMonitor(const RedisAddress& address, const std::string& run);
+  ~RedisMonitor() override;
+
+  void write(const StepReport& report) override;  // the metrics stream, trimmed
+  void state(RunState state);
+  void actor(ActorState actor);                   // with a time to live: the heartbeat
+  void event(const std::string& text);            // pub/sub
+  // The rollouts stream and its group `learner`: entries live from journal to fate.
+  void queued(std::vector<QueuedRollout> groups);          // XADD
+  void batched(const std::vector<uint64_t>& groups);       // XREADGROUP: pending from now on
+  void ended(const std::vector<uint64_t>& groups);         // XACK and XDEL
+
+  // A sentence when something changed since the last call: "Redis at ... is gone: ..., the run goes on", "... is back". "" else.
+  std::string take_problem();
+  bool connected() const;
+  int64_t num_dropped() const;  // commands let go because the queue to the thread was full
+
+ private:
+  struct Command;
+  void run(std::stop_token stop);
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::jthread thread_;
+};
+
+}  // namespace sluice::monitor

@@ -1,0 +1,71 @@
+// What a scorer sees and what it answers.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "text/dataset.h"
+
+namespace sluice::rewards {
+
+// One completion to score. Everything in it is the policy's or the data's: hostile until checked.
+struct RewardRequest {
+  uint64_t group = 0;
+  int64_t sample = 0;              // index in its group
+  const text::Row* row = nullptr;  // the prompt and every column; never null
+  std::string completion;          // decoded text, without special tokens
+  std::span<const int32_t> tokens; // as sampled, end-of-sequence included
+  bool truncated = false;          // cut by the length limit
+};
+
+// A score with named parts, or unscored with a reason. Unscored is not zero.
+struct RewardOutcome {
+  std::optional<double> score;          // finite
+  std::map<std::string, double> parts;  // what the score was made of, for people
+  std::string unscored_reason;          // set exactly when score is empty
+
+  static RewardOutcome scored(double score, std::map<std::string, double> parts = {});
+  static RewardOutcome unscored(std::string reason);
+};
+
+// Scores a whole group at once, in order. What throws, or answers the wrong number of outcomes or one that is
+// not finite, is turned into unscored outcomes by the mix.
+class RewardFunction {
+ public:
+  virtual ~RewardFunction() = default;
+  virtual const std::string& name() const = 0;
+  virtual std::vector<RewardOutcome> score(std::span<const RewardRequest> group) = 0;
+};
+
+// One entry of a recipe's `rewards`: which scorer, its weight, and its own keys.
+struct RewardSpec {
+  std::string use;
+  std::string name;  // as it appears in metrics; defaults to `use`
+  double weight = 1.0;
+  Json options = Json::object();
+  std::string where;  // file:line:column in the recipe, for messages
+};
+
+// The training text a scorer may want to read, filled by whoever opens the dataset.
+struct RewardResources {
+  std::string training_text;  // of the `text` reader: its training part; empty otherwise
+};
+
+// Names of all scorers with one sentence each; the table that make_reward() looks into.
+struct RewardEntry {
+  std::string name;
+  std::string summary;
+  std::vector<std::string> options;  // the keys it understands
+};
+const std::vector<RewardEntry>& reward_entries();
+
+// Throws UsageError for an unknown name (with the nearest one) or an unknown or wrong option.
+std::unique_ptr<RewardFunction> make_reward(const RewardSpec& spec, const RewardResources& resources);
+
+}  // namespace sluice::rewards

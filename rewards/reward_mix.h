@@ -1,0 +1,34 @@
+// Several scorers as one: each keeps its outcome, the mix knows their weights.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rewards/reward.h"
+
+namespace sluice::rewards {
+
+class RewardMix {
+ public:
+  RewardMix(const std::vector<RewardSpec>& specs, const RewardResources& resources);
+
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<double>& weights() const { return weights_; }
+
+  // One row of outcomes (in the order of names()) for each completion of the group. Never throws for what a
+  // scorer does: an exception, a wrong count or a number that is not finite becomes an unscored outcome.
+  std::vector<std::vector<RewardOutcome>> score(std::span<const RewardRequest> group) const;
+
+ private:
+  std::vector<std::unique_ptr<RewardFunction>> functions_;
+  std::vector<std::string> names_;
+  std::vector<double> weights_;
+};
+
+// Weighted sum over the outcomes that have a score (spec section 4.1); empty when none has one.
+std::optional<double> total_reward(std::span<const RewardOutcome> outcomes, std::span<const double> weights);
+
+}  // namespace sluice::rewards

@@ -1,0 +1,63 @@
+// Supervised fine-tuning on prompt and completion, packed, with the loss on the completion (spec section 11).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/network.h"
+#include "optim/optimizer.h"
+#include "text/dataset.h"
+#include "text/tokenizer.h"
+
+namespace sluice::sft {
+
+// One tokenised example. The first token is never a target.
+struct Example {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> loss_mask;  // [tokens] 1 where the token is a target
+};
+
+struct TokenizeOptions {
+  bool append_eos = true;     // the end of sequence is a target too
+  int64_t max_length = 1024;  // keeps the start; an example without a target after that is dropped
+};
+// `dropped` counts what had no target left.
+struct TokenizedExamples {
+  std::vector<Example> examples;
+  int64_t dropped = 0;
+};
+TokenizedExamples tokenize_examples(const std::vector<text::Row>& rows, const text::Tokenizer& tokenizer,
+                                    const TokenizeOptions& options);
+
+struct SftOptions {
+  int64_t examples_per_step = 32;
+  int64_t micro_batch_tokens = 16384;
+  uint64_t seed = 0;
+};
+
+// loss, mean_token_accuracy is left to evaluation; entropy, num_tokens, grad_norm, learning_rate.
+using StepMetrics = std::map<std::string, double>;
+
+class SftTrainer {
+ public:
+  // Throws DataError when there is no example. The order of examples is a function of (seed, epoch).
+  SftTrainer(model::Network& network, optim::Optimizer& optimizer, std::vector<Example> examples,
+             const SftOptions& options);
+
+  // Step s (0-based) learns from examples s * examples_per_step and following of the endless shuffled order, so a
+  // resumed run goes on with the same ones.
+  StepMetrics step(int64_t step);
+
+ private:
+  const Example& example_at(int64_t ordinal);
+  model::Network& network_;
+  optim::Optimizer& optimizer_;
+  const std::vector<Example> examples_;
+  const SftOptions options_;
+  int64_t epoch_ = -1;
+  std::vector<int64_t> order_;  // of epoch_
+};
+
+}  // namespace sluice::sft
