@@ -1,0 +1,54 @@
+# What a person types. Each target works in a fresh clone: it brings the machine up (scripts/bootstrap) and builds first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap build test demo cuda bench format lint clean
+
+# Build jobs, and tests that run side by side.
+JOBS ?= $(shell nproc)
+TEST_JOBS ?= 2
+export JOBS
+
+# Tracked files and new ones that are not ignored.
+SOURCES = $(shell git ls-files --cached --others --exclude-standard -- '*.h' '*.cc' '*.cu' '*.cuh')
+
+help:
+	@echo 'make build   bootstrap the machine and build into build/'
+	@echo 'make test    build, and run every test'
+	@echo 'make demo    build, and train a small word model from nothing on this CPU'
+	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is'
+	@echo 'make bench   build, and measure this machine'
+	@echo 'make format  rewrite the sources with clang-format'
+	@echo 'make lint    check the format and the walls between the rooms'
+	@echo 'make clean   remove the build folders'
+
+bootstrap:
+	@scripts/bootstrap
+
+build: bootstrap
+	cmake --preset release
+	cmake --build build -j $(JOBS)
+
+test: build
+	ctest --test-dir build --output-on-failure -j $(TEST_JOBS)
+
+# A name of its own each time, because a used run name is refused.
+demo: build
+	build/sluice run recipes/shakespeare_words.toml --name demo-$$(date +%Y%m%d-%H%M%S)
+
+cuda: bootstrap
+	cmake --preset cuda
+	cmake --build build-cuda -j $(JOBS)
+	ctest --test-dir build-cuda --output-on-failure -L gpu
+
+bench: build
+	build/sluice bench
+
+format: bootstrap
+	clang-format -i $(SOURCES)
+
+lint: bootstrap
+	clang-format --dry-run -Werror $(SOURCES)
+	python3 tests/walls_test.py
+
+clean:
+	rm -rf build build-*
