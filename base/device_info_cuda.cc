@@ -50,7 +50,8 @@ DeviceInfo device_info() {
   if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) {
     // The error stays with the thread and would come up in somebody else's call.
     (void)cudaGetLastError();
-    info.problem = cudaGetErrorString(status);
+    // Without any driver CUDA complains of one that is too old.
+    info.problem = info.driver_version.empty() ? "no CUDA driver on this machine" : cudaGetErrorString(status);
     return info;
   }
   for (int index = 0; index < count; ++index) info.devices.push_back(read_device(index));
