@@ -51,7 +51,8 @@ DeviceInfo device_info() {
     // The error stays with the thread and would come up in somebody else's call.
     (void)cudaGetLastError();
     // Without any driver CUDA complains of one that is too old.
-    info.problem = info.driver_version.empty() ? "no CUDA driver on this machine" : cudaGetErrorString(status);
+    info.problem =
+        info.driver_version.empty() ? "no CUDA driver on this machine" : cudaGetErrorString(status);
     return info;
   }
   for (int index = 0; index < count; ++index) info.devices.push_back(read_device(index));
