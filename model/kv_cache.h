@@ -18,9 +18,9 @@ using CacheLayout = std::vector<CacheRow>;
 
 struct KvCacheOptions {
   int64_t num_layers = 0;
-  CacheLayout layout;       // of every layer
+  CacheLayout layout;  // of every layer
   int64_t num_blocks = 0;
-  int64_t block_size = 0;   // tokens in a block
+  int64_t block_size = 0;  // tokens in a block
 };
 
 // A pool of blocks. A sequence holds a list of them (its row of the block table); the token at place p lies

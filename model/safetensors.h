@@ -12,9 +12,10 @@
 
 namespace sluice::model {
 
-// Reads every tensor of a file through a mapping; F32, F16, BF16, I64, I32, U8 and BOOL. The tensors own their memory.
-// Throws DataError naming the file for a torn file, a header over 100 MB, a duplicate name, an unknown type,
-// overlapping or missing bytes, and sizes that overflow: all checked before anything is allocated.
+// Reads every tensor of a file through a mapping; F32, F16, BF16, I64, I32, U8 and BOOL. The tensors own
+// their memory. Throws DataError naming the file for a torn file, a header over 100 MB, a duplicate name, an
+// unknown type, overlapping or missing bytes, and sizes that overflow: all checked before anything is
+// allocated.
 std::vector<NamedTensor> read_safetensors(const std::filesystem::path& file);
 
 // Temporary name, fsync, rename. Tensors are written as they are; `metadata` gets {"format": "pt"} added.

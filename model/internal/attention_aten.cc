@@ -1,0 +1,122 @@
+// Attention by padding sequences to one shape and batching the products: for any device.
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "model/internal/raw_operators.h"
+
+namespace sluice::model::raw {
+namespace {
+
+// The shapes of one call: S sequences of Q queries and K keys, G key heads, R query heads for each of them.
+struct Shape {
+  int64_t S, Q, K, G, R, D;
+};
+
+Shape shape_of(const at::Tensor& q, const at::Tensor& k, const AttentionPlan::Padded& plan) {
+  const int64_t groups = k.size(1);
+  return {plan.query_index.size(0), plan.query_index.size(1),
+          plan.key_index.size(1),   groups,
+          q.size(1) / groups,       q.size(2)};
+}
+
+// [rows, heads, head_dim] -> [S * G, R * Q, head_dim]
+at::Tensor pad_queries(const at::Tensor& q, const Shape& n, const AttentionPlan::Padded& plan) {
+  const auto rows = plan.even ? q : q.index_select(0, plan.query_index.flatten());
+  return rows.reshape({n.S, n.Q, n.G, n.R, n.D})
+      .permute({0, 2, 3, 1, 4})
+      .reshape({n.S * n.G, n.R * n.Q, n.D});
+}
+
+// Gradients of padded queries must be zero, which gathering row 0 does not give.
+at::Tensor pad_grad(const at::Tensor& grad, const Shape& n, const AttentionPlan::Padded& plan) {
+  auto rows = grad;
+  if (!plan.even) {
+    rows = at::zeros({n.S * n.Q, grad.size(1), n.D}, grad.options());
+    rows.index_copy_(0, plan.row_of_query, grad);
+  }
+  return rows.reshape({n.S, n.Q, n.G, n.R, n.D})
+      .permute({0, 2, 3, 1, 4})
+      .reshape({n.S * n.G, n.R * n.Q, n.D});
+}
+
+// [S * G, R * Q, head_dim] -> [rows, heads, head_dim]
+at::Tensor unpad_queries(const at::Tensor& padded, const Shape& n, const AttentionPlan::Padded& plan) {
+  const auto rows =
+      padded.view({n.S, n.G, n.R, n.Q, n.D}).permute({0, 3, 1, 2, 4}).reshape({n.S * n.Q, n.G * n.R, n.D});
+  return plan.even ? rows.contiguous() : rows.index_select(0, plan.row_of_query);
+}
+
+// [keys, kv_heads, head_dim] -> [S * G, K, head_dim]
+at::Tensor pad_keys(const at::Tensor& k, const Shape& n, const AttentionPlan::Padded& plan) {
+  return k.index_select(0, plan.key_index.flatten())
+      .view({n.S, n.K, n.G, n.D})
+      .permute({0, 2, 1, 3})
+      .reshape({n.S * n.G, n.K, n.D});
+}
+
+// A key row that several sequences see gets the sum.
+at::Tensor unpad_key_grads(const at::Tensor& padded, const Shape& n, const AttentionPlan::Padded& plan,
+                           const at::Tensor& like) {
+  const auto rows = padded.view({n.S, n.G, n.K, n.D}).permute({0, 2, 1, 3}).reshape({n.S * n.K, n.G, n.D});
+  auto grad = at::zeros({like.size(0), n.G, n.D}, padded.options());
+  return grad.index_add_(0, plan.key_index.flatten(), rows);
+}
+
+at::Tensor hidden_keys(const AttentionPlan::Padded& plan, const std::optional<int64_t>& window) {
+  const auto query = plan.query_place.unsqueeze(2), key = plan.key_place.unsqueeze(1);
+  auto hidden = key.gt(query);  // [S, Q, K]
+  if (window) hidden.logical_or_(key.le(query - *window).logical_and_(query.lt(int64_t{1} << 60)));
+  return hidden;
+}
+
+struct Probs {
+  at::Tensor probs;  // [S * G, R * Q, K]
+  at::Tensor tanh;   // of the scores over the cap; undefined without one
+};
+
+Probs softmax_of(const at::Tensor& q, const at::Tensor& k, const Shape& n, const AttentionPlan& plan,
+                 const AttentionOptions& options) {
+  Probs result;
+  auto scores = at::bmm(q, k.transpose(1, 2)).mul_(options.scale);
+  if (options.soft_cap) {
+    result.tanh = scores.div_(*options.soft_cap).tanh_();
+    scores = result.tanh * *options.soft_cap;
+  }
+  const auto hidden = hidden_keys(plan.padded, options.window).view({n.S, 1, 1, n.Q, n.K});
+  scores.view({n.S, n.G, n.R, n.Q, n.K}).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
+  result.probs = scores.softmax(2);
+  return result;
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                             const AttentionPlan& plan, const AttentionOptions& options) {
+  const auto n = shape_of(q, k, plan.padded);
+  const auto [probs, tanh] =
+      softmax_of(pad_queries(q, n, plan.padded), pad_keys(k, n, plan.padded), n, plan, options);
+  return {unpad_queries(at::bmm(probs, pad_keys(v, n, plan.padded)), n, plan.padded), at::Tensor()};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
+                                                                  const at::Tensor& k, const at::Tensor& v,
+                                                                  const at::Tensor&, const at::Tensor&,
+                                                                  const AttentionPlan& plan,
+                                                                  const AttentionOptions& options) {
+  const auto n = shape_of(q, k, plan.padded);
+  const auto queries = pad_queries(q, n, plan.padded), keys = pad_keys(k, n, plan.padded);
+  const auto grad_out = pad_grad(grad, n, plan.padded);
+  const auto [probs, tanh] = softmax_of(queries, keys, n, plan, options);
+
+  const auto grad_values = at::bmm(probs.transpose(1, 2), grad_out);
+  auto grad_scores = at::bmm(grad_out, pad_keys(v, n, plan.padded).transpose(1, 2));
+  grad_scores.sub_((grad_scores * probs).sum(2, /*keepdim=*/true)).mul_(probs).mul_(options.scale);
+  if (tanh.defined()) grad_scores.mul_(1 - tanh * tanh);
+  const auto grad_queries = at::bmm(grad_scores, keys);
+  const auto grad_keys = at::bmm(grad_scores.transpose(1, 2), queries);
+  return {unpad_queries(grad_queries, n, plan.padded), unpad_key_grads(grad_keys, n, plan.padded, k),
+          unpad_key_grads(grad_values, n, plan.padded, v)};
+}
+
+}  // namespace sluice::model::raw

@@ -1,0 +1,140 @@
+#include "model/internal/attention_plan.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace sluice::model {
+namespace {
+
+using Sequence = AttentionPlan::Sequence;
+constexpr int64_t kPaddedQueryPlace = int64_t{1} << 60;  // sees every real key, so that no row is all masked
+constexpr int64_t kPaddedKeyPlace = int64_t{1} << 61;    // seen by none
+
+void add_run(Sequence& sequence, int64_t first_row, int64_t count) {
+  if (count == 0) return;
+  sequence.num_keys += count;
+  if (!sequence.keys.empty()) {
+    auto& last = sequence.keys.back();
+    if (last.first_row + last.count == first_row) {
+      last.count += count;
+      return;
+    }
+  }
+  sequence.keys.push_back({first_row, count});
+}
+
+void add_keys_of_batch(Sequence& sequence, const PackedBatch& batch, size_t index) {
+  if (const int64_t prefix = batch.prefix[index]; prefix != kNoPrefix) {
+    require(prefix >= 0 && prefix < static_cast<int64_t>(index) &&
+                batch.prefix[static_cast<size_t>(prefix)] == kNoPrefix,
+            "attention: sequence ", index, " cannot have sequence ", prefix, " as its prefix");
+    const auto at = static_cast<size_t>(prefix);
+    add_run(sequence, batch.starts[at], batch.starts[at + 1] - batch.starts[at]);
+    sequence.first_place = sequence.num_keys;
+  }
+  add_run(sequence, sequence.first_query, sequence.num_queries);
+}
+
+void add_keys_of_cache(Sequence& sequence, const PackedBatch& batch, const CacheView& view, size_t index) {
+  require(batch.prefix[index] == kNoPrefix,
+          "attention: a sequence that reads a cache has no prefix, sequence ", index, " has ",
+          batch.prefix[index]);
+  sequence.first_place = view.cached[index];
+  const auto& blocks = view.block_table[index];
+  const int64_t block_size = view.cache->options().block_size;
+  const int64_t total = sequence.first_place + sequence.num_queries;
+  for (int64_t place = 0; place < total; place += block_size) {
+    add_run(sequence, view.cache->slot(blocks, place), std::min(block_size, total - place));
+  }
+}
+
+AttentionPlan::Padded pad(const std::vector<Sequence>& sequences, int64_t rows, const at::Device& device) {
+  int64_t max_queries = 0, max_keys = 0;
+  for (const auto& sequence : sequences) {
+    max_queries = std::max(max_queries, sequence.num_queries);
+    max_keys = std::max(max_keys, sequence.num_keys);
+  }
+  const auto count = static_cast<int64_t>(sequences.size());
+  AttentionPlan::Padded padded;
+  padded.query_index = at::zeros({count, max_queries}, at::kLong);
+  padded.key_index = at::zeros({count, max_keys}, at::kLong);
+  padded.query_place = at::full({count, max_queries}, kPaddedQueryPlace, at::kLong);
+  padded.key_place = at::full({count, max_keys}, kPaddedKeyPlace, at::kLong);
+  padded.row_of_query = at::zeros({rows}, at::kLong);
+  padded.even = count * max_queries == rows;
+  auto* row_of_query = padded.row_of_query.mutable_data_ptr<int64_t>();
+  for (int64_t s = 0; s < count; ++s) {
+    const auto& sequence = sequences[static_cast<size_t>(s)];
+    auto* query_index = padded.query_index.mutable_data_ptr<int64_t>() + s * max_queries;
+    auto* query_place = padded.query_place.mutable_data_ptr<int64_t>() + s * max_queries;
+    for (int64_t i = 0; i < sequence.num_queries; ++i) {
+      query_index[i] = sequence.first_query + i;
+      query_place[i] = sequence.first_place + i;
+      row_of_query[sequence.first_query + i] = s * max_queries + i;
+    }
+    auto* key_index = padded.key_index.mutable_data_ptr<int64_t>() + s * max_keys;
+    auto* key_place = padded.key_place.mutable_data_ptr<int64_t>() + s * max_keys;
+    int64_t place = 0;
+    for (const auto& run : sequence.keys) {
+      for (int64_t i = 0; i < run.count; ++i, ++place) {
+        key_index[place] = run.first_row + i;
+        key_place[place] = place;
+      }
+    }
+  }
+  for (auto* tensor : {&padded.query_index, &padded.key_index, &padded.query_place, &padded.key_place,
+                       &padded.row_of_query}) {
+    *tensor = tensor->to(device);
+  }
+  return padded;
+}
+
+void check_view(const PackedBatch& batch, const CacheView& view) {
+  const auto count = static_cast<size_t>(batch.num_sequences());
+  require(view.cache != nullptr && view.block_table.size() == count && view.cached.size() == count,
+          "attention: a batch of ", count, " sequences, a cache view of ", view.block_table.size(), " and ",
+          view.cached.size());
+}
+
+}  // namespace
+
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view,
+                                                         bool padded) {
+  require(batch.starts.size() == batch.prefix.size() + 1 && batch.starts.front() == 0,
+          "attention: ", batch.starts.size(), " starts for ", batch.prefix.size(), " sequences");
+  if (view != nullptr) check_view(batch, *view);
+  auto plan = std::make_shared<AttentionPlan>();
+  plan->sequences.reserve(batch.prefix.size());
+  for (size_t s = 0; s < batch.prefix.size(); ++s) {
+    Sequence sequence;
+    sequence.first_query = batch.starts[s];
+    sequence.num_queries = batch.starts[s + 1] - batch.starts[s];
+    require(sequence.num_queries >= 0, "attention: sequence ", s, " has ", sequence.num_queries, " rows");
+    if (sequence.num_queries == 0) continue;
+    if (view != nullptr) {
+      add_keys_of_cache(sequence, batch, *view, s);
+    } else {
+      add_keys_of_batch(sequence, batch, s);
+    }
+    plan->sequences.push_back(std::move(sequence));
+  }
+  if (padded) plan->padded = pad(plan->sequences, batch.num_rows(), batch.tokens.device());
+  return plan;
+}
+
+at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view) {
+  check_view(batch, view);
+  auto slots = at::empty({batch.num_rows()}, at::kLong);
+  auto* out = slots.mutable_data_ptr<int64_t>();
+  for (size_t s = 0; s < batch.prefix.size(); ++s) {
+    for (int64_t i = 0; i < batch.starts[s + 1] - batch.starts[s]; ++i) {
+      *out++ = view.cache->slot(view.block_table[s], view.cached[s] + i);
+    }
+  }
+  return slots;
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,51 @@
+// Which keys each query of a packed batch sees, as runs of rows; worked out once, used by every layer.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model/kv_cache.h"
+#include "model/packed_batch.h"
+
+namespace sluice::model {
+
+struct AttentionPlan {
+  struct KeyRun {
+    int64_t first_row = 0;
+    int64_t count = 0;
+  };
+  // Queries are rows first_query .. first_query + num_queries; the keys of its runs, in order, have the
+  // places 0, 1, ...; query i has the place first_place + i.
+  struct Sequence {
+    int64_t first_query = 0;
+    int64_t num_queries = 0;
+    int64_t first_place = 0;
+    int64_t num_keys = 0;
+    std::vector<KeyRun> keys;
+  };
+  std::vector<Sequence> sequences;  // none is empty; together they have every row once, in order
+
+  // The same as index tensors, all sequences padded to the longest: what a device without a kernel of its own
+  // gathers by. Undefined where the kernel reads the runs.
+  struct Padded {
+    at::Tensor query_index;   // [sequences, max_queries] int64 into queries, 0 where padded
+    at::Tensor key_index;     // [sequences, max_keys] int64 into keys, 0 where padded
+    at::Tensor query_place;   // [sequences, max_queries] int64, a huge number where padded
+    at::Tensor key_place;     // [sequences, max_keys] int64, a larger one where padded
+    at::Tensor row_of_query;  // [rows] int64 into query_index flattened
+    bool even = false;        // every sequence has max_queries queries: rows need no gathering
+  };
+  Padded padded;
+};
+
+// Without a view keys are rows of the batch; with one they are slots of the cache.
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view,
+                                                         bool padded);
+
+// Slot of the cache where the keys and values of each row go: [rows] int64 on the CPU.
+at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view);
+
+}  // namespace sluice::model

@@ -1,0 +1,53 @@
+// The forward and backward of every operator, without autograd: what a device's kernels implement.
+//
+// Arguments and results are as in operators.h; a backward gets the gradient of the result first.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <tuple>
+
+#include "model/internal/attention_plan.h"
+#include "model/operators.h"
+
+namespace sluice::model::raw {
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
+
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+
+// The result and 1 / sqrt(mean(x^2) + eps) of each row, [rows].
+std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+// Gradients of x and weight.
+std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
+                                                     const at::Tensor& weight, const at::Tensor& inverse_rms);
+
+at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+
+// The backward is the rotation the other way.
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                const at::Tensor& positions, int64_t heads, bool backward);
+
+// The result and what the backward wants to know of the softmax (its own business).
+std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                             const AttentionPlan& plan, const AttentionOptions& options);
+// Gradients of q, k and v.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
+                                                                  const at::Tensor& k, const at::Tensor& v,
+                                                                  const at::Tensor& out,
+                                                                  const at::Tensor& softmax,
+                                                                  const AttentionPlan& plan,
+                                                                  const AttentionOptions& options);
+
+// Log-probs, entropy and log-sum-exp, [rows] each.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
+                                                              const at::Tensor& head,
+                                                              const at::Tensor& targets, double temperature);
+// Gradients of hidden and head. Logits are computed again, chunk by chunk.
+std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
+                                                           const at::Tensor& head, const at::Tensor& targets,
+                                                           const at::Tensor& lse, double temperature);
+
+}  // namespace sluice::model::raw

@@ -1,0 +1,79 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "model/internal/raw_operators.h"
+
+namespace sluice::model {
+namespace {
+
+// Logits of one chunk at most: 8 MB, so that they stay in the cache where the vocabulary is small.
+constexpr int64_t kChunkNumbers = int64_t{1} << 21;
+
+int64_t chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbers / vocab, 64, 4096); }
+
+at::Tensor at_least_float(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
+}
+
+template <class F>
+void for_each_chunk(int64_t rows, int64_t vocab, F f) {
+  const int64_t step = chunk_rows(vocab);
+  for (int64_t first = 0; first < rows; first += step) f(first, std::min(step, rows - first));
+}
+
+}  // namespace
+
+at::Tensor log_sum_exp(const at::Tensor& scaled_logits) {
+  const auto max = scaled_logits.amax(1, /*keepdim=*/true);
+  return (scaled_logits - max).exp_().sum(1).log_().add_(max.squeeze(1));
+}
+
+at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, double temperature) {
+  auto logits = at_least_float(at::mm(hidden, head.t()));
+  return temperature == 1.0 ? logits : logits.div_(temperature);
+}
+
+namespace raw {
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
+                                                              const at::Tensor& head,
+                                                              const at::Tensor& targets, double temperature) {
+  const int64_t rows = hidden.size(0);
+  const auto options = at_least_float(hidden.narrow(0, 0, 0)).options();
+  auto logprobs = at::empty({rows}, options), entropy = at::empty({rows}, options),
+       lse = at::empty({rows}, options);
+  for_each_chunk(rows, head.size(0), [&](int64_t first, int64_t count) {
+    const auto z = model::scaled_logits(hidden.narrow(0, first, count), head, temperature);
+    const auto chunk_lse = log_sum_exp(z);
+    const auto target = targets.narrow(0, first, count).unsqueeze(1);
+    logprobs.narrow(0, first, count).copy_(z.gather(1, target).squeeze(1).sub_(chunk_lse));
+    const auto probs = (z - chunk_lse.unsqueeze(1)).exp_();
+    entropy.narrow(0, first, count).copy_(chunk_lse - probs.mul_(z).sum(1));
+    lse.narrow(0, first, count).copy_(chunk_lse);
+  });
+  return {logprobs, entropy, lse};
+}
+
+std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
+                                                           const at::Tensor& head, const at::Tensor& targets,
+                                                           const at::Tensor& lse, double temperature) {
+  auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
+  auto grad_head = at::zeros_like(head, at::MemoryFormat::Contiguous);
+  const auto scaled_grad = (grad / temperature).unsqueeze(1);  // [rows, 1]
+  for_each_chunk(hidden.size(0), head.size(0), [&](int64_t first, int64_t count) {
+    const auto x = hidden.narrow(0, first, count);
+    const auto g = scaled_grad.narrow(0, first, count);
+    auto z = model::scaled_logits(x, head, temperature);
+    // d logprob / d logit = (1[target] - p) / temperature
+    auto grad_logits = z.sub_(lse.narrow(0, first, count).unsqueeze(1)).exp_().mul_(g.neg());
+    grad_logits.scatter_add_(1, targets.narrow(0, first, count).unsqueeze(1), g);
+    const auto grad_z = grad_logits.to(hidden.scalar_type());
+    grad_hidden.narrow(0, first, count).copy_(at::mm(grad_z, head));
+    grad_head.addmm_(grad_z.t(), x);
+  });
+  return {grad_hidden, grad_head};
+}
+
+}  // namespace raw
+}  // namespace sluice::model

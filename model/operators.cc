@@ -1,0 +1,221 @@
+#include "model/operators.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/error.h"
+#include "model/internal/raw_operators.h"
+
+namespace sluice::model {
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+template <class... Tensors>
+bool wants_grad(const Tensors&... tensors) {
+  return at::GradMode::is_enabled() && (tensors.requires_grad() || ...);
+}
+
+bool needs(AutogradContext* ctx, size_t input) { return ctx->needs_input_grad(input); }
+
+struct Linear : Function<Linear> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight) {
+    ctx->save_for_backward({x, weight});
+    return raw::linear(x, weight);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    return {needs(ctx, 0) ? at::mm(grads[0], saved[1]) : Tensor(),
+            needs(ctx, 1) ? at::mm(grads[0].t(), saved[0]) : Tensor()};
+  }
+};
+
+struct FusedLinear : Function<FusedLinear> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& all, at::TensorList parts) {
+    ctx->save_for_backward({x, all});
+    std::vector<int64_t> widths;
+    for (const auto& part : parts) widths.push_back(part.size(0));
+    ctx->saved_data["widths"] = widths;
+    return raw::linear(x, all);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    variable_list result{needs(ctx, 0) ? at::mm(grads[0], saved[1]) : Tensor(), Tensor()};
+    const auto grad_all = at::mm(grads[0].t(), saved[0]);
+    int64_t first = 0;
+    for (const int64_t width : ctx->saved_data["widths"].toIntVector()) {
+      result.push_back(grad_all.narrow(0, first, width));
+      first += width;
+    }
+    return result;
+  }
+};
+
+struct Embedding : Function<Embedding> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& table, const Tensor& tokens) {
+    ctx->save_for_backward({tokens});
+    ctx->saved_data["vocab"] = table.size(0);
+    return table.index_select(0, tokens);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto tokens = ctx->get_saved_variables()[0];
+    return {raw::embedding_backward(grads[0], tokens, ctx->saved_data["vocab"].toInt()), Tensor()};
+  }
+};
+
+struct RmsNorm : Function<RmsNorm> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, double eps) {
+    const auto [out, inverse_rms] = raw::rms_norm(x, weight, eps);
+    ctx->save_for_backward({x, weight, inverse_rms});
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto [grad_x, grad_weight] = raw::rms_norm_backward(grads[0], saved[0], saved[1], saved[2]);
+    return {grad_x, grad_weight, Tensor()};
+  }
+};
+
+struct Swiglu : Function<Swiglu> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& gate_up) {
+    ctx->save_for_backward({gate_up});
+    return raw::swiglu(gate_up);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    return {raw::swiglu_backward(grads[0], ctx->get_saved_variables()[0])};
+  }
+};
+
+struct Rope : Function<Rope> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos, const Tensor& sin,
+                        const Tensor& positions, int64_t heads) {
+    ctx->save_for_backward({cos, sin, positions});
+    ctx->saved_data["heads"] = heads;
+    return raw::rope(x, cos, sin, positions, heads, /*backward=*/false);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const int64_t heads = ctx->saved_data["heads"].toInt();
+    return {raw::rope(grads[0], saved[0], saved[1], saved[2], heads, /*backward=*/true), Tensor(), Tensor(),
+            Tensor(), Tensor()};
+  }
+};
+
+variable_list head_views(const Tensor& x, int64_t heads, int64_t kv_heads) {
+  return {x.narrow(1, 0, heads), x.narrow(1, heads, kv_heads), x.narrow(1, heads + kv_heads, kv_heads)};
+}
+
+struct SplitHeads : Function<SplitHeads> {
+  static variable_list forward(AutogradContext*, const Tensor& x, int64_t heads, int64_t kv_heads) {
+    // Below autograd the views are plain tensors, so that this backward alone speaks for them.
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return head_views(x, heads, kv_heads);
+  }
+  static variable_list backward(AutogradContext*, variable_list grads) {
+    return {at::cat({grads[0], grads[1], grads[2]}, 1), Tensor(), Tensor()};
+  }
+};
+
+// What a backward keeps of a call besides tensors.
+struct AttentionCall : torch::CustomClassHolder {
+  AttentionCall(std::shared_ptr<const AttentionPlan> plan_in, const AttentionOptions& options_in)
+      : plan(std::move(plan_in)), options(options_in) {}
+  const std::shared_ptr<const AttentionPlan> plan;
+  const AttentionOptions options;
+};
+
+struct Attention : Function<Attention> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const c10::intrusive_ptr<AttentionCall>& call) {
+    const auto [out, softmax] = raw::attention(q, k, v, *call->plan, call->options);
+    ctx->save_for_backward({q, k, v, out, softmax});
+    ctx->saved_data["call"] = at::IValue::make_capsule(call);
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto capsule = ctx->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const AttentionCall&>(*capsule);
+    const auto [grad_q, grad_k, grad_v] = raw::attention_backward(
+        grads[0], saved[0], saved[1], saved[2], saved[3], saved[4], *call.plan, call.options);
+    return {grad_q, grad_k, grad_v, Tensor()};
+  }
+};
+
+struct LogprobsOfTokens : Function<LogprobsOfTokens> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& head,
+                               const Tensor& targets, double temperature) {
+    const auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, temperature);
+    ctx->save_for_backward({hidden, head, targets, lse});
+    ctx->saved_data["temperature"] = temperature;
+    ctx->mark_non_differentiable({entropy});
+    return {logprobs, entropy};
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto [grad_hidden, grad_head] = raw::token_logprobs_backward(
+        grads[0], saved[0], saved[1], saved[2], saved[3], ctx->saved_data["temperature"].toDouble());
+    return {grad_hidden, grad_head, Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight) {
+  return wants_grad(x, weight) ? Linear::apply(x, weight) : raw::linear(x, weight);
+}
+
+Tensor linear(const Tensor& x, const FusedWeight& weight) {
+  if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all);
+  bool grad = x.requires_grad();
+  for (const auto& part : weight.parts) grad = grad || part.requires_grad();
+  return grad ? FusedLinear::apply(x, weight.all, at::TensorList(weight.parts)) : raw::linear(x, weight.all);
+}
+
+Tensor embedding(const Tensor& table, const Tensor& tokens) {
+  return wants_grad(table) ? Embedding::apply(table, tokens) : table.index_select(0, tokens);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  return wants_grad(x, weight) ? RmsNorm::apply(x, weight, eps) : std::get<0>(raw::rms_norm(x, weight, eps));
+}
+
+Tensor swiglu(const Tensor& gate_up) {
+  return wants_grad(gate_up) ? Swiglu::apply(gate_up) : raw::swiglu(gate_up);
+}
+
+Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads) {
+  return wants_grad(x) ? Rope::apply(x, cos, sin, positions, heads)
+                       : raw::rope(x, cos, sin, positions, heads, /*backward=*/false);
+}
+
+std::tuple<Tensor, Tensor, Tensor> split_heads(const Tensor& x, int64_t heads, int64_t kv_heads) {
+  auto parts = wants_grad(x) ? SplitHeads::apply(x, heads, kv_heads) : head_views(x, heads, kv_heads);
+  return {parts[0], parts[1], parts[2]};
+}
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                 const std::shared_ptr<const AttentionPlan>& plan, const AttentionOptions& options) {
+  if (!wants_grad(q, k, v)) return std::get<0>(raw::attention(q, k, v, *plan, options));
+  return Attention::apply(q, k, v, c10::make_intrusive<AttentionCall>(plan, options));
+}
+
+TokenLogprobs token_logprobs(const Tensor& hidden, const Tensor& head, const Tensor& targets,
+                             double temperature) {
+  require(temperature > 0, "token_logprobs: temperature ", temperature);
+  require(targets.dim() == 1 && targets.size(0) == hidden.size(0), "token_logprobs: ", targets.sizes(),
+          " targets for hidden states ", hidden.sizes());
+  if (wants_grad(hidden, head)) {
+    auto parts = LogprobsOfTokens::apply(hidden, head, targets, temperature);
+    return {parts[0], parts[1]};
+  }
+  auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, temperature);
+  return {logprobs, entropy};
+}
+
+}  // namespace sluice::model
