@@ -1,0 +1,28 @@
+// Files of one JSON object per line, and the columns of such an object.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+
+namespace sluice::text::internal {
+
+// Calls `visit` with every line that is not blank, in order. Throws DataError "file:line: ..." for a line
+// that is not one JSON object, and for a file that cannot be read.
+void for_each_json_line(const std::filesystem::path& file,
+                        const std::function<void(int64_t line, Json row)>& visit);
+
+// The column as text; a number or a boolean is written as JSON writes it. Throws DataError naming `where`,
+// the nearest column and all columns when there is none, and the type of a column that is no text. `option`
+// is the recipe's key that says which column to take, or "" when nothing does.
+std::string column_text(const Json& row, const std::string& column, const std::string& where,
+                        const std::string& option);
+
+// The same, but nothing when the column is missing or no text.
+std::optional<std::string> find_column_text(const Json& row, const std::string& column);
+
+}  // namespace sluice::text::internal
