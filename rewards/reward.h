@@ -17,11 +17,11 @@ namespace sluice::rewards {
 // One completion to score. Everything in it is the policy's or the data's: hostile until checked.
 struct RewardRequest {
   uint64_t group = 0;
-  int64_t sample = 0;              // index in its group
-  const text::Row* row = nullptr;  // the prompt and every column; never null
-  std::string completion;          // decoded text, without special tokens
-  std::span<const int32_t> tokens; // as sampled, end-of-sequence included
-  bool truncated = false;          // cut by the length limit
+  int64_t sample = 0;               // index in its group
+  const text::Row* row = nullptr;   // the prompt and every column; never null
+  std::string completion;           // decoded text, without special tokens
+  std::span<const int32_t> tokens;  // as sampled, end-of-sequence included
+  bool truncated = false;           // cut by the length limit
 };
 
 // A score with named parts, or unscored with a reason. Unscored is not zero.

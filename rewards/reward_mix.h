@@ -13,7 +13,12 @@ namespace sluice::rewards {
 
 class RewardMix {
  public:
+  RewardMix() = default;  // of nothing yet
+  // Throws UsageError when there is no entry or two share a name.
   RewardMix(const std::vector<RewardSpec>& specs, const RewardResources& resources);
+
+  // Adds a scorer that is none of the built-in ones; its name must be new.
+  void add(std::unique_ptr<RewardFunction> function, double weight, const std::string& where = "rewards");
 
   const std::vector<std::string>& names() const { return names_; }
   const std::vector<double>& weights() const { return weights_; }
@@ -28,7 +33,8 @@ class RewardMix {
   std::vector<double> weights_;
 };
 
-// Weighted sum over the outcomes that have a score (spec section 4.1); empty when none has one.
+// Weighted sum over the outcomes that have a score; empty when none has one. Throws DataError when the sum is
+// not finite.
 std::optional<double> total_reward(std::span<const RewardOutcome> outcomes, std::span<const double> weights);
 
 }  // namespace sluice::rewards

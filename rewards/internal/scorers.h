@@ -1,0 +1,66 @@
+// The built-in scorers, as the registry knows them, and what they share.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "rewards/reward.h"
+
+namespace sluice::rewards::internal {
+
+// A scorer that looks at one completion at a time.
+class CompletionReward : public RewardFunction {
+ public:
+  explicit CompletionReward(const RewardSpec& spec) : name_(spec.name.empty() ? spec.use : spec.name) {}
+
+  const std::string& name() const final { return name_; }
+  std::vector<RewardOutcome> score(std::span<const RewardRequest> group) final {
+    std::vector<RewardOutcome> outcomes;
+    outcomes.reserve(group.size());
+    for (const auto& request : group) outcomes.push_back(score_one(request));
+    return outcomes;
+  }
+
+ protected:
+  virtual RewardOutcome score_one(const RewardRequest& request) const = 0;
+
+ private:
+  const std::string name_;
+};
+
+// Who speaks in a message about an entry: its place in the recipe and the scorer.
+inline std::string speaker(const RewardSpec& spec) {
+  return (spec.where.empty() ? "" : spec.where + ": ") + "reward \"" + spec.use + "\"";
+}
+
+// The option `key`, or `fallback` where it is not given; a wrong type is a mistake in the recipe.
+template <class T>
+T option(const RewardSpec& spec, const std::string& key, T fallback) {
+  try {
+    return json_member_or<T>(spec.options, key, std::move(fallback), speaker(spec));
+  } catch (const DataError& error) {
+    throw UsageError(error.what());
+  }
+}
+
+// Letters are a to z: what a scorer does to case and words is the same in every locale.
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+inline std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = lower(c);
+  return out;
+}
+
+std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_format_tags(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_length(const RewardSpec& spec, const RewardResources& resources);
+
+}  // namespace sluice::rewards::internal

@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "base/terminal.h"
+#include "rewards/internal/scorers.h"
+
+namespace sluice::rewards {
+namespace {
+
+using Maker = std::unique_ptr<RewardFunction> (*)(const RewardSpec&, const RewardResources&);
+
+struct Known {
+  RewardEntry entry;
+  Maker make;
+};
+
+const std::vector<Known>& table() {
+  static const std::vector<Known> known = {
+      {{"exact_answer",
+        "1 when the completion, trimmed, is the row's column `column` (default \"answer\"), else 0.",
+        {"column", "ignore_case"}},
+       internal::make_exact_answer},
+      {{"real_words",
+        "Share of the completion's letters that stand in words of the training text (seen `min_count` times, "
+        "default 2), times different words / words, scaled down below half letters or below `min_words` "
+        "words "
+        "(default 4).",
+        {"min_count", "min_words"}},
+       internal::make_real_words},
+      {{"format_tags",
+        "Share of `tags` (default think, answer) that stand once, closed, and in this order.",
+        {"tags"}},
+       internal::make_format_tags},
+      {{"length",
+        "1 at `target` tokens, falling to 0 at none and at twice as many; or 1 up to `max` tokens, falling "
+        "to 0 "
+        "at twice as many.",
+        {"target", "max"}},
+       internal::make_length},
+  };
+  return known;
+}
+
+template <class Range>
+std::string suggestion(const std::string& word, const Range& candidates) {
+  const std::string near = nearest(word, candidates);
+  if (!near.empty()) return "; did you mean \"" + near + "\"?";
+  std::string all;
+  for (const auto& candidate : candidates) all += (all.empty() ? "" : ", ") + std::string(candidate);
+  return "; there is " + (all.empty() ? "none" : all);
+}
+
+void check_options(const RewardSpec& spec, const RewardEntry& entry) {
+  require<UsageError>(spec.options.is_object(), internal::speaker(spec), ": options are a table, saw ",
+                      spec.options.type_name());
+  for (const auto& item : spec.options.items()) {
+    const auto& key = item.key();
+    const bool known = std::find(entry.options.begin(), entry.options.end(), key) != entry.options.end();
+    require<UsageError>(known, internal::speaker(spec), " has no option \"", key, "\"",
+                        known ? "" : suggestion(key, entry.options));
+  }
+}
+
+}  // namespace
+
+const std::vector<RewardEntry>& reward_entries() {
+  static const std::vector<RewardEntry> entries = [] {
+    std::vector<RewardEntry> all;
+    for (const auto& known : table()) all.push_back(known.entry);
+    return all;
+  }();
+  return entries;
+}
+
+std::unique_ptr<RewardFunction> make_reward(const RewardSpec& spec, const RewardResources& resources) {
+  std::vector<std::string> names;
+  for (const auto& known : table()) {
+    if (known.entry.name == spec.use) {
+      check_options(spec, known.entry);
+      return known.make(spec, resources);
+    }
+    names.push_back(known.entry.name);
+  }
+  fail<UsageError>(internal::speaker(spec), " does not exist", suggestion(spec.use, names));
+}
+
+}  // namespace sluice::rewards
