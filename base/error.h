@@ -1,7 +1,6 @@
 // How a mistake is reported: an exception whose message starts with who speaks and ends with what was seen.
 //
-// What is expected (a closed queue, a late peer) comes back as a value. Only app/ turns an Error into an
-// exit.
+// What is expected (a closed queue, a late peer) comes back as a value. Only app/ makes an Error an exit.
 #pragma once
 
 #include <sstream>
@@ -55,8 +54,9 @@ template <class E = Error, class... Parts>
 // Throws E unless the condition holds.
 template <class E = Error, class... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]]
+  if (!condition) [[unlikely]] {
     fail<E>(parts...);
+  }
 }
 
 }  // namespace sluice

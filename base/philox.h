@@ -1,5 +1,4 @@
-// Counter-based randomness: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
-// 3").
+// Counter-based randomness: Philox4x32-10 of "Parallel random numbers: as easy as 1, 2, 3" (Salmon 2011).
 //
 // A number is a pure function of its key and counter, so it does not depend on who draws it, when, or in
 // which batch. The key of a sampled token is (seed, group, sample, position); see promise 2 of

@@ -18,9 +18,10 @@ struct SubprocessOptions {
   std::map<std::string, std::string> environment;  // added to the parent's
   std::filesystem::path working_directory;         // empty: the parent's
   std::filesystem::path output;                    // stdout and stderr are appended here; empty: inherited
-  int stdin_fd =
-      -1;  // the child's stdin, borrowed; -1: /dev/null, since a group of its own may not read a terminal
-  int stdout_fd = -1;  // the child's stdout, borrowed, instead of what `output` says
+  // Descriptors lent for the start. Without them stdin is /dev/null, since a process group of its own may not
+  // read the terminal, and stdout is what `output` says.
+  int stdin_fd = -1;
+  int stdout_fd = -1;
 };
 
 // How a child ended: an exit status, or the signal that killed it.

@@ -156,7 +156,7 @@ std::string format_bytes(uint64_t bytes) {
 std::string format_count(int64_t n) {
   std::string text = std::to_string(n);
   const size_t sign = n < 0 ? 1 : 0;
-  for (size_t at = text.size(); at > sign + 3; at -= 3) text.insert(at - 3, ",");
+  for (size_t at = text.size(); at > sign + 3; at -= 3) text.insert(at - 3, 1, ',');
   return text;
 }
 
