@@ -1,0 +1,22 @@
+// A subcommand: one file each, joined in main.cc's table.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace sluice::app {
+
+// Adds options to its subcommand and returns what runs once the line is parsed: the process's exit status.
+using Command = std::function<int()>;
+
+Command add_run(CLI::App& app);
+Command add_check(CLI::App& app);
+Command add_eval(CLI::App& app);
+Command add_data(CLI::App& app);
+Command add_doctor(CLI::App& app);
+Command add_bench(CLI::App& app);
+Command add_help(CLI::App& app);
+Command add_learner(CLI::App& app);
+Command add_actor(CLI::App& app);
+
+}  // namespace sluice::app

@@ -1,0 +1,85 @@
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <thread>
+
+#include "app/command.h"
+#include "base/device_info.h"
+#include "base/json.h"
+#include "base/subprocess.h"
+#include "base/terminal.h"
+
+namespace sluice::app {
+namespace {
+
+bool has_program(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const auto colon = rest.find(':');
+    const std::filesystem::path candidate = std::filesystem::path(rest.substr(0, colon)) / program;
+    if (access(candidate.c_str(), X_OK) == 0) return true;
+    rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
+  }
+  return false;
+}
+
+uint64_t free_bytes(const std::filesystem::path& folder) {
+  struct statvfs info {};
+  return statvfs(folder.c_str(), &info) == 0 ? info.f_bavail * info.f_frsize : 0;
+}
+
+Json to_json(const DeviceInfo& info) {
+  Json devices = Json::array();
+  for (const auto& device : info.devices) {
+    devices.push_back(
+        {{"name", device.name},
+         {"memory_bytes", device.memory_bytes},
+         {"compute", std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor)}});
+  }
+  return {{"built", info.built_with_cuda},
+          {"runtime", info.runtime_version},
+          {"driver", info.driver_version},
+          {"nccl", info.nccl_version},
+          {"devices", devices},
+          {"problem", info.problem}};
+}
+
+}  // namespace
+
+Command add_doctor(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  app.add_flag("--json", *json, "Print JSON");
+  return [json] {
+    const bool redis = has_program("redis-server");
+    const auto cores = std::thread::hardware_concurrency();
+    const uint64_t space = free_bytes(std::filesystem::current_path());
+    const DeviceInfo info = device_info();
+    if (*json) {
+      const Json report = {{"version", SLUICE_VERSION},
+                           {"cores", cores},
+                           {"free_bytes", space},
+                           {"redis_server", redis},
+                           {"cuda", to_json(info)}};
+      std::cout << report.dump(2) << '\n';
+      return 0;
+    }
+    std::cout << "sluice " << SLUICE_VERSION << "\n  cores         " << cores << "\n  free here     "
+              << format_bytes(space) << "\n  redis-server  "
+              << (redis ? "found" : "missing, runs go on without it: apt-get install redis-server")
+              << "\n  CUDA          "
+              << (info.devices.empty() ? info.problem
+                                       : "runtime " + info.runtime_version + ", NCCL " + info.nccl_version)
+              << '\n';
+    for (const auto& device : info.devices) {
+      std::cout << "    " << device.name << ", " << format_bytes(device.memory_bytes) << ", compute "
+                << device.compute_major << '.' << device.compute_minor << '\n';
+    }
+    return 0;
+  };
+}
+
+}  // namespace sluice::app

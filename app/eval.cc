@@ -1,0 +1,57 @@
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "app/command.h"
+#include "app/recipe_options.h"
+#include "base/error.h"
+#include "recipes/evaluation.h"
+
+namespace sluice::app {
+namespace {
+
+const recipes::StageSpec& evaluation_stage(const recipes::Recipe& recipe, const std::string& name) {
+  if (!name.empty()) return recipe.stage(name);
+  for (const auto& stage : recipe.stages) {
+    if (stage.use == "eval") return stage;
+  }
+  fail<UsageError>("eval: the recipe ", recipe.name,
+                   " has no stage of kind eval; add one with its data and rewards");
+}
+
+}  // namespace
+
+Command add_eval(CLI::App& app) {
+  struct Arguments {
+    RecipeArguments recipe;
+    std::string model, reference, stage;
+    bool json = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  add_recipe_arguments(app, arguments->recipe);
+  app.add_option("--model", arguments->model,
+                 "A model directory, for instance runs/NAME/checkpoints/latest/hf")
+      ->required();
+  app.add_option("--reference", arguments->reference, "A model directory to measure the KL against");
+  app.add_option("--stage", arguments->stage, "Which evaluation of the recipe (default: its first)");
+  app.add_flag("--json", arguments->json, "Print figures and samples as JSON");
+  return [arguments] {
+    const auto recipe = arguments->recipe.load();
+    const auto& stage = evaluation_stage(recipe, arguments->stage);
+    require<UsageError>(stage.use == "eval", "eval: stage ", stage.name, " is of kind ", stage.use,
+                        ", not eval");
+    const Json result = recipes::evaluate_model(recipe, stage, arguments->model, arguments->reference);
+    if (arguments->json) {
+      std::cout << result.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+      return 0;
+    }
+    for (const auto& eval : result["evals"]) {
+      std::cout << eval["metric"].get<std::string>() << " (" << eval["split"].get<std::string>() << ") "
+                << eval["value"].get<double>() << " +- " << eval["stderr"].get<double>() << " over "
+                << eval["n"].get<int64_t>() << " prompts\n";
+    }
+    return 0;
+  };
+}
+
+}  // namespace sluice::app

@@ -1,0 +1,77 @@
+// The command line: finds the subcommand, runs it, and makes an Error an exit status.
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "app/command.h"
+#include "base/error.h"
+#include "base/terminal.h"
+
+namespace sluice::app {
+namespace {
+
+struct Entry {
+  const char* name;
+  const char* help;
+  Command (*add)(CLI::App&);
+};
+
+constexpr Entry kCommands[] = {
+    {"run", "Run a recipe: supervise its stages and actors", add_run},
+    {"check", "Read a recipe and say what it would do", add_check},
+    {"eval", "Measure a model on the held-out prompts of a recipe", add_eval},
+    {"data", "Look at a recipe's dataset", add_data},
+    {"doctor", "Say what this machine has and what is missing", add_doctor},
+    {"bench", "Measure speed, as ratios within one run", add_bench},
+    {"help", "Explain recipes and rewards", add_help},
+    {"learner", "One role: run a stage of a run directory", add_learner},
+    {"actor", "One role: generate rollouts for a run directory", add_actor},
+};
+
+// A word that is no subcommand: the nearest one that is.
+int refuse_command(const std::string& word) {
+  std::vector<std::string> names;
+  for (const auto& entry : kCommands) names.emplace_back(entry.name);
+  const std::string best = nearest(word, names);
+  std::cerr << "sluice: there is no command \"" << word << "\"";
+  if (!best.empty()) std::cerr << "; did you mean \"" << best << "\"?";
+  std::cerr << " `sluice --help` lists them\n";
+  return static_cast<int>(ExitCode::Usage);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Sluice: reinforcement-learning post-training of language models", "sluice");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", SLUICE_VERSION);
+  std::vector<std::pair<CLI::App*, Command>> commands;
+  for (const auto& entry : kCommands) {
+    CLI::App* sub = app.add_subcommand(entry.name, entry.help);
+    commands.emplace_back(sub, entry.add(*sub));
+  }
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr)
+    return refuse_command(argv[1]);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::Usage);
+  }
+  for (const auto& [sub, command] : commands) {
+    if (sub->parsed()) return command();
+  }
+  return static_cast<int>(ExitCode::Usage);
+}
+
+}  // namespace
+}  // namespace sluice::app
+
+int main(int argc, char** argv) {
+  try {
+    return sluice::app::run(argc, argv);
+  } catch (const sluice::Error& error) {
+    std::cerr << "sluice: " << error.what() << '\n';
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::cerr << "sluice: " << error.what() << '\n';
+    return static_cast<int>(sluice::ExitCode::Failed);
+  }
+}

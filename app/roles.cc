@@ -1,0 +1,49 @@
+#include <iostream>
+#include <memory>
+
+#include "app/command.h"
+#include "base/signals.h"
+#include "recipes/run_directory.h"
+#include "recipes/stages.h"
+
+namespace sluice::app {
+namespace {
+
+struct RoleArguments {
+  std::string run, stage;
+  int64_t index = 0;
+};
+
+std::shared_ptr<RoleArguments> add_role(CLI::App& app) {
+  auto arguments = std::make_shared<RoleArguments>();
+  app.add_option("run", arguments->run, "The run directory")->required();
+  app.add_option("--stage", arguments->stage, "Name of the stage")->required();
+  return arguments;
+}
+
+// A role stopped by a signal ends with 128 plus its number, as a shell would say it.
+int exit_status(int signal) { return signal == 0 ? 0 : 128 + signal; }
+
+}  // namespace
+
+Command add_learner(CLI::App& app) {
+  auto arguments = add_role(app);
+  return [arguments] {
+    StopSignals signals;
+    const recipes::RunDirectory run(arguments->run);
+    return exit_status(recipes::run_stage(run, arguments->stage, [&signals] { return signals.received(); }));
+  };
+}
+
+Command add_actor(CLI::App& app) {
+  auto arguments = add_role(app);
+  app.add_option("--index", arguments->index, "Which actor this is: actor-INDEX")->capture_default_str();
+  return [arguments] {
+    StopSignals signals;
+    const recipes::RunDirectory run(arguments->run);
+    return exit_status(recipes::run_actor(run, arguments->stage, arguments->index,
+                                          [&signals] { return signals.received(); }));
+  };
+}
+
+}  // namespace sluice::app

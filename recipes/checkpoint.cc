@@ -1,0 +1,133 @@
+#include "recipes/checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "model/model_directory.h"
+#include "model/safetensors.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int kStateSchema = 1;
+constexpr const char* kVersionPrefix = "policy.";
+
+std::string step_name(int64_t step) {
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "step_%06lld", static_cast<long long>(step));
+  return name.data();
+}
+
+Json to_json(const CheckpointState& state) {
+  return {{"schema", kStateSchema},
+          {"step", state.step},
+          {"stage", state.stage},
+          {"stage_step", state.stage_step},
+          {"stage_done", state.stage_done},
+          {"started_from", state.started_from},
+          {"stage_seconds", state.stage_seconds}};
+}
+
+CheckpointState read_state(const fs::path& file) {
+  const Json json = read_json(file);
+  const std::string where = file.string();
+  const auto schema = json_member<int64_t>(json, "schema", where);
+  require<DataError>(schema == kStateSchema, where, ": schema ", schema, ", this version reads ",
+                     kStateSchema);
+  return {.step = json_member<int64_t>(json, "step", where),
+          .stage = json_member<std::string>(json, "stage", where),
+          .stage_step = json_member<int64_t>(json, "stage_step", where),
+          .stage_done = json_member<bool>(json, "stage_done", where),
+          .started_from = json_member<std::string>(json, "started_from", where),
+          .stage_seconds = json_member<double>(json, "stage_seconds", where)};
+}
+
+// Whole checkpoints by step, newest first; what is not whole goes to `damaged` with its reason.
+std::vector<fs::path> by_step(const fs::path& checkpoints) {
+  std::vector<fs::path> found;
+  if (!fs::exists(checkpoints)) return found;
+  for (const auto& entry : fs::directory_iterator(checkpoints)) {
+    if (!entry.is_symlink() && entry.path().filename().string().starts_with("step_"))
+      found.push_back(entry.path());
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+void remove_old(const fs::path& checkpoints, const std::string& stage, int64_t keep_last) {
+  int64_t kept = 0;
+  for (const auto& directory : by_step(checkpoints)) {
+    if (!check_directory(directory).empty()) continue;
+    const auto state = read_state(directory / "state" / "state.json");
+    if (state.stage != stage || state.stage_done) continue;
+    if (++kept > keep_last) fs::remove_all(directory);
+  }
+}
+
+}  // namespace
+
+Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& state,
+                            const CheckpointContents& contents, int64_t keep_last) {
+  const fs::path directory = checkpoints / step_name(state.step);
+  if (fs::exists(directory)) {
+    // Left by a process that went further than the checkpoint this one resumed from, or damaged: made again.
+    fs::remove_all(directory);
+  }
+  write_directory_atomically(directory, [&](const fs::path& temporary) {
+    fs::create_directories(temporary / "hf");
+    fs::create_directories(temporary / "state");
+    model::save_model(temporary / "hf", contents.network);
+    contents.tokenizer.save(temporary / "hf");
+    if (contents.optimizer != nullptr) {
+      model::write_safetensors(temporary / "state" / "optimizer.safetensors", contents.optimizer->state());
+    }
+    if (contents.versions != nullptr && !contents.versions->empty()) {
+      std::vector<model::NamedTensor> tensors;
+      for (const auto& [version, flat] : *contents.versions) {
+        tensors.push_back({kVersionPrefix + std::to_string(version), flat});
+      }
+      model::write_safetensors(temporary / "state" / "versions.safetensors", tensors);
+    }
+    write_file_atomically(temporary / "state" / "state.json", to_json(state).dump(2) + "\n");
+  });
+  replace_symlink(checkpoints / "latest", directory.filename());
+  remove_old(checkpoints, state.stage, keep_last);
+  return {directory, state};
+}
+
+Checkpoint open_checkpoint(const fs::path& directory) {
+  return {directory, read_state(directory / "state" / "state.json")};
+}
+
+std::optional<Checkpoint> latest_checkpoint(const fs::path& checkpoints, std::vector<std::string>* damaged) {
+  for (const auto& directory : by_step(checkpoints)) {
+    const std::string problem = check_directory(directory);
+    if (problem.empty()) return open_checkpoint(directory);
+    if (damaged != nullptr) damaged->push_back(directory.string() + ": " + problem);
+  }
+  return std::nullopt;
+}
+
+void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer) {
+  optimizer.load(model::read_safetensors(checkpoint.directory / "state" / "optimizer.safetensors"));
+}
+
+std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint) {
+  const fs::path file = checkpoint.directory / "state" / "versions.safetensors";
+  std::map<int64_t, at::Tensor> versions;
+  if (!fs::exists(file)) return versions;
+  for (const auto& [name, tensor] : model::read_safetensors(file)) {
+    require<DataError>(name.starts_with(kVersionPrefix), file.string(), ": unexpected tensor ", name);
+    versions[std::stoll(name.substr(std::string(kVersionPrefix).size()))] = tensor;
+  }
+  return versions;
+}
+
+}  // namespace sluice::recipes

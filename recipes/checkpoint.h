@@ -1,0 +1,61 @@
+// A checkpoint: a servable model directory, and beside it what a stage needs to go on.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/network.h"
+#include "optim/optimizer.h"
+#include "text/tokenizer.h"
+
+namespace sluice::recipes {
+
+// Where in the run a checkpoint stands: state/state.json.
+struct CheckpointState {
+  int64_t step = 0;        // optimizer steps of the whole run
+  std::string stage;       // "" for the initial one
+  int64_t stage_step = 0;  // optimizer steps of that stage
+  bool stage_done = false;
+  std::string started_from;  // name of the checkpoint the stage began with: its reference
+  double stage_seconds = 0;  // spent in the stage, earlier processes counted in
+};
+
+struct Checkpoint {
+  std::filesystem::path directory;  // checkpoints/step_000100
+  CheckpointState state;
+
+  std::string name() const { return directory.filename().string(); }
+  std::filesystem::path model() const { return directory / "hf"; }
+};
+
+// What goes into one. Tensors of `versions` are earlier policies that leases may still name.
+struct CheckpointContents {
+  const model::Network& network;
+  const text::Tokenizer& tokenizer;
+  const optim::Optimizer* optimizer = nullptr;              // null for the initial one
+  const std::map<int64_t, at::Tensor>* versions = nullptr;  // version -> flat weights
+};
+
+// Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last
+// `keep_last` of the stage's intermediate ones (ends of stages stay). A step that is there already is
+// replaced only by the end of its stage.
+Checkpoint write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
+                            const CheckpointContents& contents, int64_t keep_last);
+
+// The one with the highest step whose manifest holds; those that do not are named in `damaged`.
+std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& checkpoints,
+                                            std::vector<std::string>* damaged = nullptr);
+Checkpoint open_checkpoint(const std::filesystem::path& directory);
+
+// Reads what write_checkpoint() wrote beside the model.
+void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
+std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint);
+
+}  // namespace sluice::recipes

@@ -1,0 +1,82 @@
+// What every stage starts from: the recipe, the newest checkpoint, its model and tokenizer, and the monitor.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "model/network.h"
+#include "monitor/jsonl_sink.h"
+#include "monitor/redis_monitor.h"
+#include "recipes/checkpoint.h"
+#include "recipes/recipe.h"
+#include "recipes/run_directory.h"
+#include "recipes/stages.h"
+#include "rewards/reward_mix.h"
+#include "text/tokenizer.h"
+
+namespace sluice::recipes {
+
+at::Device device_of(const Recipe& recipe);
+
+// One computing thread for each role until kernels make a row's bits independent of how many rows there are.
+void use_one_thread();
+
+// Tokens that end a completion: the tokenizer's end of sequence and those of the model's configuration.
+std::set<int32_t> stop_ids(const model::Network& network, const text::Tokenizer& tokenizer);
+
+// Keys everything random in a stage, so that two stages of one recipe share no numbers.
+uint64_t stage_seed(const Recipe& recipe, const std::string& stage);
+
+rewards::RewardMix make_rewards(const StageSpec& stage);
+
+// The initial checkpoint of a run, step 0, made from the recipe's model and tokenizer.
+Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe);
+
+// SHA-256 of a model's architecture, not of its weights.
+std::string architecture_hash(const model::ModelConfig& config);
+
+// The newest whole checkpoint; damaged ones are named on stderr. Makes the initial one in a new run.
+Checkpoint newest_checkpoint(const RunDirectory& run, const Recipe& recipe);
+
+// Where reports of this process go: metrics.jsonl, the terminal, Redis when the recipe has it.
+class StageMonitor {
+ public:
+  StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, int64_t last_step);
+
+  // Fills in stage, steps and the time, and hands the report to every sink.
+  void report(int64_t step, int64_t stage_step, std::map<std::string, double> metrics,
+              const std::string& note = {});
+  // A sentence for the person, on its own line and as an event.
+  void say(const std::string& text);
+  // Prints what Redis has to say, at most when something changed.
+  void tick();
+  monitor::RedisMonitor* redis() { return redis_.get(); }
+
+ private:
+  const StageSpec& stage_;
+  monitor::JsonlSink jsonl_;
+  std::unique_ptr<monitor::RedisMonitor> redis_;
+};
+
+int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                  const StopRequest& stop);
+int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                     const StopRequest& stop);
+int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                         const StopRequest& stop);
+
+// The checkpoint a stage begins or goes on with, and what of the stage is behind it.
+struct StageStart {
+  Checkpoint checkpoint;
+  bool resumed = false;      // the checkpoint is one of this stage
+  int64_t stage_step = 0;    // optimizer steps of the stage already done
+  double seconds = 0;        // spent in it before
+  std::string started_from;  // name of the checkpoint the stage began with
+};
+StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage);
+
+}  // namespace sluice::recipes

@@ -1,0 +1,405 @@
+#include <algorithm>
+#include <fstream>
+#include <mutex>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/philox.h"
+#include "learner/policy_learner.h"
+#include "learner/rollout_server.h"
+#include "model/model_directory.h"
+#include "recipes/internal/stage_context.h"
+#include "reference/reference_policy.h"
+#include "transport/collective.h"
+
+namespace sluice::recipes {
+namespace {
+
+constexpr Millis kProgressLimitMs = 60'000;    // no wait without progress is longer (promise 4)
+constexpr Millis kWaitMs = 250;                // between looks at signals and Redis
+constexpr double kMaxLogprobDifference = 0.1;  // between actor and learner at the start (promise 3)
+
+// The prompts of a stage in the order in which groups ask for them.
+class PromptOrder {
+ public:
+  PromptOrder(std::vector<text::Row> rows, uint64_t seed) : rows_(std::move(rows)), seed_(seed) {}
+
+  const text::Row& row(uint64_t group) {
+    const auto n = static_cast<uint64_t>(rows_.size());
+    if (group / n != epoch_ || order_.empty()) {
+      epoch_ = group / n;
+      order_ = shuffled_indices(static_cast<int64_t>(n), seed_, epoch_);
+    }
+    return rows_[static_cast<size_t>(order_[group % n])];
+  }
+
+ private:
+  const std::vector<text::Row> rows_;
+  const uint64_t seed_;
+  uint64_t epoch_ = 0;
+  std::vector<int64_t> order_;  // of epoch_
+};
+
+std::string_view bytes_of(const at::Tensor& flat) {
+  return {static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()};
+}
+
+std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& group) {
+  return {{"group", std::to_string(group.group)},
+          {"step", std::to_string(group.step + 1)},
+          {"version", std::to_string(group.oldest_version())},
+          {"actor", group.actor},
+          {"tokens", std::to_string(group.num_tokens())}};
+}
+
+// One line for each group of a step: what was asked, what was answered, what it was worth.
+void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch) {
+  std::ofstream out(file);
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
+    const auto& group = batch.groups[g];
+    Json completions = Json::array();
+    for (size_t i = 0; i < group.completions.size(); ++i) {
+      const auto& completion = group.completions[i];
+      Json outcomes = Json::array();
+      for (const auto& outcome : completion.outcomes) {
+        outcomes.push_back(outcome.score ? Json(*outcome.score)
+                                         : Json{{"unscored", outcome.unscored_reason}});
+      }
+      completions.push_back({{"text", completion.text},
+                             {"reward", batch.rewards[g][i] ? Json(*batch.rewards[g][i]) : Json()},
+                             {"advantage", batch.advantages[g][i]},
+                             {"outcomes", outcomes},
+                             {"tokens", completion.tokens.size()}});
+    }
+    const Json line = {{"group", group.group},
+                       {"prompt", group.prompt_text},
+                       {"actor", group.actor},
+                       {"version", group.oldest_version()},
+                       {"completions", completions}};
+    out << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+  }
+  require<EnvironmentError>(out.good(), "rollouts: cannot write ", file.string());
+}
+
+void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status) {
+  const auto& law = status.law;
+  metrics["queue/depth"] = static_cast<double>(status.queue_depth);
+  metrics["queue/credits"] = static_cast<double>(status.credits);
+  metrics["queue/age"] = status.oldest_age_s;
+  metrics["queue/duplicates"] = static_cast<double>(status.duplicates);
+  metrics["law/issued"] = static_cast<double>(law.issued);
+  metrics["law/trained"] = static_cast<double>(law.trained);
+  metrics["law/queued"] = static_cast<double>(law.queued);
+  metrics["law/leased"] = static_cast<double>(law.leased);
+  metrics["law/dropped"] = static_cast<double>(law.dropped);
+  metrics["law/quarantined"] = static_cast<double>(law.quarantined);
+}
+
+// A policy stage under way: everything that lives from its first step to its last.
+class PolicyStage {
+ public:
+  PolicyStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, const StopRequest& stop)
+      : run_(run),
+        recipe_(recipe),
+        stage_(stage),
+        stop_(stop),
+        start_(find_start(run, recipe, stage)),
+        first_step_(start_.checkpoint.state.step - start_.stage_step),
+        tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
+        network_(model::load_model(start_.checkpoint.model(), device_of(recipe))),
+        optimizer_(*network_, collective_, stage.optim, stage.steps),
+        monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        prompts_(text::read_prompts(stage.data, text::Split::Train), stage_seed(recipe, stage.name)),
+        began_(clock_.now_ms()) {
+    if (start_.resumed) {
+      load_optimizer(start_.checkpoint, optimizer_);
+      versions_ = load_versions(start_.checkpoint);
+    }
+    if (stage.learner.loss.beta > 0) {
+      const auto origin = open_checkpoint(run.checkpoints() / start_.started_from);
+      reference_ =
+          std::make_unique<reference::ReferencePolicy>(model::load_model(origin.model(), device_of(recipe)));
+    }
+    for (const auto& reward : stage.rewards) {
+      reward_names_.push_back(reward.name);
+      reward_weights_.push_back(reward.weight);
+    }
+  }
+
+  int run() {
+    start_server();
+    learner::PolicyLearner learner(*network_, reference_.get(), optimizer_, stage_.learner);
+    for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
+      const Millis began = clock_.now_ms();
+      auto groups = wait_for_batch(s);
+      if (!groups) return save_and_stop(s);
+      const Millis waited = clock_.now_ms();
+      if (auto* redis = monitor_.redis()) redis->batched(ids_of(*groups));
+      const auto ids = ids_of(*groups);
+      auto metrics = train(learner, s, std::move(*groups));
+      metrics["time/wait"] = static_cast<double>(waited - began) / 1000.0;
+      metrics["time/train"] = static_cast<double>(clock_.now_ms() - waited) / 1000.0;
+      finish_step(s, ids, std::move(metrics), began);
+      const int signal = stop_();
+      if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
+      if (signal != 0 && s + 1 < stage_.steps) return signal;
+    }
+    return finish();
+  }
+
+ private:
+  static std::vector<uint64_t> ids_of(const std::vector<buffers::RolloutGroup>& groups) {
+    std::vector<uint64_t> ids;
+    for (const auto& group : groups) ids.push_back(group.group);
+    return ids;
+  }
+
+  buffers::Lease make_lease(const buffers::Ledger::Grant& grant) {
+    return {.group = grant.group,
+            .attempt = grant.attempt,
+            .step = grant.step,
+            .version = grant.version,
+            .exact_version = recipe_.deterministic,
+            .num_samples = stage_.rollout.group_size,
+            .seed = stage_seed(recipe_, stage_.name),
+            .sampling = stage_.rollout.sampling,
+            .lease_ms = stage_.rollout.lease_ms,
+            .row = prompts_.row(grant.group)};
+  }
+
+  void start_server() {
+    const learner::RolloutServerOptions options{
+        .address = run_.rollout_address(stage_),
+        .journal = run_.journal(stage_.name),
+        .ledger = {.prompts_per_step = stage_.rollout.prompts_per_step,
+                   .total_steps = stage_.steps,
+                   .staleness = stage_.rollout.staleness,
+                   .exact_versions = recipe_.deterministic,
+                   .lease_ms = stage_.rollout.lease_ms},
+        .identity = {.run = run_.id(),
+                     .tokenizer_hash = tokenizer_->hash(),
+                     .model_hash = architecture_hash(network_->config()),
+                     .role = "learner",
+                     .name = "learner-0"},
+        .min_scored = stage_.rollout.min_scored,
+        .reward_weights = reward_weights_,
+        .limits = {.max_samples = stage_.rollout.group_size,
+                   .max_tokens = network_->config().max_position,
+                   .vocab_size = network_->config().vocab_size},
+        .quarantine = run_.quarantine()};
+    auto* redis = monitor_.redis();
+    const learner::RolloutEvents events{.queued =
+                                            [redis](const std::vector<const buffers::RolloutGroup*>& groups) {
+                                              if (redis == nullptr) return;
+                                              std::vector<monitor::QueuedRollout> rollouts;
+                                              for (const auto* group : groups)
+                                                rollouts.push_back({group->group, redis_fields(*group)});
+                                              redis->queued(std::move(rollouts));
+                                            },
+                                        .ended =
+                                            [redis](const std::vector<uint64_t>& groups) {
+                                              if (redis != nullptr) redis->ended(groups);
+                                            },
+                                        .notice = [this](const std::string& text) { add_notice(text); }};
+    server_ = std::make_unique<learner::RolloutServer>(
+        options, [this](const buffers::Ledger::Grant& grant) { return make_lease(grant); }, events,
+        start_.stage_step);
+    for (const auto& [version, flat] : versions_) server_->publish(version, bytes_of(flat));
+    publish(start_.stage_step);
+  }
+
+  void publish(int64_t version) {
+    const auto snapshot = network_->snapshot(version);
+    server_->publish(version, bytes_of(snapshot.flat));
+    versions_[version] = snapshot.flat;
+    versions_.erase(versions_.begin(), versions_.lower_bound(version - stage_.rollout.staleness));
+  }
+
+  // Empty when the process was asked to stop. Throws when nothing has moved for a minute.
+  std::optional<std::vector<buffers::RolloutGroup>> wait_for_batch(int64_t step) {
+    Millis moved = clock_.now_ms();
+    int64_t seen = -1;
+    while (true) {
+      if (auto groups = server_->take_batch(step, kWaitMs)) {
+        require(!groups->empty(), stage_.name, ": every group of step ", step + 1,
+                " was quarantined; the reasons are in ", run_.quarantine().string());
+        return groups;
+      }
+      if (stop_() != 0) return std::nullopt;
+      show_notices();
+      const auto status = server_->status();
+      show_state(step, status);
+      const int64_t progress = progress_of(status);
+      if (progress != seen) moved = clock_.now_ms();
+      seen = progress;
+      if (clock_.now_ms() - moved > kProgressLimitMs) fail_waiting(step, status);
+    }
+  }
+
+  static int64_t progress_of(const learner::RolloutStatus& status) {
+    int64_t sum = status.law.issued + status.law.queued + status.law.dropped + status.law.quarantined;
+    for (const auto& actor : status.actors) sum += static_cast<int64_t>(actor.tokens);
+    return sum;
+  }
+
+  void fail_waiting(int64_t step, const learner::RolloutStatus& status) const {
+    if (status.actors.empty()) {
+      fail(stage_.name, ": waited ", kProgressLimitMs / 1000, " s for an actor at ", server_->address(),
+           " and none came; see ", (run_.root() / "logs").string());
+    }
+    fail(stage_.name, ": waited ", kProgressLimitMs / 1000, " s for the groups of step ", step + 1, " from ",
+         status.actors.size(), " actors and nothing moved; ", describe(status.law), "; see ",
+         (run_.root() / "logs").string());
+  }
+
+  learner::StepMetrics train(learner::PolicyLearner& learner, int64_t step,
+                             std::vector<buffers::RolloutGroup> groups) {
+    const auto batch = learner::make_training_batch(step, std::move(groups), reward_weights_,
+                                                    stage_.advantage, stage_.rollout.sampling.max_new_tokens);
+    auto metrics = learner.step(batch, step);
+    server_->trained(step);
+    publish(step + 1);
+    metrics.merge(learner::rollout_metrics(batch, reward_names_));
+    write_rollouts(run_.rollouts(first_step_ + step + 1), batch);
+    if (const auto worst = metrics.find("logprob_diff/max"); worst != metrics.end()) {
+      require(worst->second <= kMaxLogprobDifference, stage_.name,
+              ": the actors' log-probs differ from the learner's by up to ", worst->second, " at step ",
+              step + 1, ", the bound is ", kMaxLogprobDifference,
+              "; they do not run the same weights or the same code");
+    }
+    return metrics;
+  }
+
+  void finish_step(int64_t step, const std::vector<uint64_t>& ids, learner::StepMetrics metrics,
+                   Millis began) {
+    if (auto* redis = monitor_.redis()) redis->ended(ids);
+    const auto status = server_->status();
+    require(status.law.holds(), stage_.name, ": the law is broken: ", describe(status.law));
+    add_queue_metrics(metrics, status);
+    num_tokens_ += metrics["num_tokens"];
+    metrics["num_tokens"] = num_tokens_;
+    metrics["policy/version"] = static_cast<double>(step + 1);
+    metrics["step_time"] = static_cast<double>(clock_.now_ms() - began) / 1000.0;
+    show_notices();
+    monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics));
+    show_state(step + 1, status);
+  }
+
+  void show_state(int64_t step, const learner::RolloutStatus& status) {
+    monitor_.tick();
+    auto* redis = monitor_.redis();
+    if (redis == nullptr) return;
+    redis->state({{{"stage", stage_.name},
+                   {"step", std::to_string(first_step_ + step)},
+                   {"stage_step", std::to_string(step)},
+                   {"stage_steps", std::to_string(stage_.steps)},
+                   {"version", std::to_string(step)},
+                   {"queue_depth", std::to_string(status.queue_depth)},
+                   {"credits", std::to_string(status.credits)},
+                   {"age_s", std::to_string(status.oldest_age_s)},
+                   {"issued", std::to_string(status.law.issued)},
+                   {"trained", std::to_string(status.law.trained)},
+                   {"queued", std::to_string(status.law.queued)},
+                   {"leased", std::to_string(status.law.leased)},
+                   {"dropped", std::to_string(status.law.dropped)},
+                   {"quarantined", std::to_string(status.law.quarantined)},
+                   {"actors", std::to_string(status.actors.size())}}});
+    for (const auto& actor : status.actors) {
+      redis->actor({actor.name,
+                    {{"pid", std::to_string(actor.pid)},
+                     {"incarnation", std::to_string(actor.incarnation)},
+                     {"tokens", std::to_string(actor.tokens)},
+                     {"leases", std::to_string(actor.leases)}}});
+    }
+  }
+
+  void add_notice(const std::string& text) {
+    const std::lock_guard lock(notices_mutex_);
+    notices_.push_back(text);
+  }
+
+  void show_notices() {
+    std::vector<std::string> notices;
+    {
+      const std::lock_guard lock(notices_mutex_);
+      notices.swap(notices_);
+    }
+    for (const auto& notice : notices) monitor_.say(notice);
+  }
+
+  double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
+
+  void save(int64_t done) {
+    auto older = versions_;
+    older.erase(done);
+    write_checkpoint(
+        run_.checkpoints(),
+        {.step = first_step_ + done,
+         .stage = stage_.name,
+         .stage_step = done,
+         .stage_done = done == stage_.steps,
+         .started_from = start_.started_from,
+         .stage_seconds = seconds()},
+        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &older},
+        stage_.checkpoint.keep_last);
+  }
+
+  // Between two steps: nothing is lost that the journal and the last step's checkpoint do not hold.
+  int save_and_stop(int64_t done) {
+    if (done > start_.stage_step) save(done);
+    return stop_();
+  }
+
+  int finish() {
+    const auto law = server_->status().law;
+    monitor_.say(stage_.name + ": " + describe(law) + (law.holds() ? "" : " (BROKEN)"));
+    server_.reset();
+    if (reference_) reference_->check_unmoved();
+    run_.write_stage_result(stage_.name, {{"name", stage_.name},
+                                          {"use", stage_.use},
+                                          {"steps", stage_.steps},
+                                          {"seconds", seconds()},
+                                          {"started_from", start_.started_from},
+                                          {"weights_sha256", network_->snapshot(stage_.steps).hash},
+                                          {"law",
+                                           {{"issued", law.issued},
+                                            {"trained", law.trained},
+                                            {"queued", law.queued},
+                                            {"leased", law.leased},
+                                            {"dropped", law.dropped},
+                                            {"quarantined", law.quarantined}}}});
+    return 0;
+  }
+
+  const RunDirectory& run_;
+  const Recipe& recipe_;
+  const StageSpec& stage_;
+  const StopRequest& stop_;
+  const SteadyClock clock_;
+  const StageStart start_;
+  const int64_t first_step_;  // optimizer steps of the run before this stage
+  const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const std::unique_ptr<model::Network> network_;
+  transport::SoloCollective collective_;
+  optim::Optimizer optimizer_;
+  StageMonitor monitor_;
+  PromptOrder prompts_;  // used by the server's thread alone
+  const Millis began_;
+  std::unique_ptr<reference::ReferencePolicy> reference_;
+  std::vector<std::string> reward_names_;
+  std::vector<double> reward_weights_;
+  std::map<int64_t, at::Tensor> versions_;  // that leases may name
+  double num_tokens_ = 0;
+  std::mutex notices_mutex_;
+  std::vector<std::string> notices_;                // guarded by notices_mutex_
+  std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above
+};
+
+}  // namespace
+
+int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                     const StopRequest& stop) {
+  return PolicyStage(run, recipe, stage, stop).run();
+}
+
+}  // namespace sluice::recipes

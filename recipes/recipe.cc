@@ -1,0 +1,227 @@
+#include "recipes/recipe.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "recipes/internal/recipe_file.h"
+
+namespace sluice::recipes {
+namespace {
+
+std::filesystem::path path_of(const Json& value) {
+  return value.is_null() ? std::filesystem::path() : std::filesystem::path(value.get<std::string>());
+}
+std::string text_of(const Json& value) { return value.is_null() ? std::string() : value.get<std::string>(); }
+
+template <class Enum>
+Enum choice(const Json& value, std::initializer_list<std::pair<const char*, Enum>> table) {
+  for (const auto& [name, result] : table) {
+    if (value == name) return result;
+  }
+  fail<DataError>("recipe: unknown choice ", value.dump());
+}
+
+ModelSpec read_model(const Json& json) {
+  ModelSpec spec;
+  spec.path = path_of(json.at("path"));
+  auto& shape = spec.shape;
+  shape.hidden_size = json.at("hidden_size");
+  shape.num_layers = json.at("layers");
+  shape.num_heads = json.at("heads");
+  shape.num_kv_heads = json.at("kv_heads").is_null() ? shape.num_heads : json.at("kv_heads").get<int64_t>();
+  shape.intermediate_size = json.at("intermediate_size");
+  shape.max_position = json.at("max_position");
+  shape.rope.theta = json.at("rope_theta");
+  shape.tie_embeddings = json.at("tie_embeddings");
+  require<UsageError>(
+      shape.hidden_size % shape.num_heads == 0 && (shape.hidden_size / shape.num_heads) % 2 == 0,
+      "model.hidden_size ", shape.hidden_size, " does not give model.heads ", shape.num_heads,
+      " an even width each");
+  require<UsageError>(shape.num_heads % shape.num_kv_heads == 0, "model.heads ", shape.num_heads,
+                      " is no multiple of model.kv_heads ", shape.num_kv_heads);
+  shape.head_dim = shape.hidden_size / shape.num_heads;
+  return spec;
+}
+
+text::DataOptions read_data(const Json& json, uint64_t seed) {
+  return {.use = json.at("use"),
+          .path = path_of(json.at("path")),
+          .test_path = path_of(json.at("test_path")),
+          .prompt_column = json.at("prompt_column"),
+          .completion_column = json.at("completion_column"),
+          .train_fraction = json.at("train_fraction"),
+          .prompt_chars = json.at("prompt_chars"),
+          .window_chars = json.at("window_chars"),
+          .keep_seen = json.at("keep_seen"),
+          .generated = json.at("generated"),
+          .seed = seed};
+}
+
+RolloutSpec read_rollout(const Json& json) {
+  RolloutSpec spec{.actors = json.at("actors"),
+                   .prompts_per_step = json.at("prompts_per_step"),
+                   .group_size = json.at("group_size"),
+                   .staleness = json.at("staleness"),
+                   .lease_ms = json.at("lease_ms"),
+                   .min_scored = json.at("min_scored"),
+                   .address = text_of(json.at("address")),
+                   .sampling = {.temperature = json.at("temperature"),
+                                .top_k = json.at("top_k"),
+                                .top_p = json.at("top_p"),
+                                .max_new_tokens = json.at("max_new_tokens")}};
+  require<UsageError>(spec.min_scored <= spec.group_size, "rollout.min_scored ", spec.min_scored,
+                      " is more than rollout.group_size ", spec.group_size,
+                      ": every group would be quarantined");
+  return spec;
+}
+
+optim::OptimizerOptions read_optim(const Json& json) {
+  return {.lr = json.at("lr"),
+          .beta1 = json.at("beta1"),
+          .beta2 = json.at("beta2"),
+          .eps = json.at("eps"),
+          .weight_decay = json.at("weight_decay"),
+          .decay_all = json.at("decay_all"),
+          .max_grad_norm = json.at("max_grad_norm"),
+          .schedule = {.kind = json.at("schedule"),
+                       .warmup_steps = json.at("warmup_steps"),
+                       .min_ratio = json.at("min_ratio")}};
+}
+
+void read_algorithm(const Json& json, StageSpec& stage) {
+  using learner::AdvantageScale;
+  using learner::Aggregation;
+  using learner::KlEstimator;
+  auto& loss = stage.learner.loss;
+  loss.beta = json.at("beta");
+  loss.clip_low = json.at("clip_low");
+  loss.clip_high = json.at("clip_high");
+  loss.kl = choice<KlEstimator>(json.at("kl"), {{"k1", KlEstimator::K1},
+                                                {"k2", KlEstimator::K2},
+                                                {"k3", KlEstimator::K3},
+                                                {"low_var_kl", KlEstimator::LowVar},
+                                                {"abs", KlEstimator::Abs}});
+  stage.learner.aggregation = choice<Aggregation>(
+      json.at("aggregation"), {{"token-mean", Aggregation::TokenMean},
+                               {"seq-mean-token-mean", Aggregation::SeqMeanTokenMean},
+                               {"seq-mean-token-sum", Aggregation::SeqMeanTokenSum},
+                               {"seq-mean-token-sum-norm", Aggregation::SeqMeanTokenSumNorm}});
+  stage.advantage = {
+      .scale = choice<AdvantageScale>(json.at("advantage_scale"), {{"group", AdvantageScale::Group},
+                                                                   {"batch", AdvantageScale::Batch},
+                                                                   {"none", AdvantageScale::None}}),
+      .population_std = json.at("population_std"),
+      .eps = json.at("advantage_eps")};
+}
+
+StageSpec read_stage(const Json& json, uint64_t seed) {
+  StageSpec stage;
+  stage.use = json.at("use");
+  stage.name = json.at("name");
+  stage.steps = json.at("steps");
+  stage.data = read_data(json.at("data"), seed);
+  if (json.contains("rollout")) stage.rollout = read_rollout(json.at("rollout"));
+  if (json.contains("batch")) {
+    const auto& batch = json.at("batch");
+    stage.batch = {.examples_per_step = batch.at("examples_per_step"),
+                   .micro_batch_tokens = batch.at("micro_batch_tokens"),
+                   .max_length = batch.at("max_length"),
+                   .append_eos = batch.at("append_eos")};
+  }
+  if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
+  if (json.contains("algorithm")) read_algorithm(json.at("algorithm"), stage);
+  stage.learner.temperature = stage.rollout.sampling.temperature;
+  stage.learner.micro_batch_tokens = stage.batch.micro_batch_tokens;
+  if (json.contains("evaluation")) {
+    const auto& evaluation = json.at("evaluation");
+    stage.evaluation = {.prompts = evaluation.at("prompts"),
+                        .samples = evaluation.at("samples"),
+                        .greedy = evaluation.at("greedy"),
+                        .show = evaluation.at("show")};
+  }
+  if (json.contains("checkpoint")) {
+    stage.checkpoint = {.every = json.at("checkpoint").at("every"),
+                        .keep_last = json.at("checkpoint").at("keep_last")};
+  }
+  if (json.contains("rewards")) {
+    for (const auto& reward : json.at("rewards")) {
+      stage.rewards.push_back({.use = reward.at("use"),
+                               .name = reward.at("name"),
+                               .weight = reward.at("weight"),
+                               .options = reward.at("options"),
+                               .where = "stage " + stage.name});
+    }
+  }
+  return stage;
+}
+
+}  // namespace
+
+const StageSpec& Recipe::stage(const std::string& name) const {
+  const auto found =
+      std::find_if(stages.begin(), stages.end(), [&](const auto& stage) { return stage.name == name; });
+  require<UsageError>(found != stages.end(), "recipe ", this->name, ": there is no stage \"", name, "\"");
+  return *found;
+}
+
+Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  return recipe_from_resolved(resolve_recipe(file, overrides));
+}
+
+Recipe recipe_from_resolved(const Json& resolved) {
+  try {
+    Recipe recipe;
+    recipe.resolved = resolved;
+    recipe.name = resolved.at("name");
+    recipe.seed = resolved.at("seed");
+    recipe.device = resolved.at("device");
+    recipe.deterministic = resolved.at("deterministic");
+    recipe.redis = resolved.at("monitor").at("redis");
+    recipe.model = read_model(resolved.at("model"));
+    recipe.tokenizer = {path_of(resolved.at("tokenizer").at("path")),
+                        text_of(resolved.at("tokenizer").at("train"))};
+    require<UsageError>(recipe.tokenizer.path.empty() || recipe.tokenizer.train.empty(),
+                        "tokenizer.path and tokenizer.train cannot both be set");
+    require<UsageError>(
+        !recipe.model.path.empty() || !recipe.tokenizer.path.empty() || !recipe.tokenizer.train.empty(),
+        "a network from scratch needs tokenizer.path or tokenizer.train = \"characters\"");
+    for (const auto& stage : resolved.at("stages")) recipe.stages.push_back(read_stage(stage, recipe.seed));
+    return recipe;
+  } catch (const Json::exception& error) {
+    fail<DataError>("recipe.resolved.json does not hold a recipe of this version: ", error.what());
+  }
+}
+
+std::string describe(const Recipe& recipe) {
+  std::ostringstream out;
+  out << recipe.name << ", seed " << recipe.seed << ", on " << recipe.device
+      << (recipe.deterministic ? ", deterministic" : "") << '\n';
+  if (recipe.model.path.empty()) {
+    const auto& shape = recipe.model.shape;
+    out << "  model: from scratch, " << shape.num_layers << " layers of width " << shape.hidden_size << '\n';
+  } else {
+    out << "  model: " << recipe.model.path.string() << '\n';
+  }
+  for (const auto& stage : recipe.stages) {
+    out << "  " << stage.name << " (" << stage.use << "): ";
+    if (stage.use == "sft") {
+      out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
+          << stage.optim.lr;
+    } else if (stage.use == "grpo") {
+      out << stage.steps << " steps of " << stage.rollout.prompts_per_step << " prompts x "
+          << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "
+          << stage.rollout.staleness << ", lr " << stage.optim.lr << ", beta " << stage.learner.loss.beta;
+    } else {
+      out << (stage.evaluation.prompts == 0 ? "all" : std::to_string(stage.evaluation.prompts))
+          << " held-out prompts x " << stage.evaluation.samples
+          << (stage.evaluation.greedy ? ", and greedy" : "");
+    }
+    for (const auto& reward : stage.rewards)
+      out << (&reward == &stage.rewards.front() ? "; reward " : " + ") << reward.weight << " " << reward.name;
+    out << '\n';
+  }
+  return out.str();
+}
+
+}  // namespace sluice::recipes

@@ -1,0 +1,105 @@
+// A recipe: what to train, on what, how, and in which stages.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "buffers/rollout_group.h"
+#include "learner/advantages.h"
+#include "learner/policy_learner.h"
+#include "model/model_config.h"
+#include "optim/optimizer.h"
+#include "rewards/reward.h"
+#include "text/dataset.h"
+
+namespace sluice::recipes {
+
+// A directory to start from, or the shape of a network to start from scratch.
+struct ModelSpec {
+  std::filesystem::path path;
+  model::ModelConfig shape;  // used when path is empty; the vocabulary is the tokenizer's
+};
+
+struct TokenizerSpec {
+  std::filesystem::path path;  // empty: the model directory's, unless `train` is set
+  std::string train;           // "characters" or empty
+};
+
+struct RolloutSpec {
+  int64_t actors = 2;
+  int64_t prompts_per_step = 0;
+  int64_t group_size = 0;
+  int64_t staleness = 1;
+  Millis lease_ms = 60'000;
+  int64_t min_scored = 2;
+  std::string address;  // empty: an ipc socket in the run directory
+  buffers::SamplingParams sampling;
+};
+
+struct BatchSpec {
+  int64_t examples_per_step = 32;
+  int64_t micro_batch_tokens = 16384;
+  int64_t max_length = 1024;
+  bool append_eos = true;
+};
+
+struct EvaluationSpec {
+  int64_t prompts = 0;  // 0: all held-out ones
+  int64_t samples = 1;
+  bool greedy = false;
+  int64_t show = 4;
+};
+
+struct CheckpointSpec {
+  int64_t every = 10;
+  int64_t keep_last = 2;
+};
+
+// One stage with every default filled in.
+struct StageSpec {
+  std::string use;   // sft | grpo | eval
+  std::string name;  // unique in the recipe
+  int64_t steps = 0;
+  text::DataOptions data;
+  RolloutSpec rollout;
+  BatchSpec batch;
+  optim::OptimizerOptions optim;
+  learner::PolicyLearnerOptions learner;
+  learner::AdvantageOptions advantage;
+  EvaluationSpec evaluation;
+  std::vector<rewards::RewardSpec> rewards;
+  CheckpointSpec checkpoint;
+
+  bool trains() const { return use != "eval"; }
+  bool has_actors() const { return use == "grpo"; }
+};
+
+struct Recipe {
+  std::string name;
+  uint64_t seed = 0;
+  std::string device;  // cpu | cuda
+  bool deterministic = true;
+  std::string redis;  // "private", "off" or a URL
+  ModelSpec model;
+  TokenizerSpec tokenizer;
+  std::vector<StageSpec> stages;
+  Json resolved;  // everything above as JSON, paths absolute: what the run directory keeps
+
+  const StageSpec& stage(const std::string& name) const;
+};
+
+// Reads a .toml or .json recipe and applies overrides ("optim.lr=3e-6", "grpo.steps=40"; TOML assignments).
+// Throws UsageError with file, line, column and the nearest name for an unknown key, a wrong type, a value
+// out of range, two stages of one name, or a combination that cannot work.
+Recipe load_recipe(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+
+// The recipe a run directory keeps.
+Recipe recipe_from_resolved(const Json& resolved);
+
+// What the run will do, in a few lines of words.
+std::string describe(const Recipe& recipe);
+
+}  // namespace sluice::recipes

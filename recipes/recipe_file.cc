@@ -1,0 +1,459 @@
+#include "recipes/internal/recipe_file.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/terminal.h"
+#include "recipes/schema.h"
+#include "rewards/reward.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A file, or one override: what messages name, and where relative paths start.
+struct Source {
+  std::string name;
+  fs::path folder;
+};
+
+std::string at(const Source& source, const toml::node& node) {
+  const auto begin = node.source().begin;
+  if (begin.line == 0) return source.name;
+  return source.name + ":" + std::to_string(begin.line) + ":" + std::to_string(begin.column);
+}
+
+std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string best = nearest(word, candidates);
+  if (!best.empty()) return "; did you mean \"" + best + "\"?";
+  std::string list;
+  for (const auto& candidate : candidates) list += (list.empty() ? "" : ", ") + candidate;
+  return "; there are: " + list;
+}
+
+template <class Items, class Name>
+std::vector<std::string> names_of(const Items& items, Name name) {
+  std::vector<std::string> names;
+  for (const auto& item : items) names.push_back(name(item));
+  return names;
+}
+
+std::vector<std::string> key_names(const std::string& table) {
+  std::vector<std::string> names;
+  for (const auto& key : schema()) {
+    if (key.table == table) names.push_back(key.name);
+  }
+  return names;
+}
+
+const SchemaTable* find_table(std::string_view name) {
+  const auto& tables = schema_tables();
+  const auto found =
+      std::find_if(tables.begin(), tables.end(), [&](const auto& t) { return t.name == name; });
+  return found == tables.end() ? nullptr : &*found;
+}
+
+bool serves(const SchemaTable& table, const std::string& use) {
+  return std::find(table.stages.begin(), table.stages.end(), use) != table.stages.end();
+}
+
+std::string type_of(const toml::node& node) {
+  if (node.is_boolean()) return "true or false";
+  if (node.is_integer()) return "an integer";
+  if (node.is_floating_point()) return "a number";
+  if (node.is_string()) return "text";
+  if (node.is_array()) return "a list";
+  if (node.is_table()) return "a table";
+  return "a date or time";
+}
+
+// The value of one key, checked against its row of the schema.
+Json read_value(const SchemaKey& key, const toml::node& node, const Source& source) {
+  const std::string who =
+      at(source, node) + ": " + (key.table.empty() || key.table == "stage" ? "" : key.table + ".") + key.name;
+  const auto wrong_type = [&](const char* wanted) {
+    fail<UsageError>(who, " wants ", wanted, ", got ", type_of(node));
+  };
+  const auto check_range = [&](double value) {
+    require<UsageError>(
+        std::isfinite(value) && (!key.min || value >= *key.min) && (!key.max || value <= *key.max), who,
+        " is ", value, "; it goes from ", key.min.value_or(-INFINITY), " to ", key.max.value_or(INFINITY));
+  };
+  switch (key.type) {
+    case KeyType::Boolean:
+      if (!node.is_boolean()) wrong_type("true or false");
+      return node.as_boolean()->get();
+    case KeyType::Integer:
+      if (!node.is_integer()) wrong_type("an integer");
+      check_range(static_cast<double>(node.as_integer()->get()));
+      return node.as_integer()->get();
+    case KeyType::Number: {
+      if (!node.is_number()) wrong_type("a number");
+      const double value = *node.value<double>();
+      check_range(value);
+      return value;
+    }
+    case KeyType::Text: {
+      if (!node.is_string()) wrong_type("text in quotes");
+      const std::string value = node.as_string()->get();
+      require<UsageError>(
+          key.choices.empty() || std::count(key.choices.begin(), key.choices.end(), value) > 0, who, " is \"",
+          value, "\"", suggestion(value, key.choices));
+      return value;
+    }
+    case KeyType::Path: {
+      if (!node.is_string()) wrong_type("a path in quotes");
+      const fs::path value = node.as_string()->get();
+      require<UsageError>(!value.empty(), who, " is an empty path");
+      return fs::weakly_canonical(source.folder / value).string();
+    }
+  }
+  return nullptr;
+}
+
+Json read_table(const std::string& table, const toml::table& values, const Source& source) {
+  Json result = Json::object();
+  for (const auto& [name, node] : values) {
+    const SchemaKey* key = find_key(table, name.str());
+    require<UsageError>(key != nullptr, at(source, node), ": [", table, "] has no key \"",
+                        std::string(name.str()), "\"", suggestion(name.str(), key_names(table)));
+    result[key->name] = read_value(*key, node, source);
+  }
+  return result;
+}
+
+Json to_json(const toml::node& node, const Source& source) {
+  if (node.is_boolean()) return node.as_boolean()->get();
+  if (node.is_integer()) return node.as_integer()->get();
+  if (node.is_floating_point()) return node.as_floating_point()->get();
+  if (node.is_string()) return node.as_string()->get();
+  if (node.is_array()) {
+    Json list = Json::array();
+    for (const auto& item : *node.as_array()) list.push_back(to_json(item, source));
+    return list;
+  }
+  fail<UsageError>(at(source, node), ": a reward's option is text, a number, true or false, or a list, got ",
+                   type_of(node));
+}
+
+Json read_reward(const toml::node& node, const Source& source) {
+  const auto* table = node.as_table();
+  require<UsageError>(table != nullptr, at(source, node),
+                      ": a reward is a table such as { use = \"exact_answer\" }, got ", type_of(node));
+  const std::string where = at(source, node);
+  const auto names = names_of(rewards::reward_entries(), [](const auto& entry) { return entry.name; });
+  const auto use = (*table)["use"].value<std::string>();
+  require<UsageError>(use.has_value(), where, ": a reward needs `use`", suggestion("", names));
+  const auto& entries = rewards::reward_entries();
+  const auto entry =
+      std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.name == *use; });
+  require<UsageError>(entry != entries.end(), where, ": there is no reward \"", *use, "\"",
+                      suggestion(*use, names));
+
+  Json reward = {
+      {"use", *use}, {"name", *use}, {"weight", 1.0}, {"options", Json::object()}, {"where", where}};
+  for (const auto& [key_name, value] : *table) {
+    const std::string key(key_name.str());
+    if (key == "use") continue;
+    if (key == "weight") {
+      const auto weight = value.value<double>();
+      require<UsageError>(value.is_number() && std::isfinite(*weight), at(source, value),
+                          ": a reward's weight is a number, got ", type_of(value));
+      reward["weight"] = *weight;
+    } else if (key == "name") {
+      require<UsageError>(value.is_string(), at(source, value), ": a reward's name is text, got ",
+                          type_of(value));
+      reward["name"] = value.as_string()->get();
+    } else {
+      require<UsageError>(std::count(entry->options.begin(), entry->options.end(), key) > 0,
+                          at(source, value), ": the reward ", *use, " has no key \"", key, "\"",
+                          suggestion(key, [&] {
+                            auto known = entry->options;
+                            known.insert(known.end(), {"use", "name", "weight"});
+                            return known;
+                          }()));
+      reward["options"][key] = to_json(value, source);
+    }
+  }
+  return reward;
+}
+
+Json read_rewards(const toml::node& node, const Source& source) {
+  const auto* list = node.as_array();
+  require<UsageError>(list != nullptr, at(source, node), ": rewards is a list of tables, got ",
+                      type_of(node));
+  Json rewards = Json::array();
+  std::vector<std::string> names;
+  for (const auto& item : *list) {
+    rewards.push_back(read_reward(item, source));
+    const std::string name = rewards.back()["name"];
+    require<UsageError>(std::count(names.begin(), names.end(), name) == 0, at(source, item),
+                        ": two rewards are named \"", name, "\"; give one of them a `name`");
+    names.push_back(name);
+  }
+  return rewards;
+}
+
+// What one source says about the recipe as a whole and about one stage: tables of checked values.
+struct Layer {
+  Json top = Json::object();     // keys of the recipe itself
+  Json tables = Json::object();  // table -> key -> value; "rewards" -> list
+};
+
+// Reads keys, tables and rewards out of `values`; `scope` is "" for the recipe or "stage" for a stage's own
+// keys.
+Layer read_layer(const toml::table& values, const std::string& scope, const std::string& use,
+                 const Source& source) {
+  Layer layer;
+  for (const auto& [key_name, node] : values) {
+    const std::string name(key_name.str());
+    if (scope.empty() && name == "stages") continue;
+    const SchemaTable* table = find_table(name);
+    if (name == "rewards") {
+      layer.tables["rewards"] = read_rewards(node, source);
+    } else if (table != nullptr) {
+      require<UsageError>(node.is_table(), at(source, node), ": ", name, " is a table, got ", type_of(node));
+      require<UsageError>(scope.empty() || serves(*table, use), at(source, node), ": a stage of kind ", use,
+                          " has no [", name, "]");
+      layer.tables[name] = read_table(name, *node.as_table(), source);
+    } else if (const SchemaKey* key = find_key(scope, name)) {
+      layer.top[name] = read_value(*key, node, source);
+    } else {
+      auto known = key_names(scope);
+      for (const auto& t : schema_tables()) {
+        if (scope.empty() || serves(t, use)) known.push_back(t.name);
+      }
+      known.push_back("rewards");
+      if (scope.empty()) known.push_back("stages");
+      fail<UsageError>(at(source, node), ": ", scope.empty() ? "a recipe" : "a stage", " has no key \"", name,
+                       "\"", suggestion(name, known));
+    }
+  }
+  return layer;
+}
+
+void merge(Layer& into, const Layer& from) {
+  into.top.update(from.top);
+  for (const auto& [name, values] : from.tables.items()) {
+    if (values.is_object() && into.tables.contains(name)) {
+      into.tables[name].update(values);
+    } else {
+      into.tables[name] = values;
+    }
+  }
+}
+
+// One override, parsed as the TOML document it is. Text may come without its quotes, which a shell eats.
+toml::table parse_override(const std::string& text) {
+  const auto equals = text.find('=');
+  require<UsageError>(equals != std::string::npos && equals > 0, "override \"", text,
+                      "\": wants KEY=VALUE, for instance optim.lr=3e-6");
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error&) {
+    try {
+      return toml::parse(text.substr(0, equals) + "=" + Json(text.substr(equals + 1)).dump());
+    } catch (const toml::parse_error& error) {
+      fail<UsageError>("override \"", text, "\": ", error.description());
+    }
+  }
+}
+
+toml::table json_to_toml(const Json& json, const std::string& where);
+toml::array json_to_toml_array(const Json& json, const std::string& where);
+
+// Hands the TOML value of one JSON value to `insert`, whatever its type.
+template <class Insert>
+void insert_json(const Json& value, const std::string& where, const Insert& insert) {
+  switch (value.type()) {
+    case Json::value_t::boolean:
+      return insert(value.get<bool>());
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned:
+      return insert(value.get<int64_t>());
+    case Json::value_t::number_float:
+      return insert(value.get<double>());
+    case Json::value_t::string:
+      return insert(value.get<std::string>());
+    case Json::value_t::object:
+      return insert(json_to_toml(value, where));
+    case Json::value_t::array:
+      return insert(json_to_toml_array(value, where));
+    default:
+      fail<UsageError>(where, ": null is no value of a recipe; leave the key out");
+  }
+}
+
+toml::array json_to_toml_array(const Json& json, const std::string& where) {
+  toml::array list;
+  for (const auto& item : json) {
+    insert_json(item, where, [&list](auto&& value) { list.push_back(std::forward<decltype(value)>(value)); });
+  }
+  return list;
+}
+
+toml::table json_to_toml(const Json& json, const std::string& where) {
+  require<UsageError>(json.is_object(), where, ": a recipe is a table of keys");
+  toml::table table;
+  for (const auto& item : json.items()) {
+    const std::string& key = item.key();
+    insert_json(item.value(), where,
+                [&table, &key](auto&& value) { table.insert(key, std::forward<decltype(value)>(value)); });
+  }
+  return table;
+}
+
+toml::table parse_file(const fs::path& file) {
+  std::string content;
+  try {
+    content = read_file(file, 1u << 20);
+  } catch (const DataError& error) {
+    fail<UsageError>(error.what());
+  }
+  if (file.extension() == ".json") {
+    try {
+      return json_to_toml(parse_json(content, file.string()), file.string());
+    } catch (const DataError& error) {
+      fail<UsageError>(error.what());
+    }
+  }
+  try {
+    return toml::parse(content);
+  } catch (const toml::parse_error& error) {
+    const auto begin = error.source().begin;
+    fail<UsageError>(file.string(), ":", begin.line, ":", begin.column, ": ", error.description());
+  }
+}
+
+Json defaults_of(const std::string& table) {
+  Json values = Json::object();
+  for (const auto& key : schema()) {
+    if (key.table == table) values[key.name] = key.default_value;
+  }
+  return values;
+}
+
+// Everything a recipe says, before the stages are filled in.
+struct RawStage {
+  std::string use, name;
+  Layer own;
+  Layer override;
+  std::string where;
+};
+
+std::vector<RawStage> read_stages(const toml::table& file, const Source& source) {
+  const auto* stages = file["stages"].as_array();
+  require<UsageError>(stages != nullptr && !stages->empty(), source.name,
+                      ": a recipe needs at least one [[stages]] table");
+  const auto kinds = names_of(stage_kinds(), [](const auto& kind) { return kind.use; });
+  std::vector<RawStage> result;
+  for (const auto& node : *stages) {
+    const auto* table = node.as_table();
+    require<UsageError>(table != nullptr, at(source, node), ": a stage is a table, got ", type_of(node));
+    const auto use = (*table)["use"].value<std::string>();
+    require<UsageError>(use.has_value(), at(source, node), ": a stage needs `use`", suggestion("", kinds));
+    require<UsageError>(std::count(kinds.begin(), kinds.end(), *use) > 0, at(source, *table->get("use")),
+                        ": there is no stage of kind \"", *use, "\"", suggestion(*use, kinds));
+    RawStage stage{*use, *use, read_layer(*table, "stage", *use, source), {}, at(source, node)};
+    if (stage.own.top.contains("name")) stage.name = stage.own.top["name"];
+    const bool plain = !stage.name.empty() &&
+                       std::all_of(stage.name.begin(), stage.name.end(),
+                                   [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
+    require<UsageError>(plain, stage.where, ": a stage's name is made of letters, digits, _ and -, got \"",
+                        stage.name, "\"");
+    require<UsageError>(find_table(stage.name) == nullptr && find_key("", stage.name) == nullptr, stage.where,
+                        ": a stage cannot be named \"", stage.name, "\": that is a key of every recipe");
+    for (const auto& other : result) {
+      require<UsageError>(other.name != stage.name, stage.where, ": two stages are named \"", stage.name,
+                          "\"; give one of them a `name`");
+    }
+    result.push_back(std::move(stage));
+  }
+  return result;
+}
+
+Json resolve_stage(const RawStage& raw, const Layer& file_top, const Layer& override_all) {
+  const auto& kinds = stage_kinds();
+  const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return k.use == raw.use; });
+  Json stage = {{"use", raw.use}, {"name", raw.name}, {"steps", 0}};
+  for (const Layer* layer : {&raw.own, &raw.override}) {
+    if (layer->top.contains("steps")) stage["steps"] = layer->top["steps"];
+  }
+  require<UsageError>(raw.use == "eval" || stage["steps"].get<int64_t>() > 0, raw.where, ": stage \"",
+                      raw.name, "\" needs `steps`, the number of optimizer steps");
+  for (const auto& table : schema_tables()) {
+    if (!serves(table, raw.use)) continue;
+    Json values = defaults_of(table.name);
+    for (const auto& [key, value] : kind->defaults) {
+      if (key.starts_with(table.name + ".")) values[key.substr(table.name.size() + 1)] = value;
+    }
+    for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
+      if (layer->tables.contains(table.name)) values.update(layer->tables[table.name]);
+    }
+    stage[table.name] = values;
+  }
+  if (raw.use != "sft") {
+    stage["rewards"] = Json::array();
+    for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
+      if (layer->tables.contains("rewards")) stage["rewards"] = layer->tables["rewards"];
+    }
+    require<UsageError>(
+        !stage["rewards"].empty(), raw.where, ": stage \"", raw.name,
+        "\" has no reward; add rewards = [{ use = \"...\" }]. `sluice help rewards` lists them");
+    for (auto& reward : stage["rewards"]) reward.erase("where");
+  }
+  require<UsageError>(!stage["data"]["path"].is_null() || !stage["data"]["test_path"].is_null(), raw.where,
+                      ": stage \"", raw.name, "\" has no data.path");
+  return stage;
+}
+
+}  // namespace
+
+Json resolve_recipe(const fs::path& file, const std::vector<std::string>& overrides) {
+  const Source source{file.string(), fs::absolute(file).parent_path()};
+  const toml::table document = parse_file(file);
+  Layer top = read_layer(document, "", "", source);
+  auto stages = read_stages(document, source);
+
+  Layer override_all;
+  for (const auto& text : overrides) {
+    const Source from{"override \"" + text + "\"", fs::current_path()};
+    for (const auto& [name, node] : parse_override(text)) {
+      const auto stage =
+          std::find_if(stages.begin(), stages.end(), [&](const auto& s) { return s.name == name.str(); });
+      if (stage != stages.end()) {
+        require<UsageError>(node.is_table(), from.name, ": a stage takes STAGE.KEY=VALUE");
+        merge(stage->override, read_layer(*node.as_table(), "stage", stage->use, from));
+        require<UsageError>(!stage->override.top.contains("use") && !stage->override.top.contains("name"),
+                            from.name, ": the kind and the name of a stage cannot be overridden");
+      } else {
+        toml::table one;
+        one.insert(name, node);
+        merge(override_all, read_layer(one, "", "", from));
+      }
+    }
+  }
+  merge(top, Layer{override_all.top, Json::object()});
+
+  Json resolved = {{"schema", 1}};
+  resolved.update(defaults_of(""));
+  resolved["name"] = file.stem().string();
+  if (top.top.contains("device") && top.top["device"] == "cuda") resolved["deterministic"] = false;
+  resolved.update(top.top);
+  for (const char* table : {"model", "tokenizer", "monitor"}) {
+    resolved[table] = defaults_of(table);
+    for (const Layer* layer : {&top, &override_all}) {
+      if (layer->tables.contains(table)) resolved[table].update(layer->tables[table]);
+    }
+  }
+  resolved["stages"] = Json::array();
+  for (const auto& stage : stages) resolved["stages"].push_back(resolve_stage(stage, top, override_all));
+  return resolved;
+}
+
+}  // namespace sluice::recipes

@@ -1,0 +1,252 @@
+#include "recipes/schema.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "optim/optimizer.h"
+#include "text/dataset.h"
+
+namespace sluice::recipes {
+namespace {
+
+constexpr auto kBool = KeyType::Boolean;
+constexpr auto kInt = KeyType::Integer;
+constexpr auto kNumber = KeyType::Number;
+constexpr auto kText = KeyType::Text;
+constexpr auto kPath = KeyType::Path;
+
+SchemaKey boolean(std::string table, std::string name, bool value, std::string help) {
+  return {std::move(table), std::move(name), kBool, value, {}, {}, {}, std::move(help)};
+}
+SchemaKey integer(std::string table, std::string name, Json value, double min, double max, std::string help) {
+  return {std::move(table), std::move(name), kInt, std::move(value), min, max, {}, std::move(help)};
+}
+SchemaKey number(std::string table, std::string name, double value, double min, double max,
+                 std::string help) {
+  return {std::move(table), std::move(name), kNumber, value, min, max, {}, std::move(help)};
+}
+SchemaKey text(std::string table, std::string name, Json value, std::vector<std::string> choices,
+               std::string help) {
+  return {std::move(table),   std::move(name), kText, std::move(value), {}, {},
+          std::move(choices), std::move(help)};
+}
+SchemaKey path(std::string table, std::string name, std::string help) {
+  return {std::move(table), std::move(name), kPath, nullptr, {}, {}, {}, std::move(help)};
+}
+
+std::vector<SchemaKey> make_schema() {
+  return {
+      text("", "name", nullptr, {}, "Name of the run; default: the recipe's file name."),
+      integer("", "seed", 0, 0, 9e15, "Seed of everything that is random."),
+      text("", "device", "cpu", {"cpu", "cuda"}, "Where the tensors live."),
+      boolean("", "deterministic", true,
+              "Same seed, same weights: batches go by ordinal and a lease names its exact policy version."),
+
+      path("model", "path",
+           "A Hugging Face model directory to start from; without it a network is made from scratch."),
+      integer("model", "hidden_size", 128, 8, 65536, "From scratch: width of the hidden states."),
+      integer("model", "layers", 4, 1, 1024, "From scratch: number of blocks."),
+      integer("model", "heads", 4, 1, 1024, "From scratch: attention heads."),
+      integer("model", "kv_heads", nullptr, 1, 1024,
+              "From scratch: key and value heads; default: as many as heads."),
+      integer("model", "intermediate_size", 344, 8, 1 << 20,
+              "From scratch: width of the gated feed-forward."),
+      integer("model", "max_position", 512, 8, 1 << 24, "From scratch: longest sequence, in tokens."),
+      number("model", "rope_theta", 10000, 1, 1e12, "From scratch: base of the rotary frequencies."),
+      boolean("model", "tie_embeddings", false, "From scratch: the output head is the embedding."),
+
+      path("tokenizer", "path",
+           "A tokenizer.model file or a directory with one; default: the model directory's."),
+      text("tokenizer", "train", nullptr, {"characters"},
+           "Train one on the training part of the first stage's data: one piece for each character."),
+
+      text("monitor", "redis", "private", {},
+           "\"private\": a redis-server of the run's own on a unix socket; \"off\"; or redis://host:port, "
+           "unix:///path."),
+
+      text("stage", "use", nullptr, {}, "The kind of stage."),
+      text("stage", "name", nullptr, {}, "Unique name of the stage; default: its kind."),
+      integer("stage", "steps", nullptr, 1, 1e9, "Optimizer steps; needed by every stage that trains."),
+
+      text("data", "use", "jsonl", text::dataset_readers(), "The dataset reader."),
+      path("data", "path", "The file to train on."),
+      path("data", "test_path", "The held-out file; the text reader holds out a part of `path` instead."),
+      text("data", "prompt_column", "prompt", {}, "jsonl: the column with the prompt."),
+      text("data", "completion_column", "completion", {},
+           "jsonl: the column supervised training learns from."),
+      number("data", "train_fraction", 0.9, 0.01, 0.99,
+             "text: share of the characters that is for training."),
+      integer("data", "prompt_chars", 24, 1, 1 << 20, "text: characters of a prompt."),
+      integer("data", "window_chars", 256, 2, 1 << 20, "text: characters of a supervised example."),
+      boolean("data", "keep_seen", false,
+              "gsm8k_notes: keep training expressions that occur in the test file."),
+      integer("data", "generated", 0, 0, 1e7,
+              "gsm8k_notes: further expressions made from the training file's operands and operators."),
+
+      integer("rollout", "actors", 2, 1, 256, "Actor processes."),
+      integer("rollout", "prompts_per_step", 16, 1, 1 << 20, "Prompts of one optimizer step."),
+      integer("rollout", "group_size", 8, 1, 1024, "Completions of each prompt."),
+      integer("rollout", "max_new_tokens", 256, 1, 1 << 20, "Longest completion, in tokens."),
+      number("rollout", "temperature", 1.0, 0.01, 100,
+             "Sampling temperature; the learner divides by it too."),
+      integer("rollout", "top_k", 0, 0, 1 << 24, "Sample among the k likeliest tokens; 0: off."),
+      number("rollout", "top_p", 1.0, 1e-6, 1.0, "Sample among the likeliest tokens of this mass; 1: off."),
+      integer("rollout", "staleness", 1, 0, 64,
+              "Optimizer steps a completion may be behind; 0 waits for every update."),
+      integer("rollout", "lease_ms", 60000, 100, 86400000,
+              "Milliseconds without a sign of life after which a group is given to another actor."),
+      integer("rollout", "min_scored", 2, 1, 1024, "A group with fewer scored completions is quarantined."),
+      text("rollout", "address", nullptr, {},
+           "tcp://127.0.0.1:PORT; default: an ipc socket in the run directory."),
+
+      integer("batch", "examples_per_step", 32, 1, 1 << 24, "sft: examples of one optimizer step."),
+      integer("batch", "micro_batch_tokens", 16384, 16, 1 << 24, "Rows of one forward and backward pass."),
+      integer("batch", "max_length", 1024, 2, 1 << 24, "sft: longer examples lose their end."),
+      boolean("batch", "append_eos", true, "sft: the end of sequence is learned too."),
+
+      number("optim", "lr", 1e-6, 0, 10, "Learning rate after warm-up."),
+      text("optim", "schedule", "constant", optim::schedule_kinds(),
+           "How the learning rate moves after warm-up."),
+      integer("optim", "warmup_steps", 0, 0, 1e9, "Steps over which the learning rate rises."),
+      number("optim", "min_ratio", 0.1, 0, 1, "cosine: share of lr at the end."),
+      number("optim", "beta1", 0.9, 0, 0.99999, "Decay of AdamW's first moment."),
+      number("optim", "beta2", 0.999, 0, 0.999999, "Decay of AdamW's second moment."),
+      number("optim", "eps", 1e-8, 0, 1, "Added to the root of AdamW's second moment."),
+      number("optim", "weight_decay", 0.01, 0, 10, "Decoupled weight decay; spares norms and embeddings."),
+      boolean("optim", "decay_all", false, "Decay norms and embeddings too."),
+      number("optim", "max_grad_norm", 1.0, 1e-9, 1e9, "The gradient is scaled down to this L2 norm."),
+
+      number("algorithm", "beta", 0.0, 0, 100,
+             "Weight of the KL to the reference in the loss; 0: no reference."),
+      text("algorithm", "kl", "low_var_kl", {"k1", "k2", "k3", "low_var_kl", "abs"}, "Estimator of that KL."),
+      number("algorithm", "clip_low", 0.2, 0, 1, "The ratio is clipped below 1 - clip_low."),
+      number("algorithm", "clip_high", 0.2, 0, 1e6, "The ratio is clipped above 1 + clip_high."),
+      text("algorithm", "aggregation", "seq-mean-token-mean",
+           {"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"},
+           "How token losses become one number."),
+      text("algorithm", "advantage_scale", "group", {"group", "batch", "none"},
+           "Whose standard deviation divides the centred rewards."),
+      boolean("algorithm", "population_std", false, "Divide by n instead of n - 1 in that deviation."),
+      number("algorithm", "advantage_eps", 1e-4, 0, 1, "Added to that deviation."),
+
+      integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts, the first ones; 0: all."),
+      integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
+      boolean("evaluation", "greedy", false, "Also decode greedily."),
+      integer("evaluation", "show", 4, 0, 100, "Prompts whose completions are shown at the end."),
+
+      integer("checkpoint", "every", 10, 1, 1e9, "Steps between checkpoints."),
+      integer("checkpoint", "keep_last", 2, 1, 1e6,
+              "Checkpoints kept of those between; the end of a stage is always kept."),
+  };
+}
+
+std::string type_name(KeyType type) {
+  switch (type) {
+    case kBool:
+      return "true or false";
+    case kInt:
+      return "integer";
+    case kNumber:
+      return "number";
+    case kText:
+      return "text";
+    case kPath:
+      return "path";
+  }
+  return "";
+}
+
+std::string range_of(const SchemaKey& key) {
+  std::ostringstream out;
+  if (!key.choices.empty()) {
+    for (size_t i = 0; i < key.choices.size(); ++i) out << (i ? ", " : "") << '`' << key.choices[i] << '`';
+  } else if (key.min && key.max) {
+    out << *key.min << " to " << *key.max;
+  }
+  return out.str();
+}
+
+}  // namespace
+
+const std::vector<SchemaKey>& schema() {
+  static const std::vector<SchemaKey> keys = make_schema();
+  return keys;
+}
+
+const std::vector<SchemaTable>& schema_tables() {
+  static const std::vector<SchemaTable> tables = {
+      {"model", {}, "The network."},
+      {"tokenizer", {}, "Text to token ids."},
+      {"monitor", {}, "Where the run can be watched."},
+      {"data", {"sft", "grpo", "eval"}, "The dataset."},
+      {"rollout", {"grpo", "eval"}, "How completions are generated."},
+      {"batch", {"sft", "grpo"}, "How a step is put together."},
+      {"optim", {"sft", "grpo"}, "The update."},
+      {"algorithm", {"grpo"}, "The policy loss."},
+      {"evaluation", {"eval"}, "What is measured."},
+      {"checkpoint", {"sft", "grpo"}, "What is kept on disk."},
+  };
+  return tables;
+}
+
+const std::vector<StageKind>& stage_kinds() {
+  static const std::vector<StageKind> kinds = {
+      {"sft",
+       "Supervised training on prompt and completion, or on plain text.",
+       {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
+      {"grpo", "Group-relative policy optimisation with rollout actors.", {}},
+      {"eval", "Mean reward on held-out prompts.", {}},
+  };
+  return kinds;
+}
+
+const SchemaKey* find_key(std::string_view table, std::string_view name) {
+  const auto& keys = schema();
+  const auto found = std::find_if(
+      keys.begin(), keys.end(), [&](const SchemaKey& key) { return key.table == table && key.name == name; });
+  return found == keys.end() ? nullptr : &*found;
+}
+
+std::string schema_reference() {
+  std::ostringstream out;
+  out << "# Recipe reference\n\nMade by `sluice help recipe`. A table at the top of a recipe is the default "
+         "of every "
+         "stage;\na table inside a stage is that stage's own. `sluice check RECIPE` reads a recipe and says "
+         "what it "
+         "would do.\n";
+  const auto section = [&out](const std::string& title, const std::string& help, const std::string& table) {
+    out << "\n## " << title << "\n\n"
+        << help << "\n\n| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
+    for (const auto& key : schema()) {
+      if (key.table != table) continue;
+      out << "| `" << key.name << "` | " << type_name(key.type) << " | "
+          << (key.default_value.is_null() ? std::string() : "`" + key.default_value.dump() + "`") << " | "
+          << range_of(key) << " | " << key.help << " |\n";
+    }
+  };
+  section("The recipe itself", "Keys at the top of the file.", "");
+  section("`[[stages]]`", "Each stage, in the order in which they run.", "stage");
+  out << "\n| `use` | what it does | own defaults |\n|---|---|---|\n";
+  for (const auto& kind : stage_kinds()) {
+    out << "| `" << kind.use << "` | " << kind.help << " | ";
+    for (const auto& [key, value] : kind.defaults) out << "`" << key << " = " << value.dump() << "` ";
+    out << "|\n";
+  }
+  for (const auto& table : schema_tables()) {
+    std::string help = table.help;
+    if (!table.stages.empty()) {
+      help += " Stages:";
+      for (const auto& stage : table.stages) help += " `" + stage + "`";
+      help += ".";
+    }
+    section("`[" + table.name + "]`", help, table.name);
+  }
+  out << "\n## `rewards`\n\nA list of scorers: `rewards = [{ use = \"exact_answer\", weight = 1.0 }]`, at "
+         "the top or in a "
+         "stage.\n`name` is how it appears in the metrics (default: `use`). What each understands beyond "
+         "that:\n`sluice "
+         "help rewards`.\n";
+  return out.str();
+}
+
+}  // namespace sluice::recipes

@@ -1,0 +1,63 @@
+#include "base/clock.h"
+#include "base/error.h"
+#include "model/model_directory.h"
+#include "optim/optimizer.h"
+#include "recipes/internal/stage_context.h"
+#include "sft/sft_trainer.h"
+#include "transport/collective.h"
+
+namespace sluice::recipes {
+
+int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                  const StopRequest& stop) {
+  const StageStart start = find_start(run, recipe, stage);
+  const auto tokenizer = text::load_tokenizer(start.checkpoint.model());
+  const auto network = model::load_model(start.checkpoint.model(), device_of(recipe));
+  transport::SoloCollective collective;
+  optim::Optimizer optimizer(*network, collective, stage.optim, stage.steps);
+  if (start.resumed) load_optimizer(start.checkpoint, optimizer);
+  const int64_t first_step = start.checkpoint.state.step - start.stage_step;  // of the run, before this stage
+  StageMonitor monitor(run, recipe, stage, start.checkpoint.state.step);
+
+  auto tokenized =
+      sft::tokenize_examples(text::read_examples(stage.data, text::Split::Train), *tokenizer,
+                             {.append_eos = stage.batch.append_eos, .max_length = stage.batch.max_length});
+  if (tokenized.dropped > 0) {
+    monitor.say(stage.name + ": " + std::to_string(tokenized.dropped) +
+                " examples have nothing to learn and are left out");
+  }
+  sft::SftTrainer trainer(*network, optimizer, std::move(tokenized.examples),
+                          {.examples_per_step = stage.batch.examples_per_step,
+                           .micro_batch_tokens = stage.batch.micro_batch_tokens,
+                           .seed = stage_seed(recipe, stage.name)});
+
+  const SteadyClock clock;
+  const Millis began = clock.now_ms();
+  const auto seconds = [&] { return start.seconds + static_cast<double>(clock.now_ms() - began) / 1000.0; };
+  const auto save = [&](int64_t done) {
+    write_checkpoint(run.checkpoints(),
+                     {.step = first_step + done,
+                      .stage = stage.name,
+                      .stage_step = done,
+                      .stage_done = done == stage.steps,
+                      .started_from = start.started_from,
+                      .stage_seconds = seconds()},
+                     {.network = *network, .tokenizer = *tokenizer, .optimizer = &optimizer},
+                     stage.checkpoint.keep_last);
+  };
+
+  for (int64_t s = start.stage_step; s < stage.steps; ++s) {
+    const Millis step_began = clock.now_ms();
+    auto metrics = trainer.step(s);
+    metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
+    monitor.report(first_step + s + 1, s + 1, metrics);
+    const int signal = stop();
+    if (s + 1 == stage.steps || (s + 1) % stage.checkpoint.every == 0 || signal != 0) save(s + 1);
+    if (signal != 0 && s + 1 < stage.steps) return signal;
+  }
+  run.write_stage_result(
+      stage.name, {{"name", stage.name}, {"use", stage.use}, {"steps", stage.steps}, {"seconds", seconds()}});
+  return 0;
+}
+
+}  // namespace sluice::recipes

@@ -1,0 +1,161 @@
+#include "recipes/internal/stage_context.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <iostream>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/philox.h"
+#include "base/socket_path.h"
+#include "model/model_directory.h"
+#include "text/dataset.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string training_text(const text::DataOptions& data) {
+  if (data.use != "text") return {};
+  std::string joined;
+  for (const auto& row : text::read_examples(data, text::Split::Train)) joined += row.completion;
+  return joined;
+}
+
+// What characters the first stage's data is made of: whole texts, or prompts and completions.
+std::string characters_of(const Recipe& recipe) {
+  std::string joined;
+  for (const auto& row : text::read_examples(recipe.stages.front().data, text::Split::Train)) {
+    joined += row.prompt + row.completion;
+  }
+  return joined;
+}
+
+std::unique_ptr<text::Tokenizer> make_tokenizer(const Recipe& recipe) {
+  if (!recipe.tokenizer.train.empty()) return text::train_character_tokenizer(characters_of(recipe));
+  return text::load_tokenizer(recipe.tokenizer.path.empty() ? recipe.model.path : recipe.tokenizer.path);
+}
+
+std::unique_ptr<model::Network> make_network(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+  if (!recipe.model.path.empty()) {
+    auto network = model::load_model(recipe.model.path, at::kCPU);
+    require<DataError>(tokenizer.vocab_size() <= network->config().vocab_size, "the tokenizer has ",
+                       tokenizer.vocab_size(), " pieces, the model ", recipe.model.path.string(), " only ",
+                       network->config().vocab_size);
+    return network;
+  }
+  model::ModelConfig config = recipe.model.shape;
+  config.vocab_size = tokenizer.vocab_size();
+  config.bos_id = tokenizer.bos_id();
+  config.pad_id = tokenizer.pad_id();
+  if (tokenizer.eos_id()) config.eos_ids = {*tokenizer.eos_id()};
+  auto network = std::make_unique<model::Network>(config, at::kCPU);
+  network->init(recipe.seed);
+  return network;
+}
+
+std::unique_ptr<monitor::RedisMonitor> make_redis(const RunDirectory& run, const Recipe& recipe) {
+  if (recipe.redis == "off") return nullptr;
+  monitor::RedisAddress address;
+  if (recipe.redis == "private") {
+    // The supervisor has started it, or has said that there is none.
+    address.unix_socket = short_socket_path(run.redis_socket()).string();
+    if (!fs::exists(address.unix_socket)) return nullptr;
+  } else {
+    address = monitor::parse_redis_url(recipe.redis);
+  }
+  return std::make_unique<monitor::RedisMonitor>(address, recipe.name);
+}
+
+}  // namespace
+
+at::Device device_of(const Recipe& recipe) {
+  if (recipe.device == "cpu") return at::kCPU;
+  require<EnvironmentError>(at::hasCUDA(),
+                            "device = \"cuda\": no usable CUDA device here; `sluice doctor` says more");
+  return at::Device(at::kCUDA, 0);
+}
+
+void use_one_thread() {
+  at::set_num_threads(1);
+  at::set_num_interop_threads(1);
+}
+
+std::set<int32_t> stop_ids(const model::Network& network, const text::Tokenizer& tokenizer) {
+  std::set<int32_t> ids;
+  for (const int64_t id : network.config().eos_ids) ids.insert(static_cast<int32_t>(id));
+  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
+  return ids;
+}
+
+uint64_t stage_seed(const Recipe& recipe, const std::string& stage) {
+  uint64_t index = 0;
+  while (recipe.stages[index].name != stage) ++index;
+  return random_bits(recipe.seed, RandomUse::Data, index, 0);
+}
+
+rewards::RewardMix make_rewards(const StageSpec& stage) {
+  return rewards::RewardMix(stage.rewards, {.training_text = training_text(stage.data)});
+}
+
+std::string architecture_hash(const model::ModelConfig& config) {
+  return sha256_hex(model::model_config_to_json(config).dump());
+}
+
+Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe) {
+  const auto tokenizer = make_tokenizer(recipe);
+  const auto network = make_network(recipe, *tokenizer);
+  return write_checkpoint(run.checkpoints(), {}, {.network = *network, .tokenizer = *tokenizer}, 1);
+}
+
+Checkpoint newest_checkpoint(const RunDirectory& run, const Recipe& recipe) {
+  remove_temporaries(run.checkpoints());
+  std::vector<std::string> damaged;
+  const auto found = latest_checkpoint(run.checkpoints(), &damaged);
+  for (const auto& problem : damaged)
+    std::cerr << "sluice: damaged checkpoint left alone: " << problem << '\n';
+  return found ? *found : make_initial_checkpoint(run, recipe);
+}
+
+StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage) {
+  Checkpoint checkpoint = newest_checkpoint(run, recipe);
+  if (checkpoint.state.stage != stage.name) return {checkpoint, false, 0, 0, checkpoint.name()};
+  const CheckpointState state = checkpoint.state;
+  return {std::move(checkpoint), true, state.stage_step, state.stage_seconds, state.started_from};
+}
+
+StageMonitor::StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                           int64_t last_step)
+    : stage_(stage), jsonl_(run.metrics(), last_step), redis_(make_redis(run, recipe)) {}
+
+void StageMonitor::report(int64_t step, int64_t stage_step, std::map<std::string, double> metrics,
+                          const std::string& note) {
+  const monitor::StepReport report{.stage = stage_.name,
+                                   .step = step,
+                                   .stage_step = stage_step,
+                                   .stage_steps = stage_.steps,
+                                   .wall_time = wall_seconds(),
+                                   .metrics = std::move(metrics),
+                                   .note = note};
+  jsonl_.write(report);
+  if (redis_) redis_->write(report);
+  std::cout << monitor::step_line(report) << std::endl;
+  tick();
+}
+
+void StageMonitor::say(const std::string& text) {
+  std::cout << text << std::endl;
+  if (redis_) redis_->event(text);
+}
+
+void StageMonitor::tick() {
+  if (!redis_) return;
+  const std::string problem = redis_->take_problem();
+  if (!problem.empty()) std::cout << problem << std::endl;
+}
+
+}  // namespace sluice::recipes

@@ -1,0 +1,23 @@
+// The stages of a recipe, run one at a time by the learner role, and the actor role beside them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "recipes/recipe.h"
+#include "recipes/run_directory.h"
+
+namespace sluice::recipes {
+
+// How the process is asked to stop: the number of the signal, or 0.
+using StopRequest = std::function<int()>;
+
+// Runs a stage from the newest checkpoint to its end and leaves its result. Returns 0, or the signal that
+// stopped it after it finished its step and wrote a checkpoint. Prints one line a step.
+int run_stage(const RunDirectory& run, const std::string& stage, const StopRequest& stop);
+
+// Serves a stage with rollouts until the learner says stop. Returns 0 or the signal that stopped it.
+int run_actor(const RunDirectory& run, const std::string& stage, int64_t index, const StopRequest& stop);
+
+}  // namespace sluice::recipes

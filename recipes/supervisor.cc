@@ -1,0 +1,168 @@
+#include "recipes/supervisor.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <csignal>
+#include <deque>
+#include <iostream>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/socket_path.h"
+#include "base/subprocess.h"
+#include "base/terminal.h"
+#include "monitor/redis_server.h"
+#include "recipes/summary.h"
+
+namespace sluice::recipes {
+namespace {
+
+constexpr Millis kStepGraceMs = 60'000;  // for the learner to finish its step and write a checkpoint
+constexpr Millis kActorGraceMs = 3'000;
+constexpr size_t kMaxDeaths = 5;           // of one actor
+constexpr Millis kDeathWindowMs = 60'000;  // within this time
+
+void say(const std::string& text) { std::cout << text << std::endl; }
+
+// An actor's process, started again when it dies.
+class ActorSlot {
+ public:
+  ActorSlot(const RunDirectory& run, std::string stage, int64_t index)
+      : run_(run), stage_(std::move(stage)), index_(index) {
+    start();
+  }
+
+  Subprocess& process() { return *process_; }
+
+  // Looks after the process: one that ended is replaced. Throws when it keeps dying.
+  void look(Millis now) {
+    const auto status = process_->wait(0);
+    if (!status) return;
+    deaths_.push_back(now);
+    while (now - deaths_.front() > kDeathWindowMs) deaths_.pop_front();
+    require(deaths_.size() < kMaxDeaths, "actor-", index_, " died ", deaths_.size(), " times within ",
+            kDeathWindowMs / 1000, " s, last: ", describe(*status), "; see ",
+            run_.log("actor", index_).string());
+    say("actor-" + std::to_string(index_) + " ended (" + describe(*status) + "), starting another");
+    start();
+  }
+
+ private:
+  void start() {
+    process_ = Subprocess::start({.command = {own_executable().string(), "actor", run_.root().string(),
+                                              "--stage", stage_, "--index", std::to_string(index_)},
+                                  .output = run_.log("actor", index_)});
+  }
+
+  const RunDirectory& run_;
+  const std::string stage_;
+  const int64_t index_;
+  std::optional<Subprocess> process_;
+  std::deque<Millis> deaths_;
+};
+
+// The processes of one stage, from start to end.
+class StageProcesses {
+ public:
+  StageProcesses(const RunDirectory& run, const StageSpec& stage, StopSignals& signals)
+      : signals_(signals),
+        learner_(Subprocess::start({.command = {own_executable().string(), "learner", run.root().string(),
+                                                "--stage", stage.name}})) {
+    if (!stage.has_actors()) return;
+    for (int64_t i = 0; i < stage.rollout.actors; ++i) actors_.emplace_back(run, stage.name, i);
+  }
+
+  // How the learner ended. Actors are kept alive while it lives and ended after it.
+  ExitStatus run() {
+    std::optional<ExitStatus> ended;
+    while (!(ended = learner_.wait(0))) {
+      wait_for_something();
+      if (const int signal = signals_.received()) {
+        ended = stop_learner(signal);
+        break;
+      }
+      // An actor that ends while the learner is ending as well was told to: look at the learner first.
+      if ((ended = learner_.wait(0))) break;
+      for (auto& actor : actors_) actor.look(clock_.now_ms());
+    }
+    end_actors();
+    return *ended;
+  }
+
+ private:
+  // Until a process ends or a signal comes; at most a second.
+  void wait_for_something() {
+    std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}, {learner_.pidfd(), POLLIN, 0}};
+    for (auto& actor : actors_) waits.push_back({actor.process().pidfd(), POLLIN, 0});
+    poll(waits.data(), waits.size(), 1000);
+  }
+
+  ExitStatus stop_learner(int signal) {
+    say("stopping after this step: a checkpoint is written, --resume goes on from it");
+    learner_.signal(signal);
+    if (const auto status = learner_.wait(kStepGraceMs)) return *status;
+    std::cerr << "sluice: the learner did not end its step within " << kStepGraceMs / 1000
+              << " s and is killed; --resume goes on from the last checkpoint\n";
+    return learner_.stop(0);
+  }
+
+  // All are asked before any is waited for.
+  void end_actors() {
+    for (auto& actor : actors_) actor.process().signal(SIGTERM);
+    for (auto& actor : actors_) actor.process().stop(kActorGraceMs);
+  }
+
+  StopSignals& signals_;
+  const SteadyClock clock_;
+  Subprocess learner_;
+  std::deque<ActorSlot> actors_;
+};
+
+std::optional<monitor::RedisServer> start_redis(const RunDirectory& run, const Recipe& recipe) {
+  if (recipe.redis != "private") return std::nullopt;
+  std::string why;
+  auto server = monitor::RedisServer::start(run.redis_socket(), run.log("redis", 0), why);
+  if (!server) {
+    say("no Redis: " + why + "; the run goes on without it");
+    return server;
+  }
+  say("watch: redis-cli -s " + server->socket().string() + " hgetall 'sluice:{" + recipe.name + "}:state'");
+  return server;
+}
+
+int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signals) {
+  while (const auto name = run.next_stage(recipe)) {
+    const auto& stage = recipe.stage(*name);
+    say("== " + stage.name + (stage.trains() ? ", " + std::to_string(stage.steps) + " steps" : ""));
+    const ExitStatus status = StageProcesses(run, stage, signals).run();
+    if (signals.received() != 0) return 128 + signals.received();
+    if (status.signal != 0)
+      fail("the learner of stage ", stage.name, " was ", describe(status), "; continue with --resume");
+    if (status.code != 0) return status.code;
+    require(run.stage_result(*name).has_value(), "stage ", *name, " ended without a result in ",
+            run.root().string());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signals) {
+  const RunDirectory& run = opened.directory;
+  say(describe(recipe) + (opened.resumed ? "resumed: " : "run: ") + run.root().string());
+  say("watch: tail -f " + run.metrics().string());
+  auto redis = start_redis(run, recipe);
+  const int code = run_stages(run, recipe, signals);
+  if (code == 0) {
+    write_summary(run, recipe);
+    say(summary_table(run, recipe));
+  } else if (code > 128) {
+    say("stopped; continue with: --resume");
+  }
+  return code;
+}
+
+}  // namespace sluice::recipes
