@@ -5,8 +5,8 @@
 
 namespace sluice {
 
-// `wanted` when it fits, else a short name in a folder of the system's temporary directory that only this user can
-// enter, the same for the same `wanted`.
+// `wanted` when it fits, else a short name in a folder of the system's temporary directory that only this
+// user can enter, the same for the same `wanted`.
 std::filesystem::path short_socket_path(const std::filesystem::path& wanted);
 
 }  // namespace sluice

@@ -9,20 +9,23 @@
 namespace sluice::transport {
 
 inline constexpr uint16_t kProtocolVersion = 1;
+inline constexpr uint64_t kFrameHeader = 40;
 inline constexpr uint64_t kMaxPayload = 64u << 20;
 
 // Who may send what: A actor, L learner.
 enum class FrameType : uint16_t {
-  Hello = 1,      // A: Identity as JSON
-  Welcome = 2,    // L: accepted; JSON of what the actor needs to know (heartbeat interval)
-  Refuse = 3,     // L: reason as text; the actor gives up
-  Ready = 4,      // A: u32 leases it can take on now (credit it gives)
-  Lease = 5,      // L: a lease
-  Group = 6,      // A: a finished group
-  Ack = 7,        // L: the sequence of a group that is durable (or was there before)
-  Heartbeat = 8,  // A: alive, from the thread that does the work; u64 tokens generated so far
-  Weights = 9,    // L: JSON WeightAnnouncement of a version
-  Stop = 10,      // L: no more work; the actor ends
+  Hello = 1,    // A: Identity as JSON. L: empty; it does not know the actor (any more), who says Hello again
+  Welcome = 2,  // L: accepted; JSON of what the actor needs to know (heartbeat interval)
+  Refuse = 3,   // L: reason as text; the actor gives up
+  Ready = 4,    // A: u32 leases it can take on now (credit it gives), when it changes and with each heartbeat
+  Lease = 5,    // L: a lease
+  Group = 6,    // A: a finished group; sent again after a Welcome while there is no Ack
+  Ack = 7,      // L: the sequence of a group that is durable (or was there before)
+  Heartbeat =
+      8,  // A: alive, from the thread that does the work; u64 tokens generated so far, then u32 leases it
+          // holds (received, no Ack for their group yet), without which one lost on the way is not noticed
+  Weights = 9,  // L: JSON WeightAnnouncement of a version
+  Stop = 10,    // L: no more work; the actor ends
 };
 
 struct Frame {
@@ -32,11 +35,13 @@ struct Frame {
   std::string payload;
 };
 
-// 40 bytes: magic "SLCF", u16 version, u16 type, u64 run, u64 sequence, u64 payload length, u32 CRC-32C of the
-// payload, u32 zero; then the payload.
+// 40 bytes: magic "SLCF", u16 version, u16 type, u64 run, u64 sequence, u64 payload length, u32 CRC-32C of
+// those 32 bytes and the payload, u32 zero; then the payload. Throws Error for a payload above kMaxPayload.
 std::string encode_frame(const Frame& frame);
 
 // Why bytes were refused, or the frame. Lengths are compared with what is there before anything is copied.
+// Hello and Refuse are understood in every version, so that two builds can tell each other why they do not
+// match.
 struct DecodedFrame {
   std::optional<Frame> frame;
   std::string error;  // set when frame is empty

@@ -9,12 +9,12 @@ namespace sluice::transport {
 
 struct Identity {
   int64_t protocol = 1;
-  std::string run;             // run id: unique to a run directory
+  std::string run;  // run id: unique to a run directory
   std::string tokenizer_hash;
-  std::string model_hash;      // of the architecture (config.json), not of the weights
-  std::string role;            // "actor"
-  std::string name;            // "actor-0"
-  uint64_t incarnation = 0;    // differs each time the process starts
+  std::string model_hash;    // of the architecture (config.json), not of the weights
+  std::string role;          // "actor"
+  std::string name;          // "actor-0"
+  uint64_t incarnation = 0;  // differs each time the process starts
   int64_t pid = 0;
 };
 

@@ -22,7 +22,8 @@ class PeerTable {
  public:
   explicit PeerTable(Millis timeout_ms) : timeout_ms_(timeout_ms) {}
 
-  // A new incarnation of the same name replaces the old one, whose address is returned ("" when there is none).
+  // A new incarnation of the same name replaces the old one, whose address is returned ("" when there is
+  // none).
   std::string join(const std::string& address, const Identity& identity, Millis now);
   Peer* find(const std::string& address);
   void heard(const std::string& address, Millis now);

@@ -47,8 +47,8 @@ class WeightStore {
 // The reading side: a read-only mapping that lives as long as this object.
 class MappedWeights {
  public:
-  // Checks that it is a sealed memfd of the announced size and that its version, checksum and size in the header
-  // page agree. Throws EnvironmentError when the process is gone or on another host.
+  // Checks that it is a sealed memfd of the announced size and that its version, checksum and size in the
+  // header page agree. Throws EnvironmentError when the process is gone or on another host.
   explicit MappedWeights(const WeightAnnouncement& announcement);
   ~MappedWeights();
   MappedWeights(const MappedWeights&) = delete;

@@ -1,6 +1,8 @@
-// ROUTER and DEALER as the learner and its actors use them: frames in, frames out, every wait with a deadline.
+// ROUTER and DEALER as the learner and its actors use them: frames in, frames out, every wait with a
+// deadline.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,16 +12,22 @@
 
 namespace sluice::transport {
 
-// "ipc:///path" or "tcp://host:port". Only loopback addresses are accepted for tcp.
-// An ipc path has at most 107 bytes.
+// "ipc:///path" or "tcp://host:port". Only loopback addresses are accepted for tcp, as 127.x.x.x or
+// localhost. An ipc path is absolute and has at most 107 bytes. Throws EnvironmentError for anything else.
 void check_address(const std::string& address);
+
+// What `Frame::run` is for a run id.
+uint64_t run_hash(const std::string& run_id);
 
 // Used by one thread. A frame that fails a check is counted and dropped; three in a row from one peer and it
 // is not listened to any more.
 class RouterSocket {
  public:
   // Throws EnvironmentError naming the address when it is taken or malformed. Port 0 lets the system choose.
+  // The file of an ipc address is taken over without a word, also from a live owner: whoever binds one holds
+  // the lock of the run directory.
   explicit RouterSocket(const std::string& address, uint64_t run);
+  // What has not left by then is lost, and so is what a peer has not read yet: wait for peers that must know.
   ~RouterSocket();
 
   const std::string& address() const;  // as bound, with the chosen port
@@ -28,11 +36,13 @@ class RouterSocket {
     std::string peer;  // opaque: where send() finds it again
     Frame frame;
   };
+  // Frames of another run are dropped, but for a Hello: its sender is owed a reason.
   std::optional<Received> receive(Millis timeout_ms);
-  // False when the peer is gone.
+  // False when the peer is gone, or so far behind that it counts as gone.
   bool send(const std::string& peer, Frame frame);
   int64_t num_rejected() const;  // frames that failed a check
-  // Readable when receive() may have something; for poll().
+  // Readable when receive() may have something; for poll(). It is an edge: call receive(0) until it is empty,
+  // also after each send(), before waiting on it.
   int fd() const;
 
  private:
@@ -40,7 +50,7 @@ class RouterSocket {
   std::unique_ptr<Impl> impl_;
 };
 
-// Used by one thread.
+// Used by one thread. Connects in the background, again and again until somebody listens.
 class DealerSocket {
  public:
   DealerSocket(const std::string& address, uint64_t run);
@@ -49,6 +59,7 @@ class DealerSocket {
   std::optional<Frame> receive(Millis timeout_ms);
   // False when it could not be handed over within the time: nobody is there.
   bool send(Frame frame, Millis timeout_ms);
+  int64_t num_rejected() const;  // frames that failed a check
 
  private:
   struct Impl;
