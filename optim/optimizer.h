@@ -16,6 +16,7 @@ namespace sluice::optim {
 struct ScheduleOptions {
   std::string kind = "constant";  // constant | linear | cosine
   int64_t warmup_steps = 0;       // rises as (s + 1) / warmup_steps, so that the first update already moves
+  bool warmup_from_zero = false;  // rises as s / warmup_steps: the first update changes the moments alone
   double min_ratio = 0.0;         // cosine: what it falls to
 };
 double schedule_multiplier(const ScheduleOptions& options, int64_t step, int64_t total_steps);
@@ -29,7 +30,7 @@ struct OptimizerOptions {
   double eps = 1e-8;
   double weight_decay = 0.01;
   bool decay_all = false;
-  double max_grad_norm = 1.0;
+  double max_grad_norm = 1.0;  // 0: no clipping
   ScheduleOptions schedule;
 };
 
@@ -49,22 +50,29 @@ class Optimizer {
             int64_t total_steps);
 
   void zero_grad();
+  // Throws Error when a parameter's grad() is no longer the view it was given.
   UpdateReport step();
 
   int64_t num_steps() const { return num_steps_; }  // updates tried, skipped ones included
   int64_t num_skipped() const { return num_skipped_; }
 
-  // Moments and counters as named tensors, for a checkpoint. load() checks names, shapes and types.
+  // Copies of moments and counters as named tensors on the CPU, for a checkpoint. load() checks names, shapes
+  // and types (DataError).
   std::vector<model::NamedTensor> state() const;
   void load(const std::vector<model::NamedTensor>& state);
 
  private:
+  void bind_grads();
+  void check_grads() const;
+  void update_weights(double lr);
+
   model::Network& network_;
   transport::Collective& collective_;
   const OptimizerOptions options_;
   const int64_t total_steps_;
   at::Tensor grad_, first_moment_, second_moment_;  // [num_parameters] float32
   at::Tensor decay_;                                // [num_parameters] 1 where weight decay applies
+  std::vector<at::Tensor> grad_views_;              // of grad_, in the order of the network's parameters
   int64_t num_steps_ = 0, num_applied_ = 0, num_skipped_ = 0;
 };
 

@@ -1,0 +1,30 @@
+// A network small enough that a test trains it in milliseconds.
+#pragma once
+
+#include <memory>
+
+#include "model/network.h"
+
+namespace sluice {
+
+inline model::ModelConfig tiny_config() {
+  model::ModelConfig config;
+  config.vocab_size = 23;
+  config.hidden_size = 16;
+  config.intermediate_size = 24;
+  config.num_layers = 2;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 8;
+  config.max_position = 64;
+  config.eos_ids = {2};
+  return config;
+}
+
+inline std::unique_ptr<model::Network> tiny_network(uint64_t seed = 7) {
+  auto network = std::make_unique<model::Network>(tiny_config(), at::kCPU);
+  network->init(seed);
+  return network;
+}
+
+}  // namespace sluice
