@@ -69,7 +69,7 @@ at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) con
   if (!grad) below.emplace();
 
   Pass pass;
-  pass.plan = make_attention_plan(batch, view, /*padded=*/true);
+  pass.plan = make_attention_plan(batch, view);
   pass.view = view;
   if (view != nullptr) pass.slots = cache_slots(batch, *view).to(device_);
   auto hidden = model::embedding(parameters_.front().tensor, batch.tokens);

@@ -101,8 +101,7 @@ void check_view(const PackedBatch& batch, const CacheView& view) {
 
 }  // namespace
 
-std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view,
-                                                         bool padded) {
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view) {
   require(batch.starts.size() == batch.prefix.size() + 1 && batch.starts.front() == 0,
           "attention: ", batch.starts.size(), " starts for ", batch.prefix.size(), " sequences");
   if (view != nullptr) check_view(batch, *view);
@@ -121,7 +120,7 @@ std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batc
     }
     plan->sequences.push_back(std::move(sequence));
   }
-  if (padded) plan->padded = pad(plan->sequences, batch.num_rows(), batch.tokens.device());
+  plan->padded = pad(plan->sequences, batch.num_rows(), batch.tokens.device());
   return plan;
 }
 

@@ -42,8 +42,7 @@ struct AttentionPlan {
 };
 
 // Without a view keys are rows of the batch; with one they are slots of the cache.
-std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view,
-                                                         bool padded);
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view);
 
 // Slot of the cache where the keys and values of each row go: [rows] int64 on the CPU.
 at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view);

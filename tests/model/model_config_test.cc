@@ -1,0 +1,106 @@
+#include "model/model_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "model/model_directory.h"
+
+namespace sluice::model {
+namespace {
+
+Json minimal() {
+  return {{"model_type", "llama"},   {"vocab_size", 100},      {"hidden_size", 64},
+          {"intermediate_size", 96}, {"num_hidden_layers", 2}, {"num_attention_heads", 4}};
+}
+
+void expect_refusal(const Json& json, const std::string& part) {
+  try {
+    model_config_from_json(json, "config.json");
+    FAIL() << "taken: " << json.dump();
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), testing::StartsWith("config.json"));
+    EXPECT_THAT(error.what(), testing::HasSubstr(part));
+  }
+}
+
+TEST(ModelConfig, WhatIsNotSaidIsAsInTransformers) {
+  const auto config = model_config_from_json(minimal(), "config.json");
+  EXPECT_EQ(config.num_kv_heads, 4);
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.max_position, 2048);
+  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_FALSE(config.tie_embeddings);
+  EXPECT_EQ(config.rope.theta, 10000.0);
+  EXPECT_TRUE(config.eos_ids.empty());
+}
+
+TEST(ModelConfig, ReadsBothFormsOfRopeScaling) {
+  const Json scaling{{"factor", 8.0},
+                     {"low_freq_factor", 1.0},
+                     {"high_freq_factor", 4.0},
+                     {"original_max_position_embeddings", 32}};
+  Json old_form = minimal(), new_form = minimal();
+  old_form["rope_theta"] = 500000.0;
+  old_form["rope_scaling"] = scaling;
+  old_form["rope_scaling"]["type"] = "llama3";
+  new_form["rope_parameters"] = scaling;
+  new_form["rope_parameters"]["rope_type"] = "llama3";
+  new_form["rope_parameters"]["rope_theta"] = 500000.0;
+  for (const auto& json : {old_form, new_form}) {
+    const auto rope = model_config_from_json(json, "config.json").rope;
+    EXPECT_EQ(rope.type, "llama3");
+    EXPECT_EQ(rope.theta, 500000.0);
+    EXPECT_EQ(rope.factor, 8.0);
+    EXPECT_EQ(rope.original_max_position, 32);
+  }
+}
+
+TEST(ModelConfig, WritesWhatItReadsBack) {
+  Json json = minimal();
+  json["eos_token_id"] = {2, 7};
+  json["bos_token_id"] = 1;
+  json["tie_word_embeddings"] = true;
+  json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.0}};
+  const auto first = model_config_from_json(json, "config.json");
+  const Json written = model_config_to_json(first);
+  const auto second = model_config_from_json(written, "config.json");
+  EXPECT_EQ(model_config_to_json(second), written);
+  EXPECT_EQ(second.eos_ids, (std::vector<int64_t>{2, 7}));
+  EXPECT_EQ(second.rope.factor, 2.0);
+  EXPECT_EQ(written.at("architectures"), Json::array({"LlamaForCausalLM"}));
+  EXPECT_EQ(written.at("torch_dtype"), "float32");
+}
+
+TEST(ModelConfig, CountsTheParametersOfTheToyModel) {
+  const auto config = read_model_config(std::filesystem::path(SLUICE_SOURCE_DIR) / "data/toy_llama");
+  // 4 layers of 4 x 128 x 128 + 3 x 128 x 344 + 256, two tables of 16 x 128 and the last norm
+  EXPECT_EQ(config.num_parameters(), 4 * (65536 + 132096 + 256) + 2 * 2048 + 128);
+}
+
+TEST(ModelConfig, RefusesWhatItWouldGetWrong) {
+  const auto with = [](const char* key, const Json& value) {
+    Json json = minimal();
+    json[key] = value;
+    return json;
+  };
+  expect_refusal(with("model_type", "gemma9"), "\"gemma9\" is not supported; those that are: llama");
+  expect_refusal(with("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}),
+                 "\"yarn\" is not supported; those that are: default, linear, llama3");
+  expect_refusal(with("attention_bias", true), "attention_bias");
+  expect_refusal(with("mlp_bias", true), "mlp_bias");
+  expect_refusal(with("hidden_act", "gelu"), "gelu");
+  expect_refusal(with("hidden_size", int64_t{1} << 40), "hidden_size");
+  expect_refusal(with("vocab_size", -1), "vocab_size");
+  expect_refusal(with("num_attention_heads", 0), "num_attention_heads");
+  expect_refusal(with("num_key_value_heads", 3), "no multiple");
+  expect_refusal(with("head_dim", 7), "odd");
+  expect_refusal(with("eos_token_id", 100), "eos_token_id");
+  expect_refusal(with("rms_norm_eps", "small"), "rms_norm_eps");
+  Json incomplete = minimal();
+  incomplete.erase("hidden_size");
+  expect_refusal(incomplete, "hidden_size");
+}
+
+}  // namespace
+}  // namespace sluice::model

@@ -1,0 +1,243 @@
+#include "model/network.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace sluice::model {
+namespace {
+
+using Tokens = std::vector<int32_t>;
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.vocab_size = 19;
+  config.hidden_size = 24;
+  config.intermediate_size = 20;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 6;
+  config.max_position = 32;
+  return config;
+}
+
+// Matrices ten times those of init(), so that what a mistake changes is seen.
+std::unique_ptr<Network> small_network(uint64_t seed = 7) {
+  auto network = std::make_unique<Network>(small_config(), at::kCPU);
+  network->init(seed);
+  for (const auto& [name, parameter] : network->parameters()) {
+    if (parameter.dim() == 2) parameter.detach().mul_(10);
+  }
+  return network;
+}
+
+at::Tensor alone(const Network& network, const Tokens& tokens) {
+  PackedBatchBuilder builder;
+  builder.add(tokens);
+  return network.forward(builder.build(at::kCPU));
+}
+
+double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+std::vector<at::Tensor> take_grads(const Network& network) {
+  std::vector<at::Tensor> grads;
+  for (auto [name, parameter] : network.parameters()) {
+    if (name == "lm_head.weight") continue;  // not used by forward()
+    grads.push_back(parameter.grad().clone());
+    parameter.mutable_grad().reset();
+  }
+  return grads;
+}
+
+TEST(Network, APackOfSequencesGivesWhatEachGivesAloneWithItsGradients) {
+  const auto network = small_network();
+  const std::vector<Tokens> sequences{{5, 6, 2}, {7, 2}, {8, 9, 4, 2}};  // the packing example of the spec
+  PackedBatchBuilder builder;
+  for (const auto& tokens : sequences) builder.add(tokens);
+  const auto packed = network->forward(builder.build(at::kCPU));
+  packed.pow(2).sum().backward();
+  const auto packed_grads = take_grads(*network);
+
+  std::vector<at::Tensor> each;
+  for (const auto& tokens : sequences) each.push_back(alone(*network, tokens));
+  EXPECT_LE(difference(packed, at::cat(each)), 1e-5);
+  at::cat(each).pow(2).sum().backward();
+  const auto grads = take_grads(*network);
+  for (size_t i = 0; i < grads.size(); ++i) EXPECT_LE(difference(packed_grads[i], grads[i]), 2e-4);
+}
+
+TEST(Network, CompletionsThatNameTheirPromptGiveWhatPromptAndCompletionGiveTogether) {
+  const auto network = small_network();
+  const Tokens prompt{3, 1, 4, 1};
+  const std::vector<Tokens> completions{{5, 9}, {2, 6, 5}, {8}};
+  PackedBatchBuilder builder;
+  const auto prompt_index = builder.add(prompt);
+  for (const auto& tokens : completions) builder.add(tokens, prompt_index);
+  builder.add(Tokens{7, 7});
+  const auto packed = network->forward(builder.build(at::kCPU));
+  packed.pow(2).sum().backward();
+  const auto packed_grads = take_grads(*network);
+
+  std::vector<at::Tensor> parts{alone(*network, prompt)};
+  for (const auto& tokens : completions) {
+    Tokens whole = prompt;
+    whole.insert(whole.end(), tokens.begin(), tokens.end());
+    parts.push_back(alone(*network, whole).slice(0, 4));
+  }
+  parts.push_back(alone(*network, {7, 7}));
+  EXPECT_LE(difference(packed, at::cat(parts)), 1e-5);
+  at::cat(parts).pow(2).sum().backward();
+  const auto grads = take_grads(*network);
+  for (size_t i = 0; i < grads.size(); ++i) EXPECT_LE(difference(packed_grads[i], grads[i]), 2e-4);
+}
+
+TEST(Network, DecodingWithACacheGivesTheLogprobsOfOnePassWithout) {
+  const auto network = small_network();
+  const Tokens tokens{3, 1, 4, 1, 5, 9, 2, 6, 5, 3};
+  const auto whole = alone(*network, tokens).detach();
+  KvCache cache({.num_layers = 2, .layout = network->cache_layout(), .num_blocks = 8, .block_size = 3},
+                at::kCPU);
+  CacheView view{.cache = &cache, .block_table = {cache.allocate(4)}, .cached = {0}};
+  std::vector<at::Tensor> parts;
+  for (const size_t end : {4u, 5u, 6u, 9u, 10u}) {  // a prompt of 4, single tokens, a piece of 3
+    const auto first = static_cast<size_t>(view.cached[0]);
+    PackedBatchBuilder builder;
+    builder.add(std::span(tokens).subspan(first, end - first), kNoPrefix, view.cached[0]);
+    parts.push_back(network->forward(builder.build(at::kCPU), &view));
+    EXPECT_FALSE(parts.back().requires_grad());
+    view.cached[0] = static_cast<int64_t>(end);
+  }
+  const auto targets = at::tensor({1, 4, 1, 5, 9, 2, 6, 5, 3, 0}, at::kLong);
+  const auto cached = token_logprobs(at::cat(parts), network->head(), targets, 1.0).logprobs;
+  EXPECT_LE(difference(cached, token_logprobs(whole, network->head(), targets, 1.0).logprobs), 1e-5);
+}
+
+TEST(Network, CompletionsGoOnFromCopiesOfOnePromptInTheCache) {
+  const auto network = small_network();
+  const Tokens prompt{3, 1, 4, 1, 5};
+  KvCache cache({.num_layers = 2, .layout = network->cache_layout(), .num_blocks = 3, .block_size = 12},
+                at::kCPU);
+  const auto first = cache.allocate(1), second = cache.allocate(1);
+  {
+    CacheView view{.cache = &cache, .block_table = {first}, .cached = {0}};
+    PackedBatchBuilder builder;
+    builder.add(prompt);
+    network->forward(builder.build(at::kCPU), &view);
+  }
+  cache.copy(first, second, 5);
+  // Sequences of different length decode together: the first is two tokens ahead.
+  CacheView view{.cache = &cache, .block_table = {first, second}, .cached = {5, 5}};
+  PackedBatchBuilder builder;
+  builder.add(Tokens{9, 2, 6}, kNoPrefix, 5);
+  builder.add(Tokens{8}, kNoPrefix, 5);
+  network->forward(builder.build(at::kCPU), &view);
+  view.cached = {8, 6};
+  PackedBatchBuilder next;
+  next.add(Tokens{5}, kNoPrefix, 8);
+  next.add(Tokens{7}, kNoPrefix, 6);
+  const auto out = network->forward(next.build(at::kCPU), &view);
+  EXPECT_LE(difference(out[0], alone(*network, {3, 1, 4, 1, 5, 9, 2, 6, 5}).detach()[8]), 1e-5);
+  EXPECT_LE(difference(out[1], alone(*network, {3, 1, 4, 1, 5, 8, 7}).detach()[6]), 1e-5);
+}
+
+TEST(Network, WithoutGradientsGivesTheSameNumbers) {
+  const auto network = small_network();
+  const auto with = alone(*network, {1, 2, 3, 4});
+  EXPECT_TRUE(with.requires_grad());
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::equal(with.detach(), alone(*network, {1, 2, 3, 4})));
+}
+
+TEST(Network, RefusesPositionsAndTokensOutsideItsTables) {
+  const auto network = small_network();
+  EXPECT_NO_THROW(alone(*network, Tokens(32, 1)));
+  EXPECT_THROW(alone(*network, Tokens(33, 1)), Error);
+  EXPECT_THROW(alone(*network, {19}), Error);
+  EXPECT_THROW(alone(*network, {-1}), Error);
+}
+
+TEST(Network, RefusesAPrefixBesideACache) {
+  const auto network = small_network();
+  KvCache cache({.num_layers = 2, .layout = network->cache_layout(), .num_blocks = 2, .block_size = 8},
+                at::kCPU);
+  const CacheView view{
+      .cache = &cache, .block_table = {cache.allocate(1), cache.allocate(1)}, .cached = {0, 0}};
+  PackedBatchBuilder builder;
+  builder.add(Tokens{1, 2});
+  builder.add(Tokens{3}, 0);
+  EXPECT_THROW(network->forward(builder.build(at::kCPU), &view), Error);
+}
+
+TEST(Network, InitDependsOnTheSeedAloneAndLooksNormal) {
+  auto config = small_config();
+  config.vocab_size = 4000;
+  Network first(config, at::kCPU), second(config, at::kCPU), other(config, at::kCPU);
+  first.init(1);
+  second.init(1);
+  other.init(2);
+  EXPECT_TRUE(at::equal(first.flat(), second.flat()));
+  EXPECT_FALSE(at::equal(first.flat(), other.flat()));
+  const auto embedding = first.parameters()[0].tensor.detach();
+  EXPECT_NEAR(embedding.mean().item<double>(), 0.0, 3e-4);  // 0.02 / sqrt(96000) is 6.5e-5
+  EXPECT_NEAR(embedding.std().item<double>(), 0.02, 3e-4);
+  EXPECT_LT(embedding.abs().max().item<double>(), 0.02 * 6);
+  EXPECT_TRUE(at::equal(first.parameters()[1].tensor.detach(), at::ones({24})));
+}
+
+TEST(Network, WritingToTheFlatBufferChangesTheParameters) {
+  const auto network = small_network();
+  network->flat().fill_(0.5f);
+  for (const auto& [name, parameter] : network->parameters()) {
+    EXPECT_TRUE(parameter.is_leaf() && parameter.requires_grad()) << name;
+    EXPECT_EQ(parameter.detach().min().item<float>(), 0.5f) << name;
+  }
+}
+
+TEST(Network, ASnapshotIsACopyAndItsHashFollowsTheWeights) {
+  const auto network = small_network();
+  const auto before = network->snapshot(3);
+  EXPECT_EQ(before.version, 3);
+  EXPECT_EQ(before.hash.size(), 64u);
+  EXPECT_EQ(network->snapshot(4).hash, before.hash);
+  network->flat()[0].add_(1);
+  EXPECT_NE(network->snapshot(4).hash, before.hash);
+  EXPECT_FALSE(at::equal(before.flat, network->flat()));
+}
+
+TEST(Network, MappedWeightsGiveTheSameOutputWithoutGradients) {
+  const auto network = small_network();
+  const auto snapshot = network->snapshot(1);
+  Network mapped(small_config(), at::kCPU);
+  mapped.map(snapshot.flat.const_data_ptr<float>(), snapshot.flat.numel());
+  EXPECT_EQ(mapped.flat().const_data_ptr<float>(), snapshot.flat.const_data_ptr<float>());
+  const auto out = alone(mapped, {1, 2, 3});
+  EXPECT_FALSE(out.requires_grad());
+  EXPECT_TRUE(at::equal(out, alone(*network, {1, 2, 3}).detach()));
+  EXPECT_THROW(mapped.map(snapshot.flat.const_data_ptr<float>(), 5), Error);
+}
+
+TEST(Network, LoadTakesTensorsInAnyOrderAndNamesAWrongOne) {
+  const auto network = small_network();
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : network->parameters())
+    tensors.insert(tensors.begin(), {name, tensor.clone()});
+  Network other(small_config(), at::kCPU);
+  other.load(tensors);
+  EXPECT_TRUE(at::equal(other.flat(), network->flat()));
+  tensors.front().tensor = at::zeros({3, 3});
+  try {
+    other.load(tensors);
+    FAIL() << "a misshapen tensor was taken";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("lm_head.weight should be [19, 24], it is [3, 3]"));
+  }
+}
+
+}  // namespace
+}  // namespace sluice::model
