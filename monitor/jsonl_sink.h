@@ -8,7 +8,8 @@
 
 namespace sluice::monitor {
 
-// Appends; a resumed run first cuts lines of steps after `last_step`, which it will take again, and a torn last line.
+// Appends; a resumed run first cuts lines of steps after `last_step`, which it will take again, and a torn
+// last line.
 class JsonlSink final : public MetricSink {
  public:
   JsonlSink(const std::filesystem::path& file, int64_t last_step);

@@ -1,20 +1,17 @@
 // The run in Redis, for people to look at: never the queue of record, and never waited for.
 //
-// Keys as in docs/architecture.md. Everything is handed to one thread that owns the connection; it reconnects with
-// back-off, and after a server came back empty it writes the whole picture again.
+// Keys as in docs/architecture.md. What the run is now is kept in memory and its changes are handed to one
+// thread that owns the connection; it reconnects with back-off, and after a server was away or lost the keys
+// it writes the whole picture again.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <thread>
-#include <variant>
 #include <vector>
 
-#include "base/clock.h"
 #include "monitor/step_report.h"
 
 namespace sluice::monitor {
@@ -43,35 +40,38 @@ struct RedisAddress {
   std::string username, password;
   int database = 0;
 };
-// "redis://[user:password@]host[:port][/db]" or "unix:///path". Throws UsageError naming what is wrong with it.
+// "redis://[user:password@]host[:port][/db]" or "unix:///path". Throws UsageError naming what is wrong with
+// it.
 RedisAddress parse_redis_url(const std::string& url);
 
+// Safe from any thread; no call waits for the server.
 class RedisMonitor final : public MetricSink {
  public:
-  // Returns at once; a server that is not there is reported once through `problem()` and tried again.
+  // Returns at once; a server that is not there is reported once through take_problem() and tried again. What
+  // an earlier run of this name left in the state and rollouts keys is replaced.
   RedisMonitor(const RedisAddress& address, const std::string& run);
+  // Sends what is waiting, for at most half a second.
   ~RedisMonitor() override;
 
   void write(const StepReport& report) override;  // the metrics stream, trimmed
   void state(RunState state);
-  void actor(ActorState actor);                   // with a time to live: the heartbeat
-  void event(const std::string& text);            // pub/sub
+  void actor(ActorState actor);         // with a time to live: the heartbeat
+  void event(const std::string& text);  // pub/sub; nobody hears it while the server is away
   // The rollouts stream and its group `learner`: entries live from journal to fate.
-  void queued(std::vector<QueuedRollout> groups);          // XADD
-  void batched(const std::vector<uint64_t>& groups);       // XREADGROUP: pending from now on
-  void ended(const std::vector<uint64_t>& groups);         // XACK and XDEL
+  void queued(std::vector<QueuedRollout> groups);     // XADD
+  void batched(const std::vector<uint64_t>& groups);  // XREADGROUP: pending from now on
+  void ended(const std::vector<uint64_t>& groups);    // XACK and XDEL
 
-  // A sentence when something changed since the last call: "Redis at ... is gone: ..., the run goes on", "... is back". "" else.
+  // A sentence when something changed since the last call: "Redis at ... is gone (...); the run goes on
+  // without it", "Redis at ... is back". "" else.
   std::string take_problem();
   bool connected() const;
   int64_t num_dropped() const;  // commands let go because the queue to the thread was full
 
  private:
-  struct Command;
-  void run(std::stop_token stop);
   struct Impl;
-  std::unique_ptr<Impl> impl_;
-  std::jthread thread_;
+  const std::unique_ptr<Impl> impl_;
+  std::jthread thread_;  // last, so that it stops before what it uses is destroyed
 };
 
 }  // namespace sluice::monitor

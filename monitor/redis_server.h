@@ -14,8 +14,8 @@ class RedisServer {
  public:
   // Empty, with a sentence in `why`, when there is no redis-server on PATH or it does not answer in 5 s.
   // A socket path longer than 107 bytes is replaced by a short one; socket() tells which.
-  static std::optional<RedisServer> start(const std::filesystem::path& socket, const std::filesystem::path& log,
-                                          std::string& why);
+  static std::optional<RedisServer> start(const std::filesystem::path& socket,
+                                          const std::filesystem::path& log, std::string& why);
   RedisServer(RedisServer&&) = default;
   ~RedisServer();
 

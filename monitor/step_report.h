@@ -13,13 +13,14 @@ namespace sluice::monitor {
 inline constexpr int kMetricsSchema = 1;
 
 struct StepReport {
-  std::string stage;      // its name in the recipe
-  int64_t step = 0;       // 1-based, counted through the whole run
-  int64_t stage_step = 0; // 1-based in the stage
+  std::string stage;       // its name in the recipe
+  int64_t step = 0;        // 1-based, counted through the whole run
+  int64_t stage_step = 0;  // 1-based in the stage
   int64_t stage_steps = 0;
-  double wall_time = 0;   // seconds since 1970
-  std::map<std::string, double> metrics;  // names of docs/architecture.md; a number that is not finite is written as null
-  std::string note;       // what the person should know about this step: "law: issued 64 = ...", a warning
+  double wall_time = 0;  // seconds since 1970
+  std::map<std::string, double>
+      metrics;       // names of docs/architecture.md; a number that is not finite is written as null
+  std::string note;  // what the person should know about this step: "law: issued 64 = ...", a warning
 };
 
 Json to_json(const StepReport& report);
