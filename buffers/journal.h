@@ -1,7 +1,11 @@
 // The write-ahead log of rollout groups: what the ledger can be rebuilt from.
 //
-// A file of records, each: u32 length, u32 CRC-32C, u8 kind, payload. A torn last record is what a crash
-// leaves and is cut off when the journal is opened again; a damaged record before the end is an error.
+// A file of records, each: u32 length, u32 CRC-32C, u8 kind, payload. The length is that of kind and payload;
+// the checksum is over the record's offset in the file (u64), the length, the kind and the payload, so
+// nothing that stands inside a payload passes for a record. The first record names the format's version.
+//
+// A torn last record is what a crash leaves and is cut off when the journal is opened again; a damaged record
+// with whole ones behind it is an error.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +23,27 @@ namespace sluice::buffers {
 // Not safe from several threads.
 class Journal {
  public:
-  // Opens or creates the file, checks it and cuts a torn end. `on_record` hooks see every whole record in order.
+  // What sees every whole record in order; an empty one is left out. A hook that throws an Error ends the
+  // reading with a DataError that names the record.
   struct Replay {
-    std::function<void(uint64_t group)> issued;
-    std::function<void(RolloutGroup group)> group;
-    std::function<void(int64_t step, const std::vector<uint64_t>& groups)> batch;
-    std::function<void(uint64_t group, const Fate& fate)> fate;  // dropped and quarantined
-    std::function<void(int64_t step)> trained;                   // the groups of that step's last batch
-    std::function<void(int64_t step)> rewind;
+    std::function<void(uint64_t group)> issued = {};
+    std::function<void(RolloutGroup group)> group = {};
+    std::function<void(int64_t step, const std::vector<uint64_t>& groups)> batch = {};
+    std::function<void(uint64_t group, const Fate& fate)> fate = {};  // dropped and quarantined
+    std::function<void(int64_t step)> trained = {};                   // the groups of that step's last batch
+    std::function<void(int64_t step)> rewind = {};
   };
-  explicit Journal(const std::filesystem::path& file, const Replay& replay = {});
+  // Opens or creates the file, checks it and cuts a torn end.
+  explicit Journal(const std::filesystem::path& file, const Replay& replay);
+  explicit Journal(const std::filesystem::path& file) : Journal(file, Replay()) {}
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
-  // Each appends one record; durable only after sync().
+  // Reads a journal that may be in use and changes nothing; returns the bytes of a torn end, left unread.
+  static int64_t read(const std::filesystem::path& file, const Replay& replay);
+
+  // Each appends one record; durable only after sync(). A failed write is final, as a failed sync() is.
   void issued(uint64_t group);
   void group(const RolloutGroup& group);
   void batch(int64_t step, const std::vector<uint64_t>& groups);
@@ -48,13 +58,24 @@ class Journal {
 
  private:
   void append(uint8_t kind, std::string_view payload);
+  void start();
+  void require_sound() const;
+
   const std::filesystem::path file_;
   int fd_ = -1;
+  uint64_t end_ = 0;  // where the next record goes
+  bool failed_ = false;
   int64_t torn_bytes_ = 0;
 };
 
-// A ledger and the groups still queued, rebuilt from a journal file; trained steps at or after `from_step`
-// are rewound. The journal is opened for appending and the rewind is recorded.
+// The ledger that a journal tells of, as it stands; read only. Groups that were issued and have not arrived
+// are nobody's.
+Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file);
+
+// A ledger and the groups still queued, rebuilt from a journal file for going on at step `from_step`: trained
+// steps at or after it are rewound; a batch before it counts as trained, since the weights hold it, even
+// if the journal lost the record of that. What was made up for or rewound is recorded and synced. The caller
+// publishes the version it holds.
 struct Recovered {
   Ledger ledger;
   std::vector<RolloutGroup> queued;  // by ordinal

@@ -1,14 +1,16 @@
 // Who owes which group, and how each one ended: the state machine behind "nothing lost, nothing twice".
 //
-// No I/O and no clock of its own. A group is Leased, then Queued when it has arrived, then Trained, Dropped or
-// Quarantined; only a lease that expired goes back, to be leased again under the same id.
+// No I/O and no clock of its own. A group is Leased, then Queued when it has arrived, then Trained, Dropped
+// or Quarantined; only a lease that expired goes back, to be leased again under the same id (it is still
+// owed, so it counts as leased all the while). A call that throws has changed nothing.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -37,7 +39,7 @@ struct LedgerOptions {
   int64_t staleness = 1;       // a group for step s is sampled from version max(0, s - staleness) or later
   bool exact_versions = true;  // deterministic mode: from exactly that version, and batches go by ordinal
   Millis lease_ms = 60'000;
-  int32_t max_attempts = 3;    // then the group is quarantined
+  int32_t max_attempts = 3;  // then the group is quarantined
 };
 
 class Ledger {
@@ -51,38 +53,44 @@ class Ledger {
     int64_t version = 0;
   };
   // The lowest ordinal that may be produced now: one whose lease expired, else the next one, when the version
-  // it needs has been published. Empty when there is none.
+  // it needs has been published. Empty when there is none. Group g is for step g / prompts_per_step; without
+  // exact versions every group that was lost (dropped, quarantined) moves the later ones up, so that each
+  // step gets its full number.
   std::optional<Grant> lease(const std::string& actor, Millis now);
 
-  // The learner now holds `version` (the number of optimizer steps applied).
+  // The learner now holds `version` (the number of optimizer steps applied). It goes back only by rewind().
   void publish(int64_t version);
 
   // Progress of an actor: all its leases run anew from now.
   void renew(const std::string& actor, Millis now);
-  // Its leases may be given to somebody else. Returns how many there were.
+  // Its leases may be given to somebody else: each was an attempt, and one that was the last is quarantined
+  // by the next expire(). Returns how many there were.
   int64_t release_actor(const std::string& actor);
-  // Takes back leases that ran out; those out of attempts are quarantined and returned.
+  // Takes back leases that ran out by now; those out of attempts are quarantined and returned.
   std::vector<uint64_t> expire(Millis now);
 
   enum class Admission { Accepted, Duplicate, Unknown };
   // A group has arrived (and is in the journal). The first result of a group wins, whoever sends it.
   Admission admit(uint64_t group, int64_t oldest_version);
 
-  // Ends a group that is leased or queued.
+  // Ends a group that is leased or queued; any other is an Error, and so is an empty reason.
   void drop(uint64_t group, const std::string& reason);
   void quarantine(uint64_t group, const std::string& reason);
 
   // The groups of step `step` when they are all there. Exact versions: the queued ones of ordinals
-  // [step * prompts_per_step, (step + 1) * prompts_per_step), once none of those is still leased or unissued; the list is
-  // shorter where some were quarantined. Otherwise: the first prompts_per_step that arrived, after those
-  // older than `staleness` allows are dropped as "stale" (they are reported by take_newly_dropped()).
+  // [step * prompts_per_step, (step + 1) * prompts_per_step), once none of those is still leased or unissued;
+  // the list is shorter where some were quarantined. Otherwise: the first prompts_per_step that arrived,
+  // after those older than `staleness` allows are dropped as "stale" (they are reported by
+  // take_newly_dropped()).
   std::optional<std::vector<uint64_t>> batch(int64_t step);
   std::vector<uint64_t> take_newly_dropped();
 
-  // The optimizer step over these groups is done.
+  // The optimizer step over these groups, all of them queued, is done. Steps come in rising order; with exact
+  // versions a group belongs to its own step.
   void trained(int64_t step, const std::vector<uint64_t>& groups);
 
-  // Forgets what was trained at `step` or later: those groups are queued again. For a resumed run.
+  // Forgets what was trained at `step` or later: those groups are queued again, where they were in the order
+  // of arrival, and versions beyond `step` are no longer published. For a resumed run.
   void rewind(int64_t step);
 
   LedgerCounts counts() const;
@@ -94,25 +102,51 @@ class Ledger {
   int64_t oldest_needed_version() const;
   const LedgerOptions& options() const { return options_; }
 
-  // For rebuilding from a journal: the group was issued to nobody we know.
+  // The policy version a lease of this group names now.
+  int64_t version_for(uint64_t group) const;
+
+  // For rebuilding from a journal: the group was issued to nobody we know. Ordinals come in order; one that
+  // is known already is left alone.
   void restore_issued(uint64_t group);
 
  private:
-  enum class State : uint8_t { Leased, Returned, Queued, Ended };
+  enum class State : uint8_t { Leased, Queued, Trained, Dropped, Quarantined };
   struct Entry {
     State state = State::Leased;
+    uint32_t reason = 0;         // Dropped, Quarantined: index into reasons_
+    int64_t step = 0;            // Trained
+    int64_t oldest_version = 0;  // once it has arrived
+    uint64_t arrival = 0;        // likewise: its place in arrived_
+  };
+  struct Live {
     std::string actor;
     int32_t attempt = 0;
     Millis deadline = 0;
-    int64_t oldest_version = 0;
-    Fate fate;
   };
 
+  Entry& open_entry(uint64_t group, const char* what);
+  int64_t step_for(uint64_t group) const;
+  bool may_produce(uint64_t group) const;
+  Grant grant(uint64_t group, int32_t attempt, const std::string& actor, Millis now);
+  void forget_lease(uint64_t group);
+  void end(uint64_t group, Entry& entry, State state, const std::string& reason);
+  std::optional<std::vector<uint64_t>> batch_by_ordinal(int64_t step) const;
+  std::optional<std::vector<uint64_t>> batch_by_arrival(int64_t step);
+
   const LedgerOptions options_;
-  std::map<uint64_t, Entry> entries_;
-  std::deque<uint64_t> arrived_;  // queued ones in order of arrival
+  std::vector<Entry> entries_;  // by ordinal: every group that was issued
+  // Each Leased group is in exactly one of live_ and returned_, each Queued one in arrived_.
+  std::map<uint64_t, Live> live_;
+  std::map<uint64_t, int32_t> returned_;                // to the number of its next attempt
+  std::map<std::string, std::set<uint64_t>> by_actor_;  // over live_
+  std::set<std::pair<Millis, uint64_t>> by_deadline_;   // over live_
+  std::map<uint64_t, uint64_t> arrived_;                // queued ones in order of arrival
+  std::map<int64_t, std::vector<uint64_t>> trained_steps_;
+  std::vector<std::pair<std::string, int64_t>> reasons_;  // each once, with its count
+  std::map<std::string, uint32_t> reason_ids_;
   std::vector<uint64_t> newly_dropped_;
-  uint64_t next_ = 0;
+  LedgerCounts ended_;  // trained, dropped and quarantined are kept here; the rest is the size of something
+  uint64_t arrivals_ = 0;
   int64_t version_ = 0;
   int64_t duplicates_ = 0;
 };

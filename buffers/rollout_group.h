@@ -21,15 +21,15 @@ struct SamplingParams {
 
 // The right to produce one group.
 struct Lease {
-  uint64_t group = 0;      // ordinal of the group in its stage
-  int32_t attempt = 0;     // 0 the first time
-  int64_t step = 0;        // optimizer step of the stage it is meant for
-  int64_t version = 0;     // policy version: exact in deterministic mode, else the oldest allowed
+  uint64_t group = 0;   // ordinal of the group in its stage
+  int32_t attempt = 0;  // 0 the first time
+  int64_t step = 0;     // optimizer step of the stage it is meant for
+  int64_t version = 0;  // policy version: exact in deterministic mode, else the oldest allowed
   bool exact_version = true;
   int64_t num_samples = 0;
   uint64_t seed = 0;
   SamplingParams sampling;
-  Millis lease_ms = 0;     // time to produce it, from when it is received; heartbeats renew it
+  Millis lease_ms = 0;  // time to produce it, from when it is received; heartbeats renew it
   text::Row row;
 };
 
@@ -53,12 +53,12 @@ struct RolloutGroup {
   std::vector<int32_t> prompt;
   std::string prompt_text;
   std::vector<Completion> completions;
-  std::string actor;          // who made it
-  uint64_t incarnation = 0;   // of that actor: a restarted one is another
-  uint64_t sequence = 0;      // of the group among that incarnation's
+  std::string actor;         // who made it
+  uint64_t incarnation = 0;  // of that actor: a restarted one is another
+  uint64_t sequence = 0;     // of the group among that incarnation's
 
-  int64_t oldest_version() const;
-  int64_t num_tokens() const;  // chosen ones
+  int64_t oldest_version() const;  // of the chosen tokens; 0 when there is none
+  int64_t num_tokens() const;      // chosen ones
 };
 
 // Limits checked before anything is allocated.
@@ -69,6 +69,7 @@ struct GroupLimits {
 };
 
 std::string encode_lease(const Lease& lease);
+// Throws DataError for bytes that do not hold together or a lease of nothing.
 Lease decode_lease(std::string_view bytes);
 std::string encode_group(const RolloutGroup& group);
 // Throws DataError for bytes that do not hold together: lengths that disagree, ids out of the vocabulary,

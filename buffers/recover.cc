@@ -1,0 +1,116 @@
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "buffers/journal.h"
+
+namespace sluice::buffers {
+namespace {
+
+struct Batch {
+  int64_t step = 0;
+  std::vector<uint64_t> groups;
+};
+
+// Lets the records of a journal happen to a ledger again.
+class LedgerReplay {
+ public:
+  explicit LedgerReplay(const LedgerOptions& options) : ledger_(options) {}
+
+  Journal::Replay hooks() {
+    return {
+        .issued = [this](uint64_t group) { ledger_.restore_issued(group); },
+        .group = [this](const RolloutGroup& group) { arrive(group); },
+        .batch =
+            [this](int64_t step, const std::vector<uint64_t>& groups) {
+              composed_ = Batch{step, groups};
+            },
+        .fate = [this](uint64_t group, const Fate& fate) { end(group, fate); },
+        .trained = [this](int64_t step) { train(step); },
+        .rewind = [this](int64_t step) { rewind(step); },
+    };
+  }
+
+  // The batch that was composed last, as far as its groups have not ended, when weights of `from_step` hold
+  // it and its record of having been trained is missing.
+  std::optional<Batch> unrecorded(int64_t from_step) const {
+    if (!composed_ || composed_->step >= from_step) return std::nullopt;
+    Batch batch{composed_->step, {}};
+    for (const uint64_t group : composed_->groups) {
+      if (ledger_.is_queued(group)) batch.groups.push_back(group);
+    }
+    return batch.groups.empty() ? std::nullopt : std::optional(batch);
+  }
+
+  Ledger& ledger() { return ledger_; }
+  // Of the group records in order, whether the ledger took them.
+  const std::vector<bool>& accepted() const { return accepted_; }
+
+ private:
+  // What was refused when it came is refused again; who writes first and asks then leaves such records.
+  void arrive(const RolloutGroup& group) {
+    const auto admission = ledger_.admit(group.group, group.oldest_version());
+    accepted_.push_back(admission == Ledger::Admission::Accepted);
+  }
+
+  void end(uint64_t group, const Fate& fate) {
+    if (fate.kind == FateKind::Dropped) {
+      ledger_.drop(group, fate.reason);
+    } else {
+      ledger_.quarantine(group, fate.reason);
+    }
+  }
+
+  void train(int64_t step) {
+    require<DataError>(composed_ && composed_->step == step, "step ", step,
+                       " is trained, but the last batch is ",
+                       composed_ ? "of step " + std::to_string(composed_->step) : "none");
+    ledger_.trained(step, composed_->groups);
+    composed_.reset();
+  }
+
+  void rewind(int64_t step) {
+    ledger_.rewind(step);
+    if (composed_ && composed_->step >= step) composed_.reset();
+  }
+
+  Ledger ledger_;
+  std::vector<bool> accepted_;     // of each group record
+  std::optional<Batch> composed_;  // the last one, until it is trained
+};
+
+}  // namespace
+
+Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file) {
+  LedgerReplay replay(options);
+  Journal::read(file, replay.hooks());
+  return std::move(replay.ledger());
+}
+
+Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step) {
+  LedgerReplay replay(options);
+  Journal journal(file, replay.hooks());
+  if (const auto batch = replay.unrecorded(from_step)) {
+    replay.ledger().trained(batch->step, batch->groups);
+    journal.batch(batch->step, batch->groups);
+    journal.trained(batch->step);
+  }
+  replay.ledger().rewind(from_step);
+  journal.rewind(from_step);
+  journal.sync();
+
+  // A second reading, so that what has ended long ago is never held in memory.
+  Recovered recovered{std::move(replay.ledger()), {}};
+  size_t record = 0;
+  Journal::read(file, {.group = [&](RolloutGroup group) {
+                  if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;
+                  recovered.queued.push_back(std::move(group));
+                }});
+  std::sort(recovered.queued.begin(), recovered.queued.end(),
+            [](const RolloutGroup& a, const RolloutGroup& b) { return a.group < b.group; });
+  return recovered;
+}
+
+}  // namespace sluice::buffers

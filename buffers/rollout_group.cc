@@ -1,0 +1,197 @@
+#include "buffers/rollout_group.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/byte_codec.h"
+#include "base/error.h"
+
+namespace sluice::buffers {
+namespace {
+
+using rewards::RewardOutcome;
+
+constexpr uint8_t kVersion = 1;
+constexpr uint32_t kMaxOutcomes = 256;  // scorers of one recipe, and parts of one outcome
+
+void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
+  out.u8(outcome.score ? 1 : 0);
+  if (!outcome.score) {
+    out.bytes(outcome.unscored_reason);
+    return;
+  }
+  out.f64(*outcome.score);
+  out.u32(static_cast<uint32_t>(outcome.parts.size()));
+  for (const auto& [name, value] : outcome.parts) {
+    out.bytes(name);
+    out.f64(value);
+  }
+}
+
+void encode_completion(ByteWriter& out, const Completion& completion) {
+  out.i32s(completion.tokens);
+  out.u8s(completion.mask);
+  out.f32s(completion.logprobs);
+  out.f32s(completion.kept_mass);
+  out.i64s(completion.versions);
+  out.u8(static_cast<uint8_t>(completion.finish));
+  out.bytes(completion.text);
+  out.u32(static_cast<uint32_t>(completion.outcomes.size()));
+  for (const auto& outcome : completion.outcomes) encode_outcome(out, outcome);
+}
+
+// Reads one group; every message names it and, inside a completion, which one.
+class GroupDecoder {
+ public:
+  GroupDecoder(std::string_view bytes, const GroupLimits& limits)
+      : in_(bytes, "rollout group"), limits_(limits) {}
+
+  RolloutGroup decode() {
+    const auto version = in_.u8();
+    require<DataError>(version == kVersion, where_, ": format ", int{version}, ", this program reads ",
+                       int{kVersion});
+    RolloutGroup group;
+    group.group = in_.u64();
+    where_ += " " + std::to_string(group.group);
+    group.attempt = static_cast<int32_t>(in_.u32());
+    group.step = in_.i64();
+    check(group.attempt >= 0, "attempt ", group.attempt);
+    check(group.step >= 0, "step ", group.step);
+    group.prompt = in_.i32s();
+    check_ids("prompt", group.prompt);
+    group.prompt_text = in_.bytes();
+    const auto num_samples = in_.u32();
+    check(num_samples >= 1 && num_samples <= limits_.max_samples, num_samples, " completions, 1 to ",
+          limits_.max_samples, " are allowed");
+    const std::string group_where = where_;
+    for (uint32_t i = 0; i < num_samples; ++i) {
+      where_ = group_where + ", completion " + std::to_string(i);
+      group.completions.push_back(completion());
+    }
+    where_ = group_where;
+    group.actor = in_.bytes();
+    group.incarnation = in_.u64();
+    group.sequence = in_.u64();
+    in_.finish();
+    return group;
+  }
+
+ private:
+  template <class... Parts>
+  void check(bool condition, const Parts&... parts) const {
+    require<DataError>(condition, where_, ": ", parts...);
+  }
+
+  void check_ids(const char* what, const std::vector<int32_t>& ids) const {
+    check(std::ssize(ids) <= limits_.max_tokens, what, " of ", ids.size(), " tokens, at most ",
+          limits_.max_tokens, " are allowed");
+    for (const int32_t id : ids) {
+      check(id >= 0 && id < limits_.vocab_size, what, " holds token ", id, ", the vocabulary has ",
+            limits_.vocab_size);
+    }
+  }
+
+  Completion completion() {
+    Completion out;
+    out.tokens = in_.i32s();
+    check_ids("completion", out.tokens);
+    out.mask = in_.u8s();
+    out.logprobs = in_.f32s();
+    out.kept_mass = in_.f32s();
+    out.versions = in_.i64s();
+    const auto n = out.tokens.size();
+    check(out.mask.size() == n && out.logprobs.size() == n && out.kept_mass.size() == n &&
+              out.versions.size() == n,
+          n, " tokens, ", out.mask.size(), " mask entries, ", out.logprobs.size(), " log-probs, ",
+          out.kept_mass.size(), " kept masses, ", out.versions.size(), " versions");
+    for (size_t t = 0; t < n; ++t) {
+      check(out.mask[t] <= 1, "mask[", t, "] is ", int{out.mask[t]});
+      check(std::isfinite(out.logprobs[t]) && out.logprobs[t] <= 0, "log-prob[", t, "] is ", out.logprobs[t]);
+      check(out.kept_mass[t] > 0 && out.kept_mass[t] <= 1, "kept mass[", t, "] is ", out.kept_mass[t]);
+      check(out.versions[t] >= 0, "version[", t, "] is ", out.versions[t]);
+    }
+    const auto finish = in_.u8();
+    check(finish <= static_cast<uint8_t>(FinishReason::Length), "finish reason ", int{finish});
+    out.finish = static_cast<FinishReason>(finish);
+    out.text = in_.bytes();
+    const auto num_outcomes = count("outcomes");
+    for (uint32_t k = 0; k < num_outcomes; ++k) out.outcomes.push_back(outcome());
+    return out;
+  }
+
+  RewardOutcome outcome() {
+    const auto scored = in_.u8();
+    check(scored <= 1, "an outcome starts with ", int{scored});
+    if (scored == 0) {
+      std::string reason(in_.bytes());
+      check(!reason.empty(), "an outcome has neither a score nor a reason");
+      return RewardOutcome::unscored(std::move(reason));
+    }
+    const double score = in_.f64();
+    check(std::isfinite(score), "a score is ", score);
+    std::map<std::string, double> parts;
+    const auto num_parts = count("parts of a score");
+    for (uint32_t i = 0; i < num_parts; ++i) {
+      std::string name(in_.bytes());
+      const double value = in_.f64();
+      check(std::isfinite(value), "part \"", name, "\" of a score is ", value);
+      check(parts.emplace(std::move(name), value).second, "a part of a score comes twice");
+    }
+    return RewardOutcome::scored(score, std::move(parts));
+  }
+
+  uint32_t count(const char* what) {
+    const auto n = in_.u32();
+    check(n <= kMaxOutcomes, n, " ", what, ", at most ", kMaxOutcomes, " are allowed");
+    return n;
+  }
+
+  ByteReader in_;
+  const GroupLimits limits_;
+  std::string where_ = "rollout group";
+};
+
+}  // namespace
+
+int64_t RolloutGroup::oldest_version() const {
+  std::optional<int64_t> oldest;
+  for (const auto& completion : completions) {
+    for (size_t t = 0; t < completion.tokens.size(); ++t) {
+      if (completion.mask[t] == 0) continue;
+      oldest = oldest ? std::min(*oldest, completion.versions[t]) : completion.versions[t];
+    }
+  }
+  return oldest.value_or(0);
+}
+
+int64_t RolloutGroup::num_tokens() const {
+  int64_t count = 0;
+  for (const auto& completion : completions) {
+    count += std::count_if(completion.mask.begin(), completion.mask.end(),
+                           [](uint8_t chosen) { return chosen != 0; });
+  }
+  return count;
+}
+
+std::string encode_group(const RolloutGroup& group) {
+  ByteWriter out;
+  out.u8(kVersion);
+  out.u64(group.group);
+  out.u32(static_cast<uint32_t>(group.attempt));
+  out.i64(group.step);
+  out.i32s(group.prompt);
+  out.bytes(group.prompt_text);
+  out.u32(static_cast<uint32_t>(group.completions.size()));
+  for (const auto& completion : group.completions) encode_completion(out, completion);
+  out.bytes(group.actor);
+  out.u64(group.incarnation);
+  out.u64(group.sequence);
+  return out.take();
+}
+
+RolloutGroup decode_group(std::string_view bytes, const GroupLimits& limits) {
+  return GroupDecoder(bytes, limits).decode();
+}
+
+}  // namespace sluice::buffers

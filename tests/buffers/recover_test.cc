@@ -1,0 +1,291 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/files.h"
+#include "buffers/journal.h"
+#include "tests/buffers/group_cases.h"
+
+namespace sluice::buffers {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+namespace fs = std::filesystem;
+
+LedgerOptions options(bool exact_versions = true) {
+  return {.prompts_per_step = 2,
+          .total_steps = 8,
+          .staleness = 2,
+          .exact_versions = exact_versions,
+          .lease_ms = 100,
+          .max_attempts = 3};
+}
+
+// A learner as far as ledger and journal go: each call is written before or right after it happens.
+struct Learner {
+  Learner(const LedgerOptions& opts, const fs::path& file) : ledger(opts), journal(file) {}
+  Learner(Ledger recovered, const fs::path& file) : ledger(std::move(recovered)), journal(file) {}
+
+  std::optional<uint64_t> issue() {
+    const auto grant = ledger.lease("a", now);
+    if (!grant) return std::nullopt;
+    journal.issued(grant->group);
+    return grant->group;
+  }
+  void receive(uint64_t group) {
+    const auto oldest = std::max<int64_t>(0, step - 1);
+    const auto made = small_group(group, oldest);
+    journal.group(made);
+    ledger.admit(group, made.oldest_version());
+  }
+  void end(uint64_t group, FateKind kind, const std::string& reason) {
+    if (kind == FateKind::Dropped) {
+      ledger.drop(group, reason);
+    } else {
+      ledger.quarantine(group, reason);
+    }
+    journal.fate(group, {kind, 0, reason});
+  }
+  bool compose() {
+    const auto batch = ledger.batch(step);
+    for (const uint64_t group : ledger.take_newly_dropped()) journal.fate(group, *ledger.fate(group));
+    if (batch) journal.batch(step, *batch);
+    composed = batch;
+    return batch.has_value();
+  }
+  void train() {
+    ledger.trained(step, *composed);
+    journal.trained(step);
+    ledger.publish(++step);
+  }
+
+  Ledger ledger;
+  Journal journal;
+  Millis now = 0;
+  int64_t step = 0;
+  std::optional<std::vector<uint64_t>> composed;
+};
+
+std::vector<uint64_t> ids(const std::vector<RolloutGroup>& groups) {
+  std::vector<uint64_t> out;
+  for (const auto& group : groups) out.push_back(group.group);
+  return out;
+}
+
+std::vector<uint64_t> queued(const Ledger& ledger) {
+  std::vector<uint64_t> out;
+  for (uint64_t group = 0; group < static_cast<uint64_t>(ledger.counts().issued); ++group) {
+    if (ledger.is_queued(group)) out.push_back(group);
+  }
+  return out;
+}
+
+void expect_equal(const Ledger& a, const Ledger& b) {
+  EXPECT_EQ(describe(a.counts()), describe(b.counts()));
+  EXPECT_EQ(queued(a), queued(b));
+  EXPECT_EQ(a.reasons(), b.reasons());
+  for (uint64_t group = 0; group < static_cast<uint64_t>(a.counts().issued); ++group) {
+    const auto left = a.fate(group);
+    const auto right = b.fate(group);
+    ASSERT_EQ(left.has_value(), right.has_value()) << group;
+    if (!left) continue;
+    EXPECT_EQ(left->kind, right->kind) << group;
+    EXPECT_EQ(left->step, right->step) << group;
+    EXPECT_EQ(left->reason, right->reason) << group;
+  }
+}
+
+// Steps 0 and 1 trained, step 2 composed, group 6 issued and not there, group 3 quarantined, group 7 queued.
+void live_a_little(Learner& learner) {
+  for (int i = 0; i < 6; ++i) learner.issue();
+  for (const uint64_t group : {5u, 1u, 0u, 2u, 3u, 4u}) learner.receive(group);
+  learner.end(3, FateKind::Quarantined, "unscored");
+  for (int step = 0; step < 2; ++step) {
+    learner.compose();
+    learner.train();
+  }
+  learner.issue();
+  learner.issue();
+  learner.receive(7);
+  learner.compose();
+}
+
+TEST(Recover, MakesANewJournalWhereThereIsNone) {
+  const TemporaryFolder folder;
+
+  const auto recovered = recover(options(), folder / "groups", 0);
+
+  EXPECT_EQ(recovered.ledger.counts().issued, 0);
+  EXPECT_THAT(recovered.queued, IsEmpty());
+  EXPECT_TRUE(fs::exists(folder / "groups"));
+}
+
+TEST(Recover, RebuildsTheLedgerAsItWas) {
+  const TemporaryFolder folder;
+  Learner learner(options(), folder / "groups");
+  live_a_little(learner);
+
+  expect_equal(replay_ledger(options(), folder / "groups"), learner.ledger);
+  auto recovered = recover(options(), folder / "groups", 2);
+
+  expect_equal(recovered.ledger, learner.ledger);
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(4, 5, 7));
+  EXPECT_EQ(encode_group(recovered.queued[0]), encode_group(small_group(4, 0)));
+  recovered.ledger.publish(2);
+  EXPECT_THAT(*recovered.ledger.batch(2), ElementsAre(4, 5));
+  EXPECT_EQ(recovered.ledger.lease("b", 0)->group, 6u);  // issued before, under the same id
+  EXPECT_EQ(recovered.ledger.lease("b", 0)->group, 8u);
+}
+
+TEST(Recover, QueuesAgainWhatTheCheckpointDoesNotHold) {
+  const TemporaryFolder folder;
+  {
+    Learner learner(options(), folder / "groups");
+    live_a_little(learner);
+  }
+
+  auto recovered = recover(options(), folder / "groups", 1);
+
+  EXPECT_EQ(describe(recovered.ledger.counts()),
+            "issued 8 = trained 2 + queued 4 + leased 1 + dropped 0 + quarantined 1");
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(2, 4, 5, 7));
+  EXPECT_EQ(recovered.ledger.fate(3)->kind, FateKind::Quarantined);
+  EXPECT_THAT(*recovered.ledger.batch(1), ElementsAre(2));
+  expect_equal(replay_ledger(options(), folder / "groups"),
+               recovered.ledger);  // the rewind is in the journal
+}
+
+TEST(Recover, CountsABatchAsTrainedThatTheCheckpointHolds) {
+  const TemporaryFolder folder;
+  {
+    Learner learner(options(), folder / "groups");
+    live_a_little(learner);  // the batch of step 2 is composed, and no more is known of it
+  }
+
+  const auto recovered = recover(options(), folder / "groups", 3);
+
+  EXPECT_EQ(recovered.ledger.fate(4)->step, 2);
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(7));
+  expect_equal(replay_ledger(options(), folder / "groups"), recovered.ledger);
+  expect_equal(recover(options(), folder / "groups", 3).ledger, recovered.ledger);
+}
+
+TEST(Recover, LeavesOutGroupsThatTheLedgerRefused) {
+  const TemporaryFolder folder;
+  Learner learner(options(), folder / "groups");
+  learner.receive(0);  // never issued
+  learner.issue();
+  learner.step = 3;
+  learner.receive(0);
+  learner.step = 7;
+  learner.receive(0);  // twice
+
+  const auto recovered = recover(options(), folder / "groups", 0);
+
+  expect_equal(recovered.ledger, learner.ledger);
+  ASSERT_THAT(ids(recovered.queued), ElementsAre(0));
+  EXPECT_EQ(recovered.queued[0].oldest_version(), 2);
+}
+
+TEST(Recover, NamesTheRecordThatDoesNotFit) {
+  const TemporaryFolder folder;
+  {
+    Journal journal(folder / "groups");
+    journal.issued(0);
+    journal.trained(0);
+  }
+
+  const auto message = message_of<DataError>([&] { recover(options(), folder / "groups", 0); });
+
+  EXPECT_THAT(message, HasSubstr("groups: record at byte 27: step 0 is trained, but the last batch is none"));
+}
+
+// A life of random events and crashes. `durable` is how far the file would have been synced; a crash loses
+// what is behind it from any byte on.
+void live_dangerously(uint64_t seed, bool exact_versions) {
+  SCOPED_TRACE(seed);
+  const TemporaryFolder folder;
+  const auto file = folder / "groups";
+  const auto opts = options(exact_versions);
+  std::mt19937_64 random(seed);
+  const auto pick = [&](uint64_t n) { return static_cast<uint64_t>(random() % n); };
+
+  std::optional<Learner> learner(std::in_place, opts, file);
+  int64_t checkpoint = 0;
+  uint64_t durable = fs::file_size(file);
+  for (int event = 0; event < 4000 && learner->step < opts.total_steps; ++event) {
+    learner->now += 5;
+    const auto issued = static_cast<uint64_t>(learner->ledger.counts().issued);
+    switch (pick(12)) {
+      case 0:
+      case 1:
+        learner->issue();
+        break;
+      case 2:
+      case 3:
+      case 4:
+        if (issued > 0) learner->receive(pick(issued));
+        break;
+      case 5:
+        for (const uint64_t group : learner->ledger.expire(learner->now)) {
+          learner->journal.fate(group, *learner->ledger.fate(group));
+        }
+        break;
+      case 6:
+        if (issued > 0 && pick(8) == 0) {
+          const uint64_t group = pick(issued);
+          if (!learner->ledger.fate(group)) learner->end(group, FateKind::Dropped, "filtered");
+        }
+        break;
+      case 7:
+      case 8:
+        if (learner->compose()) {
+          durable = fs::file_size(file);
+          learner->train();
+        }
+        break;
+      case 9:
+        checkpoint = learner->step;  // without a sync: its last "trained" may be lost
+        break;
+      case 10:
+        durable = fs::file_size(file);
+        break;
+      default: {
+        if (pick(6) != 0) break;
+        expect_equal(replay_ledger(opts, file), learner->ledger);
+        learner.reset();
+        fs::resize_file(file, durable + pick(fs::file_size(file) - durable + 1));
+        auto recovered = recover(opts, file, checkpoint);
+        ASSERT_TRUE(recovered.ledger.counts().holds());
+        ASSERT_EQ(ids(recovered.queued), queued(recovered.ledger));
+        for (uint64_t group = 0; group < static_cast<uint64_t>(recovered.ledger.counts().issued); ++group) {
+          const auto fate = recovered.ledger.fate(group);
+          if (fate && fate->kind == FateKind::Trained) {
+            ASSERT_LT(fate->step, checkpoint);
+          }
+        }
+        learner.emplace(std::move(recovered.ledger), file);
+        learner->step = checkpoint;
+        learner->ledger.publish(checkpoint);
+        durable = fs::file_size(file);
+      }
+    }
+    ASSERT_TRUE(learner->ledger.counts().holds());
+  }
+  EXPECT_EQ(learner->step, opts.total_steps);
+  expect_equal(replay_ledger(opts, file), learner->ledger);
+}
+
+TEST(Recover, SurvivesCrashesAtAnyByteWithExactVersions) {
+  for (uint64_t seed = 0; seed < 40 && !testing::Test::HasFailure(); ++seed) live_dangerously(seed, true);
+}
+
+TEST(Recover, SurvivesCrashesAtAnyByteByArrival) {
+  for (uint64_t seed = 0; seed < 40 && !testing::Test::HasFailure(); ++seed) live_dangerously(seed, false);
+}
+
+}  // namespace
+}  // namespace sluice::buffers
