@@ -104,7 +104,10 @@ std::string check_directory(const fs::path& directory) {
     const auto read = read_json(manifest);
     const auto schema = json_member<int64_t>(read, "schema", manifest.string());
     require<DataError>(schema == kSchema, manifest, ": schema ", schema, ", ", kSchema, " is known");
-    for (const auto& [name, described] : json_member<Json>(read, "files", manifest.string()).items()) {
+    const auto files = json_member<Json>(read, "files", manifest.string());
+    require<DataError>(files.is_object(), manifest, ": \"files\" should be an object, saw ",
+                       files.type_name());
+    for (const auto& [name, described] : files.items()) {
       if (auto wrong = check_file(directory, name, described); !wrong.empty()) return wrong;
     }
   } catch (const DataError& error) {
