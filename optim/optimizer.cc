@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <utility>
 
@@ -133,6 +134,9 @@ void Optimizer::check_grads() const {
 }
 
 void Optimizer::zero_grad() { grad_.zero_(); }
+
+// Travels to the other ranks with the sum of the gradients.
+void Optimizer::reject() { grad_.fill_(std::numeric_limits<float>::quiet_NaN()); }
 
 UpdateReport Optimizer::step() {
   const c10::NoGradGuard no_grad;

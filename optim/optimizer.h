@@ -50,6 +50,8 @@ class Optimizer {
             int64_t total_steps);
 
   void zero_grad();
+  // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be.
+  void reject();
   // Throws Error when a parameter's grad() is no longer the view it was given.
   UpdateReport step();
 

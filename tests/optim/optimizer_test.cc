@@ -230,6 +230,15 @@ TEST(Optimizer, SkipsAGradientThatIsNotFiniteAndCountsIt) {
   EXPECT_TRUE(at::equal(after[1].tensor, moments[1].tensor));
 }
 
+TEST(Optimizer, SkipsAStepThatWasRejectedAndGoesOnAfterwards) {
+  Fixture fixture({});
+  fixture.optimizer.reject();
+  EXPECT_FALSE(fixture.optimizer.step().applied);
+  fixture.optimizer.zero_grad();
+  EXPECT_TRUE(fixture.optimizer.step().applied);
+  EXPECT_EQ(fixture.optimizer.num_skipped(), 1);
+}
+
 // Three updates in one go, or two and one with a checkpoint between: the same bits.
 TEST(Optimizer, GoesOnFromItsStateWithTheSameBits) {
   const OptimizerOptions options{.lr = 0.01, .schedule = {.kind = "cosine", .warmup_steps = 2}};
