@@ -18,7 +18,7 @@ struct AdvantageOptions {
 
 // One advantage for each completion of each group; an empty reward is an unscorable completion, which counts
 // in no mean and gets 0. Groups of equal rewards, and groups of one, get exact zeros.
-std::vector<std::vector<double>> group_advantages(const std::vector<std::vector<std::optional<double>>>& rewards,
-                                                  const AdvantageOptions& options = {});
+std::vector<std::vector<double>> group_advantages(
+    const std::vector<std::vector<std::optional<double>>>& rewards, const AdvantageOptions& options = {});
 
 }  // namespace sluice::learner

@@ -1,6 +1,7 @@
-// The clipped policy-gradient loss of GRPO with its KL term (spec sections 3, 6.1 and 6.3).
+// The clipped policy-gradient loss of GRPO with its KL term (PPO 2017, GRPO 2024; spec sections 3, 6.1, 6.3).
 //
-// `tokens` counts the completion tokens of a micro-batch that the policy chose, end to end: nothing is padded.
+// `tokens` counts the completion tokens of a micro-batch that the policy chose, end to end: nothing is
+// padded.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,12 +28,14 @@ struct StepDenominators {
 };
 
 // The factor of each token's loss, such that the sum over the step's tokens is the aggregate.
-// `lengths` are the chosen tokens of each sequence of the micro-batch, in order; returns [sum of lengths].
-at::Tensor aggregation_weights(Aggregation mode, const std::vector<int64_t>& lengths, const StepDenominators& step);
+// `lengths` are the chosen tokens of each sequence of the micro-batch, in order; returns [sum of lengths]
+// float64 on the CPU.
+at::Tensor aggregation_weights(Aggregation mode, const std::vector<int64_t>& lengths,
+                               const StepDenominators& step);
 
 struct PolicyLossInputs {
   at::Tensor logprobs;      // [tokens] under the weights being trained, carries grad
-  at::Tensor old_logprobs;  // [tokens] the proximal policy's; recorded by the actor when the batch is on-policy
+  at::Tensor old_logprobs;  // [tokens] the policy the ratio is taken against, constant
   at::Tensor ref_logprobs;  // [tokens] undefined when beta is 0
   at::Tensor advantages;    // [tokens]
   at::Tensor weights;       // [tokens] from aggregation_weights()
@@ -45,16 +48,17 @@ struct PolicyLossOptions {
   KlEstimator kl = KlEstimator::LowVar;
 };
 
-// Sums over the tokens, for the metrics of spec section 16; the caller divides by the step's counts.
+// For the metrics of spec section 16: sums over the tokens, unless said otherwise.
 struct PolicyLossSums {
-  double clipped_low = 0, clipped_high = 0;  // tokens where the clip holds
-  double kl = 0;                             // of the configured estimator
-  double ppo_kl = 0, approx_kl = 0;          // k1 and k3 of old against new
-  double ratio = 0, ratio_max = 0, ratio_min = 0;
+  double policy_loss = 0;                          // this micro-batch's share of the loss without the KL term
+  double clipped_low = 0, clipped_high = 0;        // tokens where the clip holds
+  double kl = 0;                                   // of the configured estimator
+  double ppo_kl = 0, approx_kl = 0;                // k1 and k3 of old against new
+  double ratio = 0, ratio_max = 0, ratio_min = 0;  // sum and extremes; 0 without a token
 };
 
 struct PolicyLoss {
-  at::Tensor loss;  // scalar: this micro-batch's share of the step's loss
+  at::Tensor loss;        // scalar: this micro-batch's share of the step's loss
   at::Tensor token_loss;  // [tokens] detached
   PolicyLossSums sums;
 };

@@ -21,24 +21,32 @@ struct TrainingBatch {
   StepDenominators denominators;
 };
 
+// Throws DataError for a group that cannot be learned from: an empty prompt, vectors of a completion that
+// differ in length, a number of outcomes that is not that of the weights.
 TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
                                   int64_t max_new_tokens);
 
-// A pack of whole completions of one or more groups, ready for the network: each group's prompt stands once and
-// its completions name it as prefix. Targets are the chosen tokens, end to end.
+// A pack of whole completions of one or more groups, ready for the network: each group's prompt stands once
+// and its completions name it as prefix. Targets are the chosen tokens, end to end. Tokens the policy did not
+// choose are input and no targets; what follows the last chosen token's predecessor predicts nothing and is
+// left out, and so is a completion without a chosen token.
 struct MicroBatch {
   model::PackedBatch batch;
   model::TokenTargets targets;
-  std::vector<int64_t> lengths;  // chosen tokens of each completion, in order
-  at::Tensor behaviour_logprobs;  // [targets] as recorded by the actor
-  at::Tensor advantages;          // [targets]
+  std::vector<int64_t> lengths;   // chosen tokens of each completion, in order
+  at::Tensor behaviour_logprobs;  // [targets] float32, as recorded by the actor
+  at::Tensor advantages;          // [targets] float32
   at::Tensor versions;            // [targets] int64
 };
+
+// A group all of whose advantages are exactly 0 has no gradient but that of the KL term: without one it can
+// be left out of forward and backward. The step's denominators count it all the same.
+enum class IdleGroups { Keep, LeaveOut };
 
 // Cuts at `max_tokens` rows a pack, best fit decreasing over groups (a group larger than that is cut between
 // completions, its prompt repeated). The order is a pure function of the batch.
 std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
-                                               const at::Device& device);
+                                               const at::Device& device, IdleGroups idle = IdleGroups::Keep);
 
 }  // namespace sluice::learner

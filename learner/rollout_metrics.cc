@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "learner/internal/statistics.h"
+#include "learner/policy_learner.h"
+
+namespace sluice::learner {
+namespace {
+
+constexpr double kZeroStd = 1e-8;
+
+void report(const std::string& prefix, const std::string& suffix, const std::vector<double>& values,
+            StepMetrics& metrics) {
+  if (values.empty()) return;
+  metrics[prefix + "mean" + suffix] = internal::mean_of(values);
+  metrics[prefix + "min" + suffix] = std::ranges::min(values);
+  metrics[prefix + "max" + suffix] = std::ranges::max(values);
+}
+
+void report_rewards(const TrainingBatch& batch, StepMetrics& metrics) {
+  std::vector<double> all;
+  int64_t without_spread = 0;
+  for (const auto& group : batch.rewards) {
+    std::vector<double> scored;
+    for (const auto& reward : group) {
+      if (reward) scored.push_back(*reward);
+    }
+    if (internal::std_of(scored) < kZeroStd) ++without_spread;
+    all.insert(all.end(), scored.begin(), scored.end());
+  }
+  const auto num_groups = static_cast<double>(std::max<size_t>(1, batch.rewards.size()));
+  metrics["frac_reward_zero_std"] = static_cast<double>(without_spread) / num_groups;
+  if (all.empty()) return;
+  metrics["reward"] = internal::mean_of(all);
+  metrics["reward_std"] = internal::std_of(all);
+}
+
+void report_scorer(const TrainingBatch& batch, size_t scorer, const std::string& name, StepMetrics& metrics) {
+  std::vector<double> scores;
+  int64_t unscored = 0;
+  for (const auto& group : batch.groups) {
+    for (const auto& completion : group.completions) {
+      require(scorer < completion.outcomes.size(), "rollout_metrics: there is no outcome of ", name);
+      const auto& score = completion.outcomes[scorer].score;
+      if (score) {
+        scores.push_back(*score);
+      } else {
+        ++unscored;
+      }
+    }
+  }
+  metrics["rewards/" + name + "/unscored"] = static_cast<double>(unscored);
+  if (scores.empty()) return;
+  metrics["rewards/" + name + "/mean"] = internal::mean_of(scores);
+  metrics["rewards/" + name + "/std"] = internal::std_of(scores);
+}
+
+void report_lengths(const TrainingBatch& batch, StepMetrics& metrics) {
+  std::vector<double> lengths, terminated;
+  size_t num_tokens = 0;
+  for (const auto& group : batch.groups) {
+    for (const auto& completion : group.completions) {
+      const auto chosen =
+          static_cast<double>(std::ranges::count_if(completion.mask, [](uint8_t mask) { return mask != 0; }));
+      lengths.push_back(chosen);
+      if (completion.finish != buffers::FinishReason::Length) terminated.push_back(chosen);
+      num_tokens += group.prompt.size() + completion.tokens.size();
+    }
+  }
+  metrics["num_tokens"] = static_cast<double>(num_tokens);
+  report("completions/", "_length", lengths, metrics);
+  report("completions/", "_terminated_length", terminated, metrics);
+  if (terminated.empty()) metrics["completions/mean_terminated_length"] = 0.0;
+  if (lengths.empty()) return;
+  metrics["completions/clipped_ratio"] =
+      static_cast<double>(lengths.size() - terminated.size()) / static_cast<double>(lengths.size());
+}
+
+}  // namespace
+
+StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::string>& reward_names) {
+  StepMetrics metrics;
+  report_rewards(batch, metrics);
+  for (size_t i = 0; i < reward_names.size(); ++i) report_scorer(batch, i, reward_names[i], metrics);
+  report_lengths(batch, metrics);
+  return metrics;
+}
+
+}  // namespace sluice::learner

@@ -1,0 +1,156 @@
+#include "learner/training_batch.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "model/pack_bins.h"
+#include "rewards/reward_mix.h"
+
+namespace sluice::learner {
+namespace {
+
+using buffers::Completion;
+using buffers::RolloutGroup;
+
+void check_group(const RolloutGroup& group, size_t num_scorers) {
+  require<DataError>(!group.prompt.empty(), "make_training_batch: group ", group.group,
+                     " has an empty prompt");
+  for (size_t i = 0; i < group.completions.size(); ++i) {
+    const Completion& completion = group.completions[i];
+    const size_t length = completion.tokens.size();
+    require<DataError>(completion.mask.size() == length && completion.logprobs.size() == length &&
+                           completion.versions.size() == length,
+                       "make_training_batch: completion ", i, " of group ", group.group, " has ", length,
+                       " tokens, a mask of ", completion.mask.size(), ", ", completion.logprobs.size(),
+                       " log-probs and ", completion.versions.size(), " versions");
+    require<DataError>(completion.outcomes.size() == num_scorers, "make_training_batch: completion ", i,
+                       " of group ", group.group, " has ", completion.outcomes.size(),
+                       " outcomes, there are ", num_scorers, " scorers");
+  }
+}
+
+int64_t num_chosen(const Completion& completion) {
+  return std::ranges::count_if(completion.mask, [](uint8_t chosen) { return chosen != 0; });
+}
+
+// The input a completion needs: its tokens before the last chosen one, which is only predicted.
+size_t num_input_rows(const Completion& completion) {
+  size_t rows = completion.tokens.size();
+  while (rows > 0 && completion.mask[rows - 1] == 0) --rows;
+  return rows == 0 ? 0 : rows - 1;
+}
+
+// Completions of one group that go into a pack together.
+struct Piece {
+  size_t group = 0;
+  std::vector<size_t> completions;
+  int64_t rows = 0;  // the prompt's included
+};
+
+void cut_group(const RolloutGroup& group, size_t index, int64_t max_tokens, std::vector<Piece>& pieces) {
+  const auto prompt_rows = static_cast<int64_t>(group.prompt.size());
+  Piece piece{.group = index, .completions = {}, .rows = prompt_rows};
+  for (size_t i = 0; i < group.completions.size(); ++i) {
+    if (num_chosen(group.completions[i]) == 0) continue;
+    const auto rows = static_cast<int64_t>(num_input_rows(group.completions[i]));
+    if (!piece.completions.empty() && piece.rows + rows > max_tokens) {
+      pieces.push_back(std::exchange(piece, {.group = index, .completions = {}, .rows = prompt_rows}));
+    }
+    piece.completions.push_back(i);
+    piece.rows += rows;
+  }
+  if (!piece.completions.empty()) pieces.push_back(std::move(piece));
+}
+
+// Collects pieces, then makes the tensors at once.
+class MicroBatchBuilder {
+ public:
+  void add(const RolloutGroup& group, const std::vector<double>& advantages, const Piece& piece) {
+    const int64_t prompt = rows_.add(group.prompt);
+    const int64_t prompt_row = rows_.row_of(prompt, static_cast<int64_t>(group.prompt.size()) - 1);
+    for (const size_t i : piece.completions) add(group.completions[i], advantages[i], prompt, prompt_row);
+  }
+
+  MicroBatch build(const at::Device& device) const {
+    return {.batch = rows_.build(device),
+            .targets = {at::tensor(target_rows_, at::kLong).to(device),
+                        at::tensor(target_tokens_, at::kLong).to(device)},
+            .lengths = lengths_,
+            .behaviour_logprobs = at::tensor(logprobs_, at::kFloat).to(device),
+            .advantages = at::tensor(advantages_, at::kFloat).to(device),
+            .versions = at::tensor(versions_, at::kLong).to(device)};
+  }
+
+ private:
+  void add(const Completion& completion, double advantage, int64_t prompt, int64_t prompt_row) {
+    const size_t num_rows = num_input_rows(completion);
+    int64_t row = prompt_row;  // the one that predicts the token at hand
+    if (num_rows > 0) rows_.add(std::span(completion.tokens).first(num_rows), prompt);
+    const int64_t first_row = rows_.num_rows() - static_cast<int64_t>(num_rows);
+    for (size_t i = 0; i <= num_rows; ++i) {
+      if (completion.mask[i] != 0) {
+        target_rows_.push_back(row);
+        target_tokens_.push_back(completion.tokens[i]);
+        logprobs_.push_back(completion.logprobs[i]);
+        advantages_.push_back(static_cast<float>(advantage));
+        versions_.push_back(completion.versions[i]);
+      }
+      row = first_row + static_cast<int64_t>(i);
+    }
+    lengths_.push_back(num_chosen(completion));
+  }
+
+  model::PackedBatchBuilder rows_;
+  std::vector<int64_t> target_rows_, target_tokens_, versions_, lengths_;
+  std::vector<float> logprobs_, advantages_;
+};
+
+}  // namespace
+
+TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups,
+                                  const std::vector<double>& reward_weights, const AdvantageOptions& options,
+                                  int64_t max_new_tokens) {
+  TrainingBatch batch{
+      .step = step, .groups = std::move(groups), .rewards = {}, .advantages = {}, .denominators = {}};
+  batch.denominators.max_length = max_new_tokens;
+  for (const auto& group : batch.groups) {
+    check_group(group, reward_weights.size());
+    auto& rewards = batch.rewards.emplace_back();
+    for (const auto& completion : group.completions) {
+      rewards.push_back(rewards::total_reward(completion.outcomes, reward_weights));
+      batch.denominators.tokens += num_chosen(completion);
+      ++batch.denominators.sequences;
+    }
+  }
+  batch.advantages = group_advantages(batch.rewards, options);
+  return batch;
+}
+
+std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
+                                               const at::Device& device, IdleGroups idle) {
+  require(max_tokens > 0, "cut_into_micro_batches: packs of ", max_tokens, " rows");
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < batch.groups.size(); ++i) {
+    const bool is_idle = std::ranges::all_of(batch.advantages[i], [](double value) { return value == 0.0; });
+    if (is_idle && idle == IdleGroups::LeaveOut) continue;
+    cut_group(batch.groups[i], i, max_tokens, pieces);
+  }
+  std::vector<int64_t> lengths;
+  for (const auto& piece : pieces) lengths.push_back(piece.rows);
+
+  std::vector<MicroBatch> micro_batches;
+  for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
+    MicroBatchBuilder builder;
+    for (const int64_t item : bin) {
+      const Piece& piece = pieces[static_cast<size_t>(item)];
+      builder.add(batch.groups[piece.group], batch.advantages[piece.group], piece);
+    }
+    micro_batches.push_back(builder.build(device));
+  }
+  return micro_batches;
+}
+
+}  // namespace sluice::learner

@@ -1,0 +1,269 @@
+#include "learner/policy_learner.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "tests/learner/rollouts.h"
+#include "tests/spec_example.h"
+#include "tests/tiny_network.h"
+
+namespace sluice::learner {
+namespace {
+
+struct Fixture {
+  explicit Fixture(const PolicyLearnerOptions& options,
+                   const optim::OptimizerOptions& update = {.max_grad_norm = 0})
+      : network(tiny_network()),
+        optimizer(*network, collective, update, /*total_steps=*/100),
+        reference(tiny_network(/*seed=*/8)),
+        learner(*network, &reference, optimizer, options) {}
+
+  at::Tensor grad() const {
+    std::vector<at::Tensor> grads;
+    for (const auto& parameter : network->parameters()) grads.push_back(parameter.tensor.grad().view(-1));
+    return at::cat(grads).clone();
+  }
+
+  transport::SoloCollective collective;
+  std::unique_ptr<model::Network> network;
+  optim::Optimizer optimizer;
+  reference::ReferencePolicy reference;
+  PolicyLearner learner;
+};
+
+TrainingBatch batch_of(std::vector<buffers::RolloutGroup> groups) {
+  return make_training_batch(0, std::move(groups), {1.0}, {}, /*max_new_tokens=*/16);
+}
+
+// Writes what the network itself gives for the chosen tokens, as an actor of the same weights would.
+void record_logprobs(const model::Network& network, std::vector<buffers::RolloutGroup>& groups) {
+  const c10::NoGradGuard no_grad;
+  for (auto& group : groups) {
+    for (auto& completion : group.completions) {
+      auto tokens = group.prompt;
+      tokens.insert(tokens.end(), completion.tokens.begin(), completion.tokens.end());
+      model::PackedBatchBuilder rows;
+      rows.add(tokens);
+      std::vector<int64_t> row, target;
+      for (size_t i = group.prompt.size(); i < tokens.size(); ++i) {
+        row.push_back(static_cast<int64_t>(i) - 1);
+        target.push_back(tokens[i]);
+      }
+      const auto out = network.logprobs(rows.build(at::kCPU),
+                                        {at::tensor(row, at::kLong), at::tensor(target, at::kLong)}, 1.0);
+      const auto* begin = out.logprobs.const_data_ptr<float>();
+      completion.logprobs.assign(begin, begin + out.logprobs.numel());
+    }
+  }
+}
+
+TEST(PolicyLearner, HasTheSameGradientHoweverTheStepIsCut) {
+  const auto batch = batch_of(random_groups(6, /*seed=*/5));
+  for (const auto mode : {Aggregation::TokenMean, Aggregation::SeqMeanTokenMean, Aggregation::SeqMeanTokenSum,
+                          Aggregation::SeqMeanTokenSumNorm}) {
+    at::Tensor whole_grad;
+    double whole_loss = 0.0;
+    for (const int64_t rows : {1 << 20, 90, 40, 1}) {
+      Fixture fixture({.loss = {.beta = 0.1}, .aggregation = mode, .micro_batch_tokens = rows});
+      const auto metrics = fixture.learner.step(batch, 0);
+      const auto grad = fixture.grad();
+      if (!whole_grad.defined()) {
+        whole_grad = grad;
+        whole_loss = metrics.at("loss");
+        EXPECT_GT(grad.norm().item<double>(), 1e-4);
+      }
+      EXPECT_LE((grad - whole_grad).norm().item<double>(), 1e-5 * whole_grad.norm().item<double>());
+      EXPECT_NEAR(metrics.at("loss"), whole_loss, 1e-5 * std::max(1.0, std::abs(whole_loss)));
+    }
+  }
+}
+
+TEST(PolicyLearner, DoesNotDependOnTheOrderOfTheGroups) {
+  auto groups = random_groups(4, /*seed=*/6);
+  Fixture forward({}), backward({});
+  forward.learner.step(batch_of(groups), 0);
+  std::ranges::reverse(groups);
+  backward.learner.step(batch_of(groups), 0);
+  const auto grad = forward.grad();
+  EXPECT_LE((backward.grad() - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
+}
+
+TEST(PolicyLearner, GivesTheSameBitsTwice) {
+  Fixture first({}), second({});
+  for (uint64_t step = 0; step < 3; ++step) {
+    const auto batch = batch_of(random_groups(4, step));
+    EXPECT_EQ(first.learner.step(batch, 0), second.learner.step(batch, 0));
+  }
+  EXPECT_TRUE(at::equal(first.network->flat(), second.network->flat()));
+}
+
+TEST(PolicyLearner, OnPolicyItSeesRatiosOfOneAndNoClipping) {
+  Fixture fixture({.micro_batch_tokens = 48});
+  auto groups = random_groups(4, /*seed=*/9);
+  record_logprobs(*fixture.network, groups);
+  const auto metrics = fixture.learner.step(batch_of(groups), /*version=*/0);
+
+  EXPECT_LE(metrics.at("logprob_diff/max"), 1e-5);
+  EXPECT_LE(metrics.at("sampling/logp_diff_max"), 1e-5);
+  EXPECT_NEAR(metrics.at("ratio/mean"), 1.0, 1e-5);
+  EXPECT_EQ(metrics.at("clip_ratio/region_mean"), 0.0);
+  EXPECT_EQ(metrics.at("staleness/max"), 0.0);
+  EXPECT_NEAR(metrics.at("entropy"), std::log(23.0), 0.05);  // a network that has learned nothing
+  EXPECT_FALSE(metrics.contains("kl"));
+  EXPECT_GT(metrics.at("grad_norm"), 0.0);
+  EXPECT_EQ(metrics.at("learning_rate"), 1e-6);
+}
+
+TEST(PolicyLearner, TellsEngineMismatchFromStaleness) {
+  Fixture fixture({});
+  auto groups = random_groups(2, /*seed=*/9);
+  record_logprobs(*fixture.network, groups);
+  for (auto& completion : groups[1].completions) {  // one version behind, and off by 0.5
+    completion.versions.assign(completion.versions.size(), 3);
+    for (auto& logprob : completion.logprobs) logprob -= 0.5f;
+  }
+  for (auto& completion : groups[0].completions) completion.versions.assign(completion.versions.size(), 4);
+  const auto metrics = fixture.learner.step(batch_of(groups), /*version=*/4);
+
+  EXPECT_LE(metrics.at("logprob_diff/max"), 1e-5);
+  EXPECT_NEAR(metrics.at("sampling/logp_diff_max"), 0.5, 1e-5);
+  EXPECT_NEAR(metrics.at("ratio/max"), std::exp(0.5), 1e-4);
+  EXPECT_EQ(metrics.at("staleness/max"), 1.0);
+  EXPECT_GT(metrics.at("clip_ratio/high_mean"), 0.0);
+}
+
+TEST(PolicyLearner, MeasuresTheKlAgainstTheReference) {
+  Fixture fixture({.loss = {.beta = 0.5, .kl = KlEstimator::K3}});
+  auto groups = random_groups(3, /*seed=*/2);
+  record_logprobs(*fixture.network, groups);
+  const auto metrics = fixture.learner.step(batch_of(groups), 0);
+  EXPECT_GT(metrics.at("kl"), 0.0);
+  EXPECT_GT(metrics.at("loss"), metrics.at("policy_loss"));
+  fixture.reference.check_unmoved();
+}
+
+TEST(PolicyLearner, LeavingOutGroupsWithoutAdvantageChangesNoGradient) {
+  auto groups = random_groups(4, /*seed=*/12);
+  for (auto& completion : groups[2].completions) completion.outcomes = {rewards::RewardOutcome::scored(1.0)};
+  const auto batch = batch_of(groups);
+  Fixture fixture({.aggregation = Aggregation::TokenMean});
+  const auto metrics = fixture.learner.step(batch, 0);
+  const auto grad = fixture.grad();
+
+  // The same loss with every group in the pack.
+  const auto all = cut_into_micro_batches(batch, 1 << 20, at::kCPU).front();
+  const auto network = tiny_network();
+  const auto out = network->logprobs(all.batch, all.targets, 1.0);
+  const auto loss =
+      policy_loss({.logprobs = out.logprobs,
+                   .old_logprobs = all.behaviour_logprobs,
+                   .ref_logprobs = {},
+                   .advantages = all.advantages,
+                   .weights = aggregation_weights(Aggregation::TokenMean, all.lengths, batch.denominators)});
+  loss.loss.backward();
+  std::vector<at::Tensor> grads;
+  for (const auto& parameter : network->parameters()) grads.push_back(parameter.tensor.grad().view(-1));
+
+  EXPECT_LE((at::cat(grads) - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
+  EXPECT_NEAR(metrics.at("loss"), loss.loss.item<double>(), 1e-6);
+  EXPECT_NEAR(metrics.at("clip_ratio/low_mean"),
+              loss.sums.clipped_low / static_cast<double>(batch.denominators.tokens), 1e-12);
+}
+
+TEST(PolicyLearner, AStepWithoutAnySignalUpdatesWithAZeroGradientAndSaysSo) {
+  Fixture fixture({});
+  const auto metrics =
+      fixture.learner.step(batch_of({group_of({1}, {completion_of({5}, 1.0), completion_of({6}, 1.0)})}), 0);
+  EXPECT_EQ(metrics.at("loss"), 0.0);
+  EXPECT_EQ(metrics.at("grad_norm"), 0.0);
+  EXPECT_EQ(metrics.at("advantages/max"), 0.0);
+  EXPECT_FALSE(metrics.contains("entropy"));
+  EXPECT_EQ(fixture.optimizer.num_steps(), 1);
+}
+
+TEST(PolicyLearner, AStepWithoutAChosenTokenIsNoStep) {
+  Fixture fixture({});
+  auto masked = completion_of({5, 6}, 1.0);
+  masked.mask = {0, 0};
+  const auto metrics = fixture.learner.step(batch_of({group_of({1}, {masked, masked})}), 0);
+  EXPECT_EQ(metrics.at("loss"), 0.0);
+  EXPECT_FALSE(metrics.contains("grad_norm"));
+  EXPECT_EQ(fixture.optimizer.num_steps(), 0);
+}
+
+TEST(PolicyLearner, RaisesTheProbabilityOfWhatWasRewarded) {
+  Fixture fixture({}, {.lr = 3e-3});
+  const std::vector<int32_t> good = {5, 6, 7}, bad = {9, 10, 11};
+  const auto reward_gap = [&] {
+    std::vector<buffers::RolloutGroup> groups = {
+        group_of({1, 3}, {completion_of(good, 1.0), completion_of(bad, 0.0)})};
+    record_logprobs(*fixture.network, groups);
+    double gap = 0.0;
+    for (size_t i = 0; i < 3; ++i) {
+      gap += static_cast<double>(groups[0].completions[0].logprobs[i] - groups[0].completions[1].logprobs[i]);
+    }
+    return std::pair(gap, groups);
+  };
+  const double before = reward_gap().first;
+  for (int64_t version = 0; version < 5; ++version)
+    fixture.learner.step(batch_of(reward_gap().second), version);
+  EXPECT_GT(reward_gap().first, before + 0.1);
+}
+
+TEST(PolicyLearner, SkipsAnUpdateWhoseGradientIsNotFinite) {
+  Fixture fixture({});
+  auto groups = random_groups(2, /*seed=*/1);
+  groups[0].completions[0].logprobs[0] = NAN;
+  const auto before = fixture.network->flat().clone();
+  const auto metrics = fixture.learner.step(batch_of(groups), 0);
+  EXPECT_EQ(metrics.at("nonfinite_skips"), 1.0);
+  EXPECT_TRUE(at::equal(fixture.network->flat(), before));
+}
+
+TEST(PolicyLearner, RefusesAKlTermWithoutAReferenceAndGreedySampling) {
+  Fixture fixture({});
+  EXPECT_THROW(PolicyLearner(*fixture.network, nullptr, fixture.optimizer, {.loss = {.beta = 0.1}}), Error);
+  EXPECT_THROW(PolicyLearner(*fixture.network, nullptr, fixture.optimizer, {.temperature = 0.0}), Error);
+}
+
+TEST(RolloutMetrics, AreThoseOfTheSpecification) {
+  const Json& example = spec_example("metrics_completion");
+  const auto lengths = example["inputs"]["completion_lengths"].get<std::vector<size_t>>();
+  const auto stopped = example["inputs"]["ends_with_eos"].get<std::vector<bool>>();
+  const auto values = example["inputs"]["rewards"].get<std::vector<double>>();
+  const auto ids = example["inputs"]["group_ids"].get<std::vector<size_t>>();
+  std::vector<buffers::RolloutGroup> groups(2, group_of({1, 2}, {}));
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    auto completion = completion_of(std::vector<int32_t>(lengths[i], 5), values[i]);
+    completion.finish = stopped[i] ? buffers::FinishReason::Stop : buffers::FinishReason::Length;
+    groups[ids[i]].completions.push_back(completion);
+  }
+
+  const auto metrics = rollout_metrics(batch_of(groups), {"exact"});
+
+  for (const auto& [name, value] : example["expected"].items()) {
+    ASSERT_TRUE(metrics.contains(name)) << name;
+    EXPECT_NEAR(metrics.at(name), value.get<double>(), 1e-12) << name;
+  }
+  EXPECT_EQ(metrics.at("rewards/exact/mean"), 0.75);
+  EXPECT_EQ(metrics.at("rewards/exact/unscored"), 0.0);
+  EXPECT_EQ(metrics.at("num_tokens"), 4 * 2 + 10);
+}
+
+TEST(RolloutMetrics, CountUnscoredCompletionsAndLeaveThemOutOfMeans) {
+  const auto batch = batch_of({group_of({1}, {completion_of({5}, std::nullopt), completion_of({6}, 0.5)}),
+                               group_of({1}, {completion_of({5}, std::nullopt)})});
+  const auto metrics = rollout_metrics(batch, {"judge"});
+  EXPECT_EQ(metrics.at("rewards/judge/unscored"), 2.0);
+  EXPECT_EQ(metrics.at("rewards/judge/mean"), 0.5);
+  EXPECT_EQ(metrics.at("reward"), 0.5);
+  EXPECT_EQ(metrics.at("frac_reward_zero_std"), 1.0);
+}
+
+}  // namespace
+}  // namespace sluice::learner

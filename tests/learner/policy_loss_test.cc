@@ -1,0 +1,277 @@
+#include "learner/policy_loss.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "base/error.h"
+#include "tests/spec_example.h"
+
+namespace sluice::learner {
+namespace {
+
+using Matrix = std::vector<std::vector<double>>;
+
+at::Tensor constant(const std::vector<double>& values) { return at::tensor(values, at::kDouble); }
+at::Tensor trained(const std::vector<double>& values) { return constant(values).requires_grad_(); }
+
+void expect_near(const at::Tensor& values, const std::vector<double>& expected, double tolerance = 1e-9) {
+  ASSERT_EQ(values.numel(), static_cast<int64_t>(expected.size()));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double scale = std::max(1.0, std::abs(expected[i]));
+    EXPECT_NEAR(values[static_cast<int64_t>(i)].item<double>(), expected[i], tolerance * scale) << "at " << i;
+  }
+}
+
+// An example of the specification as the learner sees it: the chosen tokens end to end.
+struct PackedExample {
+  explicit PackedExample(const std::string& name) : example(spec_example(name)) {
+    for (const auto& row : matrix("inputs", "mask")) {
+      mask.push_back(row);
+      lengths.push_back(std::ranges::count(row, 1.0));
+      denominators.tokens += lengths.back();
+      ++denominators.sequences;
+    }
+  }
+
+  Matrix matrix(const char* part, const char* key) const { return example[part][key].get<Matrix>(); }
+  std::vector<double> packed(const char* part, const char* key) const {
+    const auto values = matrix(part, key);
+    std::vector<double> out;
+    for (size_t i = 0; i < mask.size(); ++i) {
+      for (size_t t = 0; t < mask[i].size(); ++t) {
+        if (mask[i][t] != 0.0) out.push_back(values[i][t]);
+      }
+    }
+    return out;
+  }
+  std::vector<double> packed_advantages() const {
+    const auto values = example["inputs"]["advantages"].get<std::vector<double>>();
+    std::vector<double> out;
+    for (size_t i = 0; i < lengths.size(); ++i)
+      out.insert(out.end(), static_cast<size_t>(lengths[i]), values[i]);
+    return out;
+  }
+  PolicyLossInputs inputs(Aggregation mode, const char* old_name = "old_logp") const {
+    PolicyLossInputs in{.logprobs = trained(packed("inputs", "logp")),
+                        .old_logprobs = constant(packed("inputs", old_name)),
+                        .ref_logprobs = {},
+                        .advantages = constant(packed_advantages()),
+                        .weights = aggregation_weights(mode, lengths, denominators)};
+    if (example["inputs"].contains("ref_logp")) in.ref_logprobs = constant(packed("inputs", "ref_logp"));
+    return in;
+  }
+  double expected(const char* key) const { return example["expected"][key].get<double>(); }
+
+  const Json& example;
+  Matrix mask;
+  std::vector<int64_t> lengths;
+  StepDenominators denominators;
+};
+
+void expect_loss(const PackedExample& packed, const PolicyLossInputs& in, const PolicyLossOptions& options) {
+  const auto result = policy_loss(in, options);
+  result.loss.backward();
+  EXPECT_NEAR(result.loss.item<double>(), packed.expected("loss"), 1e-9);
+  expect_near(result.token_loss, packed.packed("expected", "per_token_loss"));
+  expect_near(in.logprobs.grad(), packed.packed("expected", "grad_logp"));
+}
+
+TEST(KlEstimate, GivesTheValuesAndGradientsOfTheSpecification) {
+  const Json& example = spec_example("kl_estimators");
+  const std::vector<std::pair<KlEstimator, std::string>> estimators = {{KlEstimator::K1, "k1"},
+                                                                       {KlEstimator::K2, "k2"},
+                                                                       {KlEstimator::K3, "k3"},
+                                                                       {KlEstimator::LowVar, "low_var_kl"}};
+  for (const auto& [estimator, name] : estimators) {
+    const auto logprobs = trained(example["inputs"]["logp"].get<std::vector<double>>());
+    const auto kl =
+        kl_estimate(logprobs, constant(example["inputs"]["ref_logp"].get<std::vector<double>>()), estimator);
+    kl.sum().backward();
+    expect_near(kl.detach(), example["expected"][name].get<std::vector<double>>());
+    expect_near(logprobs.grad(), example["expected"]["grad_" + name].get<std::vector<double>>());
+  }
+}
+
+TEST(KlEstimate, AbsIsTheDistanceWithItsSignAsGradient) {
+  const auto logprobs = trained({-1.0, -2.0});
+  const auto kl = kl_estimate(logprobs, constant({-1.5, -1.25}), KlEstimator::Abs);
+  kl.sum().backward();
+  expect_near(kl.detach(), {0.5, 0.75});
+  expect_near(logprobs.grad(), {1.0, -1.0});
+}
+
+TEST(PolicyLoss, IsTheClippedSurrogateOfTheSpecification) {
+  const PackedExample packed("loss_ppo_clip_token_mean");
+  expect_loss(packed, packed.inputs(Aggregation::TokenMean), {});
+}
+
+TEST(PolicyLoss, AgainstTheBehaviourPolicyIsTheBypassModeOfTheSpecification) {
+  const PackedExample packed("loss_bypass_ppo");
+  expect_loss(packed, packed.inputs(Aggregation::TokenMean, "behaviour_logp"), {});
+}
+
+TEST(PolicyLoss, WithK3IsTheGrpoLossOfTheSpecification) {
+  const PackedExample packed("loss_grpo_k3");
+  const auto in = packed.inputs(Aggregation::SeqMeanTokenMean);
+  const PolicyLossOptions options{.beta = 0.04, .kl = KlEstimator::K3};
+  expect_loss(packed, in, options);
+
+  const auto result = policy_loss(in, options);
+  EXPECT_NEAR(result.sums.kl / 10.0, packed.expected("mean_k3_token_mean"), 1e-9);
+  const double kl_share = packed.expected("mean_k3_seq_mean") * 0.04;
+  EXPECT_NEAR(result.sums.policy_loss, packed.expected("loss") - kl_share, 1e-9);
+}
+
+TEST(PolicyLoss, MeasuresWhatTheSpecificationMeasures) {
+  const PackedExample packed("metrics_policy");
+  const auto sums = policy_loss(packed.inputs(Aggregation::TokenMean)).sums;
+  EXPECT_NEAR(sums.clipped_low / 10, packed.expected("clip_ratio/low_mean"), 1e-9);
+  EXPECT_NEAR(sums.clipped_high / 10, packed.expected("clip_ratio/high_mean"), 1e-9);
+  EXPECT_NEAR((sums.clipped_low + sums.clipped_high) / 10, packed.expected("clip_ratio/region_mean"), 1e-9);
+  EXPECT_NEAR(sums.ratio / 10, packed.expected("ratio/mean"), 1e-9);
+  EXPECT_NEAR(sums.ratio_max, packed.expected("ratio/max"), 1e-9);
+  EXPECT_NEAR(sums.ratio_min, packed.expected("ratio/min"), 1e-9);
+  EXPECT_NEAR(sums.ppo_kl / 10, packed.expected("ppo_kl_k1"), 1e-9);
+  EXPECT_NEAR(sums.approx_kl / 10, packed.expected("approx_kl_k3"), 1e-9);
+}
+
+TEST(PolicyLoss, StopsRewardingAGoodTokenPastTheClip) {
+  const auto logprobs = trained({std::log(1.5)});
+  const PolicyLossInputs in{.logprobs = logprobs,
+                            .old_logprobs = constant({0.0}),
+                            .ref_logprobs = {},
+                            .advantages = constant({2.0}),
+                            .weights = constant({1.0})};
+  const auto result = policy_loss(in, {.clip_high = 0.28});
+  result.loss.backward();
+  EXPECT_NEAR(result.loss.item<double>(), -2.56, 1e-12);  // -(1 + 0.28) * 2
+  EXPECT_EQ(logprobs.grad().item<double>(), 0.0);
+}
+
+TEST(PolicyLoss, OnPolicyHasTheWholePolicyGradient) {
+  const auto logprobs = trained({-1.0, -0.25});
+  policy_loss({.logprobs = logprobs,
+               .old_logprobs = logprobs,  // is taken as a constant
+               .ref_logprobs = {},
+               .advantages = constant({2.0, -3.0}),
+               .weights = constant({0.5, 0.5})})
+      .loss.backward();
+  expect_near(logprobs.grad(), {-1.0, 1.5}, 0.0);
+}
+
+TEST(PolicyLoss, StaysFiniteForLogRatiosThatOverflow) {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const auto logprobs = constant({-1000.0, 0.0}).to(type).requires_grad_();
+    const auto result = policy_loss({.logprobs = logprobs,
+                                     .old_logprobs = constant({0.0, -1000.0}).to(type),
+                                     .ref_logprobs = constant({0.0, -1000.0}).to(type),
+                                     .advantages = constant({1.0, -1.0}),
+                                     .weights = constant({0.5, 0.5})},
+                                    {.beta = 0.1});
+    result.loss.backward();
+    EXPECT_TRUE(std::isfinite(result.loss.item<double>()));
+    EXPECT_TRUE(logprobs.grad().isfinite().all().item<bool>());
+  }
+}
+
+TEST(PolicyLoss, OfNoTokenIsAZeroThatBackwardCanRunThrough) {
+  const auto logprobs = trained({});
+  const auto empty = constant({});
+  const auto result = policy_loss({logprobs, empty, empty, empty, empty}, {.beta = 0.1});
+  result.loss.backward();
+  EXPECT_EQ(result.loss.item<double>(), 0.0);
+  EXPECT_EQ(logprobs.grad().numel(), 0);
+}
+
+TEST(PolicyLoss, HasTheGradientOfCentralDifferences) {
+  const std::vector<double> logprobs = {-0.3, -1.9, -0.75, -2.4, -0.11, -3.2};
+  const std::vector<double> old_logprobs = {-0.35, -1.2, -0.7, -2.9, -0.12, -2.5};
+  const std::vector<double> ref_logprobs = {-0.5, -1.5, -0.9, -2.0, -0.3, -3.3};
+  const std::vector<double> advantages = {0.9, 0.4, -1.3, 1.1, -0.2, -0.7};
+  for (const auto mode : {Aggregation::TokenMean, Aggregation::SeqMeanTokenMean, Aggregation::SeqMeanTokenSum,
+                          Aggregation::SeqMeanTokenSumNorm}) {
+    for (const auto kl :
+         {KlEstimator::K1, KlEstimator::K2, KlEstimator::K3, KlEstimator::LowVar, KlEstimator::Abs}) {
+      const auto loss_of = [&](const at::Tensor& values) {
+        return policy_loss({.logprobs = values,
+                            .old_logprobs = constant(old_logprobs),
+                            .ref_logprobs = constant(ref_logprobs),
+                            .advantages = constant(advantages),
+                            .weights = aggregation_weights(mode, {2, 1, 3},
+                                                           {.tokens = 6, .sequences = 3, .max_length = 5})},
+                           {.beta = 0.3, .kl = kl})
+            .loss;
+      };
+      const auto values = trained(logprobs);
+      loss_of(values).backward();
+      constexpr double kStep = 1e-6;
+      for (size_t i = 0; i < logprobs.size(); ++i) {
+        auto up = logprobs, down = logprobs;
+        up[i] += kStep;
+        down[i] -= kStep;
+        const double difference =
+            (loss_of(constant(up)).item<double>() - loss_of(constant(down)).item<double>()) / (2 * kStep);
+        EXPECT_NEAR(values.grad()[static_cast<int64_t>(i)].item<double>(), difference, 1e-8);
+      }
+    }
+  }
+}
+
+TEST(PolicyLoss, RefusesShapesThatDisagreeAndAMissingReference) {
+  const auto two = constant({0.1, 0.2}), one = constant({0.1});
+  EXPECT_THROW(policy_loss({two, one, {}, two, two}), Error);
+  EXPECT_THROW(policy_loss({two, two, {}, one, two}), Error);
+  EXPECT_THROW(policy_loss({two, two, {}, two, one}), Error);
+  EXPECT_THROW(policy_loss({two, two, {}, two, two}, {.beta = 0.1}), Error);
+}
+
+TEST(Aggregation, GivesTheModesOfTheSpecification) {
+  const PackedExample packed("aggregation_modes");
+  const auto token_loss = constant(packed.packed("inputs", "per_token_loss"));
+  const auto aggregate = [&](Aggregation mode, int64_t sequences) {
+    const StepDenominators step{.tokens = packed.denominators.tokens,
+                                .sequences = sequences,
+                                .max_length = packed.example["hyperparameters"]["L_max"].get<int64_t>()};
+    return (token_loss * aggregation_weights(mode, packed.lengths, step)).sum().item<double>();
+  };
+  EXPECT_EQ(packed.lengths.back(), 0);
+  EXPECT_NEAR(aggregate(Aggregation::TokenMean, 5), packed.expected("token_mean"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenMean, 5), packed.expected("seq_mean_token_mean_all"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenMean, 4), packed.expected("seq_mean_token_mean_nonempty"),
+              1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSum, 5), packed.expected("seq_mean_token_sum_all"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSum, 4), packed.expected("seq_mean_token_sum_nonempty"),
+              1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSumNorm, 5), packed.expected("dr_grpo_trl"), 1e-12);
+}
+
+// Ranks add their gradients here, so a micro-batch is worth its share: the example's, which averages over two
+// ranks, halved.
+TEST(Aggregation, GivesEachMicroBatchItsShareOfTheStep) {
+  const Json& example = spec_example("grad_accumulation_data_parallel");
+  const StepDenominators step{.tokens = example["expected"]["N_global_tokens"].get<int64_t>(),
+                              .sequences = 4};
+  double total = 0.0;
+  for (const char* rank : {"rank0", "rank1"}) {
+    for (size_t i = 0; i < 2; ++i) {
+      const auto losses = example["inputs"]["micro_batches"][rank][i].get<std::vector<double>>();
+      const auto values = trained(losses);
+      const auto share =
+          (values * aggregation_weights(Aggregation::TokenMean, {static_cast<int64_t>(losses.size())}, step))
+              .sum();
+      share.backward();
+      const double expected = example["expected"]["micro_loss_to_backward"][rank][i].get<double>() / 2.0;
+      EXPECT_NEAR(share.item<double>(), expected, 1e-12);
+      expect_near(values.grad(),
+                  std::vector<double>(losses.size(), example["expected"]["dloss_dtoken"].get<double>()));
+      total += share.item<double>();
+    }
+  }
+  EXPECT_NEAR(total, example["expected"]["after_accumulate_and_rank_average"].get<double>(), 1e-12);
+}
+
+}  // namespace
+}  // namespace sluice::learner
