@@ -8,26 +8,25 @@
 
 #include "model/network.h"
 #include "optim/optimizer.h"
+#include "sft/supervised_batch.h"
 #include "text/dataset.h"
 #include "text/tokenizer.h"
 
 namespace sluice::sft {
 
-// One tokenised example. The first token is never a target.
-struct Example {
-  std::vector<int32_t> tokens;
-  std::vector<uint8_t> loss_mask;  // [tokens] 1 where the token is a target
-};
-
 struct TokenizeOptions {
   bool append_eos = true;     // the end of sequence is a target too
   int64_t max_length = 1024;  // keeps the start; an example without a target after that is dropped
 };
+
 // `dropped` counts what had no target left.
 struct TokenizedExamples {
   std::vector<Example> examples;
   int64_t dropped = 0;
 };
+
+// Prompt and completion are encoded one by one and the loss is on the completion; with an empty prompt, on
+// all but the first token. No begin of sequence is put in front: who wants one has it in the prompt's text.
 TokenizedExamples tokenize_examples(const std::vector<text::Row>& rows, const text::Tokenizer& tokenizer,
                                     const TokenizeOptions& options);
 
@@ -37,7 +36,8 @@ struct SftOptions {
   uint64_t seed = 0;
 };
 
-// loss, mean_token_accuracy is left to evaluation; entropy, num_tokens, grad_norm, learning_rate.
+// loss, entropy, num_tokens (all of the examples'), grad_norm, learning_rate, nonfinite_skips. Accuracy is
+// left to evaluation.
 using StepMetrics = std::map<std::string, double>;
 
 class SftTrainer {
@@ -46,8 +46,8 @@ class SftTrainer {
   SftTrainer(model::Network& network, optim::Optimizer& optimizer, std::vector<Example> examples,
              const SftOptions& options);
 
-  // Step s (0-based) learns from examples s * examples_per_step and following of the endless shuffled order, so a
-  // resumed run goes on with the same ones.
+  // Step s (0-based) learns from examples s * examples_per_step and following of the endless shuffled order,
+  // so a resumed run goes on with the same ones.
   StepMetrics step(int64_t step);
 
  private:
