@@ -1,17 +1,17 @@
 // The learner's end of the rollouts: leases out, groups in, journalled before they are acknowledged.
 //
-// One thread owns the socket, the ledger, the journal and the buffer; the training loop talks to it through the
-// calls below and never waits on a peer.
+// One thread owns the socket, the ledger, the journal and the buffer; the training loop talks to it through
+// the calls below and never waits on a peer.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -24,24 +24,25 @@
 namespace sluice::learner {
 
 struct RolloutServerOptions {
-  std::string address;                  // "ipc://..." or "tcp://127.0.0.1:port"
+  std::string address;  // "ipc://..." or "tcp://127.0.0.1:port"
   std::filesystem::path journal;
   buffers::LedgerOptions ledger;
-  transport::Identity identity;         // what an actor must match
-  int64_t min_scored = 2;               // a group with fewer scored completions is quarantined with that reason
-  std::vector<double> reward_weights;   // to tell what is scored
+  transport::Identity identity;  // what an actor must match
+  int64_t min_scored = 2;        // a group with fewer scored completions (or not all, when it has fewer) is
+                                 // quarantined with that reason
+  std::vector<double> reward_weights;  // to tell what is scored
   buffers::GroupLimits limits;
-  Millis actor_timeout_ms = 5'000;      // without a heartbeat its leases go back
-  std::filesystem::path quarantine;     // folder for the groups that are quarantined, one JSON file each
+  Millis actor_timeout_ms = 5'000;   // without a heartbeat its leases go back
+  std::filesystem::path quarantine;  // folder for the groups that are quarantined, one JSON file each
 };
 
 // What the monitor shows.
 struct RolloutStatus {
   buffers::LedgerCounts law;
   std::map<std::string, int64_t> reasons;
-  int64_t queue_depth = 0;    // groups waiting for their batch
-  int64_t credits = 0;        // leases the actors could take on now
-  double oldest_age_s = 0;    // of the queued groups
+  int64_t queue_depth = 0;  // groups waiting for their batch
+  int64_t credits = 0;      // leases the actors could take on now
+  double oldest_age_s = 0;  // of the queued groups
   int64_t duplicates = 0;
   struct Actor {
     std::string name;
@@ -54,33 +55,40 @@ struct RolloutStatus {
   std::vector<Actor> actors;
 };
 
-// What happens, in order, as told to an observer on the server's thread; it must return at once.
+// What happens, in order, as told to an observer on the server's thread; it must return at once and not call
+// the server.
 struct RolloutEvents {
   std::function<void(const std::vector<const buffers::RolloutGroup*>& groups)> queued;  // in batching order
   std::function<void(const std::vector<uint64_t>& groups)> ended;  // dropped or quarantined
-  std::function<void(const std::string& text)> notice;             // an actor joined, went silent, was refused
+  std::function<void(const std::string& text)> notice;  // an actor joined, went silent, was refused
 };
 
 class RolloutServer {
  public:
-  // Turns a grant of the ledger into the whole lease (row, seed, sampling parameters).
+  // Turns a grant of the ledger into a lease: row, number of samples, seed, sampling parameters; the server
+  // fills in what the grant says. A pure function: it is asked again when the group arrives. Called on the
+  // server's thread.
   using MakeLease = std::function<buffers::Lease(const buffers::Ledger::Grant& grant)>;
 
-  // Recovers from the journal (rewound to `from_step`), binds, and starts. Throws EnvironmentError when the address is
-  // taken, DataError when the journal is damaged.
-  RolloutServer(const RolloutServerOptions& options, MakeLease make_lease, RolloutEvents events, int64_t from_step);
-  // Tells the actors to stop, and stops.
+  // Recovers from the journal (rewound to `from_step`), binds, and starts. Throws EnvironmentError when the
+  // address is taken, DataError when the journal is damaged.
+  RolloutServer(const RolloutServerOptions& options, MakeLease make_lease, RolloutEvents events,
+                int64_t from_step);
+  // Tells the actors to stop, waits up to a second for them to go, and stops.
   ~RolloutServer();
 
-  // Puts a version where the actors find it and lets leases name it. Versions nobody needs are let go.
+  // Puts a version where the actors find it and lets leases name it. Versions nobody needs are let go. They
+  // come in rising order; a resumed run publishes those first that leases still name. For one thread, as are
+  // the two below.
   void publish(int64_t version, std::string_view bytes);
 
-  // Waits for the batch of a step; journalled and removed from the buffer when it returns. Empty when the time is over.
-  // What went wrong in the thread is thrown here.
+  // Waits for the batch of a step; journalled and removed from the buffer when it returns. Empty when the
+  // time is over. What went wrong in the thread is thrown here.
   std::optional<std::vector<buffers::RolloutGroup>> take_batch(int64_t step, Millis timeout_ms);
-  // The optimizer step over the last batch is done.
+  // The optimizer step over the last batch, which was of this step, is done.
   void trained(int64_t step);
 
+  // Safe from any thread.
   RolloutStatus status() const;
   const std::string& address() const;
 

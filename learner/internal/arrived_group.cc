@@ -1,0 +1,116 @@
+#include "learner/internal/arrived_group.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "rewards/reward_mix.h"
+
+namespace sluice::learner::internal {
+namespace {
+
+constexpr size_t kMaxReason = 200;  // of a scorer: it is counted by its text, and shown
+
+template <class... Parts>
+std::string sentence(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+// Why a completion has no score, or "" when it has one.
+std::string unscored_reason(const buffers::Completion& completion, const std::vector<double>& weights) {
+  try {
+    if (rewards::total_reward(completion.outcomes, weights)) return "";
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  for (const auto& outcome : completion.outcomes) {
+    if (!outcome.unscored_reason.empty()) return outcome.unscored_reason.substr(0, kMaxReason);
+  }
+  return "no scorer gave a score";
+}
+
+Json to_json(const rewards::RewardOutcome& outcome) {
+  if (!outcome.score) return {{"unscored", outcome.unscored_reason}};
+  return {{"score", *outcome.score}, {"parts", outcome.parts}};
+}
+
+Json to_json(const buffers::Completion& completion) {
+  Json outcomes = Json::array();
+  for (const auto& outcome : completion.outcomes) outcomes.push_back(to_json(outcome));
+  return {{"text", completion.text},
+          {"num_tokens", completion.tokens.size()},
+          {"finish", completion.finish == buffers::FinishReason::Stop ? "stop" : "length"},
+          {"outcomes", outcomes}};
+}
+
+}  // namespace
+
+std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards) {
+  if (static_cast<int64_t>(group.completions.size()) != lease.num_samples) {
+    return sentence("group ", group.group, " has ", group.completions.size(), " completions, ",
+                    lease.num_samples, " were asked for");
+  }
+  for (const auto& completion : group.completions) {
+    if (completion.outcomes.size() != num_rewards) {
+      return sentence("group ", group.group, " has ", completion.outcomes.size(),
+                      " outcomes for a completion, the run has ", num_rewards, " rewards");
+    }
+  }
+  if (!lease.exact_version) return "";
+  if (group.step != lease.step) {
+    return sentence("group ", group.group, " is for step ", group.step, ", it was leased for step ",
+                    lease.step);
+  }
+  for (const auto& completion : group.completions) {
+    for (const int64_t version : completion.versions) {
+      if (version == lease.version) continue;
+      return sentence("group ", group.group, " has a token of version ", version,
+                      ", the lease names version ", lease.version);
+    }
+  }
+  return "";
+}
+
+std::string too_few_scored(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
+                           int64_t min_scored) {
+  int64_t num_scored = 0;
+  std::string first;
+  for (const auto& completion : group.completions) {
+    const auto reason = unscored_reason(completion, reward_weights);
+    if (reason.empty()) ++num_scored;
+    if (first.empty()) first = reason;
+  }
+  // A group smaller than the bound (one sample) is not short of anything when all of it is scored.
+  const auto wanted = std::min(min_scored, static_cast<int64_t>(group.completions.size()));
+  if (num_scored >= wanted) return "";
+  return sentence("too few scored samples: ", num_scored, " of ", group.completions.size(), " (", first, ")");
+}
+
+void write_quarantine_file(const std::filesystem::path& folder, const buffers::Lease& lease,
+                           const std::string& reason, const buffers::RolloutGroup* group) {
+  Json json = {
+      {"group", lease.group},
+      {"reason", reason},
+      {"step", lease.step},
+      {"row", lease.row.where()},
+      {"prompt", group != nullptr && !group->prompt_text.empty() ? group->prompt_text : lease.row.prompt},
+      {"columns", lease.row.columns}};
+  if (group != nullptr) {
+    json["actor"] = group->actor;
+    json["attempt"] = group->attempt;
+    json["completions"] = Json::array();
+    for (const auto& completion : group->completions) json["completions"].push_back(to_json(completion));
+  }
+  char name[40];
+  std::snprintf(name, sizeof(name), "group_%08llu.json", static_cast<unsigned long long>(lease.group));
+  std::filesystem::create_directories(folder);
+  // The policy's text need not be UTF-8.
+  write_file_atomically(folder / name, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace sluice::learner::internal

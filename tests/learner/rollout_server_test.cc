@@ -1,0 +1,740 @@
+#include "learner/rollout_server.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/byte_codec.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "buffers/journal.h"
+#include "transport/sockets.h"
+
+namespace sluice::learner {
+namespace {
+
+using buffers::Lease;
+using buffers::RolloutGroup;
+using transport::Frame;
+using transport::FrameType;
+
+constexpr Millis kSoon = 10'000;  // a deadline no passing test reaches
+
+transport::Identity identity(const std::string& name, uint64_t incarnation = 1) {
+  return {.run = "run-1",
+          .tokenizer_hash = "t1",
+          .model_hash = "m1",
+          .role = "actor",
+          .name = name,
+          .incarnation = incarnation,
+          .pid = 7};
+}
+
+template <class Condition>
+bool soon(Condition condition) {
+  const SteadyClock clock;
+  const Millis deadline = clock.now_ms() + kSoon;
+  while (!condition()) {
+    if (clock.now_ms() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+RolloutGroup answer(const Lease& lease, int64_t num_scored = 2) {
+  RolloutGroup group{.group = lease.group, .attempt = lease.attempt, .step = lease.step, .prompt = {1, 2}};
+  group.prompt_text = lease.row.prompt;
+  for (int64_t i = 0; i < lease.num_samples; ++i) {
+    buffers::Completion completion;
+    completion.tokens = {3, static_cast<int32_t>(lease.group)};
+    completion.mask = {1, 1};
+    completion.logprobs = {-0.5f, -0.25f};
+    completion.kept_mass = {1, 1};
+    completion.versions = {lease.version, lease.version};
+    completion.text = "answer";
+    completion.outcomes = {i < num_scored ? rewards::RewardOutcome::scored(1.0)
+                                          : rewards::RewardOutcome::unscored("timeout")};
+    group.completions.push_back(completion);
+  }
+  return group;
+}
+
+// An actor that does what the test says, frame by frame.
+class Actor {
+ public:
+  explicit Actor(const std::string& address, transport::Identity who = identity("actor-0"))
+      : who_(std::move(who)), socket_(address, transport::run_hash("run-1")) {}
+
+  void hello() { send(FrameType::Hello, transport::encode_identity(who_)); }
+  void ready(uint32_t credit) {
+    ByteWriter out;
+    out.u32(credit);
+    send(FrameType::Ready, out.take());
+  }
+  void heartbeat(uint64_t tokens, uint32_t holds) {
+    ByteWriter out;
+    out.u64(tokens);
+    out.u32(holds);
+    send(FrameType::Heartbeat, out.take());
+  }
+  void group(const RolloutGroup& group, uint64_t sequence) {
+    send(FrameType::Group, buffers::encode_group(group), sequence);
+  }
+  void send(FrameType type, std::string payload, uint64_t sequence = 0) {
+    EXPECT_TRUE(socket_.send({.type = type, .sequence = sequence, .payload = std::move(payload)}, kSoon));
+  }
+
+  // The next frame of that type; others are skipped, announcements and leases are kept.
+  std::optional<Frame> next(FrameType type, Millis timeout_ms = kSoon) {
+    const SteadyClock clock;
+    const Millis deadline = clock.now_ms() + timeout_ms;
+    while (auto frame = socket_.receive(std::max<Millis>(0, deadline - clock.now_ms()))) {
+      if (frame->type == FrameType::Weights) {
+        const auto announcement = transport::decode_announcement(frame->payload);
+        weights[announcement.version] = announcement;
+      }
+      if (frame->type == type) return frame;
+    }
+    return std::nullopt;
+  }
+  Lease lease() {
+    const auto frame = next(FrameType::Lease);
+    EXPECT_TRUE(frame) << "no lease came";
+    return frame ? buffers::decode_lease(frame->payload) : Lease{};
+  }
+  void join(uint32_t credit) {
+    hello();
+    EXPECT_TRUE(next(FrameType::Welcome));
+    ready(credit);
+  }
+
+  std::map<int64_t, transport::WeightAnnouncement> weights;
+
+ private:
+  const transport::Identity who_;
+  transport::DealerSocket socket_;
+};
+
+// An actor in a thread of its own that answers whatever it is asked until it is told to stop.
+class WorkingActor {
+ public:
+  WorkingActor(const std::string& address, const std::string& name)
+      : thread_([=, this](std::stop_token stop) { run(stop, address, name); }) {}
+
+  std::atomic<bool> stopped = false;  // was told to
+
+ private:
+  void run(std::stop_token stop, const std::string& address, const std::string& name) {
+    transport::DealerSocket socket(address, transport::run_hash("run-1"));
+    uint64_t sequence = 0;
+    const auto ready = [&](uint32_t credit) {
+      ByteWriter out;
+      out.u32(credit);
+      socket.send({.type = FrameType::Ready, .payload = out.take()}, 100);
+    };
+    socket.send({.type = FrameType::Hello, .payload = transport::encode_identity(identity(name))}, kSoon);
+    while (!stop.stop_requested() && !stopped) {
+      const auto frame = socket.receive(20);
+      if (!frame) {
+        ByteWriter out;
+        out.u64(0);
+        socket.send({.type = FrameType::Heartbeat, .payload = out.take()}, 100);
+        continue;
+      }
+      if (frame->type == FrameType::Welcome) ready(2);
+      if (frame->type == FrameType::Stop) stopped = true;
+      if (frame->type != FrameType::Lease) continue;
+      const auto group = answer(buffers::decode_lease(frame->payload));
+      socket.send({.type = FrameType::Group, .sequence = ++sequence, .payload = buffers::encode_group(group)},
+                  100);
+      ready(2);
+    }
+  }
+  std::jthread thread_;
+};
+
+class RolloutServerTest : public testing::Test {
+ protected:
+  RolloutServerTest() {
+    std::string name = testing::TempDir() + "/rollouts-XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+    options_.address = "ipc://" + (folder_ / "socket").string();
+    options_.journal = folder_ / "journal";
+    options_.quarantine = folder_ / "quarantine";
+    options_.identity = identity("learner");
+    options_.ledger = {.prompts_per_step = 2, .total_steps = 4, .staleness = 1};
+    options_.reward_weights = {1.0};
+  }
+  ~RolloutServerTest() override { std::filesystem::remove_all(folder_); }
+
+  std::unique_ptr<RolloutServer> start(int64_t from_step = 0) {
+    const auto make_lease = [this](const buffers::Ledger::Grant& grant) {
+      if (fail_leases_) fail("the rows are gone");
+      Lease lease;
+      lease.num_samples = 2;
+      lease.seed = grant.group;
+      lease.sampling.max_new_tokens = 2;
+      lease.row.prompt = "prompt " + std::to_string(grant.group);
+      lease.row.file = "rows.jsonl";
+      lease.row.line = static_cast<int64_t>(grant.group) + 1;
+      return lease;
+    };
+    RolloutEvents events;
+    events.queued = [this](const std::vector<const RolloutGroup*>& groups) {
+      const std::lock_guard lock(mutex_);
+      for (const auto* group : groups) queued_.push_back(group->group);
+    };
+    events.ended = [this](const std::vector<uint64_t>& groups) {
+      const std::lock_guard lock(mutex_);
+      ended_.insert(ended_.end(), groups.begin(), groups.end());
+    };
+    events.notice = [this](const std::string& text) {
+      const std::lock_guard lock(mutex_);
+      notices_.push_back(text);
+    };
+    return std::make_unique<RolloutServer>(options_, make_lease, events, from_step);
+  }
+
+  std::vector<uint64_t> queued() {
+    const std::lock_guard lock(mutex_);
+    return queued_;
+  }
+  std::vector<uint64_t> ended() {
+    const std::lock_guard lock(mutex_);
+    return ended_;
+  }
+  bool noticed(const std::string& text) {
+    const std::lock_guard lock(mutex_);
+    return std::any_of(notices_.begin(), notices_.end(),
+                       [&](const auto& notice) { return notice.find(text) != std::string::npos; });
+  }
+
+  static std::vector<uint64_t> ids(const std::optional<std::vector<RolloutGroup>>& batch) {
+    std::vector<uint64_t> out;
+    if (batch) {
+      for (const auto& group : *batch) out.push_back(group.group);
+    }
+    return out;
+  }
+
+  std::filesystem::path folder_;
+  RolloutServerOptions options_;
+  std::atomic<bool> fail_leases_ = false;
+  std::mutex mutex_;
+  std::vector<uint64_t> queued_, ended_;  // guarded by mutex_
+  std::vector<std::string> notices_;      // guarded by mutex_
+};
+
+using Ids = std::vector<uint64_t>;
+
+TEST_F(RolloutServerTest, FillsEveryBatchAndTheLawCloses) {
+  const auto server = start();
+  WorkingActor first(server->address(), "actor-0");
+  WorkingActor second(server->address(), "actor-1");
+
+  for (int64_t step = 0; step < 4; ++step) {
+    server->publish(step, "weights " + std::to_string(step));
+    const auto batch = server->take_batch(step, kSoon);
+    ASSERT_TRUE(batch) << "step " << step;
+    const auto low = static_cast<uint64_t>(step) * 2;
+    EXPECT_EQ(ids(batch), (Ids{low, low + 1}));
+    EXPECT_EQ((*batch)[0].completions[0].versions[0], std::max<int64_t>(0, step - 1));
+    server->trained(step);
+    EXPECT_TRUE(server->status().law.holds());
+  }
+
+  const auto status = server->status();
+  EXPECT_EQ(buffers::describe(status.law),
+            "issued 8 = trained 8 + queued 0 + leased 0 + dropped 0 + quarantined 0");
+  EXPECT_EQ(status.actors.size(), 2u);
+  EXPECT_EQ(queued(), (Ids{0, 1, 2, 3, 4, 5, 6, 7}));
+}
+
+TEST_F(RolloutServerTest, TellsTheActorsToStop) {
+  auto server = start();
+  server->publish(0, "w");
+  WorkingActor actor(server->address(), "actor-0");
+  ASSERT_TRUE(soon([&] { return server->status().actors.size() == 1; }));
+
+  server.reset();
+
+  EXPECT_TRUE(soon([&] { return actor.stopped.load(); }));
+}
+
+TEST_F(RolloutServerTest, AnnouncesTheWeightsOfALeaseBeforeIt) {
+  const auto server = start();
+  server->publish(0, "version zero");
+  Actor actor(server->address());
+  actor.join(1);
+
+  const auto lease = actor.lease();
+
+  EXPECT_EQ(lease.group, 0u);
+  EXPECT_EQ(lease.num_samples, 2);
+  EXPECT_TRUE(lease.exact_version);
+  EXPECT_EQ(lease.lease_ms, 60'000);
+  ASSERT_TRUE(actor.weights.contains(lease.version));
+  EXPECT_EQ(transport::MappedWeights(actor.weights[lease.version]).bytes(), "version zero");
+}
+
+TEST_F(RolloutServerTest, GivesNoLeaseWithoutWeightsAndNoMoreThanItWasGivenCredit) {
+  const auto server = start();
+  Actor actor(server->address());
+  actor.join(3);
+  EXPECT_FALSE(actor.next(FrameType::Lease, 50));
+
+  server->publish(0, "w");
+
+  for (uint64_t group = 0; group < 3; ++group) EXPECT_EQ(actor.lease().group, group);
+  EXPECT_FALSE(actor.next(FrameType::Lease, 50));
+  EXPECT_EQ(server->status().actors.at(0).leases, 3);
+  actor.ready(5);
+  EXPECT_EQ(actor.lease().group, 3u);
+  EXPECT_FALSE(actor.next(FrameType::Lease, 50));  // step 2 needs version 1
+  EXPECT_EQ(server->status().credits, 4);
+}
+
+TEST_F(RolloutServerTest, LetsGoOfWeightsThatNobodyNeeds) {
+  const auto server = start();
+  server->publish(0, "w0");
+  Actor actor(server->address());
+  actor.join(8);
+  for (uint64_t group = 0; group < 4; ++group) actor.group(answer(actor.lease()), group);
+  ASSERT_TRUE(server->take_batch(0, kSoon));
+  server->trained(0);
+  ASSERT_TRUE(soon([&] { return server->status().queue_depth == 2; }));
+
+  server->publish(1, "w1");  // all of steps 0 and 1 are there: nothing names version 0 any more
+
+  EXPECT_EQ(actor.lease().version, 1);
+  EXPECT_THROW(transport::MappedWeights{actor.weights.at(0)}, EnvironmentError);
+  EXPECT_EQ(transport::MappedWeights(actor.weights.at(1)).bytes(), "w1");
+}
+
+TEST_F(RolloutServerTest, TellsOfGroupsInBatchingOrder) {
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(2);
+  const auto zero = actor.lease();
+  const auto one = actor.lease();
+
+  actor.group(answer(one), 1);
+  ASSERT_TRUE(actor.next(FrameType::Ack));
+  EXPECT_EQ(queued(), Ids{});
+  EXPECT_EQ(server->status().queue_depth, 1);
+  actor.group(answer(zero), 2);
+
+  EXPECT_EQ(ids(server->take_batch(0, kSoon)), (Ids{0, 1}));
+  EXPECT_EQ(queued(), (Ids{0, 1}));
+}
+
+TEST_F(RolloutServerTest, TakesTheFirstThatArriveWithoutExactVersions) {
+  options_.ledger.exact_versions = false;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(3);
+  const auto zero = actor.lease();
+  const auto one = actor.lease();
+  const auto two = actor.lease();
+
+  actor.group(answer(two), 1);
+  actor.group(answer(one), 2);
+  EXPECT_EQ(ids(server->take_batch(0, kSoon)), (Ids{2, 1}));
+  EXPECT_EQ(queued(), (Ids{2, 1}));
+  server->trained(0);
+  server->publish(1, "w");
+  server->publish(2, "w");
+  actor.group(answer(zero), 3);  // of version 0: too old for step 2
+  ASSERT_TRUE(actor.next(FrameType::Ack));
+
+  EXPECT_FALSE(server->take_batch(2, 20));
+  EXPECT_TRUE(soon([&] { return ended() == Ids{0}; }));
+  EXPECT_EQ(server->status().reasons.at("stale"), 1);
+}
+
+TEST_F(RolloutServerTest, AcknowledgesADuplicateAgainAndCountsIt) {
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(1);
+  const auto group = answer(actor.lease());
+
+  actor.group(group, 41);
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 41u);
+  actor.group(group, 41);
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 41u);
+
+  EXPECT_EQ(server->status().duplicates, 1);
+  EXPECT_EQ(server->status().law.queued, 1);
+}
+
+TEST_F(RolloutServerTest, AcknowledgesOnlyWhatIsInTheJournal) {
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(1);
+  actor.group(answer(actor.lease()), 1);
+  ASSERT_TRUE(actor.next(FrameType::Ack));
+
+  Ids journalled;
+  buffers::Journal::read(options_.journal,
+                         {.group = [&](const RolloutGroup& group) { journalled.push_back(group.group); }});
+  EXPECT_EQ(journalled, Ids{0});
+}
+
+TEST_F(RolloutServerTest, LeasesOfAnActorThatDiesGoToAnother) {
+  options_.actor_timeout_ms = 150;
+  const auto server = start();
+  server->publish(0, "w");
+  auto dying = std::make_unique<Actor>(server->address(), identity("actor-0"));
+  dying->join(2);
+  dying->lease();
+  dying->lease();
+  dying.reset();
+
+  WorkingActor other(server->address(), "actor-1");
+  const auto batch = server->take_batch(0, kSoon);
+
+  ASSERT_EQ(ids(batch), (Ids{0, 1}));
+  EXPECT_EQ((*batch)[0].attempt, 1);
+  EXPECT_TRUE(noticed("actor-0 was not heard of for 0.1 s; leases given back: 2") ||
+              noticed("actor-0 cannot be reached; leases given back: 2"));
+  EXPECT_TRUE(server->status().law.holds());
+}
+
+TEST_F(RolloutServerTest, ARestartedActorTakesThePlaceOfItsFormerProcessAtOnce) {
+  options_.actor_timeout_ms = 60'000;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor before(server->address(), identity("actor-0", 1));
+  before.join(1);
+  const auto old = before.lease();
+
+  Actor after(server->address(), identity("actor-0", 2));
+  after.join(1);
+
+  const auto lease = after.lease();
+  EXPECT_EQ(lease.group, old.group);
+  EXPECT_EQ(lease.attempt, 1);
+  EXPECT_TRUE(noticed("actor-0 joined in place of its former process"));
+  EXPECT_EQ(server->status().actors.size(), 1u);
+}
+
+TEST_F(RolloutServerTest, AnActorThatWasSilentGoesOnWhereItWas) {
+  options_.actor_timeout_ms = 100;
+  const auto server = start();
+  Actor actor(server->address());
+  actor.join(2);
+  ASSERT_TRUE(soon([&] { return server->status().actors.empty() && noticed("was not heard of"); }));
+
+  actor.heartbeat(12, 0);
+  server->publish(0, "w");
+
+  EXPECT_EQ(actor.lease().group, 0u);
+  EXPECT_TRUE(noticed("actor-0 is heard again"));
+}
+
+TEST_F(RolloutServerTest, AsksAStrangerWhoItIs) {
+  const auto server = start();
+  Actor actor(server->address());
+
+  actor.heartbeat(0, 0);  // as after a restart of the learner
+
+  EXPECT_TRUE(actor.next(FrameType::Hello));
+}
+
+TEST_F(RolloutServerTest, ALeaseThatWasLostOnItsWayIsGivenAgain) {
+  options_.ledger.lease_ms = 200;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(1);
+  actor.lease();
+
+  // It says that it holds none, as if that one had not come.
+  Millis waited = 0;
+  std::optional<Frame> again;
+  while (!again && waited < kSoon) {
+    actor.heartbeat(0, 0);
+    actor.ready(1);
+    do {
+      again = actor.next(FrameType::Lease, 20);
+    } while (again && buffers::decode_lease(again->payload).attempt == 0);
+    waited += 20;
+  }
+  ASSERT_TRUE(again);
+  EXPECT_EQ(buffers::decode_lease(again->payload).attempt, 1);
+}
+
+TEST_F(RolloutServerTest, HeartbeatsKeepALeaseAlive) {
+  options_.ledger.lease_ms = 150;
+  options_.ledger.total_steps = 1;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(2);
+  const auto zero = actor.lease();
+  const auto one = actor.lease();
+
+  for (int beat = 0; beat < 20; ++beat) {  // more than twice the time of a lease
+    actor.heartbeat(static_cast<uint64_t>(beat), 2);
+    actor.ready(1);
+    EXPECT_FALSE(actor.next(FrameType::Lease, 20));
+  }
+  EXPECT_EQ(server->status().actors.at(0).tokens, 19u);
+  actor.group(answer(zero), 1);
+  actor.group(answer(one), 2);
+  EXPECT_EQ((*server->take_batch(0, kSoon))[0].attempt, 0);
+}
+
+TEST_F(RolloutServerTest, RefusesAnotherTokenizerWithBothHashes) {
+  const auto server = start();
+  auto other = identity("actor-0");
+  other.tokenizer_hash = "t2";
+  Actor actor(server->address(), other);
+  actor.hello();
+
+  const auto frame = actor.next(FrameType::Refuse);
+
+  ASSERT_TRUE(frame);
+  EXPECT_NE(frame->payload.find("the learner has t1, the actor has t2"), std::string::npos) << frame->payload;
+  EXPECT_TRUE(noticed("actor-0: the tokenizer differs"));
+  EXPECT_TRUE(server->status().actors.empty());
+}
+
+TEST_F(RolloutServerTest, RefusesAnotherProtocolAndWhatIsNoIdentity) {
+  const auto server = start();
+  auto other = identity("actor-0");
+  other.protocol = 2;
+  Actor actor(server->address(), other);
+  actor.hello();
+  EXPECT_NE(actor.next(FrameType::Refuse)->payload.find("protocol"), std::string::npos);
+
+  actor.send(FrameType::Hello, "{");
+  EXPECT_TRUE(actor.next(FrameType::Refuse));
+}
+
+TEST_F(RolloutServerTest, RefusesAnActorWhoseFramesMakeNoSenseAndLeasesAnew) {
+  const auto server = start();
+  server->publish(0, "w");
+  int number = 0;
+  const auto expect_refused = [&](FrameType type, const auto& payload_for, const std::string& reason) {
+    Actor actor(server->address(), identity("actor-" + std::to_string(number++)));
+    actor.join(1);
+    const auto lease = actor.lease();
+    EXPECT_EQ(lease.group, 0u);
+    actor.send(type, payload_for(lease));
+    const auto frame = actor.next(FrameType::Refuse);
+    ASSERT_TRUE(frame) << reason;
+    EXPECT_NE(frame->payload.find(reason), std::string::npos) << frame->payload;
+  };
+
+  expect_refused(
+      FrameType::Group, [](const Lease&) { return std::string("garbage"); }, "rollout group");
+  expect_refused(
+      FrameType::Ready, [](const Lease&) { return std::string("12345"); }, "ready of actor-1");
+  EXPECT_TRUE(server->status().actors.empty());
+  EXPECT_TRUE(server->status().law.holds());
+}
+
+TEST_F(RolloutServerTest, RefusesAGroupThatIsNotWhatWasLeased) {
+  options_.ledger.max_attempts = 10;
+  const auto server = start();
+  server->publish(0, "w");
+  int number = 0;
+  const auto expect_refused = [&](const auto& spoil, const std::string& reason) {
+    Actor actor(server->address(), identity("actor-" + std::to_string(number++)));
+    actor.join(1);
+    auto group = answer(actor.lease());
+    EXPECT_EQ(group.group, 0u);
+    spoil(group);
+    actor.group(group, 1);
+    const auto frame = actor.next(FrameType::Refuse);
+    ASSERT_TRUE(frame) << reason;
+    EXPECT_EQ(frame->payload, reason);
+  };
+
+  expect_refused([](RolloutGroup& group) { group.completions.pop_back(); },
+                 "group 0 has 1 completions, 2 were asked for");
+  expect_refused([](RolloutGroup& group) { group.completions[1].outcomes.clear(); },
+                 "group 0 has 0 outcomes for a completion, the run has 1 rewards");
+  expect_refused([](RolloutGroup& group) { group.step = 1; },
+                 "group 0 is for step 1, it was leased for step 0");
+  expect_refused([](RolloutGroup& group) { group.completions[1].versions[1] = 3; },
+                 "group 0 has a token of version 3, the lease names version 0");
+  EXPECT_EQ(server->status().law.queued, 0);
+}
+
+TEST_F(RolloutServerTest, AGroupThatWasNotIssuedIsAcknowledgedAndForgotten) {
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(0);
+  Lease lease{.group = 5, .step = 2, .num_samples = 2};
+
+  actor.group(answer(lease), 9);
+
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 9u);
+  EXPECT_TRUE(noticed("actor-0 sent group 5, which was not issued in this history"));
+  EXPECT_EQ(server->status().law.issued, 0);
+}
+
+TEST_F(RolloutServerTest, QuarantinesAGroupWithTooFewScores) {
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(2);
+  const auto zero = actor.lease();
+  const auto one = actor.lease();
+
+  actor.group(answer(zero, /*num_scored=*/1), 1);
+  EXPECT_TRUE(actor.next(FrameType::Ack));
+  actor.group(answer(one), 2);
+
+  EXPECT_EQ(ids(server->take_batch(0, kSoon)), Ids{1});
+  const std::string reason = "too few scored samples: 1 of 2 (timeout)";
+  EXPECT_EQ(server->status().reasons.at(reason), 1);
+  EXPECT_EQ(ended(), Ids{0});
+  const auto json = read_json(options_.quarantine / "group_00000000.json");
+  EXPECT_EQ(json["reason"], reason);
+  EXPECT_EQ(json["prompt"], "prompt 0");
+  EXPECT_EQ(json["row"], "rows.jsonl:1");
+  EXPECT_EQ(json["completions"][0]["outcomes"][0]["score"], 1.0);
+  EXPECT_EQ(json["completions"][1]["outcomes"][0]["unscored"], "timeout");
+}
+
+TEST_F(RolloutServerTest, QuarantinesAPromptThatNoActorSurvives) {
+  options_.ledger.max_attempts = 2;
+  options_.ledger.prompts_per_step = 1;
+  const auto server = start();
+  server->publish(0, "w");
+  for (uint64_t incarnation = 1; incarnation <= 3; ++incarnation) {
+    Actor actor(server->address(), identity("actor-0", incarnation));
+    actor.join(1);
+    if (incarnation <= 2) {
+      EXPECT_EQ(actor.lease().group, 0u);
+      continue;
+    }
+    EXPECT_EQ(actor.lease().group, 1u);
+  }
+
+  EXPECT_EQ(ids(server->take_batch(0, kSoon)), Ids{});  // an empty batch, not none
+  EXPECT_EQ(server->status().law.quarantined, 1);
+  EXPECT_EQ(read_json(options_.quarantine / "group_00000000.json")["reason"], "no result after 2 leases");
+}
+
+TEST_F(RolloutServerTest, GoesOnWhereACrashLeftIt) {
+  std::vector<RolloutGroup> before;
+  {
+    const auto server = start();
+    server->publish(0, "w");
+    Actor actor(server->address());
+    actor.join(4);
+    for (uint64_t sequence = 0; sequence < 3; ++sequence) actor.group(answer(actor.lease()), sequence);
+    actor.lease();  // of group 3, never answered
+    before = *server->take_batch(0, kSoon);
+    ASSERT_TRUE(soon([&] { return server->status().queue_depth == 1; }));
+  }  // step 0 was not trained
+
+  const auto server = start();
+  EXPECT_EQ(buffers::describe(server->status().law),
+            "issued 4 = trained 0 + queued 3 + leased 1 + dropped 0 + quarantined 0");
+  const auto again = server->take_batch(0, kSoon);
+  ASSERT_TRUE(again);
+  ASSERT_EQ(ids(again), ids(before));
+  for (size_t i = 0; i < before.size(); ++i) {
+    EXPECT_EQ(buffers::encode_group((*again)[i]), buffers::encode_group(before[i]));
+  }
+  server->trained(0);
+
+  server->publish(0, "w");
+  Actor actor(server->address(), identity("actor-0", 2));
+  actor.join(1);
+  const auto lost = actor.lease();
+  EXPECT_EQ(lost.group, 3u);
+  actor.group(answer(lost), 1);
+  EXPECT_EQ(ids(server->take_batch(1, kSoon)), (Ids{2, 3}));
+}
+
+TEST_F(RolloutServerTest, TheWholeBacklogOfARewoundRunFits) {
+  options_.ledger.total_steps = 20;
+  {
+    const auto server = start();
+    WorkingActor actor(server->address(), "actor-0");
+    for (int64_t step = 0; step < 20; ++step) {
+      server->publish(step, "w");
+      ASSERT_TRUE(server->take_batch(step, kSoon));
+      server->trained(step);
+    }
+  }
+  const auto server = start(/*from_step=*/2);  // the last checkpoint: 36 groups are queued again
+
+  for (int64_t step = 2; step < 20; ++step) {
+    const auto low = static_cast<uint64_t>(step) * 2;
+    EXPECT_EQ(ids(server->take_batch(step, kSoon)), (Ids{low, low + 1}));
+    server->trained(step);
+  }
+  EXPECT_EQ(server->status().law.trained, 40);
+}
+
+TEST_F(RolloutServerTest, ABatchThatDoesNotComeIsWaitedForUntilTheDeadline) {
+  const auto server = start();
+  server->publish(0, "w");
+
+  EXPECT_FALSE(server->take_batch(0, 20));
+}
+
+TEST_F(RolloutServerTest, WhatGoesWrongInTheThreadIsThrownHere) {
+  fail_leases_ = true;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(1);
+
+  try {
+    server->take_batch(0, kSoon);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "the rows are gone");
+  }
+  EXPECT_THROW(server->publish(1, "w"), Error);
+  EXPECT_THROW(server->trained(0), Error);
+}
+
+TEST_F(RolloutServerTest, OnlyTheStepOfTheLastBatchCanBeTrained) {
+  const auto server = start();
+  EXPECT_THROW(server->trained(0), Error);
+}
+
+TEST_F(RolloutServerTest, AnAddressThatIsTakenIsNamed) {
+  options_.address = "tcp://127.0.0.1:0";
+  const auto first = start();
+  options_.address = first->address();
+  options_.journal = folder_ / "another journal";
+
+  EXPECT_THROW(start(), EnvironmentError);
+}
+
+TEST_F(RolloutServerTest, GarbageOnTheSocketDisturbsNobody) {
+  const auto server = start();
+  server->publish(0, "w");
+  transport::DealerSocket stranger(server->address(), transport::run_hash("run-2"));
+  for (int i = 0; i < 1000; ++i) {
+    if (!stranger.send({.type = FrameType::Group, .payload = std::string(1000, 'x')}, kSoon)) break;
+  }
+  WorkingActor actor(server->address(), "actor-0");
+
+  EXPECT_TRUE(server->take_batch(0, kSoon));
+}
+
+}  // namespace
+}  // namespace sluice::learner
