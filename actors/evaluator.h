@@ -16,7 +16,7 @@ namespace sluice::actors {
 
 struct EvaluationOptions {
   buffers::SamplingParams sampling;
-  int64_t samples = 1;      // completions of each prompt
+  int64_t samples = 1;  // completions of each prompt
   uint64_t seed = 0;
   EngineOptions engine;
 };

@@ -9,7 +9,8 @@
 
 namespace sluice::actors {
 
-// Fills text and outcomes of every completion. Special tokens and the end of sequence are not part of the text.
+// Fills text and outcomes of every completion. Special tokens and the end of sequence are not part of the
+// text.
 void score_completions(std::vector<buffers::Completion>& completions, const text::Row& row, uint64_t group,
                        const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards);
 

@@ -15,10 +15,10 @@
 namespace sluice::actors {
 
 struct RolloutActorOptions {
-  std::string address;             // of the learner's rollout server
-  transport::Identity identity;    // who this actor is
+  std::string address;           // of the learner's rollout server
+  transport::Identity identity;  // who this actor is
   EngineOptions engine;
-  int64_t leases_ahead = 2;        // taken on beyond the one under way
+  int64_t leases_ahead = 2;  // taken on beyond the one under way
   Millis heartbeat_ms = 1'000;
   Millis connect_timeout_ms = 60'000;  // to be welcomed
   Millis silence_ms = 30'000;          // the learner must be heard of within this
@@ -26,9 +26,9 @@ struct RolloutActorOptions {
 
 enum class ActorEnd { Stopped, Interrupted };  // told to stop by the learner, or by `interrupted`
 
-// Runs until the learner says stop or `interrupted` returns true. Every wait has a deadline: throws Error naming
-// what it waited for, and with the learner's reason when it was refused. The network's weights are replaced by mapped
-// ones. Not yet acknowledged groups are sent again after a reconnection.
+// Runs until the learner says stop or `interrupted` returns true. Every wait has a deadline: throws Error
+// naming what it waited for, and with the learner's reason when it was refused. The network's weights are
+// replaced by mapped ones. Not yet acknowledged groups are sent again after a reconnection.
 ActorEnd run_rollout_actor(model::Network& network, const text::Tokenizer& tokenizer,
                            const rewards::RewardMix& rewards, const RolloutActorOptions& options,
                            const std::function<bool()>& interrupted);

@@ -25,8 +25,8 @@ struct SampledToken {
   float kept_mass = 1;  // of that softmax, that top-k and top-p kept
 };
 
-// hidden [rows, hidden], head [vocab, hidden], one key for each row. A logit that is NaN is an Error naming the row.
-// Temperature below 1e-5 is greedy: the lowest index among equals.
+// hidden [rows, hidden], head [vocab, hidden], one key for each row. A logit that is NaN is an Error naming
+// the row. Temperature below 1e-5 is greedy: the lowest index among equals.
 std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const at::Tensor& head,
                                         std::span<const DrawKey> keys, const buffers::SamplingParams& params);
 

@@ -1,0 +1,351 @@
+#include "actors/engine.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "base/philox.h"
+#include "tests/tiny_network.h"
+
+namespace sluice::actors {
+namespace {
+
+constexpr int32_t kEos = 2;
+
+// Weights large enough that the distributions are far from flat. On one thread: for operators this small,
+// waiting for a second one is all the time they take.
+std::unique_ptr<model::Network> decided_network() {
+  at::set_num_threads(1);
+  auto network = tiny_network();
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : network->parameters()) {
+    if (tensor.dim() == 2) tensor.mul_(20.0);
+  }
+  return network;
+}
+
+// A prompt of 1 to 12 tokens.
+std::vector<int32_t> prompt_of(uint64_t i) {
+  std::vector<int32_t> prompt(1 + random_bits(1, RandomUse::Data, i, 0) % 12);
+  for (size_t t = 0; t < prompt.size(); ++t) {
+    prompt[t] = static_cast<int32_t>(random_bits(2, RandomUse::Data, i, t) % 23);
+  }
+  return prompt;
+}
+
+GenerationRequest request_of(uint64_t i, int64_t num_samples, int64_t max_new_tokens) {
+  return {.id = i,
+          .prompt = prompt_of(i),
+          .num_samples = num_samples,
+          .seed = 11,
+          .group = 100 + i,
+          .sampling = {.max_new_tokens = max_new_tokens}};
+}
+
+using Results = std::map<uint64_t, std::vector<buffers::Completion>>;
+
+Results run(Engine& engine, int64_t version = 0) {
+  Results results;
+  while (!engine.idle()) {
+    for (auto& result : engine.step(version)) results.emplace(result.id, std::move(result.completions));
+  }
+  return results;
+}
+
+// Without a cache and without other samples: the whole sequence is computed again for each token.
+buffers::Completion without_cache(const model::Network& network, const GenerationRequest& request,
+                                  int64_t sample) {
+  const at::NoGradGuard no_grad;
+  auto all = request.prompt;
+  buffers::Completion completion;
+  for (int64_t position = 0; position < request.sampling.max_new_tokens; ++position) {
+    model::PackedBatchBuilder builder;
+    builder.add(all);
+    const auto hidden = network.forward(builder.build(at::kCPU));
+    const DrawKey key{request.seed, request.group, sample, position};
+    const auto next = sample_tokens(hidden.narrow(0, hidden.size(0) - 1, 1), network.head(), {&key, 1},
+                                    request.sampling)[0];
+    all.push_back(next.token);
+    completion.tokens.push_back(next.token);
+    completion.logprobs.push_back(next.logprob);
+    if (next.token == kEos) break;
+  }
+  return completion;
+}
+
+void expect_same_bits(const buffers::Completion& a, const buffers::Completion& b) {
+  EXPECT_EQ(a.tokens, b.tokens);
+  EXPECT_EQ(a.mask, b.mask);
+  EXPECT_EQ(a.logprobs, b.logprobs);
+  EXPECT_EQ(a.kept_mass, b.kept_mass);
+  EXPECT_EQ(a.versions, b.versions);
+  EXPECT_EQ(a.finish, b.finish);
+}
+
+void expect_close(const buffers::Completion& a, const buffers::Completion& b, const std::string& what) {
+  ASSERT_EQ(a.tokens, b.tokens) << what;
+  for (size_t t = 0; t < a.tokens.size(); ++t) EXPECT_NEAR(a.logprobs[t], b.logprobs[t], 1e-5) << what;
+}
+
+TEST(Engine, DecodesWithTheCacheAsWithoutIt) {
+  const auto network = decided_network();
+  Engine one_by_one(*network, {kEos}, {}),
+      together(*network, {kEos}, {.max_rows = 16, .one_group_at_a_time = false});
+  for (auto* engine : {&one_by_one, &together}) {
+    for (uint64_t i = 0; i < 200; ++i) engine->submit(request_of(i, 2, 10));
+  }
+
+  const auto a = run(one_by_one), b = run(together);
+
+  ASSERT_EQ(a.size(), 200);
+  ASSERT_EQ(b.size(), 200);
+  for (uint64_t i = 0; i < 200; ++i) {
+    const size_t sample = i % 2;
+    const auto wanted = without_cache(*network, request_of(i, 2, 10), static_cast<int64_t>(sample));
+    expect_close(a.at(i)[sample], wanted, "alone, prompt " + std::to_string(i));
+    expect_close(b.at(i)[sample], wanted, "among others, prompt " + std::to_string(i));
+  }
+}
+
+TEST(Engine, RecordsWhatTheLearnerComputesForTheSameTokens) {
+  const auto network = decided_network();
+  Engine engine(*network, {kEos}, {});
+  auto request = request_of(1, 6, 12);
+  request.sampling.temperature = 0.7;
+  engine.submit(request);
+  const auto completions = run(engine).at(1);
+
+  // The prompt once, the completions behind it: as the learner packs a group.
+  model::PackedBatchBuilder builder;
+  const int64_t prompt = builder.add(request.prompt);
+  std::vector<int64_t> rows, targets;
+  std::vector<float> recorded;
+  for (const auto& completion : completions) {
+    const int64_t sequence = builder.add(completion.tokens, prompt);
+    for (size_t t = 0; t < completion.tokens.size(); ++t) {
+      rows.push_back(t == 0 ? builder.row_of(prompt, std::ssize(request.prompt) - 1)
+                            : builder.row_of(sequence, static_cast<int64_t>(t) - 1));
+      targets.push_back(completion.tokens[t]);
+      recorded.push_back(completion.logprobs[t]);
+    }
+  }
+  const auto learner = network->logprobs(builder.build(at::kCPU),
+                                         {at::tensor(rows, at::kLong), at::tensor(targets, at::kLong)}, 0.7);
+
+  EXPECT_LE((learner.logprobs.detach() - at::tensor(recorded)).abs().max().item<double>(), 1e-5);
+}
+
+TEST(Engine, AGroupsBitsDoNotDependOnTheOthersWhenItIsDecodedAlone) {
+  const auto network = decided_network();
+  Engine crowded(*network, {kEos}, {});
+  for (uint64_t i = 0; i < 12; ++i) crowded.submit(request_of(i, 5, 20));
+  const auto among_others = run(crowded);
+
+  for (const uint64_t i : {0u, 7u, 11u}) {
+    Engine alone(*network, {kEos}, {});
+    alone.submit(request_of(i, 5, 20));
+    const auto completions = run(alone).at(i);
+    for (size_t s = 0; s < 5; ++s) expect_same_bits(completions[s], among_others.at(i)[s]);
+  }
+}
+
+TEST(Engine, DecodesAGroupLargerThanItsRowsInWaves) {
+  const auto network = decided_network();
+  Engine small(*network, {kEos}, {.max_rows = 3}), large(*network, {kEos}, {});
+  small.submit(request_of(4, 10, 8));
+  large.submit(request_of(4, 10, 8));
+
+  const auto in_waves = run(small).at(4), at_once = run(large).at(4);
+
+  ASSERT_EQ(in_waves.size(), 10);
+  for (size_t s = 0; s < 10; ++s) expect_close(in_waves[s], at_once[s], "sample " + std::to_string(s));
+}
+
+TEST(Engine, TakesOnAGroupAsSoonAsThereIsRoom) {
+  const auto network = decided_network();
+  Engine engine(*network, {}, {.max_rows = 4, .one_group_at_a_time = false});
+  engine.submit(request_of(0, 2, 3));
+  engine.submit(request_of(1, 1, 9));
+  engine.submit(request_of(2, 3, 2));  // one of its samples fits at once
+
+  std::map<uint64_t, int> finished_at;
+  for (int step = 1; !engine.idle(); ++step) {
+    for (const auto& result : engine.step(0)) finished_at[result.id] = step;
+  }
+
+  // The first sample of 2 ends at step 2, the next takes its row at 3, and two more are free from 4 on.
+  EXPECT_EQ(finished_at, (std::map<uint64_t, int>{{0, 3}, {1, 9}, {2, 5}}));
+  EXPECT_EQ(engine.num_tokens(), 2 * 3 + 9 + 3 * 2);
+}
+
+TEST(Engine, StopsAtAStopTokenAndAtTheLengthLimit) {
+  const auto network = decided_network();
+  Engine engine(*network, {kEos, 5}, {});
+  for (uint64_t i = 0; i < 20; ++i) engine.submit(request_of(i, 8, 15));
+
+  int stopped = 0, cut = 0;
+  for (const auto& [id, completions] : run(engine, /*version=*/4)) {
+    for (const auto& completion : completions) {
+      const auto& tokens = completion.tokens;
+      const auto stop =
+          std::find_if(tokens.begin(), tokens.end(), [](int32_t t) { return t == kEos || t == 5; });
+      if (completion.finish == buffers::FinishReason::Stop) {
+        ++stopped;
+        ASSERT_NE(stop, tokens.end());
+        EXPECT_EQ(stop + 1, tokens.end());  // included, and the last
+      } else {
+        ++cut;
+        EXPECT_EQ(stop, tokens.end());
+        EXPECT_EQ(tokens.size(), 15);
+      }
+      EXPECT_EQ(completion.mask, std::vector<uint8_t>(tokens.size(), 1));
+      EXPECT_EQ(completion.versions, std::vector<int64_t>(tokens.size(), 4));
+      EXPECT_EQ(completion.kept_mass, std::vector<float>(tokens.size(), 1.0f));
+    }
+  }
+  EXPECT_GT(stopped, 0);
+  EXPECT_GT(cut, 0);
+}
+
+TEST(Engine, RecordsTheMassThatFiltersKept) {
+  const auto network = decided_network();
+  Engine engine(*network, {}, {});
+  auto request = request_of(3, 4, 10);
+  request.sampling.top_k = 4;
+  engine.submit(request);
+
+  const auto completions = run(engine).at(3);
+  for (const auto& completion : completions) {
+    for (size_t t = 0; t < 10; ++t) {
+      EXPECT_LT(completion.kept_mass[t], 1.0f);
+      EXPECT_GT(completion.kept_mass[t], 4.0f / 23.0f);  // the four likeliest of 23
+      EXPECT_LE(std::exp(completion.logprobs[t]), completion.kept_mass[t] * 1.0001f);
+    }
+  }
+}
+
+TEST(Engine, GroupsWithDifferentSamplingShareABatch) {
+  const auto network = decided_network();
+  auto greedy = request_of(0, 2, 10);
+  greedy.sampling.temperature = 0;
+  const auto hot = request_of(1, 3, 10);
+  Engine together(*network, {kEos}, {.one_group_at_a_time = false}), alone(*network, {kEos}, {});
+  for (auto* engine : {&together, &alone}) {
+    engine->submit(greedy);
+    engine->submit(hot);
+  }
+
+  const auto a = run(together), b = run(alone);
+
+  for (const uint64_t id : {0u, 1u}) {
+    for (size_t s = 0; s < a.at(id).size(); ++s) expect_close(a.at(id)[s], b.at(id)[s], "group");
+  }
+  EXPECT_EQ(a.at(0)[0].tokens, a.at(0)[1].tokens);
+}
+
+TEST(Engine, FeedsWhatIsAppendedBeforeItGoesOn) {
+  const auto network = decided_network();
+  const auto request = request_of(6, 3, 12);
+  const std::vector<int32_t> answer = {9, 8, 7};
+  Engine engine(*network, {}, {});
+  engine.submit(request);
+  engine.step(1);
+  engine.step(1);
+  ASSERT_TRUE(engine.append(6, 1, answer));
+  const auto completions = run(engine, /*version=*/2).at(6);
+  const auto& with_answer = completions[1];
+
+  EXPECT_EQ(with_answer.tokens.size(), 12);
+  EXPECT_EQ(std::vector<int32_t>(with_answer.tokens.begin() + 2, with_answer.tokens.begin() + 5), answer);
+  EXPECT_EQ(with_answer.mask, (std::vector<uint8_t>{1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(with_answer.versions, (std::vector<int64_t>{1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2}));
+  for (const size_t t : {2u, 3u, 4u}) {
+    EXPECT_EQ(with_answer.logprobs[t], 0);
+    EXPECT_EQ(with_answer.kept_mass[t], 1);
+  }
+  // What follows is what a sequence with these tokens in it goes on with.
+  auto all = request.prompt;
+  for (size_t t = 0; t < 12; ++t) {
+    if (t >= 5) {
+      const at::NoGradGuard no_grad;
+      model::PackedBatchBuilder builder;
+      builder.add(all);
+      const auto hidden = network->forward(builder.build(at::kCPU));
+      const DrawKey key{request.seed, request.group, 1, static_cast<int64_t>(t)};
+      const auto next = sample_tokens(hidden.narrow(0, hidden.size(0) - 1, 1), network->head(), {&key, 1},
+                                      request.sampling)[0];
+      EXPECT_EQ(with_answer.tokens[t], next.token);
+      EXPECT_NEAR(with_answer.logprobs[t], next.logprob, 1e-5);
+    }
+    all.push_back(with_answer.tokens[t]);
+  }
+  // The others did not notice.
+  Engine undisturbed(*network, {}, {});
+  undisturbed.submit(request);
+  const auto plain = run(undisturbed).at(6);
+  EXPECT_EQ(completions[0].tokens, plain[0].tokens);
+  EXPECT_EQ(completions[2].tokens, plain[2].tokens);
+}
+
+TEST(Engine, AppendingEndsWithTheLengthLimitAndRefusesWhatIsNotRunning) {
+  const auto network = decided_network();
+  Engine engine(*network, {}, {});
+  engine.submit(request_of(0, 2, 4));
+  const std::vector<int32_t> long_answer(9, 3);
+  EXPECT_FALSE(engine.append(0, 0, long_answer));  // has not begun
+  engine.step(0);
+  EXPECT_FALSE(engine.append(1, 0, long_answer));
+  EXPECT_FALSE(engine.append(0, 2, long_answer));
+  EXPECT_FALSE(engine.append(0, -1, long_answer));
+  EXPECT_TRUE(engine.append(0, 0, long_answer));
+  engine.step(0);
+  EXPECT_FALSE(engine.append(0, 0, long_answer));  // has finished
+
+  const auto completions = run(engine).at(0);
+  EXPECT_EQ(completions[0].tokens.size(), 4);
+  EXPECT_EQ(completions[0].mask, (std::vector<uint8_t>{1, 0, 0, 0}));
+  EXPECT_EQ(completions[0].finish, buffers::FinishReason::Length);
+  EXPECT_EQ(completions[1].mask, (std::vector<uint8_t>{1, 1, 1, 1}));
+  EXPECT_EQ(engine.num_tokens(), 5);
+}
+
+TEST(Engine, UsesNewWeightsForTheNextGroup) {
+  const auto network = decided_network(), other = tiny_network(8);
+  Engine engine(*network, {kEos}, {});
+  engine.submit(request_of(0, 4, 20));
+  run(engine);
+  network->map(other->flat().const_data_ptr<float>(), other->flat().numel());
+  engine.submit(request_of(1, 4, 20));
+  Engine fresh(*other, {kEos}, {});
+  fresh.submit(request_of(1, 4, 20));
+
+  const auto a = run(engine, 1).at(1), b = run(fresh, 1).at(1);
+
+  for (size_t s = 0; s < 4; ++s) expect_same_bits(a[s], b[s]);
+}
+
+TEST(Engine, RefusesWhatDoesNotFitTheModel) {
+  const auto network = tiny_network();
+  Engine engine(*network, {kEos}, {});
+  GenerationRequest request{.prompt = std::vector<int32_t>(60, 1), .sampling = {.max_new_tokens = 4}};
+  engine.submit(request);  // 64 positions: just fits
+  request.prompt.push_back(1);
+  EXPECT_THROW(engine.submit(request), Error);
+  request.prompt.clear();
+  EXPECT_THROW(engine.submit(request), Error);
+  request.prompt = {1};
+  request.num_samples = 0;
+  EXPECT_THROW(engine.submit(request), Error);
+  EXPECT_EQ(run(engine).size(), 1);
+  EXPECT_TRUE(engine.step(0).empty());
+}
+
+}  // namespace
+}  // namespace sluice::actors
