@@ -9,7 +9,7 @@
 namespace sluice::monitor {
 
 // Appends; a resumed run first cuts lines of steps after `last_step`, which it will take again, and a torn
-// last line.
+// last line. Throws DataError for damage in the middle, EnvironmentError when a line cannot be written.
 class JsonlSink final : public MetricSink {
  public:
   JsonlSink(const std::filesystem::path& file, int64_t last_step);

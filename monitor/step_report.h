@@ -23,9 +23,11 @@ struct StepReport {
   std::string note;  // what the person should know about this step: "law: issued 64 = ...", a warning
 };
 
+// One flat object. Throws Error when a metric has the name of a field (schema, stage, step, wall_time, ...).
 Json to_json(const StepReport& report);
 
-// The one line a step prints: at most 120 columns, the same places in every line of a stage.
+// The one line a step prints: at most 120 columns, the same places in every line of a stage. The note is not
+// in it.
 std::string step_line(const StepReport& report);
 
 // Somewhere a report goes.

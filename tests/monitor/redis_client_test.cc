@@ -30,6 +30,9 @@ class OddServer {
         if (::send(peer, &byte, 1, MSG_NOSIGNAL) != 1) break;
         std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms));
       }
+      ::shutdown(peer, SHUT_WR);
+      // Closing with unread bytes would reset the connection and take the answer along.
+      for (char byte = 0; ::recv(peer, &byte, 1, 0) > 0;) continue;
       ::close(peer);
     });
   }
@@ -94,9 +97,7 @@ TEST_F(RedisClientTest, WhatDoesNotSpeakRedisIsSaidSo) {
 TEST_F(RedisClientTest, AServerThatHangsUpIsSaidSo) {
   const OddServer server(socket_, "", 0);
   RedisClient client(address());
-  const auto why = client.connect();
-  EXPECT_TRUE(why == "it closed the connection" || why == "Connection reset by peer" || why == "Broken pipe")
-      << why;
+  EXPECT_EQ(client.connect(), "it closed the connection");
 }
 
 TEST_F(RedisClientTest, AnAnswerThatTricklesIsWaitedForNoLongerThanTheDeadline) {

@@ -126,7 +126,10 @@ TEST_F(RedisMonitorTest, TheMetricsStreamHoldsOneEntryAStepAndIsTrimmed) {
   for (int64_t step = 1; step <= 1500; ++step) {
     monitor.write({.stage = "sft", .step = step, .metrics = {{"loss", 1.0 / static_cast<double>(step)}}});
   }
-  ASSERT_TRUE(becomes_true([&] { return column(kMetrics, "step").back() == "1500"; }));
+  ASSERT_TRUE(becomes_true([&] {
+    const auto steps = column(kMetrics, "step");
+    return !steps.empty() && steps.back() == "1500";
+  }));
   const auto length = ask({"XLEN", kMetrics}).integer;
   EXPECT_GE(length, 1000);
   EXPECT_LT(length, 1200);  // "~" lets a node of 100 entries stay
