@@ -1,7 +1,6 @@
 #include "actors/engine.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
@@ -12,24 +11,10 @@
 
 #include "base/error.h"
 #include "base/philox.h"
-#include "tests/tiny_network.h"
+#include "tests/actors/actor_cases.h"
 
 namespace sluice::actors {
 namespace {
-
-constexpr int32_t kEos = 2;
-
-// Weights large enough that the distributions are far from flat. On one thread: for operators this small,
-// waiting for a second one is all the time they take.
-std::unique_ptr<model::Network> decided_network() {
-  at::set_num_threads(1);
-  auto network = tiny_network();
-  const at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : network->parameters()) {
-    if (tensor.dim() == 2) tensor.mul_(20.0);
-  }
-  return network;
-}
 
 // A prompt of 1 to 12 tokens.
 std::vector<int32_t> prompt_of(uint64_t i) {

@@ -1,0 +1,68 @@
+// The actor's end of its connection to the learner: Hello until it is welcome, heartbeats, credit, and every
+// group again until the learner has it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "actors/rollout_actor.h"
+#include "base/clock.h"
+#include "buffers/rollout_group.h"
+#include "transport/sockets.h"
+
+namespace sluice::actors {
+
+// What the learner is told of the work.
+struct ActorLoad {
+  int64_t credit = 0;   // leases it can take on now
+  int64_t leases = 0;   // received, their groups not yet sent
+  uint64_t tokens = 0;  // generated so far
+};
+
+// Used by one thread, the one that does the work: when it is stuck, the heartbeats stop.
+class LearnerLink {
+ public:
+  explicit LearnerLink(const RolloutActorOptions& options);
+
+  // Sends what is due, then waits up to `wait_ms` for a frame that concerns the work: Welcome (each time it
+  // is a new beginning), Lease, Weights or Stop. Throws Error when the learner refuses, does not welcome in
+  // time, or is not heard of for too long.
+  std::optional<transport::Frame> next(const ActorLoad& load, Millis wait_ms);
+
+  // Names the actor and the sequence in it, and keeps it until it is acknowledged.
+  void send_group(buffers::RolloutGroup group);
+  bool has_unacknowledged(uint64_t group) const;
+
+ private:
+  struct Unacknowledged {
+    uint64_t group = 0;
+    std::string bytes;
+    Millis sent_at = 0;
+  };
+
+  Millis heartbeat_of(const std::string& welcome) const;
+  bool concerns_work(const transport::Frame& frame);
+  void send_due(const ActorLoad& load);
+  void send_unacknowledged(uint64_t sequence, Unacknowledged& group);
+  void send_load(const ActorLoad& load, bool with_heartbeat);
+  void watch_silence(bool heard);
+  bool try_send(transport::FrameType type, std::string payload, uint64_t sequence = 0);
+
+  const RolloutActorOptions options_;
+  const SteadyClock clock_;
+  transport::DealerSocket socket_;
+  Millis heartbeat_ms_;
+  bool welcome_ = false;
+  bool was_welcome_ = false;
+  Millis hello_due_ = 0;
+  Millis heartbeat_due_ = 0;
+  Millis last_look_ = 0;
+  Millis silent_ms_ = 0;        // while this thread was listening
+  int64_t learner_credit_ = 0;  // what the learner believes
+  uint64_t last_sequence_ = 0;
+  std::map<uint64_t, Unacknowledged> unacknowledged_;  // by sequence
+};
+
+}  // namespace sluice::actors

@@ -1,0 +1,226 @@
+#include "actors/rollout_actor.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "actors/group_scorer.h"
+#include "actors/internal/learner_link.h"
+#include "actors/internal/policy_versions.h"
+#include "base/error.h"
+
+namespace sluice::actors {
+namespace {
+
+using buffers::Lease;
+using transport::FrameType;
+using transport::MappedWeights;
+
+constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
+
+std::set<int32_t> stop_ids_of(const model::Network& network, const text::Tokenizer& tokenizer) {
+  std::set<int32_t> ids;
+  for (const int64_t id : network.config().eos_ids) ids.insert(static_cast<int32_t>(id));
+  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
+  return ids;
+}
+
+class RolloutActor {
+ public:
+  RolloutActor(model::Network& network, const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
+               const RolloutActorOptions& options)
+      : network_(network),
+        tokenizer_(tokenizer),
+        rewards_(rewards),
+        options_(options),
+        link_(options),
+        engine_(network, stop_ids_of(network, tokenizer), options.engine) {}
+
+  ActorEnd run(const std::function<bool()>& interrupted);
+
+ private:
+  struct Held {
+    Lease lease;
+    std::vector<int32_t> prompt;
+    Millis received_at = 0;
+  };
+
+  bool receive();
+  void take_on(Lease lease);
+  void start_leases();
+  bool start(Held& held);
+  void use(std::shared_ptr<const MappedWeights> weights);
+  void let_go_of_versions();
+  void finish(GenerationResult result);
+  ActorLoad load() const;
+
+  model::Network& network_;
+  const text::Tokenizer& tokenizer_;
+  const rewards::RewardMix& rewards_;
+  const RolloutActorOptions options_;
+  const SteadyClock clock_;
+  LearnerLink link_;
+  PolicyVersions versions_;
+  std::shared_ptr<const MappedWeights> in_use_;  // under the network, so it outlives the engine's work
+  Engine engine_;
+  std::deque<Held> queue_;              // not begun, in the order they came
+  std::map<uint64_t, Held> under_way_;  // in the engine, by group
+  int64_t group_size_ = 0;              // of the last lease
+};
+
+ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
+  while (!interrupted()) {
+    if (!receive()) return ActorEnd::Stopped;
+    start_leases();
+    if (engine_.idle()) continue;
+    for (auto& result : engine_.step(in_use_->version())) finish(std::move(result));
+  }
+  return ActorEnd::Interrupted;
+}
+
+// All that has come; waits a little when there is nothing to do. False when the learner says stop.
+bool RolloutActor::receive() {
+  Millis wait_ms = engine_.idle() ? kIdleMs : 0;
+  while (const auto frame = link_.next(load(), wait_ms)) {
+    wait_ms = 0;
+    switch (frame->type) {
+      case FrameType::Stop:
+        return false;
+      case FrameType::Welcome:
+        // A learner that does not know this actor has given its leases back, and may hold other weights under
+        // the same version than one before it did.
+        queue_.clear();
+        versions_.clear();
+        break;
+      case FrameType::Weights:
+        versions_.announce(transport::decode_announcement(frame->payload));
+        let_go_of_versions();
+        break;
+      default:
+        take_on(buffers::decode_lease(frame->payload));
+    }
+  }
+  return true;
+}
+
+void RolloutActor::take_on(Lease lease) {
+  group_size_ = lease.num_samples;
+  // A lease given again names a group that may still be here.
+  if (link_.has_unacknowledged(lease.group)) return;
+  if (const auto found = under_way_.find(lease.group); found != under_way_.end()) {
+    found->second.lease.attempt = lease.attempt;
+    return;
+  }
+  const auto queued = std::find_if(queue_.begin(), queue_.end(),
+                                   [&](const Held& held) { return held.lease.group == lease.group; });
+  Held held{.lease = std::move(lease), .received_at = clock_.now_ms()};
+  held.prompt = tokenizer_.encode(held.lease.row.prompt);
+  if (queued != queue_.end()) {
+    *queued = std::move(held);
+  } else {
+    queue_.push_back(std::move(held));
+  }
+}
+
+void RolloutActor::start_leases() {
+  for (auto held = queue_.begin(); held != queue_.end();) {
+    if (!start(*held)) {
+      ++held;
+      continue;
+    }
+    const auto group = held->lease.group;
+    under_way_.emplace(group, std::move(*held));
+    held = queue_.erase(held);
+  }
+}
+
+void RolloutActor::let_go_of_versions() {
+  std::set<int64_t> wanted;
+  for (const auto& held : queue_) wanted.insert(held.lease.version);
+  if (in_use_ != nullptr) wanted.insert(in_use_->version());
+  versions_.let_go(wanted);
+}
+
+// Whether the engine has it now: one group after the other, or as many as fit if they are of the same
+// version.
+bool RolloutActor::start(Held& held) {
+  const auto& lease = held.lease;
+  const bool fits = !options_.engine.one_group_at_a_time &&
+                    engine_.num_unfinished() + lease.num_samples <= options_.engine.max_rows;
+  if (!engine_.idle() && !fits) return false;
+  auto weights = versions_.find(lease);
+  require(weights != nullptr || clock_.now_ms() - held.received_at < options_.silence_ms,
+          options_.identity.name, ": group ", lease.group, " waited ", options_.silence_ms,
+          " ms for the weights of version ", lease.version, "; ", versions_.describe());
+  if (weights == nullptr || (weights != in_use_ && !engine_.idle())) return false;
+  use(std::move(weights));
+  try {
+    engine_.submit({.id = lease.group,
+                    .prompt = held.prompt,
+                    .num_samples = lease.num_samples,
+                    .seed = lease.seed,
+                    .group = lease.group,
+                    .sampling = lease.sampling});
+  } catch (const Error& error) {
+    throw Error(lease.row.where() + ": " + error.what(), error.code());
+  }
+  return true;
+}
+
+void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
+  if (weights == in_use_) return;
+  const auto bytes = weights->bytes();
+  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
+  const auto* numbers = reinterpret_cast<const float*>(bytes.data());  // page aligned
+  if (network_.device().is_cpu()) {
+    network_.map(numbers, count);
+  } else {
+    require(count == network_.flat().numel(), options_.identity.name, ": the weights of version ",
+            weights->version(), " have ", count, " numbers, the network has ", network_.flat().numel());
+    const at::NoGradGuard no_grad;
+    network_.flat().copy_(
+        at::from_blob(const_cast<float*>(numbers), {count}, at::TensorOptions().dtype(at::kFloat)));
+  }
+  in_use_ = std::move(weights);
+  let_go_of_versions();
+}
+
+void RolloutActor::finish(GenerationResult result) {
+  auto held = std::move(under_way_.extract(result.id).mapped());
+  const auto& lease = held.lease;
+  score_completions(result.completions, lease.row, lease.group, tokenizer_, rewards_);
+  link_.send_group({.group = lease.group,
+                    .attempt = lease.attempt,
+                    .step = lease.step,
+                    .prompt = std::move(held.prompt),
+                    .prompt_text = lease.row.prompt,
+                    .completions = std::move(result.completions)});
+}
+
+ActorLoad RolloutActor::load() const {
+  int64_t at_once = 1;
+  if (!options_.engine.one_group_at_a_time && group_size_ > 0) {
+    at_once = std::max<int64_t>(1, options_.engine.max_rows / group_size_);
+  }
+  const auto leases = std::ssize(queue_) + std::ssize(under_way_);
+  return {.credit = std::max<int64_t>(0, at_once + options_.leases_ahead - leases),
+          .leases = leases,
+          .tokens = engine_.num_tokens()};
+}
+
+}  // namespace
+
+ActorEnd run_rollout_actor(model::Network& network, const text::Tokenizer& tokenizer,
+                           const rewards::RewardMix& rewards, const RolloutActorOptions& options,
+                           const std::function<bool()>& interrupted) {
+  return RolloutActor(network, tokenizer, rewards, options).run(interrupted);
+}
+
+}  // namespace sluice::actors
