@@ -152,7 +152,9 @@ struct RolloutServer::Impl {
         case FrameType::Ready:
           return on_ready(*peer, frame);
         case FrameType::Heartbeat:
-          return on_heartbeat(*peer, frame);
+          on_heartbeat(*peer, frame);
+          router.send(address, {.type = FrameType::Ack});  // an actor that hears nothing for long gives up
+          return;
         case FrameType::Group:
           return on_group(address, *peer, frame);
         default:
@@ -476,7 +478,6 @@ struct RolloutServer::Impl {
   }
 
   void expel(const std::string& address, const std::string& reason) {
-    router.send(address, {.type = FrameType::Refuse, .payload = reason});
     std::string who = "an actor";
     if (const Peer* peer = peers.find(address)) {
       who = peer->identity.name;
@@ -484,6 +485,7 @@ struct RolloutServer::Impl {
       peers.leave(address);
     }
     notice(who + " was refused: " + reason);
+    router.send(address, {.type = FrameType::Refuse, .payload = reason});
   }
 
   void notice(const std::string& text) const {

@@ -12,20 +12,19 @@ inline constexpr uint16_t kProtocolVersion = 1;
 inline constexpr uint64_t kFrameHeader = 40;
 inline constexpr uint64_t kMaxPayload = 64u << 20;
 
-// Who may send what: A actor, L learner.
+// Who may send what: A actor, L learner. A heartbeat tells of the leases that were received and whose group
+// has no Ack yet: a lease that was lost on its way would otherwise be kept alive for ever.
 enum class FrameType : uint16_t {
-  Hello = 1,    // A: Identity as JSON. L: empty; it does not know the actor (any more), who says Hello again
-  Welcome = 2,  // L: accepted; JSON of what the actor needs to know (heartbeat interval)
-  Refuse = 3,   // L: reason as text; the actor gives up
-  Ready = 4,    // A: u32 leases it can take on now (credit it gives), when it changes and with each heartbeat
-  Lease = 5,    // L: a lease
-  Group = 6,    // A: a finished group; sent again after a Welcome while there is no Ack
-  Ack = 7,      // L: the sequence of a group that is durable (or was there before)
-  Heartbeat =
-      8,  // A: alive, from the thread that does the work; u64 tokens generated so far, then u32 leases it
-          // holds (received, no Ack for their group yet), without which one lost on the way is not noticed
-  Weights = 9,  // L: JSON WeightAnnouncement of a version
-  Stop = 10,    // L: no more work; the actor ends
+  Hello = 1,      // A: Identity as JSON. L: empty; it does not know this actor (any more): it is to say Hello
+  Welcome = 2,    // L: accepted; JSON of what the actor needs to know (heartbeat interval)
+  Refuse = 3,     // L: reason as text; the actor gives up
+  Ready = 4,      // A: u32 leases it can take on now (credit it gives), on a change and with each Heartbeat
+  Lease = 5,      // L: a lease
+  Group = 6,      // A: a finished group; sent again after a Welcome while there is no Ack
+  Ack = 7,        // L: the sequence of a group that is durable (or was there before); 0 answers a Heartbeat
+  Heartbeat = 8,  // A: from the thread that does the work; u64 tokens generated so far, u32 leases it has
+  Weights = 9,    // L: JSON WeightAnnouncement of a version
+  Stop = 10,      // L: no more work; the actor ends. Repeated until it has gone
 };
 
 struct Frame {

@@ -452,6 +452,20 @@ TEST_F(RolloutServerTest, AsksAStrangerWhoItIs) {
   EXPECT_TRUE(actor.next(FrameType::Hello));
 }
 
+TEST_F(RolloutServerTest, AnswersEveryHeartbeatSoThatItIsKnownToBeAlive) {
+  const auto server = start();
+  Actor actor(server->address());
+  actor.join(1);
+
+  for (uint64_t beat = 1; beat <= 3; ++beat) {
+    actor.heartbeat(10 * beat, 0);
+    const auto answer = actor.next(FrameType::Ack);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->sequence, 0u);
+  }
+  EXPECT_EQ(server->status().actors.at(0).tokens, 30u);
+}
+
 TEST_F(RolloutServerTest, ALeaseThatWasLostOnItsWayIsGivenAgain) {
   options_.ledger.lease_ms = 200;
   const auto server = start();
