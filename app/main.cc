@@ -1,6 +1,8 @@
 // The command line: finds the subcommand, runs it, and makes an Error an exit status.
+#include <algorithm>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/command.h"
@@ -28,6 +30,10 @@ constexpr Entry kCommands[] = {
     {"actor", "One role: generate rollouts for a run directory", add_actor},
 };
 
+bool is_command(std::string_view word) {
+  return std::ranges::any_of(kCommands, [&](const Entry& entry) { return word == entry.name; });
+}
+
 // A word that is no subcommand: the nearest one that is.
 int refuse_command(const std::string& word) {
   std::vector<std::string> names;
@@ -48,8 +54,7 @@ int run(int argc, char** argv) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.help);
     commands.emplace_back(sub, entry.add(*sub));
   }
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr)
-    return refuse_command(argv[1]);
+  if (argc > 1 && argv[1][0] != '-' && !is_command(argv[1])) return refuse_command(argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

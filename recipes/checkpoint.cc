@@ -115,6 +115,19 @@ std::optional<Checkpoint> latest_checkpoint(const fs::path& checkpoints, std::ve
   return std::nullopt;
 }
 
+std::optional<Checkpoint> latest_checkpoint_before(const fs::path& checkpoints, const std::string& stage) {
+  for (const auto& directory : by_step(checkpoints)) {
+    try {
+      if (!check_directory(directory).empty()) continue;
+      Checkpoint checkpoint = open_checkpoint(directory);
+      if (checkpoint.state.stage != stage) return checkpoint;
+    } catch (const Error&) {
+      // One of the stage, removed while it was read.
+    }
+  }
+  return std::nullopt;
+}
+
 void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer) {
   optimizer.load(model::read_safetensors(checkpoint.directory / "state" / "optimizer.safetensors"));
 }

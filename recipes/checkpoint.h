@@ -52,6 +52,10 @@ Checkpoint write_checkpoint(const std::filesystem::path& checkpoints, const Chec
 // The one with the highest step whose manifest holds; those that do not are named in `damaged`.
 std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& checkpoints,
                                             std::vector<std::string>* damaged = nullptr);
+// The newest whole one that is not of `stage`: what the stage began with, and what it never removes. Safe
+// while another process writes checkpoints of the stage.
+std::optional<Checkpoint> latest_checkpoint_before(const std::filesystem::path& checkpoints,
+                                                   const std::string& stage);
 Checkpoint open_checkpoint(const std::filesystem::path& directory);
 
 // Reads what write_checkpoint() wrote beside the model.

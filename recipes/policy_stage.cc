@@ -276,10 +276,13 @@ class PolicyStage {
     const auto status = server_->status();
     require(status.law.holds(), stage_.name, ": the law is broken: ", describe(status.law));
     add_queue_metrics(metrics, status);
-    num_tokens_ += metrics["num_tokens"];
+    const double step_tokens = metrics["num_tokens"];
+    num_tokens_ += step_tokens;
     metrics["num_tokens"] = num_tokens_;
     metrics["policy/version"] = static_cast<double>(step + 1);
+    metrics["policy/lag"] = metrics["staleness/mean"];
     metrics["step_time"] = static_cast<double>(clock_.now_ms() - began) / 1000.0;
+    metrics["tokens_per_s"] = step_tokens / std::max(metrics["step_time"], 1e-3);
     show_notices();
     monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics));
     show_state(step + 1, status);

@@ -28,12 +28,15 @@ std::string at(const Source& source, const toml::node& node) {
   return source.name + ":" + std::to_string(begin.line) + ":" + std::to_string(begin.column);
 }
 
-std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
-  const std::string best = nearest(word, candidates);
-  if (!best.empty()) return "; did you mean \"" + best + "\"?";
+std::string listing(const std::vector<std::string>& candidates) {
   std::string list;
   for (const auto& candidate : candidates) list += (list.empty() ? "" : ", ") + candidate;
   return "; there are: " + list;
+}
+
+std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string best = nearest(word, candidates);
+  return best.empty() ? listing(candidates) : "; did you mean \"" + best + "\"?";
 }
 
 template <class Items, class Name>
@@ -103,7 +106,7 @@ Json read_value(const SchemaKey& key, const toml::node& node, const Source& sour
       const std::string value = node.as_string()->get();
       require<UsageError>(
           key.choices.empty() || std::count(key.choices.begin(), key.choices.end(), value) > 0, who, " is \"",
-          value, "\"", suggestion(value, key.choices));
+          value, "\"", listing(key.choices));  // few enough to show: gpu is near to cpu
       return value;
     }
     case KeyType::Path: {
@@ -206,9 +209,9 @@ struct Layer {
 };
 
 // Reads keys, tables and rewards out of `values`; `scope` is "" for the recipe or "stage" for a stage's own
-// keys.
+// keys. `others` are further names that may have been meant.
 Layer read_layer(const toml::table& values, const std::string& scope, const std::string& use,
-                 const Source& source) {
+                 const Source& source, const std::vector<std::string>& others = {}) {
   Layer layer;
   for (const auto& [key_name, node] : values) {
     const std::string name(key_name.str());
@@ -230,6 +233,7 @@ Layer read_layer(const toml::table& values, const std::string& scope, const std:
       }
       known.push_back("rewards");
       if (scope.empty()) known.push_back("stages");
+      known.insert(known.end(), others.begin(), others.end());
       fail<UsageError>(at(source, node), ": ", scope.empty() ? "a recipe" : "a stage", " has no key \"", name,
                        "\"", suggestion(name, known));
     }
@@ -421,6 +425,7 @@ Json resolve_recipe(const fs::path& file, const std::vector<std::string>& overri
   auto stages = read_stages(document, source);
 
   Layer override_all;
+  const auto stage_names = names_of(stages, [](const auto& stage) { return stage.name; });
   for (const auto& text : overrides) {
     const Source from{"override \"" + text + "\"", fs::current_path()};
     for (const auto& [name, node] : parse_override(text)) {
@@ -434,7 +439,7 @@ Json resolve_recipe(const fs::path& file, const std::vector<std::string>& overri
       } else {
         toml::table one;
         one.insert(name, node);
-        merge(override_all, read_layer(one, "", "", from));
+        merge(override_all, read_layer(one, "", "", from, stage_names));
       }
     }
   }

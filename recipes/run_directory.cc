@@ -99,7 +99,9 @@ std::optional<Json> RunDirectory::stage_result(const std::string& stage) const {
 }
 
 void RunDirectory::write_stage_result(const std::string& stage, const Json& result) const {
-  write_file_atomically(root_ / "stages" / (stage + ".json"), result.dump(2) + "\n");
+  // A completion in it may be cut within a character.
+  write_file_atomically(root_ / "stages" / (stage + ".json"),
+                        result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 std::optional<std::string> RunDirectory::next_stage(const Recipe& recipe) const {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "model/model_directory.h"
@@ -50,6 +52,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
     const Millis step_began = clock.now_ms();
     auto metrics = trainer.step(s);
     metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
+    metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     monitor.report(first_step + s + 1, s + 1, metrics);
     const int signal = stop();
     if (s + 1 == stage.steps || (s + 1) % stage.checkpoint.every == 0 || signal != 0) save(s + 1);

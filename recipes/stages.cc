@@ -2,6 +2,10 @@
 
 #include <unistd.h>
 
+#include <chrono>
+#include <optional>
+#include <thread>
+
 #include "actors/rollout_actor.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -19,10 +23,28 @@ struct StageRunner {
 constexpr StageRunner kRunners[] = {
     {"sft", run_sft_stage}, {"grpo", run_policy_stage}, {"eval", run_evaluation_stage}};
 
+constexpr Millis kOriginTimeoutMs = 60'000;
+constexpr Millis kOriginPauseMs = 50;
+
 // Differs each time a process starts.
 uint64_t new_incarnation() {
   return random_bits(static_cast<uint64_t>(wall_seconds() * 1e6), RandomUse::Data,
                      static_cast<uint64_t>(getpid()), 0);
+}
+
+// The checkpoint the stage began with: architecture and tokenizer are the same in all that follow. The
+// learner makes the first one of a run, so an actor may have to wait for it.
+std::optional<Checkpoint> wait_for_origin(const RunDirectory& run, const std::string& stage,
+                                          const StopRequest& stop) {
+  const SteadyClock clock;
+  const Millis until = clock.now_ms() + kOriginTimeoutMs;
+  while (stop() == 0) {
+    if (auto found = latest_checkpoint_before(run.checkpoints(), stage)) return found;
+    require(clock.now_ms() < until, "actor: waited ", kOriginTimeoutMs / 1000,
+            " s for the first checkpoint in ", run.checkpoints().string());
+    std::this_thread::sleep_for(std::chrono::milliseconds(kOriginPauseMs));
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -41,9 +63,10 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   use_one_thread();
   const Recipe recipe = run.recipe();
   const StageSpec& stage = recipe.stage(name);
-  const Checkpoint checkpoint = newest_checkpoint(run, recipe);
-  const auto tokenizer = text::load_tokenizer(checkpoint.model());
-  const auto network = model::load_model(checkpoint.model(), device_of(recipe));
+  const auto origin = wait_for_origin(run, name, stop);
+  if (!origin) return stop();
+  const auto tokenizer = text::load_tokenizer(origin->model());
+  const auto network = model::load_model(origin->model(), device_of(recipe));
   const auto rewards = make_rewards(stage);
   const actors::RolloutActorOptions options{.address = run.rollout_address(stage),
                                             .identity = {.run = run.id(),

@@ -37,10 +37,10 @@ class ActorSlot {
 
   Subprocess& process() { return *process_; }
 
-  // Looks after the process: one that ended is replaced. Throws when it keeps dying.
+  // Looks after the process: one that died is replaced. Throws when it keeps dying.
   void look(Millis now) {
     const auto status = process_->wait(0);
-    if (!status) return;
+    if (!status || status->ok()) return;  // it ends well only when the learner has told it to
     deaths_.push_back(now);
     while (now - deaths_.front() > kDeathWindowMs) deaths_.pop_front();
     require(deaths_.size() < kMaxDeaths, "actor-", index_, " died ", deaths_.size(), " times within ",
@@ -96,7 +96,9 @@ class StageProcesses {
   // Until a process ends or a signal comes; at most a second.
   void wait_for_something() {
     std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}, {learner_.pidfd(), POLLIN, 0}};
-    for (auto& actor : actors_) waits.push_back({actor.process().pidfd(), POLLIN, 0});
+    for (auto& actor : actors_) {
+      if (!actor.process().wait(0)) waits.push_back({actor.process().pidfd(), POLLIN, 0});
+    }
     poll(waits.data(), waits.size(), 1000);
   }
 
