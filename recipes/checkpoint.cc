@@ -32,7 +32,8 @@ Json to_json(const CheckpointState& state) {
           {"stage_step", state.stage_step},
           {"stage_done", state.stage_done},
           {"started_from", state.started_from},
-          {"stage_seconds", state.stage_seconds}};
+          {"stage_seconds", state.stage_seconds},
+          {"num_tokens", state.num_tokens}};
 }
 
 CheckpointState read_state(const fs::path& file) {
@@ -46,7 +47,8 @@ CheckpointState read_state(const fs::path& file) {
           .stage_step = json_member<int64_t>(json, "stage_step", where),
           .stage_done = json_member<bool>(json, "stage_done", where),
           .started_from = json_member<std::string>(json, "started_from", where),
-          .stage_seconds = json_member<double>(json, "stage_seconds", where)};
+          .stage_seconds = json_member<double>(json, "stage_seconds", where),
+          .num_tokens = json_member<double>(json, "num_tokens", where)};
 }
 
 // Whole checkpoints by step, newest first; what is not whole goes to `damaged` with its reason.

@@ -25,6 +25,7 @@ struct CheckpointState {
   bool stage_done = false;
   std::string started_from;  // name of the checkpoint the stage began with: its reference
   double stage_seconds = 0;  // spent in the stage, earlier processes counted in
+  double num_tokens = 0;     // trained on in the stage, likewise
 };
 
 struct Checkpoint {

@@ -110,7 +110,8 @@ class PolicyStage {
         optimizer_(*network_, collective_, stage.optim, stage.steps),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(text::read_prompts(stage.data, text::Split::Train), stage_seed(recipe, stage.name)),
-        began_(clock_.now_ms()) {
+        began_(clock_.now_ms()),
+        num_tokens_(start_.num_tokens) {
     if (start_.resumed) {
       load_optimizer(start_.checkpoint, optimizer_);
       versions_ = load_versions(start_.checkpoint);
@@ -342,7 +343,8 @@ class PolicyStage {
          .stage_step = done,
          .stage_done = done == stage_.steps,
          .started_from = start_.started_from,
-         .stage_seconds = seconds()},
+         .stage_seconds = seconds(),
+         .num_tokens = num_tokens_},
         {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &older},
         stage_.checkpoint.keep_last);
   }
@@ -392,7 +394,7 @@ class PolicyStage {
   std::vector<std::string> reward_names_;
   std::vector<double> reward_weights_;
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
-  double num_tokens_ = 0;
+  double num_tokens_;                       // trained on in this stage
   std::mutex notices_mutex_;
   std::vector<std::string> notices_;                // guarded by notices_mutex_
   std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above

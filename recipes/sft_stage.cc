@@ -36,6 +36,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   const SteadyClock clock;
   const Millis began = clock.now_ms();
   const auto seconds = [&] { return start.seconds + static_cast<double>(clock.now_ms() - began) / 1000.0; };
+  double num_tokens = start.num_tokens;
   const auto save = [&](int64_t done) {
     write_checkpoint(run.checkpoints(),
                      {.step = first_step + done,
@@ -43,7 +44,8 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
                       .stage_step = done,
                       .stage_done = done == stage.steps,
                       .started_from = start.started_from,
-                      .stage_seconds = seconds()},
+                      .stage_seconds = seconds(),
+                      .num_tokens = num_tokens},
                      {.network = *network, .tokenizer = *tokenizer, .optimizer = &optimizer},
                      stage.checkpoint.keep_last);
   };
@@ -53,6 +55,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
     auto metrics = trainer.step(s);
     metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
+    metrics["num_tokens"] = num_tokens += metrics["num_tokens"];
     monitor.report(first_step + s + 1, s + 1, metrics);
     const int signal = stop();
     if (s + 1 == stage.steps || (s + 1) % stage.checkpoint.every == 0 || signal != 0) save(s + 1);

@@ -123,9 +123,15 @@ Checkpoint newest_checkpoint(const RunDirectory& run, const Recipe& recipe) {
 
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage) {
   Checkpoint checkpoint = newest_checkpoint(run, recipe);
-  if (checkpoint.state.stage != stage.name) return {checkpoint, false, 0, 0, checkpoint.name()};
+  if (checkpoint.state.stage != stage.name)
+    return {.checkpoint = checkpoint, .started_from = checkpoint.name()};
   const CheckpointState state = checkpoint.state;
-  return {std::move(checkpoint), true, state.stage_step, state.stage_seconds, state.started_from};
+  return {.checkpoint = std::move(checkpoint),
+          .resumed = true,
+          .stage_step = state.stage_step,
+          .seconds = state.stage_seconds,
+          .num_tokens = state.num_tokens,
+          .started_from = state.started_from};
 }
 
 StageMonitor::StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,

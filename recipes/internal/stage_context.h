@@ -75,6 +75,7 @@ struct StageStart {
   bool resumed = false;      // the checkpoint is one of this stage
   int64_t stage_step = 0;    // optimizer steps of the stage already done
   double seconds = 0;        // spent in it before
+  double num_tokens = 0;     // trained on in it before
   std::string started_from;  // name of the checkpoint the stage began with
 };
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage);

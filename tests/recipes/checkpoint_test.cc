@@ -1,0 +1,168 @@
+#include "recipes/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "model/model_directory.h"
+#include "tests/base/temp_folder.h"
+#include "tests/tiny_network.h"
+#include "transport/collective.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+struct CheckpointTest : testing::Test {
+  // A checkpoint of stage `stage` after `step` steps.
+  Checkpoint write(int64_t step, const std::string& stage, bool done = false, int64_t keep_last = 2) {
+    return write_checkpoint(
+        folder_.path(),
+        {.step = step, .stage = stage, .stage_step = step, .stage_done = done, .started_from = "step_000000"},
+        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, keep_last);
+  }
+
+  // The names that are there, links and leftovers too.
+  std::vector<std::string> names() const {
+    std::vector<std::string> list;
+    for (const auto& entry : fs::directory_iterator(folder_.path())) list.push_back(entry.path().filename());
+    std::sort(list.begin(), list.end());
+    return list;
+  }
+
+  // One update whose gradient is `value` everywhere.
+  void update(double value) {
+    optimizer_.zero_grad();
+    for (const auto& parameter : network_->parameters()) parameter.tensor.grad().fill_(value);
+    optimizer_.step();
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<text::Tokenizer> tokenizer_ = text::train_character_tokenizer("to be or not to be\n");
+  std::unique_ptr<model::Network> network_ = tiny_network();
+  transport::SoloCollective collective_;
+  optim::Optimizer optimizer_{*network_, collective_, {.lr = 0.01, .schedule = {}}, /*total_steps=*/10};
+};
+
+TEST_F(CheckpointTest, BringsBackModelOptimizerAndOlderVersions) {
+  update(0.5);
+  const std::map<int64_t, at::Tensor> versions{{3, at::full({4}, 0.25f)}, {12, at::full({4}, 0.75f)}};
+  const CheckpointState state{.step = 13,
+                              .stage = "grpo",
+                              .stage_step = 5,
+                              .stage_done = false,
+                              .started_from = "step_000008",
+                              .stage_seconds = 1.5,
+                              .num_tokens = 640};
+  write_checkpoint(
+      folder_.path(), state,
+      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &versions}, 2);
+
+  const auto found = latest_checkpoint(folder_.path());
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name(), "step_000013");
+  EXPECT_EQ(found->state.step, 13);
+  EXPECT_EQ(found->state.stage, "grpo");
+  EXPECT_EQ(found->state.stage_step, 5);
+  EXPECT_FALSE(found->state.stage_done);
+  EXPECT_EQ(found->state.started_from, "step_000008");
+  EXPECT_EQ(found->state.stage_seconds, 1.5);
+  EXPECT_EQ(found->state.num_tokens, 640);
+
+  EXPECT_EQ(text::load_tokenizer(found->model())->hash(), tokenizer_->hash());
+  const auto network = model::load_model(found->model(), at::kCPU);
+  EXPECT_EQ(network->snapshot(0).hash, network_->snapshot(0).hash);
+  const auto older = load_versions(*found);
+  ASSERT_EQ(older.size(), 2u);
+  EXPECT_TRUE(at::equal(older.at(3), versions.at(3)));
+  EXPECT_TRUE(at::equal(older.at(12), versions.at(12)));
+
+  // One further update ends in the same bits with the optimizer that was loaded.
+  optim::Optimizer optimizer(*network, collective_, {.lr = 0.01, .schedule = {}}, 10);
+  load_optimizer(*found, optimizer);
+  optimizer.zero_grad();
+  for (const auto& parameter : network->parameters()) parameter.tensor.grad().fill_(-0.25);
+  optimizer.step();
+  update(-0.25);
+  EXPECT_EQ(network->snapshot(0).hash, network_->snapshot(0).hash);
+}
+
+TEST_F(CheckpointTest, TheInitialOneHasNoOptimizerAndNoVersions) {
+  const auto checkpoint =
+      write_checkpoint(folder_.path(), {}, {.network = *network_, .tokenizer = *tokenizer_}, 1);
+  EXPECT_EQ(checkpoint.name(), "step_000000");
+  EXPECT_TRUE(load_versions(checkpoint).empty());
+  EXPECT_THROW(load_optimizer(checkpoint, optimizer_), DataError);
+}
+
+TEST_F(CheckpointTest, SkipsADamagedOneAndNamesIt) {
+  write(1, "sft");
+  const auto newest = write(2, "sft");
+  fs::resize_file(newest.model() / "model.safetensors", 100);
+
+  std::vector<std::string> damaged;
+  const auto found = latest_checkpoint(folder_.path(), &damaged);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name(), "step_000001");
+  ASSERT_EQ(damaged.size(), 1u);
+  EXPECT_THAT(damaged[0], HasSubstr(newest.directory.string() + ": "));
+  EXPECT_THAT(damaged[0], HasSubstr("model.safetensors"));
+  EXPECT_TRUE(fs::exists(newest.directory));
+}
+
+TEST_F(CheckpointTest, FindsNothingWhereNoneIsWhole) {
+  EXPECT_EQ(latest_checkpoint(folder_.path() / "none"), std::nullopt);
+  fs::create_directories(folder_.path() / "step_000007");
+  std::vector<std::string> damaged;
+  EXPECT_EQ(latest_checkpoint(folder_.path(), &damaged), std::nullopt);
+  EXPECT_EQ(damaged.size(), 1u);
+}
+
+TEST_F(CheckpointTest, KeepsTheLastOnesAndEveryEndOfAStage) {
+  for (const int64_t step : {1, 2, 3}) write(step, "sft");
+  EXPECT_THAT(names(), ElementsAre("latest", "step_000002", "step_000003"));
+  write(4, "sft", /*done=*/true);
+  for (const int64_t step : {5, 6, 7}) write(step, "grpo", false, /*keep_last=*/1);
+  EXPECT_THAT(names(), ElementsAre("latest", "step_000002", "step_000003", "step_000004", "step_000007"));
+}
+
+TEST_F(CheckpointTest, LatestIsARelativeLinkToTheNewest) {
+  write(1, "sft");
+  write(2, "sft");
+  EXPECT_EQ(fs::read_symlink(folder_.path() / "latest"), "step_000002");
+  EXPECT_TRUE(fs::exists(folder_.path() / "latest" / "hf" / "config.json"));
+}
+
+TEST_F(CheckpointTest, AStepThatIsThereAlreadyIsMadeAgain) {
+  const auto before = write(1, "sft");
+  const auto hash = sha256_file(before.model() / "model.safetensors");
+  update(0.5);
+  const auto after = write(1, "sft", /*done=*/true);
+  EXPECT_NE(sha256_file(after.model() / "model.safetensors"), hash);
+  EXPECT_TRUE(latest_checkpoint(folder_.path())->state.stage_done);
+}
+
+TEST_F(CheckpointTest, KnowsWhatAStageBeganWith) {
+  EXPECT_EQ(latest_checkpoint_before(folder_.path(), "grpo"), std::nullopt);
+  write(2, "sft", /*done=*/true);
+  write(3, "grpo");
+  fs::remove(write(4, "grpo").directory / "manifest.json");
+  EXPECT_EQ(latest_checkpoint_before(folder_.path(), "grpo")->name(), "step_000002");
+  EXPECT_EQ(latest_checkpoint_before(folder_.path(), "sft")->name(), "step_000003");
+}
+
+TEST_F(CheckpointTest, RefusesAStateOfAnotherSchema) {
+  const auto checkpoint = write(1, "sft");
+  write_plain(checkpoint.directory / "state" / "state.json", R"({"schema": 99})");
+  EXPECT_THAT(message_of<DataError>([&] { open_checkpoint(checkpoint.directory); }), HasSubstr("schema 99"));
+}
+
+}  // namespace
+}  // namespace sluice::recipes

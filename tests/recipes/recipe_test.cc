@@ -1,0 +1,333 @@
+#include "recipes/recipe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "recipes/schema.h"
+#include "tests/recipes/recipe_folder.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// Expects `said` at the place in the recipe where '@' stands.
+void expect_refused(std::string text, const std::string& said) {
+  SCOPED_TRACE(text);
+  const size_t mark = text.find('@');
+  ASSERT_NE(mark, std::string::npos);
+  text.erase(mark, 1);
+  const auto begin = text.begin(), end = begin + static_cast<std::ptrdiff_t>(mark);
+  const auto line = 1 + std::count(begin, end, '\n');
+  const size_t line_start = mark == 0 ? std::string::npos : text.rfind('\n', mark - 1);
+  const size_t column = line_start == std::string::npos ? mark + 1 : mark - line_start;
+  EXPECT_THAT(RecipeFolder().refusal(text),
+              StartsWith("recipe.toml:" + std::to_string(line) + ":" + std::to_string(column) + ": " + said));
+}
+void expect_refused_at_the_top(const std::string& line, const std::string& said) {
+  expect_refused(line + "\n" + kGrpo, said);
+}
+void expect_refused_in_the_stage(const std::string& line, const std::string& said) {
+  expect_refused(kGrpo + line + "\n", said);
+}
+
+TEST(Recipe, NamesAnUnknownKeyItsPlaceAndTheNearestOne) {
+  expect_refused_at_the_top("sede = @1", "a recipe has no key \"sede\"; did you mean \"seed\"?");
+  expect_refused_at_the_top("optmi = @{ lr = 1 }", "a recipe has no key \"optmi\"; did you mean \"optim\"?");
+  expect_refused_at_the_top("reward = @[]", "a recipe has no key \"reward\"; did you mean \"rewards\"?");
+  expect_refused_at_the_top("optim = { lr = 1, warmup_step = @3 }",
+                            "[optim] has no key \"warmup_step\"; did you mean \"warmup_steps\"?");
+  expect_refused_in_the_stage("step = @3", "a stage has no key \"step\"; did you mean \"steps\"?");
+  expect_refused_in_the_stage("rolout = @{}", "a stage has no key \"rolout\"; did you mean \"rollout\"?");
+  expect_refused_in_the_stage("  [stages.rollout]\n  actor = @2",
+                              "[rollout] has no key \"actor\"; did you mean \"actors\"?");
+}
+
+TEST(Recipe, ListsTheKeysWhenNoneIsNear) {
+  expect_refused_at_the_top("tokenizers = { }\ncheckpoint = { frequency_in_steps = @3 }",
+                            "[checkpoint] has no key \"frequency_in_steps\"; there are: every, keep_last");
+}
+
+TEST(Recipe, NamesAnUnknownRewardAndItsUnknownOption) {
+  expect_refused_in_the_stage("rewards = [@{ use = \"exact_anser\" }]",
+                              "there is no reward \"exact_anser\"; did you mean \"exact_answer\"?");
+  expect_refused_in_the_stage("rewards = [{ use = \"exact_answer\", colum = @\"x\" }]",
+                              "the reward exact_answer has no key \"colum\"; did you mean \"column\"?");
+  expect_refused_in_the_stage("rewards = [@{ weight = 1 }]",
+                              "a reward needs `use`; there are: exact_answer, ");
+}
+
+TEST(Recipe, NamesAnUnknownChoice) {
+  expect_refused_at_the_top("device = @\"gpu\"", "device is \"gpu\"; there are: cpu, cuda");
+  expect_refused_in_the_stage("data = { use = @\"jsonk\" }",
+                              "data.use is \"jsonk\"; there are: jsonl, text, gsm8k_notes");
+  expect_refused_in_the_stage("algorithm = { kl = @\"low_var\" }",
+                              "algorithm.kl is \"low_var\"; there are: k1, k2, k3, low_var_kl, abs");
+}
+
+TEST(Recipe, RefusesAStageItDoesNotKnow) {
+  expect_refused(kGrpo + "[[stages]]\nuse = @\"grop\"\n",
+                 "there is no stage of kind \"grop\"; did you mean \"grpo\"?");
+  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n", "a stage needs `use`; there are: sft, grpo, eval");
+  EXPECT_EQ(RecipeFolder().refusal("seed = 1\n"),
+            "recipe.toml: a recipe needs at least one [[stages]] table");
+}
+
+TEST(Recipe, RefusesTheWrongType) {
+  expect_refused_at_the_top("seed = @\"1\"", "seed wants an integer, got text");
+  expect_refused_at_the_top("name = @3", "name wants text in quotes, got an integer");
+  expect_refused_at_the_top("deterministic = @1", "deterministic wants true or false, got an integer");
+  expect_refused_at_the_top("seed = @1979-05-27", "seed wants an integer, got a date or time");
+  expect_refused_at_the_top("model = { path = @[\"a\"] }", "model.path wants a path in quotes, got a list");
+  expect_refused_at_the_top("optim = @3", "optim is a table, got an integer");
+  expect_refused_at_the_top("optim = { lr = @\"fast\" }", "optim.lr wants a number, got text");
+  expect_refused_in_the_stage("rollout = { actors = @2.0 }", "rollout.actors wants an integer, got a number");
+  expect_refused_in_the_stage("rewards = @{ use = \"length\" }", "rewards is a list of tables, got a table");
+  expect_refused_in_the_stage("rewards = [@\"length\"]",
+                              "a reward is a table such as { use = \"exact_answer\" }, got text");
+  expect_refused_in_the_stage("rewards = [{ use = \"length\", weight = @\"1\" }]",
+                              "a reward's weight is a number, got text");
+  EXPECT_EQ(RecipeFolder().load(kGrpo + "optim = { lr = 1 }\n").stages[0].optim.lr, 1.0);  // 1 is a number
+}
+
+TEST(Recipe, RefusesWhatIsOutOfRange) {
+  expect_refused_at_the_top("seed = @-1", "seed is -1; it goes from 0 to ");
+  expect_refused_in_the_stage("rollout = { temperature = @0.0 }",
+                              "rollout.temperature is 0; it goes from 0.01 to 100");
+  expect_refused_in_the_stage("rollout = { group_size = @0 }",
+                              "rollout.group_size is 0; it goes from 1 to 1024");
+  expect_refused_in_the_stage("optim = { lr = @nan }", "optim.lr is nan; ");
+  expect_refused_in_the_stage("optim = { lr = @-inf }", "optim.lr is -inf; ");
+  expect_refused_in_the_stage("optim = { beta1 = @1.0 }", "optim.beta1 is 1; ");
+}
+
+TEST(Recipe, RefusesAKeyThatIsThereTwice) {
+  EXPECT_THAT(RecipeFolder().refusal("seed = 1\nseed = 2\n" + kGrpo), StartsWith("recipe.toml:2:"));
+  EXPECT_THAT(RecipeFolder().refusal(R"({"seed": 1, "seed": 2, "stages": []})", {}, "recipe.json"),
+              HasSubstr("seed"));
+}
+
+TEST(Recipe, RefusesTextThatIsNoToml) {
+  EXPECT_THAT(RecipeFolder().refusal("seed 1\n" + kGrpo), StartsWith("recipe.toml:1:"));
+  EXPECT_THAT(RecipeFolder().refusal("{\"seed\": }", {}, "recipe.json"), StartsWith("recipe.json"));
+  EXPECT_THAT(message_of<UsageError>([] { load_recipe("/nowhere/recipe.toml", {}); }),
+              HasSubstr("/nowhere/recipe.toml"));
+}
+
+TEST(Recipe, WantsANameOfItsOwnForEachStage) {
+  const std::string again = "[[stages]]\nuse = \"grpo\"\nsteps = 1\n";
+  expect_refused(kGrpo + "@" + again, "two stages are named \"grpo\"; give one of them a `name`");
+  expect_refused(kGrpo + "@" + again + "name = \"optim\"\n",
+                 "a stage cannot be named \"optim\": that is a key of every recipe");
+  expect_refused(kGrpo + "@" + again + "name = \"seed\"\n", "a stage cannot be named \"seed\"");
+  expect_refused(kGrpo + "@" + again + "name = \"../x\"\n",
+                 "a stage's name is made of letters, digits, _ and -, got \"../x\"");
+  expect_refused(kGrpo + "@" + again + "name = \"\"\n", "a stage's name is made of letters");
+
+  const auto recipe = RecipeFolder().load(kGrpo + again + "name = \"more\"\n");
+  EXPECT_EQ(recipe.stages[1].name, "more");
+  EXPECT_EQ(recipe.stage("more").steps, 1);
+  EXPECT_THROW(recipe.stage("less"), UsageError);
+}
+
+TEST(Recipe, WantsANameOfItsOwnForEachReward) {
+  expect_refused_in_the_stage("rewards = [{ use = \"length\", max = 4 }, @{ use = \"length\", max = 8 }]",
+                              "two rewards are named \"length\"; give one of them a `name`");
+  const auto recipe = RecipeFolder().load(kGrpo +
+                                          "rewards = [{ use = \"length\", max = 4 }, { use = \"length\", max "
+                                          "= 8, name = \"long\", weight = 0.5 }]\n");
+  const auto& rewards = recipe.stages[0].rewards;
+  ASSERT_EQ(rewards.size(), 2u);
+  EXPECT_EQ(rewards[1].name, "long");
+  EXPECT_EQ(rewards[1].weight, 0.5);
+  EXPECT_EQ(rewards[1].options, Json({{"max", 8}}));
+}
+
+TEST(Recipe, RefusesAStageThatLacksWhatItNeeds) {
+  const std::string tokenizer = "tokenizer = { train = \"characters\" }\n";
+  const std::string data = "data = { use = \"text\", path = \"x\" }\n";
+  expect_refused(tokenizer + data + "@[[stages]]\nuse = \"sft\"\n", "stage \"sft\" needs `steps`");
+  expect_refused(tokenizer + data + "@[[stages]]\nuse = \"grpo\"\nsteps = 1\n",
+                 "stage \"grpo\" has no reward");
+  expect_refused(tokenizer + "@[[stages]]\nuse = \"sft\"\nsteps = 1\n", "stage \"sft\" has no data.path");
+}
+
+TEST(Recipe, RefusesATableThatAStageDoesNotHave) {
+  expect_refused(kGrpo + "[[stages]]\nuse = \"sft\"\nsteps = 1\nalgorithm = @{ beta = 0.1 }\n",
+                 "a stage of kind sft has no [algorithm]");
+}
+
+TEST(Recipe, RefusesCombinationsThatCannotWork) {
+  const RecipeFolder folder;
+  EXPECT_THAT(folder.refusal(kGrpo + "rollout = { group_size = 4, min_scored = 5 }\n"),
+              HasSubstr("rollout.min_scored 5 is more than rollout.group_size 4"));
+  EXPECT_THAT(folder.refusal("model = { hidden_size = 100, heads = 3 }\n" + kGrpo),
+              HasSubstr("model.hidden_size 100 does not give model.heads 3 an even width each"));
+  EXPECT_THAT(folder.refusal("model = { heads = 4, kv_heads = 3 }\n" + kGrpo),
+              HasSubstr("model.heads 4 is no multiple of model.kv_heads 3"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.path=t.model"}), HasSubstr("cannot both be set"));
+  EXPECT_THAT(folder.refusal("data = { path = \"x\" }\n[[stages]]\nuse = \"sft\"\nsteps = 1\n"),
+              HasSubstr("a network from scratch needs tokenizer.path or tokenizer.train"));
+}
+
+// default 1e-6 < kind 2e-5 < top of the file < stage < override of all < override of one
+TEST(Recipe, TakesTheMostParticularValue) {
+  const RecipeFolder folder;
+  const auto lr = [&](const std::string& top, const std::string& stage,
+                      const std::vector<std::string>& overrides) {
+    return folder.load(top + kGrpo + "[[stages]]\nuse = \"sft\"\nsteps = 1\n" + stage, overrides)
+        .stage("sft")
+        .optim.lr;
+  };
+  const std::string top = "optim = { lr = 0.1, beta1 = 0.5 }\n", stage = "optim = { lr = 0.2 }\n";
+
+  EXPECT_EQ(folder.load(kGrpo).stages[0].optim.lr, 1e-6);
+  EXPECT_EQ(lr("", "", {}), 2e-5);
+  EXPECT_EQ(lr(top, "", {}), 0.1);
+  EXPECT_EQ(lr(top, stage, {}), 0.2);
+  EXPECT_EQ(lr(top, stage, {"optim.lr=0.3"}), 0.3);
+  EXPECT_EQ(lr(top, stage, {"sft.optim.lr=0.4", "optim.lr=0.3"}), 0.4);
+  EXPECT_EQ(lr(top, stage, {"grpo.optim.lr=0.5"}), 0.2);
+  EXPECT_EQ(lr(top, stage, {"optim.lr=0.3", "optim.lr=0.6"}), 0.6);  // the last one counts
+  const auto merged = folder.load(top + kGrpo + stage).stages[0].optim;
+  EXPECT_EQ(merged.lr, 0.2);
+  EXPECT_EQ(merged.beta1, 0.5);  // key by key, not table by table
+}
+
+TEST(Recipe, TakesOverridesOfEveryType) {
+  const auto recipe = RecipeFolder().load(
+      kGrpo, {"name=my run", "seed=7", "deterministic=false", "monitor.redis=off", "grpo.steps=9",
+              "data.prompt_chars=5", "grpo.rewards=[{ use = \"length\", max = 3 }]", "model.hidden_size=64",
+              "optim={ lr = 0.5, beta2 = 0.9 }"});
+  EXPECT_EQ(recipe.name, "my run");
+  EXPECT_EQ(recipe.seed, 7u);
+  EXPECT_FALSE(recipe.deterministic);
+  EXPECT_EQ(recipe.redis, "off");
+  EXPECT_EQ(recipe.model.shape.hidden_size, 64);
+  const auto& stage = recipe.stages[0];
+  EXPECT_EQ(stage.steps, 9);
+  EXPECT_EQ(stage.data.prompt_chars, 5);
+  EXPECT_EQ(stage.rewards[0].use, "length");
+  EXPECT_EQ(stage.optim.lr, 0.5);
+  EXPECT_EQ(stage.optim.beta2, 0.9);
+}
+
+TEST(Recipe, RefusesBadOverrides) {
+  const RecipeFolder folder;
+  const auto refusal = [&](const std::string& text) { return folder.refusal(kGrpo, {text}); };
+  EXPECT_THAT(refusal("optim.lr"), StartsWith("override \"optim.lr\": wants KEY=VALUE"));
+  EXPECT_THAT(refusal("=3"), StartsWith("override \"=3\": wants KEY=VALUE"));
+  EXPECT_THAT(refusal("optim.lrr=3"), HasSubstr("[optim] has no key \"lrr\"; did you mean \"lr\"?"));
+  EXPECT_THAT(refusal("grpo.optim.lr=fast"), HasSubstr("optim.lr wants a number, got text"));
+  EXPECT_THAT(refusal("gprpo.optim.lr=1"),
+              HasSubstr("a recipe has no key \"gprpo\"; did you mean \"grpo\"?"));
+  EXPECT_THAT(refusal("grpo=3"), HasSubstr("a stage takes STAGE.KEY=VALUE"));
+  EXPECT_THAT(refusal("grpo.name=x"), HasSubstr("the kind and the name of a stage cannot be overridden"));
+  EXPECT_THAT(refusal("grpo.use=\"sft\""),
+              HasSubstr("the kind and the name of a stage cannot be overridden"));
+  EXPECT_THAT(refusal("a b=3"), StartsWith("override \"a b=3\": "));
+}
+
+TEST(Recipe, ReadsTheSameFromJson) {
+  const RecipeFolder folder;
+  const auto toml = folder.load("seed = 3\noptim = { lr = 0.5 }\n" + kGrpo);
+  const auto json = load_recipe(folder.write(R"({
+    "seed": 3, "optim": {"lr": 0.5}, "data": {"use": "text", "path": "corpus.txt"},
+    "tokenizer": {"train": "characters"}, "rewards": [{"use": "real_words"}],
+    "stages": [{"use": "grpo", "steps": 4}]})",
+                                             "recipe.json"),
+                                {});
+  EXPECT_EQ(json.resolved, toml.resolved);
+  EXPECT_EQ(folder.refusal(R"({"stages": [{"use": "grpo", "setps": 4}]})", {}, "recipe.json"),
+            "recipe.json: a stage has no key \"setps\"; did you mean \"steps\"?");
+  EXPECT_THAT(folder.refusal(R"({"seed": null, "stages": []})", {}, "recipe.json"),
+              HasSubstr("null is no value of a recipe"));
+}
+
+TEST(Recipe, TakesPathsFromWhereTheyAreWritten) {
+  const RecipeFolder folder;
+  const auto recipe = folder.load(
+      "model = { path = \"/models/base\" }\ndata = { path = \"../data/x.jsonl\" }\n"
+      "[[stages]]\nuse = \"sft\"\nsteps = 1\n",
+      {"data.test_path=held/out.jsonl"});
+  const auto& data = recipe.stages[0].data;
+  EXPECT_EQ(data.path, fs::weakly_canonical(folder.path().parent_path() / "data" / "x.jsonl"));
+  EXPECT_EQ(data.test_path, fs::weakly_canonical(fs::current_path() / "held" / "out.jsonl"));
+  EXPECT_EQ(recipe.model.path, "/models/base");
+}
+
+TEST(Recipe, IsNamedAfterItsFile) { EXPECT_EQ(RecipeFolder().load(kGrpo).name, "recipe"); }
+
+TEST(Recipe, IsDeterministicOnTheCpuUnlessToldOtherwise) {
+  const RecipeFolder folder;
+  EXPECT_TRUE(folder.load(kGrpo).deterministic);
+  EXPECT_FALSE(folder.load(kGrpo, {"deterministic=false"}).deterministic);
+  EXPECT_FALSE(folder.load("device = \"cuda\"\n" + kGrpo).deterministic);
+  EXPECT_FALSE(folder.load(kGrpo, {"device=cuda"}).deterministic);
+  EXPECT_TRUE(folder.load(kGrpo, {"device=cuda", "deterministic=true"}).deterministic);
+}
+
+TEST(Recipe, ComesBackFromWhatTheRunKeeps) {
+  const auto recipe = RecipeFolder().load("seed = 5\n" + kGrpo, {"grpo.optim.lr=3e-6"});
+  const auto again = recipe_from_resolved(parse_json(recipe.resolved.dump(), "resolved"));
+  EXPECT_EQ(again.resolved, recipe.resolved);
+  EXPECT_EQ(describe(again), describe(recipe));
+  EXPECT_EQ(again.stages[0].optim.lr, 3e-6);
+  EXPECT_THROW(recipe_from_resolved(Json{{"schema", 1}}), DataError);
+}
+
+TEST(Recipe, FitsInFifteenLinesForGrpo) {
+  const std::string text = R"(rewards = [{ use = "exact_answer" }]
+
+[model]
+path = "model"
+
+[data]
+path = "train.jsonl"
+
+[[stages]]
+use = "grpo"
+steps = 100
+)";
+  EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 15);
+  const auto recipe = RecipeFolder().load(text);
+  const auto& stage = recipe.stages[0];
+  EXPECT_EQ(stage.rollout.prompts_per_step, 16);
+  EXPECT_EQ(stage.rollout.group_size, 8);
+  EXPECT_EQ(stage.rollout.actors, 2);
+  EXPECT_EQ(stage.rollout.staleness, 1);
+  EXPECT_EQ(stage.learner.loss.clip_low, 0.2);
+  EXPECT_EQ(stage.learner.loss.beta, 0.0);
+  EXPECT_EQ(stage.optim.lr, 1e-6);
+}
+
+TEST(Recipe, ShippedOnesLoad) {
+  for (const char* name : {"shakespeare_words", "gsm8k_arithmetic"}) {
+    SCOPED_TRACE(name);
+    const auto recipe =
+        load_recipe(fs::path(SLUICE_SOURCE_DIR) / "recipes" / (std::string(name) + ".toml"), {});
+    EXPECT_EQ(recipe.name, name);
+    EXPECT_TRUE(recipe.deterministic);
+    std::vector<std::string> stages;
+    for (const auto& stage : recipe.stages) {
+      stages.push_back(stage.name);
+      EXPECT_TRUE(fs::exists(stage.data.path)) << stage.data.path;
+      if (!stage.data.test_path.empty()) {
+        EXPECT_TRUE(fs::exists(stage.data.test_path)) << stage.data.test_path;
+      }
+      EXPECT_EQ(stage.checkpoint.every, 10);
+    }
+    EXPECT_EQ(stages, (std::vector<std::string>{"sft", "eval_before", "grpo", "eval_after"}));
+    EXPECT_EQ(recipe.stage("grpo").rollout.actors, 2);
+    EXPECT_EQ(recipe.stage("grpo").rollout.staleness, 1);
+    EXPECT_THAT(describe(recipe), HasSubstr("grpo (grpo): "));
+  }
+}
+
+}  // namespace
+}  // namespace sluice::recipes
