@@ -89,7 +89,7 @@ TokenLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& ta
                                 double temperature) const {
   check_range(targets.rows, batch.num_rows(), "target row");
   check_range(targets.tokens, config_.vocab_size, "target");
-  return token_logprobs(forward(batch).index_select(0, targets.rows), head(), targets.tokens, temperature);
+  return token_logprobs(model::embedding(forward(batch), targets.rows), head(), targets.tokens, temperature);
 }
 
 const at::Tensor& Network::head() const {

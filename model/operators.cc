@@ -110,6 +110,20 @@ variable_list head_views(const Tensor& x, int64_t heads, int64_t kv_heads) {
   return {x.narrow(1, 0, heads), x.narrow(1, heads, kv_heads), x.narrow(1, heads + kv_heads, kv_heads)};
 }
 
+// The attention kernels leave their gradients side by side in one buffer: then nothing is copied.
+Tensor joined(const Tensor& q, const Tensor& k, const Tensor& v) {
+  const int64_t heads = q.size(1) + k.size(1) + v.size(1), dim = q.size(2);
+  const auto follows = [&](const Tensor& a, const Tensor& b) {
+    return a.storage().is_alias_of(b.storage()) && b.strides() == a.strides() &&
+           b.storage_offset() == a.storage_offset() + a.size(1) * dim;
+  };
+  const std::vector<int64_t> strides{heads * dim, dim, 1};
+  if (q.strides() == at::IntArrayRef(strides) && follows(q, k) && follows(k, v)) {
+    return q.as_strided({q.size(0), heads, dim}, strides, q.storage_offset());
+  }
+  return at::cat({q, k, v}, 1);
+}
+
 struct SplitHeads : Function<SplitHeads> {
   static variable_list forward(AutogradContext*, const Tensor& x, int64_t heads, int64_t kv_heads) {
     // Below autograd the views are plain tensors, so that this backward alone speaks for them.
@@ -117,7 +131,7 @@ struct SplitHeads : Function<SplitHeads> {
     return head_views(x, heads, kv_heads);
   }
   static variable_list backward(AutogradContext*, variable_list grads) {
-    return {at::cat({grads[0], grads[1], grads[2]}, 1), Tensor(), Tensor()};
+    return {joined(grads[0], grads[1], grads[2]), Tensor(), Tensor()};
   }
 };
 

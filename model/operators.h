@@ -50,7 +50,7 @@ struct AttentionOptions {
 
 // Which keys each query sees; made once for a batch and used by every layer
 // (model/internal/attention_plan.h).
-struct AttentionPlan;
+class AttentionPlan;
 
 // q [rows, heads, head_dim]; k, v [keys, kv_heads, head_dim] -> [rows, heads, head_dim]. Grouped heads:
 // query head h reads key head h / (heads / kv_heads). A query sees keys whose place is not after its own.

@@ -3,9 +3,9 @@
 
 #include <limits>
 
-#include "model/internal/raw_operators.h"
+#include "model/internal/implementations.h"
 
-namespace sluice::model::raw {
+namespace sluice::model::raw::aten {
 namespace {
 
 // The shapes of one call: S sequences of Q queries and K keys, G key heads, R query heads for each of them.
@@ -75,7 +75,7 @@ struct Probs {
   at::Tensor tanh;   // of the scores over the cap; undefined without one
 };
 
-Probs softmax_of(const at::Tensor& q, const at::Tensor& k, const Shape& n, const AttentionPlan& plan,
+Probs softmax_of(const at::Tensor& q, const at::Tensor& k, const Shape& n, const AttentionPlan::Padded& plan,
                  const AttentionOptions& options) {
   Probs result;
   auto scores = at::bmm(q, k.transpose(1, 2)).mul_(options.scale);
@@ -83,7 +83,7 @@ Probs softmax_of(const at::Tensor& q, const at::Tensor& k, const Shape& n, const
     result.tanh = scores.div_(*options.soft_cap).tanh_();
     scores = result.tanh * *options.soft_cap;
   }
-  const auto hidden = hidden_keys(plan.padded, options.window).view({n.S, 1, 1, n.Q, n.K});
+  const auto hidden = hidden_keys(plan, options.window).view({n.S, 1, 1, n.Q, n.K});
   scores.view({n.S, n.G, n.R, n.Q, n.K}).masked_fill_(hidden, -std::numeric_limits<double>::infinity());
   result.probs = scores.softmax(2);
   return result;
@@ -92,31 +92,33 @@ Probs softmax_of(const at::Tensor& q, const at::Tensor& k, const Shape& n, const
 }  // namespace
 
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                             const AttentionPlan& plan, const AttentionOptions& options) {
-  const auto n = shape_of(q, k, plan.padded);
-  const auto [probs, tanh] =
-      softmax_of(pad_queries(q, n, plan.padded), pad_keys(k, n, plan.padded), n, plan, options);
-  return {unpad_queries(at::bmm(probs, pad_keys(v, n, plan.padded)), n, plan.padded), at::Tensor()};
+                                             const AttentionPlan& whole_plan,
+                                             const AttentionOptions& options) {
+  const auto& plan = whole_plan.padded(q.device());
+  const auto n = shape_of(q, k, plan);
+  const auto [probs, tanh] = softmax_of(pad_queries(q, n, plan), pad_keys(k, n, plan), n, plan, options);
+  return {unpad_queries(at::bmm(probs, pad_keys(v, n, plan)), n, plan), at::Tensor()};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
                                                                   const at::Tensor& k, const at::Tensor& v,
                                                                   const at::Tensor&, const at::Tensor&,
-                                                                  const AttentionPlan& plan,
+                                                                  const AttentionPlan& whole_plan,
                                                                   const AttentionOptions& options) {
-  const auto n = shape_of(q, k, plan.padded);
-  const auto queries = pad_queries(q, n, plan.padded), keys = pad_keys(k, n, plan.padded);
-  const auto grad_out = pad_grad(grad, n, plan.padded);
+  const auto& plan = whole_plan.padded(q.device());
+  const auto n = shape_of(q, k, plan);
+  const auto queries = pad_queries(q, n, plan), keys = pad_keys(k, n, plan);
+  const auto grad_out = pad_grad(grad, n, plan);
   const auto [probs, tanh] = softmax_of(queries, keys, n, plan, options);
 
   const auto grad_values = at::bmm(probs.transpose(1, 2), grad_out);
-  auto grad_scores = at::bmm(grad_out, pad_keys(v, n, plan.padded).transpose(1, 2));
+  auto grad_scores = at::bmm(grad_out, pad_keys(v, n, plan).transpose(1, 2));
   grad_scores.sub_((grad_scores * probs).sum(2, /*keepdim=*/true)).mul_(probs).mul_(options.scale);
   if (tanh.defined()) grad_scores.mul_(1 - tanh * tanh);
   const auto grad_queries = at::bmm(grad_scores, keys);
   const auto grad_keys = at::bmm(grad_scores.transpose(1, 2), queries);
-  return {unpad_queries(grad_queries, n, plan.padded), unpad_key_grads(grad_keys, n, plan.padded, k),
-          unpad_key_grads(grad_values, n, plan.padded, v)};
+  return {unpad_queries(grad_queries, n, plan), unpad_key_grads(grad_keys, n, plan, k),
+          unpad_key_grads(grad_values, n, plan, v)};
 }
 
-}  // namespace sluice::model::raw
+}  // namespace sluice::model::raw::aten

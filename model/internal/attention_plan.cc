@@ -13,32 +13,34 @@ using Sequence = AttentionPlan::Sequence;
 constexpr int64_t kPaddedQueryPlace = int64_t{1} << 60;  // sees every real key, so that no row is all masked
 constexpr int64_t kPaddedKeyPlace = int64_t{1} << 61;    // seen by none
 
-void add_run(Sequence& sequence, int64_t first_row, int64_t count) {
+// Adds keys to the sequence that `plan` is at; runs that touch become one.
+void add_run(AttentionPlan& plan, Sequence& sequence, int64_t first_row, int64_t count) {
   if (count == 0) return;
   sequence.num_keys += count;
-  if (!sequence.keys.empty()) {
-    auto& last = sequence.keys.back();
+  if (sequence.num_runs > 0) {
+    auto& last = plan.runs.back();
     if (last.first_row + last.count == first_row) {
       last.count += count;
       return;
     }
   }
-  sequence.keys.push_back({first_row, count});
+  plan.runs.push_back({first_row, count});
+  ++sequence.num_runs;
 }
 
-void add_keys_of_batch(Sequence& sequence, const PackedBatch& batch, size_t index) {
+void add_keys_of_batch(AttentionPlan& plan, Sequence& sequence, const PackedBatch& batch, size_t index) {
   if (const int64_t prefix = batch.prefix[index]; prefix != kNoPrefix) {
-    require(prefix >= 0 && prefix < static_cast<int64_t>(index) &&
-                batch.prefix[static_cast<size_t>(prefix)] == kNoPrefix,
-            "attention: sequence ", index, " cannot have sequence ", prefix, " as its prefix");
     const auto at = static_cast<size_t>(prefix);
-    add_run(sequence, batch.starts[at], batch.starts[at + 1] - batch.starts[at]);
+    require(prefix >= 0 && at < index && batch.prefix[at] == kNoPrefix, "attention: sequence ", index,
+            " cannot have sequence ", prefix, " as its prefix");
+    add_run(plan, sequence, batch.starts[at], batch.starts[at + 1] - batch.starts[at]);
     sequence.first_place = sequence.num_keys;
   }
-  add_run(sequence, sequence.first_query, sequence.num_queries);
+  add_run(plan, sequence, sequence.first_query, sequence.num_queries);
 }
 
-void add_keys_of_cache(Sequence& sequence, const PackedBatch& batch, const CacheView& view, size_t index) {
+void add_keys_of_cache(AttentionPlan& plan, Sequence& sequence, const PackedBatch& batch,
+                       const CacheView& view, size_t index) {
   require(batch.prefix[index] == kNoPrefix,
           "attention: a sequence that reads a cache has no prefix, sequence ", index, " has ",
           batch.prefix[index]);
@@ -47,11 +49,13 @@ void add_keys_of_cache(Sequence& sequence, const PackedBatch& batch, const Cache
   const int64_t block_size = view.cache->options().block_size;
   const int64_t total = sequence.first_place + sequence.num_queries;
   for (int64_t place = 0; place < total; place += block_size) {
-    add_run(sequence, view.cache->slot(blocks, place), std::min(block_size, total - place));
+    add_run(plan, sequence, view.cache->slot(blocks, place), std::min(block_size, total - place));
   }
 }
 
-AttentionPlan::Padded pad(const std::vector<Sequence>& sequences, int64_t rows, const at::Device& device) {
+AttentionPlan::Padded pad(const AttentionPlan& plan, const at::Device& device) {
+  const auto& sequences = plan.sequences;
+  const int64_t rows = sequences.empty() ? 0 : sequences.back().first_query + sequences.back().num_queries;
   int64_t max_queries = 0, max_keys = 0;
   for (const auto& sequence : sequences) {
     max_queries = std::max(max_queries, sequence.num_queries);
@@ -78,7 +82,8 @@ AttentionPlan::Padded pad(const std::vector<Sequence>& sequences, int64_t rows, 
     auto* key_index = padded.key_index.mutable_data_ptr<int64_t>() + s * max_keys;
     auto* key_place = padded.key_place.mutable_data_ptr<int64_t>() + s * max_keys;
     int64_t place = 0;
-    for (const auto& run : sequence.keys) {
+    for (int64_t r = sequence.first_run; r < sequence.first_run + sequence.num_runs; ++r) {
+      const auto& run = plan.runs[static_cast<size_t>(r)];
       for (int64_t i = 0; i < run.count; ++i, ++place) {
         key_index[place] = run.first_row + i;
         key_place[place] = place;
@@ -113,15 +118,20 @@ std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batc
     sequence.num_queries = batch.starts[s + 1] - batch.starts[s];
     require(sequence.num_queries >= 0, "attention: sequence ", s, " has ", sequence.num_queries, " rows");
     if (sequence.num_queries == 0) continue;
+    sequence.first_run = static_cast<int64_t>(plan->runs.size());
     if (view != nullptr) {
-      add_keys_of_cache(sequence, batch, *view, s);
+      add_keys_of_cache(*plan, sequence, batch, *view, s);
     } else {
-      add_keys_of_batch(sequence, batch, s);
+      add_keys_of_batch(*plan, sequence, batch, s);
     }
-    plan->sequences.push_back(std::move(sequence));
+    plan->sequences.push_back(sequence);
   }
-  plan->padded = pad(plan->sequences, batch.num_rows(), batch.tokens.device());
   return plan;
+}
+
+const AttentionPlan::Padded& AttentionPlan::padded(const at::Device& device) const {
+  if (!padded_) padded_ = pad(*this, device);
+  return *padded_;
 }
 
 at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view) {

@@ -5,18 +5,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "model/internal/cpu/kernels.h"
 #include "model/kv_cache.h"
 #include "model/packed_batch.h"
 
 namespace sluice::model {
 
-struct AttentionPlan {
-  struct KeyRun {
-    int64_t first_row = 0;
-    int64_t count = 0;
-  };
+class AttentionPlan {
+ public:
+  using KeyRun = cpu::KeyRun;
   // Queries are rows first_query .. first_query + num_queries; the keys of its runs, in order, have the
   // places 0, 1, ...; query i has the place first_place + i.
   struct Sequence {
@@ -24,12 +24,12 @@ struct AttentionPlan {
     int64_t num_queries = 0;
     int64_t first_place = 0;
     int64_t num_keys = 0;
-    std::vector<KeyRun> keys;
+    int64_t first_run = 0, num_runs = 0;  // of `runs`
   };
   std::vector<Sequence> sequences;  // none is empty; together they have every row once, in order
+  std::vector<KeyRun> runs;
 
-  // The same as index tensors, all sequences padded to the longest: what a device without a kernel of its own
-  // gathers by. Undefined where the kernel reads the runs.
+  // The same as index tensors, all sequences padded to the longest: for a device without a kernel of its own.
   struct Padded {
     at::Tensor query_index;   // [sequences, max_queries] int64 into queries, 0 where padded
     at::Tensor key_index;     // [sequences, max_keys] int64 into keys, 0 where padded
@@ -38,7 +38,11 @@ struct AttentionPlan {
     at::Tensor row_of_query;  // [rows] int64 into query_index flattened
     bool even = false;        // every sequence has max_queries queries: rows need no gathering
   };
-  Padded padded;
+  // Made on the first call; one thread at a time.
+  const Padded& padded(const at::Device& device) const;
+
+ private:
+  mutable std::optional<Padded> padded_;
 };
 
 // Without a view keys are rows of the batch; with one they are slots of the cache.

@@ -1,10 +1,8 @@
 #include <ATen/ATen.h>
 
-#include "model/internal/raw_operators.h"
+#include "model/internal/implementations.h"
 
-namespace sluice::model::raw {
-
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) { return at::mm(x, weight.t()); }
+namespace sluice::model::raw::aten {
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab) {
   return at::zeros({vocab, grad.size(1)}, grad.options()).index_add_(0, tokens, grad);
@@ -55,4 +53,4 @@ at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
   return out;
 }
 
-}  // namespace sluice::model::raw
+}  // namespace sluice::model::raw::aten

@@ -1,6 +1,8 @@
-// The forward and backward of every operator, without autograd: what a device's kernels implement.
+// The forward and backward of every operator, without autograd, and who implements them.
 //
-// Arguments and results are as in operators.h; a backward gets the gradient of the result first.
+// Arguments and results are as in operators.h; a backward gets the gradient of the result first. Each of
+// these chooses by the tensors it gets: kernels of this project (namespace cpu) for float32 on the CPU,
+// compositions of ATen's operators (namespace aten) for any other type, device or shape.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,9 +15,15 @@
 
 namespace sluice::model::raw {
 
+// Whether the kernels of namespace cpu take this tensor.
+bool has_kernels(const at::Tensor& x);
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+
+// Writes x [rows, ...] to the rows `index` of `table`, in place.
+void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
 
 // The result and 1 / sqrt(mean(x^2) + eps) of each row, [rows].
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/internal/cpu/kernels.h"
 #include "model/internal/raw_operators.h"
 
 namespace sluice::model {
@@ -22,12 +23,42 @@ void for_each_chunk(int64_t rows, int64_t vocab, F f) {
   for (int64_t first = 0; first < rows; first += step) f(first, std::min(step, rows - first));
 }
 
+// Log-sum-exp of each row and the mean of the row under its softmax.
+struct RowSums {
+  at::Tensor lse, mean;
+};
+RowSums sums_of_rows(const at::Tensor& z) {
+  RowSums sums;
+  if (raw::has_kernels(z)) {
+    const auto rows = z.contiguous();
+    sums.lse = at::empty({z.size(0)}, z.options());
+    sums.mean = at::empty({z.size(0)}, z.options());
+    cpu::kernels().log_sum_exp(rows.const_data_ptr<float>(), z.size(0), z.size(1),
+                               sums.lse.mutable_data_ptr<float>(), sums.mean.mutable_data_ptr<float>());
+    return sums;
+  }
+  const auto max = z.amax(1, /*keepdim=*/true);
+  sums.lse = (z - max).exp_().sum(1).log_().add_(max.squeeze(1));
+  sums.mean = (z - sums.lse.unsqueeze(1)).exp_().mul_(z).sum(1);
+  return sums;
+}
+
+// z becomes scale * (softmax(z) - onehot(target)), row by row.
+at::Tensor softmax_grad(at::Tensor z, const at::Tensor& lse, const at::Tensor& scale,
+                        const at::Tensor& targets) {
+  if (raw::has_kernels(z)) {
+    cpu::kernels().softmax_grad(z.mutable_data_ptr<float>(), lse.const_data_ptr<float>(),
+                                scale.const_data_ptr<float>(), targets.const_data_ptr<int64_t>(), z.size(0),
+                                z.size(1));
+    return z;
+  }
+  z.sub_(lse.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1));
+  return z.scatter_add_(1, targets.unsqueeze(1), scale.neg().unsqueeze(1));
+}
+
 }  // namespace
 
-at::Tensor log_sum_exp(const at::Tensor& scaled_logits) {
-  const auto max = scaled_logits.amax(1, /*keepdim=*/true);
-  return (scaled_logits - max).exp_().sum(1).log_().add_(max.squeeze(1));
-}
+at::Tensor log_sum_exp(const at::Tensor& scaled_logits) { return sums_of_rows(scaled_logits).lse; }
 
 at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, double temperature) {
   auto logits = at_least_float(at::mm(hidden, head.t()));
@@ -45,12 +76,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& 
        lse = at::empty({rows}, options);
   for_each_chunk(rows, head.size(0), [&](int64_t first, int64_t count) {
     const auto z = model::scaled_logits(hidden.narrow(0, first, count), head, temperature);
-    const auto chunk_lse = log_sum_exp(z);
+    const auto sums = sums_of_rows(z);
     const auto target = targets.narrow(0, first, count).unsqueeze(1);
-    logprobs.narrow(0, first, count).copy_(z.gather(1, target).squeeze(1).sub_(chunk_lse));
-    const auto probs = (z - chunk_lse.unsqueeze(1)).exp_();
-    entropy.narrow(0, first, count).copy_(chunk_lse - probs.mul_(z).sum(1));
-    lse.narrow(0, first, count).copy_(chunk_lse);
+    logprobs.narrow(0, first, count).copy_(z.gather(1, target).squeeze(1).sub_(sums.lse));
+    entropy.narrow(0, first, count).copy_(sums.lse - sums.mean);
+    lse.narrow(0, first, count).copy_(sums.lse);
   });
   return {logprobs, entropy, lse};
 }
@@ -60,14 +90,14 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& gra
                                                            const at::Tensor& lse, double temperature) {
   auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
   auto grad_head = at::zeros_like(head, at::MemoryFormat::Contiguous);
-  const auto scaled_grad = (grad / temperature).unsqueeze(1);  // [rows, 1]
+  const auto scale = (grad / -temperature).contiguous();  // [rows]
+  const auto all_targets = targets.contiguous();
   for_each_chunk(hidden.size(0), head.size(0), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
-    const auto g = scaled_grad.narrow(0, first, count);
-    auto z = model::scaled_logits(x, head, temperature);
     // d logprob / d logit = (1[target] - p) / temperature
-    auto grad_logits = z.sub_(lse.narrow(0, first, count).unsqueeze(1)).exp_().mul_(g.neg());
-    grad_logits.scatter_add_(1, targets.narrow(0, first, count).unsqueeze(1), g);
+    const auto grad_logits =
+        softmax_grad(model::scaled_logits(x, head, temperature), lse.narrow(0, first, count),
+                     scale.narrow(0, first, count), all_targets.narrow(0, first, count));
     const auto grad_z = grad_logits.to(hidden.scalar_type());
     grad_hidden.narrow(0, first, count).copy_(at::mm(grad_z, head));
     grad_head.addmm_(grad_z.t(), x);

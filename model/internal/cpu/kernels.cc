@@ -1,0 +1,99 @@
+#include "model/internal/cpu/kernels.h"
+
+#include <algorithm>
+#include <atomic>
+
+// The same source for each instruction set. GCC lowers vector types before it clones functions, so target
+// clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
+#define SLUICE_INLINE [[gnu::always_inline]] inline
+#define SLUICE_UNROLL _Pragma("GCC unroll 16")
+#define SLUICE_KERNEL_TABLE                                                                          \
+  inline constexpr Kernels kTable {                                                                  \
+    rms_norm, rms_norm_backward, swiglu, swiglu_backward, rope, log_sum_exp, softmax_grad, add_rows, \
+        attention, attention_backward                                                                \
+  }
+
+namespace sluice::model::cpu {
+
+namespace narrow {
+#define SLUICE_VECTOR_BYTES 16
+#include "model/internal/cpu/simd.inc"
+//
+#include "model/internal/cpu/rowwise.inc"
+//
+#include "model/internal/cpu/attention.inc"
+#undef SLUICE_VECTOR_BYTES
+SLUICE_KERNEL_TABLE;
+}  // namespace narrow
+
+#ifdef __x86_64__
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+#define SLUICE_VECTOR_BYTES 32
+#include "model/internal/cpu/simd.inc"
+//
+#include "model/internal/cpu/rowwise.inc"
+//
+#include "model/internal/cpu/attention.inc"
+#undef SLUICE_VECTOR_BYTES
+SLUICE_KERNEL_TABLE;
+}  // namespace avx2
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+namespace avx512 {
+#define SLUICE_VECTOR_BYTES 64
+#include "model/internal/cpu/simd.inc"
+//
+#include "model/internal/cpu/rowwise.inc"
+//
+#include "model/internal/cpu/attention.inc"
+#undef SLUICE_VECTOR_BYTES
+SLUICE_KERNEL_TABLE;
+}  // namespace avx512
+#pragma GCC pop_options
+#endif
+
+int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim) {
+  const int64_t stride = (num_keys + 31) / 32 * 32;
+  return std::max((5 * head_dim + 8) * stride, heads * stride);
+}
+
+bool has(InstructionSet set) {
+  if (set == InstructionSet::Narrow) return true;
+#ifdef __x86_64__
+  if (set == InstructionSet::Avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
+namespace {
+
+const Kernels* table_of(InstructionSet set) {
+#ifdef __x86_64__
+  if (set == InstructionSet::Avx512) return &avx512::kTable;
+  if (set == InstructionSet::Avx2) return &avx2::kTable;
+#endif
+  (void)set;
+  return &narrow::kTable;
+}
+
+std::atomic<const Kernels*>& chosen() {
+  static std::atomic<const Kernels*> table = table_of(has(InstructionSet::Avx512) ? InstructionSet::Avx512
+                                                      : has(InstructionSet::Avx2) ? InstructionSet::Avx2
+                                                                                  : InstructionSet::Narrow);
+  return table;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
+
+void use_kernels(InstructionSet set) { chosen() = table_of(set); }
+
+}  // namespace sluice::model::cpu

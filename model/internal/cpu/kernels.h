@@ -1,0 +1,75 @@
+// Loops over float32 in memory, compiled for several instruction sets; the best this processor has is chosen.
+//
+// All of them run on the calling thread and add up in an order that depends on the shapes alone.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice::model::cpu {
+
+struct KeyRun {
+  int64_t first_row = 0;
+  int64_t count = 0;
+};
+
+// One sequence of an attention call; see AttentionPlan.
+struct AttentionCall {
+  const float* q = nullptr;  // first query; rows are q_stride apart, heads head_dim
+  const float* k = nullptr;  // row 0 of all keys
+  const float* v = nullptr;
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0;
+  int64_t num_queries = 0, first_place = 0, num_keys = 0;
+  const KeyRun* runs = nullptr;
+  int64_t num_runs = 0;
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;  // head_dim is a multiple of kHeadDimStep
+  float scale = 1;
+  float* out = nullptr;      // [num_queries, heads, head_dim], written forward, read backward
+  float* lse = nullptr;      // [num_queries, heads], likewise
+  float* scratch = nullptr;  // attention_scratch() numbers
+};
+
+// Where the gradients go: q's is written, k's and v's are added to.
+struct AttentionGrads {
+  const float* out = nullptr;  // [num_queries, heads, head_dim]
+  float* q = nullptr;          // with the strides of the call's q, k and v replaced by the one below
+  float* k = nullptr;
+  float* v = nullptr;
+  int64_t stride = 0;
+};
+
+inline constexpr int64_t kHeadDimStep = 16;
+// Enough for the forward and the backward of sequences of at most `num_keys` keys.
+int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim);
+
+struct Kernels {
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t width, float* out,
+                   float* inverse_rms);
+  // grad_weight [width] is added to; scratch has `width` numbers.
+  void (*rms_norm_backward)(const float* grad, const float* x, const float* weight, const float* inverse_rms,
+                            int64_t rows, int64_t width, float* grad_x, float* grad_weight, float* scratch);
+  void (*swiglu)(const float* gate_up, int64_t rows, int64_t width, float* out);
+  void (*swiglu_backward)(const float* grad, const float* gate_up, int64_t rows, int64_t width, float* out);
+  // Rotates `heads` of `all_heads` heads and copies the rest; direction 1 or -1. Rows of x are x_stride
+  // apart.
+  void (*rope)(const float* x, int64_t x_stride, const float* cos, const float* sin, const int64_t* positions,
+               int64_t rows, int64_t heads, int64_t all_heads, int64_t head_dim, float direction, float* out);
+  // Log-sum-exp of each row and, unless null, the mean of the row under its softmax.
+  void (*log_sum_exp)(const float* z, int64_t rows, int64_t width, float* lse, float* mean);
+  // z becomes scale[row] * (softmax(z) - onehot(target)).
+  void (*softmax_grad)(float* z, const float* lse, const float* scale, const int64_t* targets, int64_t rows,
+                       int64_t width);
+  // out[index[i]] += x[i]
+  void (*add_rows)(const float* x, const int64_t* index, int64_t rows, int64_t width, float* out);
+  void (*attention)(const AttentionCall& call);
+  void (*attention_backward)(const AttentionCall& call, const AttentionGrads& grads);
+};
+
+// The best this processor has, unless use_kernels() said otherwise.
+const Kernels& kernels();
+
+enum class InstructionSet { Narrow, Avx2, Avx512 };  // Narrow: what every processor of its kind has
+bool has(InstructionSet set);
+// For tests; the set must be there.
+void use_kernels(InstructionSet set);
+
+}  // namespace sluice::model::cpu

@@ -1,0 +1,52 @@
+// The two sets of implementations behind raw_operators.h, with the same arguments and results.
+#pragma once
+
+#include "model/internal/raw_operators.h"
+
+namespace sluice::model::raw {
+
+// Any floating type and device.
+namespace aten {
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
+                                                     const at::Tensor& weight, const at::Tensor& inverse_rms);
+at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                const at::Tensor& positions, int64_t heads, bool backward);
+std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                             const AttentionPlan& plan, const AttentionOptions& options);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
+                                                                  const at::Tensor& k, const at::Tensor& v,
+                                                                  const at::Tensor& out,
+                                                                  const at::Tensor& softmax,
+                                                                  const AttentionPlan& plan,
+                                                                  const AttentionOptions& options);
+}  // namespace aten
+
+// float32 on the CPU.
+namespace cpu {
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
+                                                     const at::Tensor& weight, const at::Tensor& inverse_rms);
+at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                const at::Tensor& positions, int64_t heads, bool backward);
+// Whether the attention kernels take these; a window, a soft cap and odd head sizes are left to ATen.
+bool takes_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionOptions& options);
+std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                             const AttentionPlan& plan, const AttentionOptions& options);
+// Keys are the batch's own rows. The three gradients are views of one buffer, as split_heads() cut its input.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
+                                                                  const at::Tensor& k, const at::Tensor& v,
+                                                                  const at::Tensor& out,
+                                                                  const at::Tensor& softmax,
+                                                                  const AttentionPlan& plan,
+                                                                  const AttentionOptions& options);
+}  // namespace cpu
+
+}  // namespace sluice::model::raw

@@ -1,0 +1,145 @@
+#include <ATen/ATen.h>
+
+#include "model/internal/cpu/kernels.h"
+#include "model/internal/implementations.h"
+
+namespace sluice::model::raw::cpu {
+namespace {
+
+using at::Tensor;
+using model::cpu::kernels;
+
+float* out(Tensor& x) { return x.mutable_data_ptr<float>(); }
+const float* in(const Tensor& x) { return x.const_data_ptr<float>(); }
+const int64_t* index(const Tensor& x) { return x.const_data_ptr<int64_t>(); }
+
+// Heads and their numbers lie side by side; rows may be apart.
+bool has_plain_heads(const Tensor& x) { return x.stride(2) == 1 && x.stride(1) == x.size(2); }
+
+// Fills what is the same for all sequences, and the scratch all of them use in turn.
+model::cpu::AttentionCall common_call(const Tensor& q, const Tensor& k, const Tensor& v,
+                                      const AttentionPlan& plan, const AttentionOptions& options,
+                                      Tensor& scratch) {
+  int64_t max_keys = 0;
+  for (const auto& sequence : plan.sequences) max_keys = std::max(max_keys, sequence.num_keys);
+  scratch = at::empty({model::cpu::attention_scratch(max_keys, q.size(1), q.size(2))}, q.options());
+  model::cpu::AttentionCall call;
+  call.k = in(k);
+  call.v = in(v);
+  call.q_stride = q.stride(0);
+  call.k_stride = k.stride(0);
+  call.v_stride = v.stride(0);
+  call.heads = q.size(1);
+  call.kv_heads = k.size(1);
+  call.head_dim = q.size(2);
+  call.scale = static_cast<float>(options.scale);
+  call.scratch = out(scratch);
+  return call;
+}
+
+void set_sequence(model::cpu::AttentionCall& call, const AttentionPlan& plan,
+                  const AttentionPlan::Sequence& sequence, const Tensor& q, float* result, float* lse) {
+  call.q = in(q) + sequence.first_query * call.q_stride;
+  call.num_queries = sequence.num_queries;
+  call.first_place = sequence.first_place;
+  call.num_keys = sequence.num_keys;
+  call.runs = plan.runs.data() + sequence.first_run;
+  call.num_runs = sequence.num_runs;
+  call.out = result + sequence.first_query * call.heads * call.head_dim;
+  call.lse = lse + sequence.first_query * call.heads;
+}
+
+}  // namespace
+
+Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
+  auto result = at::zeros({vocab, grad.size(1)}, grad.options());
+  kernels().add_rows(in(grad.contiguous()), index(tokens.contiguous()), grad.size(0), grad.size(1),
+                     out(result));
+  return result;
+}
+
+std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  const auto rows = x.contiguous();
+  auto result = at::empty_like(rows), inverse_rms = at::empty({x.size(0)}, x.options());
+  kernels().rms_norm(in(rows), in(weight), static_cast<float>(eps), x.size(0), x.size(1), out(result),
+                     out(inverse_rms));
+  return {result, inverse_rms};
+}
+
+std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                             const Tensor& inverse_rms) {
+  const auto rows = x.contiguous();
+  auto grad_x = at::empty_like(rows), grad_weight = at::zeros({x.size(1)}, x.options());
+  auto scratch = at::empty({x.size(1)}, x.options());
+  kernels().rms_norm_backward(in(grad.contiguous()), in(rows), in(weight), in(inverse_rms), x.size(0),
+                              x.size(1), out(grad_x), out(grad_weight), out(scratch));
+  return {grad_x, grad_weight};
+}
+
+Tensor swiglu(const Tensor& gate_up) {
+  const int64_t width = gate_up.size(1) / 2;
+  auto result = at::empty({gate_up.size(0), width}, gate_up.options());
+  kernels().swiglu(in(gate_up.contiguous()), gate_up.size(0), width, out(result));
+  return result;
+}
+
+Tensor swiglu_backward(const Tensor& grad, const Tensor& gate_up) {
+  const auto rows = gate_up.contiguous();
+  auto result = at::empty_like(rows);
+  kernels().swiglu_backward(in(grad.contiguous()), in(rows), rows.size(0), rows.size(1) / 2, out(result));
+  return result;
+}
+
+Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads,
+            bool backward) {
+  const auto rows = has_plain_heads(x) ? x : x.contiguous();
+  auto result = at::empty(x.sizes(), x.options());
+  kernels().rope(in(rows), rows.stride(0), in(cos), in(sin), index(positions.contiguous()), x.size(0), heads,
+                 x.size(1), x.size(2), backward ? -1.0f : 1.0f, out(result));
+  return result;
+}
+
+bool takes_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  return has_kernels(q) && has_kernels(k) && has_kernels(v) && !options.window && !options.soft_cap &&
+         q.size(2) % model::cpu::kHeadDimStep == 0 && has_plain_heads(q) && has_plain_heads(k) &&
+         has_plain_heads(v);
+}
+
+std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                                     const AttentionPlan& plan, const AttentionOptions& options) {
+  auto result = at::empty(q.sizes(), q.options()), lse = at::empty({q.size(0), q.size(1)}, q.options());
+  Tensor scratch;
+  auto call = common_call(q, k, v, plan, options, scratch);
+  for (const auto& sequence : plan.sequences) {
+    set_sequence(call, plan, sequence, q, out(result), out(lse));
+    kernels().attention(call);
+  }
+  return {result, lse};
+}
+
+std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k,
+                                                      const Tensor& v, const Tensor& result,
+                                                      const Tensor& lse, const AttentionPlan& plan,
+                                                      const AttentionOptions& options) {
+  const auto grad_out = grad.contiguous();
+  const int64_t heads = q.size(1), kv_heads = k.size(1);
+  auto all = at::zeros({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
+  const Tensor grad_q = all.narrow(1, 0, heads), grad_k = all.narrow(1, heads, kv_heads);
+  const Tensor grad_v = all.narrow(1, heads + kv_heads, kv_heads);
+  Tensor scratch;
+  auto call = common_call(q, k, v, plan, options, scratch);
+  model::cpu::AttentionGrads grads;
+  grads.k = grad_k.mutable_data_ptr<float>();
+  grads.v = grad_v.mutable_data_ptr<float>();
+  grads.stride = all.stride(0);
+  for (const auto& sequence : plan.sequences) {
+    // The kernel only reads these two backward.
+    set_sequence(call, plan, sequence, q, const_cast<float*>(in(result)), const_cast<float*>(in(lse)));
+    grads.out = in(grad_out) + sequence.first_query * heads * call.head_dim;
+    grads.q = out(all) + sequence.first_query * grads.stride;
+    kernels().attention_backward(call, grads);
+  }
+  return {grad_q, grad_k, grad_v};
+}
+
+}  // namespace sluice::model::raw::cpu

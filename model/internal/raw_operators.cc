@@ -1,0 +1,62 @@
+#include "model/internal/raw_operators.h"
+
+#include <ATen/ATen.h>
+
+#include "model/internal/implementations.h"
+
+namespace sluice::model::raw {
+
+using at::Tensor;
+
+bool has_kernels(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+
+Tensor linear(const Tensor& x, const Tensor& weight) { return at::mm(x, weight.t()); }
+
+Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
+  return has_kernels(grad) ? cpu::embedding_backward(grad, tokens, vocab)
+                           : aten::embedding_backward(grad, tokens, vocab);
+}
+
+void put_rows(const Tensor& table, const Tensor& index, const Tensor& x) { table.index_copy_(0, index, x); }
+
+std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  return has_kernels(x) ? cpu::rms_norm(x, weight, eps) : aten::rms_norm(x, weight, eps);
+}
+
+std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                             const Tensor& inverse_rms) {
+  return has_kernels(x) ? cpu::rms_norm_backward(grad, x, weight, inverse_rms)
+                        : aten::rms_norm_backward(grad, x, weight, inverse_rms);
+}
+
+Tensor swiglu(const Tensor& gate_up) {
+  return has_kernels(gate_up) ? cpu::swiglu(gate_up) : aten::swiglu(gate_up);
+}
+
+Tensor swiglu_backward(const Tensor& grad, const Tensor& gate_up) {
+  return has_kernels(gate_up) ? cpu::swiglu_backward(grad, gate_up) : aten::swiglu_backward(grad, gate_up);
+}
+
+Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads,
+            bool backward) {
+  return has_kernels(x) ? cpu::rope(x, cos, sin, positions, heads, backward)
+                        : aten::rope(x, cos, sin, positions, heads, backward);
+}
+
+std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                                     const AttentionPlan& plan, const AttentionOptions& options) {
+  return cpu::takes_attention(q, k, v, options) ? cpu::attention(q, k, v, plan, options)
+                                                : aten::attention(q, k, v, plan, options);
+}
+
+std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k,
+                                                      const Tensor& v, const Tensor& out,
+                                                      const Tensor& softmax, const AttentionPlan& plan,
+                                                      const AttentionOptions& options) {
+  // What the forward took comes back here; keys of a cache have no gradients.
+  const bool kernels = cpu::takes_attention(q, k, v, options) && k.size(0) == q.size(0);
+  return kernels ? cpu::attention_backward(grad, q, k, v, out, softmax, plan, options)
+                 : aten::attention_backward(grad, q, k, v, out, softmax, plan, options);
+}
+
+}  // namespace sluice::model::raw
