@@ -91,10 +91,12 @@ class RolloutActor : public testing::Test {
     while (ByteReader(await(FrameType::Ready).frame.payload, "ready").u32() != credit) continue;
   }
   ActorEnd await_end() {
-    // Answers heartbeats meanwhile.
+    // Answers heartbeats meanwhile, also the last one of an actor that has just ended.
     while (end_.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
       const auto received = router_->receive(10);
-      if (received && received->frame.type == FrameType::Heartbeat) send({.type = FrameType::Ack});
+      if (received && received->frame.type == FrameType::Heartbeat) {
+        router_->send(received->peer, {.type = FrameType::Ack});
+      }
     }
     return end_.get();
   }
