@@ -36,7 +36,7 @@ struct EvaluatedPrompt {
 
 struct Evaluation {
   std::vector<EvaluatedPrompt> prompts;
-  int64_t unscored = 0;  // completions
+  int64_t unscored = 0;  // completions without any score
   // Mean over prompts of the mean over their scored completions of the weighted reward.
   Estimate reward(const std::vector<double>& weights) const;
 };
