@@ -145,6 +145,7 @@ class WorkingActor {
       if (!frame) {
         ByteWriter out;
         out.u64(0);
+        out.u32(2);
         socket.send({.type = FrameType::Heartbeat, .payload = out.take()}, 100);
         continue;
       }
@@ -238,6 +239,7 @@ TEST_F(RolloutServerTest, FillsEveryBatchAndTheLawCloses) {
   const auto server = start();
   WorkingActor first(server->address(), "actor-0");
   WorkingActor second(server->address(), "actor-1");
+  ASSERT_TRUE(soon([&] { return server->status().actors.size() == 2; }));
 
   for (int64_t step = 0; step < 4; ++step) {
     server->publish(step, "weights " + std::to_string(step));
@@ -253,7 +255,6 @@ TEST_F(RolloutServerTest, FillsEveryBatchAndTheLawCloses) {
   const auto status = server->status();
   EXPECT_EQ(buffers::describe(status.law),
             "issued 8 = trained 8 + queued 0 + leased 0 + dropped 0 + quarantined 0");
-  EXPECT_EQ(status.actors.size(), 2u);
   EXPECT_EQ(queued(), (Ids{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 

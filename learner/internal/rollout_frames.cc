@@ -1,0 +1,205 @@
+#include <algorithm>
+
+#include "base/byte_codec.h"
+#include "base/error.h"
+#include "learner/internal/arrived_group.h"
+#include "learner/internal/rollout_server_impl.h"
+
+namespace sluice::learner {
+namespace {
+
+using buffers::FateKind;
+using buffers::RolloutGroup;
+using transport::Frame;
+using transport::FrameType;
+using transport::Peer;
+
+constexpr int64_t kMaxCredit = 512;  // below what a socket queues for a peer
+
+// Says that a peer does not keep to the protocol; the mistakes of our own side are other Errors.
+struct Malformed : Error {
+  explicit Malformed(const std::string& message) : Error(message, ExitCode::Data) {}
+};
+
+template <class Decode>
+auto decoded(Decode decode) {
+  try {
+    return decode();
+  } catch (const DataError& error) {
+    throw Malformed(error.what());
+  }
+}
+
+}  // namespace
+
+void RolloutServer::Impl::on_frame(const std::string& address, const Frame& frame) {
+  try {
+    if (frame.type == FrameType::Hello) return on_hello(address, frame);
+    Peer* peer = peers.find(address);
+    if (peer == nullptr) peer = welcome_back(address);
+    if (peer != nullptr) return on_known(address, *peer, frame);
+    router.send(address, {.type = FrameType::Hello});
+  } catch (const Malformed& error) {
+    expel(address, error.what());
+  }
+}
+
+void RolloutServer::Impl::on_known(const std::string& address, Peer& peer, const Frame& frame) {
+  peers.heard(address, now());
+  switch (frame.type) {
+    case FrameType::Ready:
+      return on_ready(peer, frame);
+    case FrameType::Heartbeat:
+      on_heartbeat(peer, frame);
+      router.send(address, {.type = FrameType::Ack});  // an actor that hears nothing for long gives up
+      return;
+    case FrameType::Group:
+      on_group(peer, frame);
+      acks.emplace_back(address, frame.sequence);
+      return;
+    default:
+      fail<Malformed>("a frame of type ", static_cast<int>(frame.type), ", which an actor never sends");
+  }
+}
+
+void RolloutServer::Impl::on_hello(const std::string& address, const Frame& frame) {
+  const auto identity = decoded([&] { return transport::decode_identity(frame.payload); });
+  const auto reason = transport::refusal(options.identity, identity);
+  if (!reason.empty()) throw Malformed(identity.name + ": " + reason);
+  join(address, identity);
+}
+
+void RolloutServer::Impl::on_ready(Peer& peer, const Frame& frame) {
+  peer.credit = decoded([&] {
+    ByteReader in(frame.payload, "ready of " + peer.identity.name);
+    const int64_t credit = in.u32();
+    in.finish();
+    return std::min(credit, kMaxCredit);
+  });
+}
+
+void RolloutServer::Impl::on_heartbeat(Peer& peer, const Frame& frame) {
+  const auto& name = peer.identity.name;
+  const auto [tokens, held] = decoded([&] {
+    ByteReader in(frame.payload, "heartbeat of " + name);
+    const uint64_t generated = in.u64();
+    const int64_t has = in.u32();
+    in.finish();
+    return std::pair(generated, has);
+  });
+  peer.tokens = tokens;
+  // One that was lost on its way would be renewed for ever by an actor that knows nothing of it.
+  if (held >= leases.held_by(name)) renew(name, now());
+}
+
+void RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
+  auto group = decoded([&] { return buffers::decode_group(frame.payload, options.limits); });
+  const uint64_t id = group.group;
+  if (id >= next_issue) {
+    // Its issue was lost with the machine's power: it will be leased again, and produced again.
+    notice(peer.identity.name + " sent group " + std::to_string(id) +
+           ", which was not issued in this history");
+    return;
+  }
+  if (ledger.is_queued(id) || ledger.fate(id)) {
+    ledger.admit(id, group.oldest_version());  // counts it as a duplicate
+    return;
+  }
+  const auto lease = lease_of(id, group.attempt);
+  const auto wrong = internal::misfit(group, lease, options.reward_weights.size());
+  if (!wrong.empty()) throw Malformed(wrong);
+  const auto reason = internal::too_few_scored(group, options.reward_weights, options.min_scored);
+  reason.empty() ? admit(std::move(group)) : quarantine(lease, reason, &group);
+}
+
+void RolloutServer::Impl::admit(RolloutGroup group) {
+  journal.group(group);
+  unsynced = true;
+  const auto admission = ledger.admit(group.group, group.oldest_version());
+  require(admission == buffers::Ledger::Admission::Accepted, "rollout server: group ", group.group,
+          " is open, but the ledger refuses it");
+  leases.end(group.group);
+  queue.arrive(std::move(group), now());
+}
+
+void RolloutServer::Impl::quarantine(const buffers::Lease& lease, const std::string& reason,
+                                     const RolloutGroup* group) {
+  if (!ledger.fate(lease.group)) ledger.quarantine(lease.group, reason);
+  journal.fate(lease.group, {FateKind::Quarantined, 0, reason});
+  unsynced = true;
+  leases.end(lease.group);
+  ended.push_back(lease.group);
+  try {
+    internal::write_quarantine_file(options.quarantine, lease, reason, group);
+  } catch (const std::exception& error) {
+    notice("group " + std::to_string(lease.group) + " is quarantined (" + reason +
+           "), but its file cannot be written: " + error.what());
+  }
+}
+
+bool RolloutServer::Impl::announce() {
+  if (to_announce.empty()) return false;
+  const auto all = addresses();
+  for (const auto& announcement : std::exchange(to_announce, {})) {
+    for (const auto& address : all) send_announcement(address, announcement);
+  }
+  return !all.empty();
+}
+
+void RolloutServer::Impl::send_announcement(const std::string& address,
+                                            const transport::WeightAnnouncement& announcement) {
+  const Frame frame{.type = FrameType::Weights, .payload = transport::encode_announcement(announcement)};
+  if (!router.send(address, frame)) lose(address, "cannot be reached");
+}
+
+bool RolloutServer::Impl::grant_leases() {
+  bool sent = false;
+  while (!announcements.empty() && queue.room() > leases.size()) {
+    const auto address = most_credit();
+    if (address.empty()) break;
+    auto& peer = *peers.find(address);
+    const Millis time = now();
+    const auto grant = ledger.lease(peer.identity.name, time);
+    if (!grant) break;
+    require_live(*grant);
+    if (grant->group >= next_issue) {
+      journal.issued(grant->group);  // synced with the group at the latest, before which it matters to nobody
+      next_issue = grant->group + 1;
+    }
+    leases.lend(grant->group, peer.identity.name, time + options.ledger.lease_ms);
+    --peer.credit;
+    const Frame frame{.type = FrameType::Lease, .payload = buffers::encode_lease(lease_for(*grant))};
+    if (!router.send(address, frame)) lose(address, "cannot be reached");
+    sent = true;
+  }
+  return sent;
+}
+
+buffers::Lease RolloutServer::Impl::lease_for(const buffers::Ledger::Grant& grant) const {
+  auto lease = make_lease(grant);
+  lease.group = grant.group;
+  lease.attempt = grant.attempt;
+  lease.step = grant.step;
+  lease.version = grant.version;
+  lease.exact_version = options.ledger.exact_versions;
+  lease.lease_ms = options.ledger.lease_ms;
+  return lease;
+}
+
+// The lease of a group that was issued before. Without exact versions its step was another, which nobody asks
+// for.
+buffers::Lease RolloutServer::Impl::lease_of(uint64_t group, int32_t attempt) const {
+  const auto step = static_cast<int64_t>(group) / options.ledger.prompts_per_step;
+  return lease_for({group, attempt, step, ledger.version_for(group)});
+}
+
+void RolloutServer::Impl::require_live(const buffers::Ledger::Grant& grant) const {
+  const bool live = std::any_of(announcements.begin(), announcements.end(), [&](const auto& announcement) {
+    return announcement.version == grant.version;
+  });
+  require(live || !options.ledger.exact_versions, "rollout server: group ", grant.group,
+          " is to be sampled from version ", grant.version, ", which was not published; the oldest one is ",
+          announcements.front().version);
+}
+
+}  // namespace sluice::learner
