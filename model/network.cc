@@ -4,10 +4,12 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "model/internal/attention_plan.h"
+#include "model/internal/raw_operators.h"
 
 namespace sluice::model {
 
@@ -20,12 +22,19 @@ struct Network::Pass {
 
 namespace {
 
+// The residual stream; in place where no backward wants the old one.
+at::Tensor add(const at::Tensor& hidden, const at::Tensor& x, bool grad) {
+  return grad ? hidden + x : hidden.add_(x);
+}
+
 void check_range(const at::Tensor& ids, int64_t end, const char* what) {
   require(ids.dim() == 1 && ids.scalar_type() == at::kLong, "network: ", what, "s are ", ids.sizes(),
           " of type ", ids.dtype().name());
   if (ids.numel() == 0) return;
-  const auto [low, high] = at::aminmax(ids);
-  const auto min = low.item<int64_t>(), max = high.item<int64_t>();
+  const auto on_host = ids.cpu().contiguous();
+  const auto* first = on_host.const_data_ptr<int64_t>();
+  const auto [low, high] = std::minmax_element(first, first + ids.numel());
+  const int64_t min = *low, max = *high;
   require(min >= 0 && max < end, "network: a ", what, " must be in 0 .. ", end - 1, ", saw ",
           min < 0 ? min : max);
 }
@@ -51,8 +60,8 @@ at::Tensor Network::attend(const Layer& layer, const at::Tensor& x, const Packed
     // All slots of the cache, [slots, kv_heads, head_dim]; the plan says which are this sequence's.
     const auto keys = pass.view->cache->rows(pass.layer, "k").view({-1, kv_heads, config_.head_dim});
     const auto values = pass.view->cache->rows(pass.layer, "v").view({-1, kv_heads, config_.head_dim});
-    keys.index_copy_(0, pass.slots, k);
-    values.index_copy_(0, pass.slots, v);
+    raw::put_rows(keys, pass.slots, k);
+    raw::put_rows(values, pass.slots, v);
     k = keys;
     v = values;
   }
@@ -74,11 +83,11 @@ at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) con
   if (view != nullptr) pass.slots = cache_slots(batch, *view).to(device_);
   auto hidden = model::embedding(parameters_.front().tensor, batch.tokens);
   for (const Layer& layer : layers_) {
-    hidden =
-        hidden + attend(layer, model::rms_norm(hidden, layer.input_norm, config_.rms_norm_eps), batch, pass);
-    const auto inner = model::swiglu(
-        model::linear(model::rms_norm(hidden, layer.mlp_norm, config_.rms_norm_eps), layer.gate_up));
-    hidden = hidden + model::linear(inner, layer.down);
+    const auto attended =
+        attend(layer, model::rms_norm(hidden, layer.input_norm, config_.rms_norm_eps), batch, pass);
+    hidden = add(hidden, attended, grad);
+    const auto normed = model::rms_norm(hidden, layer.mlp_norm, config_.rms_norm_eps);
+    hidden = add(hidden, model::linear(swiglu(model::linear(normed, layer.gate_up)), layer.down), grad);
     ++pass.layer;
   }
   const auto& last_norm = parameters_[parameters_.size() - (config_.tie_embeddings ? 1 : 2)].tensor;

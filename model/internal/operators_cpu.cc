@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "model/internal/cpu/kernels.h"
 #include "model/internal/implementations.h"
 
@@ -56,6 +58,15 @@ Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t voca
   kernels().add_rows(in(grad.contiguous()), index(tokens.contiguous()), grad.size(0), grad.size(1),
                      out(result));
   return result;
+}
+
+void put_rows(const Tensor& table, const Tensor& index_of_row, const Tensor& x) {
+  const auto rows = has_plain_heads(x) ? x : x.contiguous();
+  const int64_t width = x.size(1) * x.size(2);
+  const int64_t* to = index(index_of_row);
+  for (int64_t row = 0; row < x.size(0); ++row) {
+    std::copy_n(in(rows) + row * rows.stride(0), width, table.mutable_data_ptr<float>() + to[row] * width);
+  }
 }
 
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {

@@ -17,7 +17,10 @@ Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t voca
                            : aten::embedding_backward(grad, tokens, vocab);
 }
 
-void put_rows(const Tensor& table, const Tensor& index, const Tensor& x) { table.index_copy_(0, index, x); }
+void put_rows(const Tensor& table, const Tensor& index, const Tensor& x) {
+  if (has_kernels(x) && has_kernels(table)) return cpu::put_rows(table, index, x);
+  table.index_copy_(0, index, x);
+}
 
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   return has_kernels(x) ? cpu::rms_norm(x, weight, eps) : aten::rms_norm(x, weight, eps);

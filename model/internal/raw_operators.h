@@ -22,7 +22,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
 
-// Writes x [rows, ...] to the rows `index` of `table`, in place.
+// Writes x [rows, heads, head_dim] to the rows `index` of the contiguous `table`, in place. The caller has
+// checked the index.
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
 
 // The result and 1 / sqrt(mean(x^2) + eps) of each row, [rows].
