@@ -14,6 +14,7 @@
 #include "actors/group_scorer.h"
 #include "actors/internal/learner_link.h"
 #include "actors/internal/policy_versions.h"
+#include "actors/stop_ids.h"
 #include "base/error.h"
 
 namespace sluice::actors {
@@ -25,13 +26,6 @@ using transport::MappedWeights;
 
 constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
 
-std::set<int32_t> stop_ids_of(const model::Network& network, const text::Tokenizer& tokenizer) {
-  std::set<int32_t> ids;
-  for (const int64_t id : network.config().eos_ids) ids.insert(static_cast<int32_t>(id));
-  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
-  return ids;
-}
-
 class RolloutActor {
  public:
   RolloutActor(model::Network& network, const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
@@ -41,7 +35,7 @@ class RolloutActor {
         rewards_(rewards),
         options_(options),
         link_(options),
-        engine_(network, stop_ids_of(network, tokenizer), options.engine) {}
+        engine_(network, stop_ids(network, tokenizer), options.engine) {}
 
   ActorEnd run(const std::function<bool()>& interrupted);
 

@@ -66,7 +66,7 @@ std::vector<fs::path> by_step(const fs::path& checkpoints) {
 void remove_old(const fs::path& checkpoints, const std::string& stage, int64_t keep_last) {
   int64_t kept = 0;
   for (const auto& directory : by_step(checkpoints)) {
-    if (!check_directory(directory).empty()) continue;
+    if (!fs::exists(directory / "state" / "state.json")) continue;
     const auto state = read_state(directory / "state" / "state.json");
     if (state.stage != stage || state.stage_done) continue;
     if (++kept > keep_last) fs::remove_all(directory);

@@ -290,24 +290,20 @@ class PolicyStage {
   }
 
   void show_state(int64_t step, const learner::RolloutStatus& status) {
-    monitor_.tick();
+    monitor_.show_state(first_step_ + step, step,
+                        {{"version", std::to_string(step)},
+                         {"queue_depth", std::to_string(status.queue_depth)},
+                         {"credits", std::to_string(status.credits)},
+                         {"age_s", std::to_string(status.oldest_age_s)},
+                         {"issued", std::to_string(status.law.issued)},
+                         {"trained", std::to_string(status.law.trained)},
+                         {"queued", std::to_string(status.law.queued)},
+                         {"leased", std::to_string(status.law.leased)},
+                         {"dropped", std::to_string(status.law.dropped)},
+                         {"quarantined", std::to_string(status.law.quarantined)},
+                         {"actors", std::to_string(status.actors.size())}});
     auto* redis = monitor_.redis();
     if (redis == nullptr) return;
-    redis->state({{{"stage", stage_.name},
-                   {"step", std::to_string(first_step_ + step)},
-                   {"stage_step", std::to_string(step)},
-                   {"stage_steps", std::to_string(stage_.steps)},
-                   {"version", std::to_string(step)},
-                   {"queue_depth", std::to_string(status.queue_depth)},
-                   {"credits", std::to_string(status.credits)},
-                   {"age_s", std::to_string(status.oldest_age_s)},
-                   {"issued", std::to_string(status.law.issued)},
-                   {"trained", std::to_string(status.law.trained)},
-                   {"queued", std::to_string(status.law.queued)},
-                   {"leased", std::to_string(status.law.leased)},
-                   {"dropped", std::to_string(status.law.dropped)},
-                   {"quarantined", std::to_string(status.law.quarantined)},
-                   {"actors", std::to_string(status.actors.size())}}});
     for (const auto& actor : status.actors) {
       redis->actor({actor.name,
                     {{"pid", std::to_string(actor.pid)},

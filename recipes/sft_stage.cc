@@ -57,6 +57,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     metrics["num_tokens"] = num_tokens += metrics["num_tokens"];
     monitor.report(first_step + s + 1, s + 1, metrics);
+    monitor.show_state(first_step + s + 1, s + 1);
     const int signal = stop();
     if (s + 1 == stage.steps || (s + 1) % stage.checkpoint.every == 0 || signal != 0) save(s + 1);
     if (signal != 0 && s + 1 < stage.steps) return signal;

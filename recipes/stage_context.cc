@@ -85,13 +85,6 @@ void use_one_thread() {
   at::set_num_interop_threads(1);
 }
 
-std::set<int32_t> stop_ids(const model::Network& network, const text::Tokenizer& tokenizer) {
-  std::set<int32_t> ids;
-  for (const int64_t id : network.config().eos_ids) ids.insert(static_cast<int32_t>(id));
-  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
-  return ids;
-}
-
 uint64_t stage_seed(const Recipe& recipe, const std::string& stage) {
   uint64_t index = 0;
   while (recipe.stages[index].name != stage) ++index;
@@ -151,6 +144,16 @@ void StageMonitor::report(int64_t step, int64_t stage_step, std::map<std::string
   if (redis_) redis_->write(report);
   std::cout << monitor::step_line(report) << std::endl;
   tick();
+}
+
+void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::string, std::string> fields) {
+  tick();
+  if (!redis_) return;
+  fields["stage"] = stage_.name;
+  fields["step"] = std::to_string(step);
+  fields["stage_step"] = std::to_string(stage_step);
+  fields["stage_steps"] = std::to_string(stage_.steps);
+  redis_->state({std::move(fields)});
 }
 
 void StageMonitor::say(const std::string& text) {

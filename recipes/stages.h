@@ -7,11 +7,15 @@
 
 #include "recipes/recipe.h"
 #include "recipes/run_directory.h"
+#include "rewards/reward_mix.h"
 
 namespace sluice::recipes {
 
 // How the process is asked to stop: the number of the signal, or 0.
 using StopRequest = std::function<int()>;
+
+// The scorers of a stage; reads its training part where one of them wants it.
+rewards::RewardMix make_rewards(const StageSpec& stage);
 
 // Runs a stage from the newest checkpoint to its end and leaves its result. Returns 0, or the signal that
 // stopped it after it finished its step and wrote a checkpoint. Prints one line a step.

@@ -69,6 +69,7 @@ class StageProcesses {
  public:
   StageProcesses(const RunDirectory& run, const StageSpec& stage, StopSignals& signals)
       : signals_(signals),
+        address_(run.rollout_address(stage)),
         learner_(Subprocess::start({.command = {own_executable().string(), "learner", run.root().string(),
                                                 "--stage", stage.name}})) {
     if (!stage.has_actors()) return;
@@ -89,6 +90,7 @@ class StageProcesses {
       for (auto& actor : actors_) actor.look(clock_.now_ms());
     }
     end_actors();
+    remove_socket();
     return *ended;
   }
 
@@ -117,7 +119,15 @@ class StageProcesses {
     for (auto& actor : actors_) actor.process().stop(kActorGraceMs);
   }
 
+  // ZeroMQ leaves the file of an ipc address behind, and so does a learner that was killed.
+  void remove_socket() const {
+    constexpr std::string_view kIpc = "ipc://";
+    std::error_code ignored;
+    if (address_.starts_with(kIpc)) std::filesystem::remove(address_.substr(kIpc.size()), ignored);
+  }
+
   StopSignals& signals_;
+  const std::string address_;  // of the rollouts
   const SteadyClock clock_;
   Subprocess learner_;
   std::deque<ActorSlot> actors_;

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -25,13 +24,8 @@ at::Device device_of(const Recipe& recipe);
 // One computing thread for each role until kernels make a row's bits independent of how many rows there are.
 void use_one_thread();
 
-// Tokens that end a completion: the tokenizer's end of sequence and those of the model's configuration.
-std::set<int32_t> stop_ids(const model::Network& network, const text::Tokenizer& tokenizer);
-
 // Keys everything random in a stage, so that two stages of one recipe share no numbers.
 uint64_t stage_seed(const Recipe& recipe, const std::string& stage);
-
-rewards::RewardMix make_rewards(const StageSpec& stage);
 
 // The initial checkpoint of a run, step 0, made from the recipe's model and tokenizer.
 Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe);
@@ -50,6 +44,8 @@ class StageMonitor {
   // Fills in stage, steps and the time, and hands the report to every sink.
   void report(int64_t step, int64_t stage_step, std::map<std::string, double> metrics,
               const std::string& note = {});
+  // The state hash of Redis: where the run stands, and what the stage adds.
+  void show_state(int64_t step, int64_t stage_step, std::map<std::string, std::string> fields = {});
   // A sentence for the person, on its own line and as an event.
   void say(const std::string& text);
   // Prints what Redis has to say, at most when something changed.
