@@ -4,7 +4,7 @@
 #include "app/command.h"
 #include "app/recipe_options.h"
 #include "base/terminal.h"
-#include "rewards/reward_mix.h"
+#include "recipes/stages.h"
 #include "text/dataset.h"
 
 namespace sluice::app {
@@ -20,7 +20,7 @@ void check_stage(const recipes::StageSpec& stage) {
     return;
   }
   const auto split = stage.use == "eval" ? text::Split::Test : text::Split::Train;
-  const rewards::RewardMix mix(stage.rewards, {});
+  const auto rewards = recipes::make_rewards(stage);
   std::cout << format_count(static_cast<int64_t>(text::read_prompts(stage.data, split).size()))
             << " prompts\n";
 }

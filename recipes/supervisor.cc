@@ -171,8 +171,6 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
   if (code == 0) {
     write_summary(run, recipe);
     say(summary_table(run, recipe));
-  } else if (code > 128) {
-    say("stopped; continue with: --resume");
   }
   return code;
 }
