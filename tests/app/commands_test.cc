@@ -1,0 +1,150 @@
+// The subcommands beside `run`, and what a finished run leaves to read.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "tests/app/sluice_process.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string shipped(const std::string& recipe) {
+  return (fs::path(SLUICE_SOURCE_DIR) / "recipes" / (recipe + ".toml")).string();
+}
+
+TEST(Commands, CheckReadsARecipeAndItsData) {
+  const Workspace workspace;
+  const auto check = sluice(workspace, {"check", "recipe.toml", "grpo.steps=7"});
+  EXPECT_EQ(check.code, 0) << check.err;
+  EXPECT_THAT(check.out, HasSubstr("grpo (grpo): 7 steps of 4 prompts x 8, 2 actors, staleness 1"));
+  EXPECT_THAT(check.out, HasSubstr(" examples\n"));
+  EXPECT_THAT(check.out, HasSubstr("sluice run recipe.toml"));
+
+  const auto json = sluice(workspace, {"check", "recipe.toml", "--json", "grpo.steps=7"});
+  EXPECT_EQ(parse_json(json.out, "check")["stages"][1]["steps"], 7);
+  EXPECT_FALSE(fs::exists(workspace / "runs"));
+}
+
+TEST(Commands, CheckAcceptsTheShippedRecipes) {
+  const Workspace workspace;
+  for (const char* name : {"shakespeare_words", "gsm8k_arithmetic"}) {
+    const auto check = sluice(workspace, {"check", shipped(name)});
+    EXPECT_EQ(check.code, 0) << check.out << check.err;
+  }
+}
+
+TEST(Commands, DataLeakFindsHeldOutRowsAmongTheTrainingOnes) {
+  const Workspace workspace;
+  EXPECT_EQ(sluice(workspace, {"data", "leak", shipped("gsm8k_arithmetic")}).code, 0);
+
+  const auto kept =
+      sluice(workspace, {"data", "leak", shipped("gsm8k_arithmetic"), "data.keep_seen=true", "--json"});
+  EXPECT_EQ(kept.code, 1);
+  const Json report = parse_json(kept.out, "leak");
+  EXPECT_GT(report[0]["leaked"], 0);
+  EXPECT_GT(report[0]["train_rows"], report[0]["leaked"]);
+}
+
+TEST(Commands, DoctorSaysWhatIsThere) {
+  const Workspace workspace;
+  const auto doctor = sluice(workspace, {"doctor", "--json"});
+  EXPECT_EQ(doctor.code, 0);
+  const Json report = parse_json(doctor.out, "doctor");
+  EXPECT_GE(report["cores"], 1);
+  EXPECT_TRUE(report.contains("redis_server"));
+  EXPECT_TRUE(report["cuda"].contains("devices"));
+  const auto without = sluice(workspace, {"doctor"}, {{"PATH", "/nowhere"}});
+  EXPECT_THAT(without.out, HasSubstr("apt-get install redis-server"));
+}
+
+TEST(Commands, HelpNamesEveryKeyAndReward) {
+  const Workspace workspace;
+  EXPECT_THAT(sluice(workspace, {"help", "recipe"}).out, HasSubstr("`prompts_per_step`"));
+  EXPECT_THAT(sluice(workspace, {"help", "rewards"}).out, HasSubstr("real_words: "));
+  const auto help = sluice(workspace, {"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_THAT(help.out, HasSubstr("Run a recipe"));
+}
+
+// A run with an evaluation before and after leaves summary.json, and `eval` measures its model alike.
+TEST(Commands, SummaryHoldsWhatARunMeasuredAndEvalMeasuresItAgain) {
+  const Workspace workspace;
+  const std::string evaluation = "[[stages]]\nuse = \"eval\"\nname = \"";
+  std::string recipe = read_file(workspace / "recipe.toml");
+  recipe.insert(recipe.rfind("[[stages]]"), evaluation + "eval_before\"\n\n");
+  write_plain(workspace / "recipe.toml", recipe + evaluation + "eval_after\"\n");
+
+  const auto run = sluice(workspace, {"run", "recipe.toml", "sft.steps=3", "grpo.steps=3"});
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  const Json summary = read_json(workspace.run() / "summary.json");
+  EXPECT_EQ(summary.at("schema"), 1);
+  EXPECT_GT(summary.at("seconds"), 0.0);
+  std::vector<std::string> stages, figures;
+  for (const auto& stage : summary.at("stages")) {
+    stages.push_back(stage.at("name"));
+    if (stage.at("use") != "eval") {
+      EXPECT_EQ(stage.at("steps"), 3);
+    }
+  }
+  for (const auto& eval : summary.at("evals")) {
+    figures.push_back(eval.at("stage").get<std::string>() + " " + eval.at("metric").get<std::string>());
+    EXPECT_EQ(eval.at("split"), "held_out");
+    EXPECT_EQ(eval.at("n"), 8);
+    EXPECT_TRUE(eval.at("value").is_number());
+    EXPECT_GE(eval.at("stderr"), 0.0);
+  }
+  EXPECT_THAT(stages, ElementsAre("sft", "eval_before", "grpo", "eval_after"));
+  EXPECT_THAT(figures, ElementsAre("eval_before reward", "eval_after reward", "eval_after kl"));
+  EXPECT_THAT(run.out, HasSubstr("before  "));
+  EXPECT_THAT(run.out, HasSubstr((workspace.run() / "summary.json").string()));
+  EXPECT_TRUE(fs::exists(workspace.run() / "recipe.resolved.json"));
+  EXPECT_TRUE(fs::exists(workspace.run() / "logs" / "actor-1.log"));
+
+  const auto again =
+      sluice(workspace, {"eval", "recipe.toml", "--model", "runs/tiny/checkpoints/latest/hf", "--json"});
+  ASSERT_EQ(again.code, 0) << again.err;
+  const Json figure = parse_json(again.out, "eval")["evals"][0];
+  EXPECT_EQ(figure["metric"], "reward");
+  EXPECT_EQ(figure["value"], summary["evals"][1]["value"]);
+}
+
+// exact_answer is reported greedily and sampled, each with its standard error.
+TEST(Commands, EvalReportsExactRates) {
+  const Workspace workspace;
+  std::string rows;
+  for (int i = 0; i < 8; ++i) {
+    rows += "{\"prompt\": \"" + std::to_string(i) + "+1=\", \"completion\": \"" + std::to_string(i + 1) +
+            "\", \"answer\": \"" + std::to_string(i + 1) + "\"}\n";
+  }
+  write_plain(workspace / "rows.jsonl", rows);
+  write_plain(workspace / "sums.toml", R"(rewards = [{ use = "exact_answer" }]
+model = { hidden_size = 32, layers = 1, heads = 2, intermediate_size = 64, max_position = 32 }
+tokenizer = { train = "characters" }
+data = { path = "rows.jsonl", test_path = "rows.jsonl" }
+evaluation = { prompts = 0, samples = 2, greedy = true }
+rollout = { max_new_tokens = 3 }
+[[stages]]
+use = "sft"
+steps = 1
+[[stages]]
+use = "eval"
+)");
+  const auto run = sluice(workspace, {"run", "sums.toml"});
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  std::vector<std::string> metrics;
+  const Json summary = read_json(workspace.run("sums") / "summary.json");
+  for (const auto& eval : summary.at("evals")) {
+    metrics.push_back(eval.at("metric"));
+    EXPECT_EQ(eval.at("n"), 8);
+  }
+  EXPECT_THAT(metrics, ElementsAre("reward", "exact_sampled", "exact_greedy"));
+}
+
+}  // namespace
+}  // namespace sluice::app

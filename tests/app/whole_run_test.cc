@@ -1,0 +1,214 @@
+// A run from its first step to its end: with actors that die, a supervisor that dies, and signals. Whatever
+// happens on the way, the weights at the end are the same.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/files.h"
+#include "tests/app/sluice_process.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Each;
+using testing::HasSubstr;
+
+constexpr int64_t kSftSteps = 6;
+constexpr int64_t kGrpoSteps = 20;
+constexpr Millis kOrphanMs = 5'000;  // for the children of a supervisor that was killed
+
+// What a finished run ends in.
+struct Outcome {
+  Json result;              // of the grpo stage
+  std::string model;        // SHA-256 of the final model.safetensors
+  std::vector<Json> steps;  // of metrics.jsonl, without what depends on the time
+
+  std::string weights() const { return result.at("weights_sha256"); }
+};
+
+Outcome outcome_of(const Workspace& workspace) {
+  Outcome outcome{
+      .result = read_json(workspace.run() / "stages" / "grpo.json"),
+      .model = sha256_file(workspace.run() / "checkpoints" / "latest" / "hf" / "model.safetensors")};
+  for (const auto& line : workspace.metrics()) {
+    Json kept = Json::object();
+    for (const char* key : {"stage", "step", "stage_step", "loss", "grad_norm", "learning_rate", "num_tokens",
+                            "reward", "kl", "entropy"}) {
+      if (line.contains(key)) kept[key] = line[key];
+    }
+    outcome.steps.push_back(kept);
+  }
+  return outcome;
+}
+
+// The same recipe, left alone.
+const Outcome& undisturbed() {
+  static const Outcome outcome = [] {
+    const Workspace workspace;
+    const auto run = sluice(workspace, {"run", "recipe.toml"});
+    EXPECT_EQ(run.code, 0) << run.out << run.err;
+    return outcome_of(workspace);
+  }();
+  return outcome;
+}
+
+void expect_undisturbed(const Workspace& workspace) {
+  const Outcome outcome = outcome_of(workspace);
+  EXPECT_EQ(outcome.weights(), undisturbed().weights());
+  EXPECT_EQ(outcome.model, undisturbed().model);
+  ASSERT_EQ(outcome.steps.size(), static_cast<size_t>(kSftSteps + kGrpoSteps));
+  for (size_t i = 0; i < outcome.steps.size(); ++i) {
+    EXPECT_EQ(outcome.steps[i].at("step"), static_cast<int64_t>(i) + 1);  // each once
+    EXPECT_EQ(outcome.steps[i], undisturbed().steps[i]);
+  }
+}
+
+void expect_the_law(const Workspace& workspace) {
+  int64_t policy_steps = 0;
+  for (const auto& line : workspace.metrics()) {
+    if (line.at("stage") != "grpo") continue;
+    ++policy_steps;
+    EXPECT_TRUE(law_closes(line, "law/")) << line;
+    EXPECT_EQ(line.at("law/trained"), 4 * line.at("stage_step").get<double>());
+  }
+  EXPECT_EQ(policy_steps, kGrpoSteps);
+  const Json law = read_json(workspace.run() / "stages" / "grpo.json").at("law");
+  EXPECT_EQ(law, Json({{"issued", 80},
+                       {"trained", 80},
+                       {"queued", 0},
+                       {"leased", 0},
+                       {"dropped", 0},
+                       {"quarantined", 0}}));
+}
+
+std::vector<std::string> sockets_in(const fs::path& folder) {
+  std::vector<std::string> sockets;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_socket()) sockets.push_back(entry.path());
+  }
+  return sockets;
+}
+
+TEST(WholeRun, TwoActorsAndALearnerKeepTheLaw) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"run", "recipe.toml"});
+
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_EQ(run.err, "");
+  expect_the_law(workspace);
+  EXPECT_THAT(run.out,
+              HasSubstr("grpo: issued 80 = trained 80 + queued 0 + leased 0 + dropped 0 + quarantined 0"));
+  EXPECT_THAT(run.out, HasSubstr("tiny/checkpoints/latest/hf\n"));
+  EXPECT_TRUE(sockets_in(workspace.run()).empty());
+  for (int64_t step = kSftSteps + 1; step <= kSftSteps + kGrpoSteps; ++step) {
+    char name[32];
+    std::snprintf(name, sizeof name, "step_%06d.jsonl", static_cast<int>(step));
+    EXPECT_TRUE(fs::exists(workspace.run() / "rollouts" / name)) << name;
+  }
+}
+
+TEST(WholeRun, SameSeedSameWeights) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"run", "recipe.toml"});
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  expect_undisturbed(workspace);
+
+  const auto start = workspace.run() / "checkpoints" / undisturbed().result.at("started_from");
+  EXPECT_NE(sha256_file(start / "hf" / "model.safetensors"),
+            undisturbed().model);  // it has learned something
+}
+
+TEST(WholeRun, AKilledActorIsReplacedAndNothingIsLost) {
+  const Workspace workspace;
+  Sluice run(workspace, {"run", "recipe.toml"});
+  ASSERT_TRUE(run.wait_for_step("grpo", 3)) << run.out() << run.err();
+  const auto family = run.descendants();
+  ASSERT_TRUE(run.wait_for_step("grpo", 5)) << run.out() << run.err();
+  const std::string out = run.out();  // "actor-1 joined (pid 4711)"
+  const auto joined = [&out](const Stranger& process) {
+    return process.runs("actor") &&
+           out.find("actor-" + process.command().back() + " joined") != std::string::npos;
+  };
+  const auto actor = std::find_if(family.begin(), family.end(), joined);
+  ASSERT_NE(actor, family.end());
+  actor->signal(SIGKILL);
+
+  ASSERT_EQ(run.exit_code(), 0) << run.out() << run.err();
+  EXPECT_THAT(run.out(), HasSubstr("ended (killed by SIGKILL), starting another"));
+  expect_the_law(workspace);
+  expect_undisturbed(workspace);
+}
+
+TEST(WholeRun, AKilledSupervisorLeavesNobodyAndResumesToTheSameWeights) {
+  const Workspace workspace;
+  {
+    Sluice run(workspace, {"run", "recipe.toml"});
+    ASSERT_TRUE(run.wait_for_step("grpo", 8)) << run.out() << run.err();
+    const auto family = run.descendants();
+    ASSERT_TRUE(run.wait_for_step("grpo", 12)) << run.out() << run.err();  // checkpoints at 5 and 10
+    EXPECT_GE(family.size(), 3u);  // a learner, two actors, perhaps Redis
+    run.process().signal(SIGKILL);
+    const SteadyClock clock;
+    const Millis until = clock.now_ms() + kOrphanMs;
+    for (const auto& process : family) {
+      EXPECT_TRUE(process.gone(std::max<Millis>(0, until - clock.now_ms()))) << process.command().at(1);
+    }
+    EXPECT_EQ(run.exit_code(), 128 + SIGKILL);
+  }
+  EXPECT_FALSE(fs::exists(workspace.run() / "summary.json"));
+
+  const auto resumed = sluice(workspace, {"run", "recipe.toml", "--resume"});
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  EXPECT_THAT(resumed.out, HasSubstr("resumed: "));
+  EXPECT_THAT(resumed.out, testing::Not(HasSubstr("== sft")));  // that stage was done
+  expect_the_law(workspace);
+  expect_undisturbed(workspace);
+}
+
+// Stops the run after a step and expects a checkpoint of its last step and nobody left.
+void stop(const Workspace& workspace, const std::string& stage, int64_t stage_step, int signal) {
+  SCOPED_TRACE(stage);
+  Sluice run(workspace, {"run", "recipe.toml", "--resume"});
+  ASSERT_TRUE(run.wait_for_step(stage, 1)) << run.out() << run.err();
+  const auto family = run.descendants();
+  ASSERT_TRUE(run.wait_for_step(stage, stage_step)) << run.out() << run.err();
+  run.process().signal(signal);
+
+  ASSERT_EQ(run.exit_code(), 128 + signal) << run.out() << run.err();
+  EXPECT_THAT(run.out(), HasSubstr("--resume"));
+  EXPECT_EQ(run.err(), "");
+  for (const auto& process : family) EXPECT_TRUE(process.gone(0)) << process.command().at(1);
+  EXPECT_TRUE(sockets_in(workspace.run()).empty());
+  const Json last = workspace.metrics().back();
+  const Json state = read_json(workspace.run() / "checkpoints" / "latest" / "state" / "state.json");
+  EXPECT_EQ(state.at("step"), last.at("step"));
+}
+
+TEST(WholeRun, StopsAfterAStepOnSigintAndSigtermAndGoesOn) {
+  const Workspace workspace;
+  stop(workspace, "sft", 1, SIGINT);
+  stop(workspace, "grpo", 7, SIGTERM);
+  const auto resumed = sluice(workspace, {"run", "recipe.toml", "--resume"});
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  expect_the_law(workspace);
+  expect_undisturbed(workspace);
+}
+
+TEST(WholeRun, ResumingAFinishedRunChangesNothing) {
+  const Workspace workspace;
+  const std::vector<std::string> arguments{"run", "recipe.toml", "--resume", "sft.steps=1", "grpo.steps=1"};
+  ASSERT_EQ(sluice(workspace, arguments).code, 0);
+  auto before = contents(workspace.run());
+  const auto again = sluice(workspace, arguments);
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("model: "));
+  auto after = contents(workspace.run());
+  for (auto* files : {&before, &after}) files->erase("logs/redis-0.log");  // its server was started again
+  EXPECT_EQ(after, before);
+}
+
+}  // namespace
+}  // namespace sluice::app
