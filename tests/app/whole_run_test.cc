@@ -121,6 +121,13 @@ TEST(WholeRun, SameSeedSameWeights) {
             undisturbed().model);  // it has learned something
 }
 
+TEST(WholeRun, TheNumberOfActorsDoesNotChangeTheWeights) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"run", "recipe.toml", "rollout.actors=3"});
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  expect_undisturbed(workspace);
+}
+
 TEST(WholeRun, AKilledActorIsReplacedAndNothingIsLost) {
   const Workspace workspace;
   Sluice run(workspace, {"run", "recipe.toml"});
@@ -164,6 +171,34 @@ TEST(WholeRun, AKilledSupervisorLeavesNobodyAndResumesToTheSameWeights) {
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
   EXPECT_THAT(resumed.out, HasSubstr("resumed: "));
   EXPECT_THAT(resumed.out, testing::Not(HasSubstr("== sft")));  // that stage was done
+  expect_the_law(workspace);
+  expect_undisturbed(workspace);
+}
+
+TEST(WholeRun, AKilledLearnerAndADamagedCheckpointAreSaidAndTheRunGoesOn) {
+  const Workspace workspace;
+  {
+    Sluice run(workspace, {"run", "recipe.toml"});
+    ASSERT_TRUE(run.wait_for_step("grpo", 8)) << run.out() << run.err();
+    const auto family = run.descendants();
+    ASSERT_TRUE(run.wait_for_step("grpo", 12)) << run.out() << run.err();  // checkpoints at 5 and 10
+    const auto learner =
+        std::find_if(family.begin(), family.end(), [](const auto& p) { return p.runs("learner"); });
+    ASSERT_NE(learner, family.end());
+    learner->signal(SIGKILL);
+
+    EXPECT_EQ(run.exit_code(), 1);
+    EXPECT_THAT(run.err(), HasSubstr("the learner of stage grpo was killed by SIGKILL"));
+    EXPECT_THAT(run.err(), HasSubstr("--resume"));
+    for (const auto& process : family) EXPECT_TRUE(process.gone(0)) << process.command().at(1);
+    EXPECT_TRUE(sockets_in(workspace.run()).empty());
+  }
+  const auto newest = fs::canonical(workspace.run() / "checkpoints" / "latest");
+  fs::resize_file(newest / "hf" / "model.safetensors", 100);
+
+  const auto resumed = sluice(workspace, {"run", "recipe.toml", "--resume"});
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("damaged checkpoint left alone: " + newest.string()));
   expect_the_law(workspace);
   expect_undisturbed(workspace);
 }
