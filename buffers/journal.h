@@ -74,11 +74,13 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
 
 // A ledger and the groups still queued, rebuilt from a journal file for going on at step `from_step`: trained
 // steps at or after it are rewound; a batch before it counts as trained, since the weights hold it, even
-// if the journal lost the record of that. What was made up for or rewound is recorded and synced. The caller
+// if the journal lost the record of that. A journal that does not know of every other step before it is not
+// that of the checkpoint: a DataError. What was made up for or rewound is recorded and synced. The caller
 // publishes the version it holds.
 struct Recovered {
   Ledger ledger;
   std::vector<RolloutGroup> queued;  // by ordinal
+  int64_t torn_bytes = 0;            // of a last record that a crash left, cut off
 };
 Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step);
 

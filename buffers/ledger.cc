@@ -116,26 +116,67 @@ int64_t Ledger::release_actor(const std::string& actor) {
   if (found == by_actor_.end()) return 0;
   const auto groups = std::move(found->second);
   by_actor_.erase(found);
-  for (const uint64_t group : groups) {
-    auto& live = live_.at(group);
-    by_deadline_.erase({live.deadline, group});
-    if (live.attempt + 1 < options_.max_attempts) {
-      returned_[group] = live.attempt + 1;
-      live_.erase(group);
-    } else {
-      // Nobody renews it any more and it is over: expire() ends it and tells its caller.
-      live.deadline = kAlreadyOver;
-      by_deadline_.emplace(live.deadline, group);
-    }
-  }
+  for (const uint64_t group : groups) options_.exact_versions ? take_back(group) : count_attempt(group);
   return static_cast<int64_t>(groups.size());
+}
+
+int64_t Ledger::actor_died(const std::string& actor) {
+  const int64_t held = release_actor(actor);
+  const auto found = taken_back_.find(actor);
+  if (found == taken_back_.end()) return held;
+  const auto groups = std::move(found->second);
+  taken_back_.erase(found);
+  for (const uint64_t group : groups) count_death(group, actor);
+  return held;
+}
+
+// Gives the group back without counting an attempt.
+void Ledger::take_back(uint64_t group) {
+  const auto live = live_.at(group);
+  forget_lease(group);
+  returned_[group] = live.attempt;
+  auto& groups = taken_back_[live.actor];
+  std::erase_if(groups, [&](uint64_t other) { return entries_[other].state != State::Leased; });
+  groups.insert(group);
+}
+
+void Ledger::count_attempt(uint64_t group) {
+  auto& live = live_.at(group);
+  by_deadline_.erase({live.deadline, group});
+  if (live.attempt + 1 < options_.max_attempts) {
+    returned_[group] = live.attempt + 1;
+    live_.erase(group);
+  } else {
+    // Nobody renews it any more and it is over: expire() ends it and tells its caller.
+    live.deadline = kAlreadyOver;
+    by_deadline_.emplace(live.deadline, group);
+  }
+}
+
+void Ledger::count_death(uint64_t group, const std::string& actor) {
+  if (entries_[group].state != State::Leased) return;
+  const auto found = live_.find(group);
+  if (found != live_.end()) {
+    // Somebody else has it by now, who may still bring it: it is not ended under its hands.
+    auto& attempt = found->second.attempt;
+    attempt = std::min(attempt + 1, options_.max_attempts - 1);
+    return;
+  }
+  live_[group] = {actor, returned_.at(group), kAlreadyOver};
+  returned_.erase(group);
+  count_attempt(group);
 }
 
 std::vector<uint64_t> Ledger::expire(Millis now) {
   std::vector<uint64_t> quarantined;
   while (!by_deadline_.empty() && by_deadline_.begin()->first <= now) {
     const uint64_t group = by_deadline_.begin()->second;
-    const int32_t attempts = live_.at(group).attempt + 1;
+    const auto& live = live_.at(group);
+    if (options_.exact_versions && live.deadline != kAlreadyOver) {
+      take_back(group);
+      continue;
+    }
+    const int32_t attempts = live.attempt + 1;
     forget_lease(group);
     if (attempts < options_.max_attempts) {
       returned_[group] = attempts;
@@ -302,6 +343,12 @@ std::optional<Fate> Ledger::fate(uint64_t group) const {
 
 bool Ledger::is_queued(uint64_t group) const {
   return group < entries_.size() && entries_[group].state == State::Queued;
+}
+
+int64_t Ledger::trained_steps() const {
+  int64_t steps = 0;
+  for (auto at = trained_steps_.begin(); at != trained_steps_.end() && at->first == steps; ++at) ++steps;
+  return steps;
 }
 
 int64_t Ledger::oldest_needed_version() const {

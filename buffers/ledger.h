@@ -64,9 +64,14 @@ class Ledger {
   // Progress of an actor: all its leases run anew from now.
   void renew(const std::string& actor, Millis now);
   // Its leases may be given to somebody else: each was an attempt, and one that was the last is quarantined
-  // by the next expire(). Returns how many there were.
+  // by the next expire(). With exact versions it was none, since a clock that decides who is silent must not
+  // decide what is trained. Returns how many there were.
   int64_t release_actor(const std::string& actor);
-  // Takes back leases that ran out by now; those out of attempts are quarantined and returned.
+  // The same for one whose process is known to have ended. With exact versions this alone is an attempt, also
+  // of what was taken back from it before and is still owed.
+  int64_t actor_died(const std::string& actor);
+  // Takes back leases that ran out by now (an attempt, but with exact versions none); those out of attempts
+  // are quarantined and returned.
   std::vector<uint64_t> expire(Millis now);
 
   enum class Admission { Accepted, Duplicate, Unknown };
@@ -97,6 +102,7 @@ class Ledger {
   std::map<std::string, int64_t> reasons() const;  // of drops and quarantines, counted
   std::optional<Fate> fate(uint64_t group) const;
   bool is_queued(uint64_t group) const;
+  int64_t trained_steps() const;  // so many from step 0 on were trained, without a gap
   int64_t duplicates() const { return duplicates_; }
   // The oldest version that a group still to come may name; older ones can be let go.
   int64_t oldest_needed_version() const;
@@ -129,6 +135,9 @@ class Ledger {
   bool may_produce(uint64_t group) const;
   Grant grant(uint64_t group, int32_t attempt, const std::string& actor, Millis now);
   void forget_lease(uint64_t group);
+  void take_back(uint64_t group);
+  void count_attempt(uint64_t group);
+  void count_death(uint64_t group, const std::string& actor);
   void end(uint64_t group, Entry& entry, State state, const std::string& reason);
   std::optional<std::vector<uint64_t>> batch_by_ordinal(int64_t step) const;
   std::optional<std::vector<uint64_t>> batch_by_arrival(int64_t step);
@@ -139,8 +148,10 @@ class Ledger {
   std::map<uint64_t, Live> live_;
   std::map<uint64_t, int32_t> returned_;                // to the number of its next attempt
   std::map<std::string, std::set<uint64_t>> by_actor_;  // over live_
-  std::set<std::pair<Millis, uint64_t>> by_deadline_;   // over live_
-  std::map<uint64_t, uint64_t> arrived_;                // queued ones in order of arrival
+  // With exact versions: what an actor had when it was given up, in case that was its death.
+  std::map<std::string, std::set<uint64_t>> taken_back_;
+  std::set<std::pair<Millis, uint64_t>> by_deadline_;  // over live_
+  std::map<uint64_t, uint64_t> arrived_;               // queued ones in order of arrival
   std::map<int64_t, std::vector<uint64_t>> trained_steps_;
   std::vector<std::pair<std::string, int64_t>> reasons_;  // each once, with its count
   std::map<std::string, uint32_t> reason_ids_;

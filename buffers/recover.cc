@@ -41,7 +41,7 @@ class LedgerReplay {
     for (const uint64_t group : composed_->groups) {
       if (ledger_.is_queued(group)) batch.groups.push_back(group);
     }
-    return batch.groups.empty() ? std::nullopt : std::optional(batch);
+    return batch;
   }
 
   Ledger& ledger() { return ledger_; }
@@ -81,6 +81,15 @@ class LedgerReplay {
   std::optional<Batch> composed_;  // the last one, until it is trained
 };
 
+// The weights of `from_step` come out of every step before it.
+void require_same_history(const Ledger& ledger, const std::filesystem::path& file, int64_t from_step) {
+  const int64_t known = ledger.trained_steps();
+  require<DataError>(known >= from_step, "journal ", file.string(), ": the checkpoint is at step ", from_step,
+                     ", but the journal knows of training up to step ", known,
+                     " only: it is not the one that was written with this checkpoint, or its end is missing; "
+                     "put the right file back, or begin a new run");
+}
+
 }  // namespace
 
 Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file) {
@@ -92,8 +101,10 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
 Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step) {
   LedgerReplay replay(options);
   Journal journal(file, replay.hooks());
-  if (const auto batch = replay.unrecorded(from_step)) {
-    replay.ledger().trained(batch->step, batch->groups);
+  const auto batch = replay.unrecorded(from_step);
+  if (batch) replay.ledger().trained(batch->step, batch->groups);
+  require_same_history(replay.ledger(), file, from_step);
+  if (batch) {
     journal.batch(batch->step, batch->groups);
     journal.trained(batch->step);
   }
@@ -102,7 +113,7 @@ Recovered recover(const LedgerOptions& options, const std::filesystem::path& fil
   journal.sync();
 
   // A second reading, so that what has ended long ago is never held in memory.
-  Recovered recovered{std::move(replay.ledger()), {}};
+  Recovered recovered{std::move(replay.ledger()), {}, journal.torn_bytes()};
   size_t record = 0;
   Journal::read(file, {.group = [&](RolloutGroup group) {
                   if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;

@@ -118,7 +118,7 @@ TEST(Ledger, LeasesAnExpiredGroupAgainUnderTheSameId) {
 
   const auto again = *ledger.lease("c", 100);
   EXPECT_EQ(again.group, 0u);
-  EXPECT_EQ(again.attempt, 1);
+  EXPECT_EQ(again.attempt, 0);
   EXPECT_EQ(ledger.admit(0, 0), Ledger::Admission::Accepted);  // "a" was only slow
   EXPECT_EQ(ledger.admit(0, 0), Ledger::Admission::Duplicate);
 }
@@ -139,7 +139,7 @@ TEST(Ledger, KeepsTheLeasesOfAnActorThatReportsProgress) {
 }
 
 TEST(Ledger, QuarantinesAGroupAfterItsLastAttempt) {
-  Ledger ledger(exact());
+  Ledger ledger(by_arrival());
   for (int attempt = 0; attempt < 3; ++attempt) {
     EXPECT_EQ(ledger.lease("a", attempt * 100)->attempt, attempt);
     EXPECT_EQ(ledger.expire((attempt + 1) * 100).size(), attempt == 2 ? 1u : 0u);
@@ -150,11 +150,53 @@ TEST(Ledger, QuarantinesAGroupAfterItsLastAttempt) {
   EXPECT_EQ(ledger.lease("a", 300)->group, 1u);
 }
 
+TEST(Ledger, NoClockEndsAGroupWithExactVersions) {
+  Ledger ledger(exact());
+  for (int time = 0; time < 20; ++time) {
+    EXPECT_EQ(ledger.lease("a", time * 100)->attempt, 0);
+    EXPECT_THAT(ledger.expire((time + 1) * 100), IsEmpty());
+    EXPECT_EQ(ledger.lease("b", (time + 1) * 100)->group, 0u);
+    EXPECT_EQ(ledger.release_actor("b"), 1);  // silent
+  }
+  EXPECT_EQ(ledger.counts().leased, 1);
+}
+
+TEST(Ledger, ADeathCountsWithExactVersionsAlsoAfterASilence) {
+  Ledger ledger(exact());
+  ledger.lease("a", 0);
+  EXPECT_EQ(ledger.release_actor("a"), 1);
+  EXPECT_EQ(ledger.actor_died("a"), 0);
+  EXPECT_EQ(ledger.actor_died("a"), 0);  // once
+  EXPECT_EQ(ledger.lease("b", 0)->attempt, 1);
+  EXPECT_THAT(ledger.expire(100), IsEmpty());
+  EXPECT_EQ(ledger.actor_died("b"), 0);
+
+  // Two are dead of it. A third is given up; while a fourth has it, its death ends nothing.
+  EXPECT_EQ(ledger.lease("c", 100)->attempt, 2);
+  EXPECT_EQ(ledger.release_actor("c"), 1);
+  EXPECT_EQ(ledger.lease("d", 100)->attempt, 2);
+  ledger.actor_died("c");
+  EXPECT_THAT(ledger.expire(100), IsEmpty());
+  EXPECT_EQ(ledger.actor_died("d"), 1);
+  EXPECT_THAT(ledger.expire(100), ElementsAre(0));
+  EXPECT_EQ(ledger.fate(0)->reason, "no result after 3 leases");
+}
+
+TEST(Ledger, ADeathAfterTheResultCountsForNothing) {
+  Ledger ledger(exact());
+  ledger.lease("a", 0);
+  ledger.release_actor("a");
+  ledger.admit(0, 0);
+
+  EXPECT_EQ(ledger.actor_died("a"), 0);
+  EXPECT_TRUE(ledger.is_queued(0));
+}
+
 TEST(Ledger, QuarantinesAPromptThatKillsEveryActor) {
   Ledger ledger(exact());
   for (const char* actor : {"a", "b", "c"}) {
     EXPECT_EQ(ledger.lease(actor, 0)->group, 0u);
-    EXPECT_EQ(ledger.release_actor(actor), 1);
+    EXPECT_EQ(ledger.actor_died(actor), 1);
     ledger.renew(actor, 10);  // a late heartbeat of the dead brings nothing back
   }
   EXPECT_EQ(ledger.counts().leased, 1);
@@ -335,7 +377,7 @@ class Storm {
     if (what >= 6 && what < 12) admit(any_group());
     if (what == 12) ledger_.expire(now_);
     if (what == 13) ledger_.renew(actor(), now_);
-    if (what == 14) ledger_.release_actor(actor());
+    if (what == 14) pick(2) == 0 ? ledger_.release_actor(actor()) : ledger_.actor_died(actor());
     if (what == 15 && pick(4) == 0) end(any_group());
     if (what >= 16 && what < 19) train();
     if (what == 19 && pick(6) == 0) rewind();

@@ -173,6 +173,52 @@ TEST(Recover, CountsABatchAsTrainedThatTheCheckpointHolds) {
   expect_equal(recover(options(), folder / "groups", 3).ledger, recovered.ledger);
 }
 
+TEST(Recover, RefusesAJournalThatDoesNotReachTheCheckpoint) {
+  const TemporaryFolder folder;
+  {
+    Learner learner(options(), folder / "groups");
+    live_a_little(learner);  // steps 0 and 1 are trained, the batch of step 2 is composed
+  }
+  const auto size = fs::file_size(folder / "groups");
+
+  const auto shorter = message_of<DataError>([&] { recover(options(), folder / "groups", 4); });
+  const auto deleted = message_of<DataError>([&] { recover(options(), folder / "another", 2); });
+
+  EXPECT_THAT(shorter, HasSubstr("groups: the checkpoint is at step 4, but the journal knows of training up "
+                                 "to step 3 only"));
+  EXPECT_THAT(deleted, HasSubstr("another: the checkpoint is at step 2, but the journal knows of training up "
+                                 "to step 0 only"));
+  EXPECT_EQ(fs::file_size(folder / "groups"), size);  // nothing was recorded
+}
+
+TEST(Recover, RefusesAJournalWithAGap) {
+  const TemporaryFolder folder;
+  {
+    Journal journal(folder / "groups");
+    for (const int64_t step : {0, 2}) {
+      journal.batch(step, {});
+      journal.trained(step);
+    }
+  }
+
+  EXPECT_THAT(message_of<DataError>([&] { recover(options(), folder / "groups", 3); }),
+              HasSubstr("the checkpoint is at step 3, but the journal knows of training up to step 1 only"));
+}
+
+TEST(Recover, CountsAnEmptyBatchAsTrainedToo) {
+  const TemporaryFolder folder;
+  {
+    Journal journal(folder / "groups");
+    for (const uint64_t group : {0u, 1u}) {
+      journal.issued(group);
+      journal.fate(group, {FateKind::Quarantined, 0, "unscored"});
+    }
+    journal.batch(0, {});
+  }
+
+  EXPECT_EQ(recover(options(), folder / "groups", 1).ledger.trained_steps(), 1);
+}
+
 TEST(Recover, LeavesOutGroupsThatTheLedgerRefused) {
   const TemporaryFolder folder;
   Learner learner(options(), folder / "groups");
