@@ -40,9 +40,6 @@ void check_not_empty(const std::vector<Row>& rows, const DataOptions& options, S
                      " finds no row for ", split == Split::Train ? "training" : "the held-out set");
 }
 
-// What makes two rows the same question.
-std::string question(const Row& row) { return row.messages.is_null() ? row.prompt : row.messages.dump(); }
-
 }  // namespace
 
 std::string Row::where() const { return file + ":" + std::to_string(line); }
@@ -73,13 +70,13 @@ Leak find_leaks(const DataOptions& options) {
   auto train = read_prompts(options, Split::Train);
 
   std::set<std::string> held_out;
-  for (const auto& row : test) held_out.insert(question(row));
+  for (const auto& row : test) held_out.insert(row.prompt);
 
   Leak leak{.train_rows = static_cast<int64_t>(train.size()),
             .test_rows = static_cast<int64_t>(test.size()),
             .leaked = {}};
   for (auto& row : train) {
-    if (held_out.contains(question(row))) leak.leaked.push_back(std::move(row));
+    if (held_out.contains(row.prompt)) leak.leaked.push_back(std::move(row));
   }
   return leak;
 }

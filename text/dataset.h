@@ -10,7 +10,8 @@
 
 namespace sluice::text {
 
-// One dataset line. `prompt` and `completion` are text; `messages` is null unless the row is a conversation.
+// One dataset line. `prompt` and `completion` are text; `messages` is null unless the row has a conversation
+// too.
 struct Row {
   std::string prompt;
   std::string completion;  // what supervised training learns; empty where there is none
@@ -26,7 +27,8 @@ enum class Split { Train, Test };
 
 // Which reader (`use`) and what it needs; keys are those of the recipe's [data] table.
 //
-// jsonl keeps every column of a line; one with a "messages" array is a conversation and may lack the others.
+// jsonl keeps every column of a line; one with a "messages" array is a conversation and must have its text in
+// the columns too: there is no chat template in this version.
 // text has the column `text`; windows do not overlap. gsm8k_notes turns the calculator notes <<48/2=24>> of
 // GSM8K's answers into prompt "48/2=", completion "24" and the columns `answer` "24", `expression` "48/2" and
 // `seen`: in training, that the test file has the expression; in the held-out set, that training kept it.
@@ -53,7 +55,7 @@ struct DataOptions {
 // options that make no sense.
 std::vector<Row> read_prompts(const DataOptions& options, Split split);
 
-// The rows supervised training learns from: `completion` is set, unless the row is a conversation.
+// The rows supervised training learns from: `completion` is set.
 std::vector<Row> read_examples(const DataOptions& options, Split split);
 
 // The names `use` may take, for messages and for the schema.

@@ -27,23 +27,23 @@ std::vector<Row> read(const DataOptions& options, Split split, bool examples) {
     if (const auto found = object.find("messages"); found != object.end() && found->is_array()) {
       row.messages = *found;
     }
-    const bool conversation = !row.messages.is_null();
-    require<DataError>(!conversation || !row.messages.empty(), row.where(), ": \"messages\" is empty");
-
-    if (conversation) {
-      row.prompt = find_column_text(object, options.prompt_column).value_or("");
-    } else {
-      row.prompt = column_text(object, options.prompt_column, row.where(), "prompt_column");
-    }
-    if (examples && !conversation) {
+    // A conversation is text only where the row says so too.
+    const auto require_text = [&](const std::string& column) {
+      require<DataError>(row.messages.is_null() || !find_column_text(object, column).value_or("").empty(),
+                         row.where(), ": a conversation (\"messages\") without text in the column \"", column,
+                         "\": there is no chat template in this version");
+    };
+    require_text(options.prompt_column);
+    row.prompt = column_text(object, options.prompt_column, row.where(), "prompt_column");
+    if (examples) {
+      require_text(options.completion_column);
       row.completion = column_text(object, options.completion_column, row.where(), "completion_column");
     } else {
       row.completion = find_column_text(object, options.completion_column).value_or("");
     }
-    require<DataError>(conversation || examples || !row.prompt.empty(), row.where(), ": the column \"",
-                       options.prompt_column, "\" is empty");
-    require<DataError>(conversation || !examples || !row.completion.empty(), row.where(), ": the column \"",
-                       options.completion_column, "\" is empty");
+    const auto& needed = examples ? row.completion : row.prompt;
+    require<DataError>(!needed.empty(), row.where(), ": the column \"",
+                       examples ? options.completion_column : options.prompt_column, "\" is empty");
     row.columns = std::move(object);
     rows.push_back(std::move(row));
   });

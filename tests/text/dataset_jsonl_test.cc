@@ -44,16 +44,16 @@ TEST(Jsonl, TakesTheColumnsItIsToldAndWritesNumbersAsText) {
   EXPECT_EQ(rows[0].columns["q"], 12);  // a column stays what it is
 }
 
-TEST(Jsonl, KeepsAConversationAndNeedsNoPromptBesideIt) {
+TEST(Jsonl, KeepsAConversationBesideItsText) {
   const TemporaryFolder folder;
-  const auto file = folder.write("a.jsonl", R"({"messages": [{"role": "user", "content": "hi"}]})");
+  const auto file =
+      folder.write("a.jsonl", R"({"messages": [{"role": "user", "content": "hi"}], "prompt": "user: hi"})");
 
   const auto rows = read_prompts({.path = file}, Split::Train);
 
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].messages[0]["content"], "hi");
-  EXPECT_EQ(rows[0].prompt, "");
-  EXPECT_EQ(read_examples({.path = file}, Split::Train).size(), 1u);
+  EXPECT_EQ(rows[0].prompt, "user: hi");
 }
 
 TEST(Jsonl, ReadsTheHeldOutFileForTheTestSplit) {
@@ -83,7 +83,19 @@ TEST(Jsonl, NamesFileAndLineOfABadRow) {
   EXPECT_THAT(complaint(folder, good + std::string(100'000, '[')), StartsWith(at2));
   EXPECT_THAT(complaint(folder, good + "{\"prompt\": null}"), AllOf(StartsWith(at2), HasSubstr("saw null")));
   EXPECT_THAT(complaint(folder, good + "{\"prompt\": \"\"}"), AllOf(StartsWith(at2), HasSubstr("empty")));
-  EXPECT_THAT(complaint(folder, good + "{\"messages\": []}"), AllOf(StartsWith(at2), HasSubstr("empty")));
+}
+
+TEST(Jsonl, RefusesAConversationWithoutText) {
+  const TemporaryFolder folder;
+  const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
+  const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
+  const auto refused = AllOf(StartsWith(at2), HasSubstr("no chat template in this version"));
+
+  EXPECT_THAT(complaint(folder, good + R"({"messages": [{"role": "user", "content": "hi"}]})"), refused);
+  EXPECT_THAT(complaint(folder, good + R"({"messages": [], "prompt": ""})"), refused);
+  EXPECT_THAT(complaint(folder, good + R"({"messages": [1], "completion": "b"})", /*examples=*/true),
+              refused);
+  EXPECT_THAT(complaint(folder, good + R"({"messages": [1], "prompt": "a"})", /*examples=*/true), refused);
 }
 
 TEST(Jsonl, SuggestsTheColumnThatWasMeant) {

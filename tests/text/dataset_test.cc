@@ -39,19 +39,6 @@ TEST(Leaks, AreTrainingRowsAskedAgainInTheHeldOutSet) {
   EXPECT_EQ(leak.leaked[1].line, 3);
 }
 
-TEST(Leaks, CompareWholeConversations) {
-  const TemporaryFolder folder;
-  const std::string asked = R"({"messages":[{"role":"user","content":"hi"}],"id":)";
-  const std::string other = R"({"messages":[{"role":"user","content":"ho"}],"id":)";
-  const DataOptions options{.path = folder.write("train.jsonl", other + "1}\n" + asked + "2}\n"),
-                            .test_path = folder.write("test.jsonl", asked + "3}\n")};
-
-  const auto leak = find_leaks(options);
-
-  ASSERT_EQ(leak.leaked.size(), 1u);
-  EXPECT_EQ(leak.leaked[0].where(), options.path.string() + ":2");
-}
-
 TEST(Leaks, NeedAHeldOutFile) {
   const TemporaryFolder folder;
   const auto file = folder.write("train.jsonl", "{\"prompt\":\"a\"}\n");

@@ -7,7 +7,7 @@
 
 namespace sluice::text::internal {
 
-// One JSON object per line. A row that holds a "messages" array is a conversation and may lack the columns.
+// One JSON object per line. A "messages" array is kept, but what is read are the columns.
 std::vector<Row> read_jsonl_prompts(const DataOptions& options, Split split);
 std::vector<Row> read_jsonl_examples(const DataOptions& options, Split split);
 
