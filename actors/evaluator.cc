@@ -52,7 +52,7 @@ Estimate Evaluation::reward(const std::vector<double>& weights) const {
 Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokenizer,
                     const rewards::RewardMix& rewards, const std::vector<text::Row>& rows,
                     std::set<int32_t> stop_ids, const EvaluationOptions& options,
-                    const std::function<void(int64_t)>& progress) {
+                    const std::function<bool(int64_t)>& progress) {
   Evaluation evaluation;
   Engine engine(network, std::move(stop_ids), options.engine);
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -70,14 +70,14 @@ Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokeni
     }
   }
   int64_t done = 0;
-  while (!engine.idle()) {
+  while (evaluation.complete && !engine.idle()) {
     for (auto& result : engine.step(/*version=*/0)) {
       auto& prompt = evaluation.prompts[result.id];
       prompt.completions = std::move(result.completions);
       score_completions(prompt.completions, *prompt.row, result.id, tokenizer, rewards);
       for (const auto& completion : prompt.completions)
         evaluation.unscored += is_unscored(completion) ? 1 : 0;
-      if (progress) progress(++done);
+      if (progress && !progress(++done)) evaluation.complete = false;
     }
   }
   return evaluation;

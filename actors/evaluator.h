@@ -37,14 +37,15 @@ struct EvaluatedPrompt {
 struct Evaluation {
   std::vector<EvaluatedPrompt> prompts;
   int64_t unscored = 0;  // completions without any score
+  bool complete = true;  // false when `progress` stopped it
   // Mean over prompts of the mean over their scored completions of the weighted reward.
   Estimate reward(const std::vector<double>& weights) const;
 };
 
-// `progress` is told how many prompts are done.
+// `progress` is told how many prompts are done, and stops the evaluation by returning false.
 Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokenizer,
                     const rewards::RewardMix& rewards, const std::vector<text::Row>& rows,
                     std::set<int32_t> stop_ids, const EvaluationOptions& options,
-                    const std::function<void(int64_t)>& progress = {});
+                    const std::function<bool(int64_t)>& progress = {});
 
 }  // namespace sluice::actors

@@ -40,16 +40,13 @@ Command add_eval(CLI::App& app) {
     const auto& stage = evaluation_stage(recipe, arguments->stage);
     require<UsageError>(stage.use == "eval", "eval: stage ", stage.name, " is of kind ", stage.use,
                         ", not eval");
-    const Json result = recipes::evaluate_model(recipe, stage, arguments->model, arguments->reference);
+    const auto result =
+        recipes::evaluate_model(recipe, stage, arguments->model, arguments->reference, [] { return 0; });
     if (arguments->json) {
-      std::cout << result.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+      std::cout << result->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
       return 0;
     }
-    for (const auto& eval : result["evals"]) {
-      std::cout << eval["metric"].get<std::string>() << " (" << eval["split"].get<std::string>() << ") "
-                << eval["value"].get<double>() << " +- " << eval["stderr"].get<double>() << " over "
-                << eval["n"].get<int64_t>() << " prompts\n";
-    }
+    for (const auto& line : recipes::evaluation_lines(*result)) std::cout << line << '\n';
     return 0;
   };
 }

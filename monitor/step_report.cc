@@ -98,6 +98,7 @@ std::string cell(const Column& column, double value) {
     case Style::Count:
       return scaled(value, column.width);
     case Style::Time:
+      if (value >= 0 && value < 1) return fitted(std::round(1000 * value), column.width - 2, 0) + "ms";
       return fitted(value, column.width - 1, 1) + "s";
     case Style::Small:
       return std::isfinite(value) ? printed("%.*e", 1, value) : fitted(value, column.width, 1);

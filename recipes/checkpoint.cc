@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
+#include <functional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -51,25 +53,40 @@ CheckpointState read_state(const fs::path& file) {
           .num_tokens = json_member<double>(json, "num_tokens", where)};
 }
 
-// Whole checkpoints by step, newest first; what is not whole goes to `damaged` with its reason.
+// The number in step_000100, or -1.
+int64_t step_of(const fs::path& directory) {
+  const std::string name = directory.filename().string(), prefix = "step_";
+  int64_t step = -1;
+  if (name.starts_with(prefix)) {
+    const char* end = name.data() + name.size();
+    if (std::from_chars(name.data() + prefix.size(), end, step).ptr != end) return -1;
+  }
+  return step;
+}
+
+// All checkpoints, newest first, whole or not.
 std::vector<fs::path> by_step(const fs::path& checkpoints) {
   std::vector<fs::path> found;
   if (!fs::exists(checkpoints)) return found;
   for (const auto& entry : fs::directory_iterator(checkpoints)) {
-    if (!entry.is_symlink() && entry.path().filename().string().starts_with("step_"))
-      found.push_back(entry.path());
+    if (!entry.is_symlink() && step_of(entry.path()) >= 0) found.push_back(entry.path());
   }
-  std::sort(found.rbegin(), found.rend());
+  std::ranges::sort(found, std::greater(), step_of);
   return found;
 }
 
-void remove_old(const fs::path& checkpoints, const std::string& stage, int64_t keep_last) {
-  int64_t kept = 0;
+// Keeps the one just written and `keep_last` - 1 intermediate ones of its stage before it. What cannot be
+// read is left for a person to look at, and counts for nothing.
+void remove_old(const fs::path& checkpoints, const CheckpointState& written, int64_t keep_last) {
+  int64_t kept = written.stage_done ? 0 : 1;
   for (const auto& directory : by_step(checkpoints)) {
-    if (!fs::exists(directory / "state" / "state.json")) continue;
-    const auto state = read_state(directory / "state" / "state.json");
-    if (state.stage != stage || state.stage_done) continue;
-    if (++kept > keep_last) fs::remove_all(directory);
+    if (step_of(directory) >= written.step) continue;
+    try {
+      const auto state = read_state(directory / "state" / "state.json");
+      if (state.stage == written.stage && !state.stage_done && ++kept > keep_last) fs::remove_all(directory);
+    } catch (const DataError&) {
+      continue;
+    }
   }
 }
 
@@ -79,7 +96,7 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
                             const CheckpointContents& contents, int64_t keep_last) {
   const fs::path directory = checkpoints / step_name(state.step);
   if (fs::exists(directory)) {
-    // Left by a process that went further than the checkpoint this one resumed from, or damaged: made again.
+    if (check_directory(directory).empty()) return open_checkpoint(directory);
     fs::remove_all(directory);
   }
   write_directory_atomically(directory, [&](const fs::path& temporary) {
@@ -99,9 +116,15 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     }
     write_file_atomically(temporary / "state" / "state.json", to_json(state).dump(2) + "\n");
   });
-  replace_symlink(checkpoints / "latest", directory.filename());
-  remove_old(checkpoints, state.stage, keep_last);
+  point_latest_at(directory);
+  remove_old(checkpoints, state, keep_last);
   return {directory, state};
+}
+
+void point_latest_at(const fs::path& directory) {
+  const fs::path link = directory.parent_path() / "latest";
+  std::error_code error;
+  if (fs::read_symlink(link, error) != directory.filename()) replace_symlink(link, directory.filename());
 }
 
 Checkpoint open_checkpoint(const fs::path& directory) {

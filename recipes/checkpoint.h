@@ -45,8 +45,8 @@ struct CheckpointContents {
 };
 
 // Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last
-// `keep_last` of the stage's intermediate ones (ends of stages stay). A step that is there already is
-// replaced only by the end of its stage.
+// `keep_last` of the stage's intermediate ones (ends of stages stay). A step that is there and whole
+// is left as it is; a damaged one is made again.
 Checkpoint write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
                             const CheckpointContents& contents, int64_t keep_last);
 
@@ -57,6 +57,8 @@ std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& checkpo
 // while another process writes checkpoints of the stage.
 std::optional<Checkpoint> latest_checkpoint_before(const std::filesystem::path& checkpoints,
                                                    const std::string& stage);
+// Lets the link `latest` beside it name this checkpoint; a crash can come between a checkpoint and its link.
+void point_latest_at(const std::filesystem::path& checkpoint);
 Checkpoint open_checkpoint(const std::filesystem::path& directory);
 
 // Reads what write_checkpoint() wrote beside the model.

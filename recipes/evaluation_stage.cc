@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iostream>
+#include <sstream>
 
 #include "actors/evaluator.h"
 #include "actors/stop_ids.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/terminal.h"
+#include "learner/training_batch.h"
 #include "model/model_directory.h"
 #include "recipes/evaluation.h"
 #include "recipes/internal/stage_context.h"
@@ -17,6 +18,7 @@ namespace sluice::recipes {
 namespace {
 
 constexpr const char* kExactAnswer = "exact_answer";
+constexpr int64_t kKlRows = 16384;  // of one forward
 
 // A figure of `evals` in summary.json.
 Json figure(const std::string& stage, const std::string& split, const std::string& metric,
@@ -40,6 +42,21 @@ std::map<std::string, std::vector<text::Row>> held_out_splits(const StageSpec& s
   return splits;
 }
 
+// No figure without a score: unscored is not zero.
+void check_scored(const StageSpec& stage, const std::string& split, const actors::Evaluation& evaluation) {
+  std::string reason;
+  for (const auto& prompt : evaluation.prompts) {
+    for (const auto& completion : prompt.completions) {
+      for (const auto& outcome : completion.outcomes) {
+        if (outcome.score) return;
+        if (reason.empty()) reason = outcome.unscored_reason;
+      }
+    }
+  }
+  fail<DataError>(stage.name, ": no completion of the ", evaluation.prompts.size(), " prompts (", split,
+                  ") has a score; the first reason: ", reason);
+}
+
 Json samples_of(const actors::Evaluation& evaluation, int64_t count) {
   Json samples = Json::array();
   for (const auto& prompt : evaluation.prompts) {
@@ -56,31 +73,20 @@ actors::Estimate kl_to(const model::Network& reference, const model::Network& po
   double sum = 0, tokens = 0;
   std::vector<std::pair<double, double>> per_prompt;  // sum of differences, tokens
   for (const auto& prompt : evaluation.prompts) {
-    model::PackedBatchBuilder builder;
-    std::vector<int64_t> rows, targets;
-    const int64_t stem = builder.add(prompt.prompt);
-    for (const auto& completion : prompt.completions) {
-      if (completion.tokens.empty()) continue;
-      const std::span<const int32_t> input(completion.tokens.data(), completion.tokens.size() - 1);
-      const int64_t sequence = input.empty() ? -1 : builder.add(input, stem);
-      for (size_t t = 0; t < completion.tokens.size(); ++t) {
-        rows.push_back(t == 0 ? builder.row_of(stem, static_cast<int64_t>(prompt.prompt.size()) - 1)
-                              : builder.row_of(sequence, static_cast<int64_t>(t) - 1));
-        targets.push_back(completion.tokens[t]);
-      }
+    learner::TrainingBatch batch;
+    batch.groups.push_back({.prompt = prompt.prompt, .completions = prompt.completions});
+    batch.advantages.emplace_back(prompt.completions.size(), 0.0);
+    double difference = 0, count = 0;
+    for (const auto& micro : learner::cut_into_micro_batches(batch, kKlRows, policy.device())) {
+      difference += (policy.logprobs(micro.batch, micro.targets, temperature).logprobs -
+                     reference.logprobs(micro.batch, micro.targets, temperature).logprobs)
+                        .sum()
+                        .item<double>();
+      count += static_cast<double>(micro.targets.rows.numel());
     }
-    if (rows.empty()) continue;
-    const auto batch = builder.build(policy.device());
-    const auto options = at::TensorOptions().dtype(at::kLong);
-    const model::TokenTargets wanted{at::tensor(rows, options).to(policy.device()),
-                                     at::tensor(targets, options).to(policy.device())};
-    const auto difference = (policy.logprobs(batch, wanted, temperature).logprobs -
-                             reference.logprobs(batch, wanted, temperature).logprobs)
-                                .sum()
-                                .item<double>();
-    per_prompt.emplace_back(difference, static_cast<double>(rows.size()));
+    per_prompt.emplace_back(difference, count);
     sum += difference;
-    tokens += static_cast<double>(rows.size());
+    tokens += count;
   }
   const auto n = static_cast<double>(per_prompt.size());
   require<DataError>(tokens > 0, "evaluation: no completion has a token");
@@ -104,9 +110,10 @@ actors::EvaluationOptions evaluation_options(const Recipe& recipe, const StageSp
 
 }  // namespace
 
-Json evaluate_model(const Recipe& recipe, const StageSpec& stage,
-                    const std::filesystem::path& model_directory,
-                    const std::filesystem::path& reference_directory) {
+std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
+                                   const std::filesystem::path& model_directory,
+                                   const std::filesystem::path& reference_directory,
+                                   const StopRequest& stop) {
   const auto tokenizer = text::load_tokenizer(model_directory);
   const auto network = model::load_model(model_directory, device_of(recipe));
   const auto rewards = make_rewards(stage);
@@ -116,21 +123,28 @@ Json evaluate_model(const Recipe& recipe, const StageSpec& stage,
   if (exact != rewards.names().end()) exact_alone[static_cast<size_t>(exact - rewards.names().begin())] = 1.0;
 
   Json evals = Json::array(), samples = Json::array();
+  int64_t unscored = 0;
   for (const auto& [split, rows] : held_out_splits(stage)) {
     const auto run = [&, &rows = rows, &split = split](bool greedy) {
       ProgressLine progress(stage.name + ", " + split + (greedy ? ", greedy" : ", sampled"),
                             static_cast<int64_t>(rows.size()));
       return actors::evaluate(*network, *tokenizer, rewards, rows, stops,
-                              evaluation_options(recipe, stage, greedy),
-                              [&](int64_t done) { progress.update(done); });
+                              evaluation_options(recipe, stage, greedy), [&](int64_t done) {
+                                progress.update(done);
+                                return stop() == 0;
+                              });
     };
     const auto sampled = run(false);
+    if (!sampled.complete) return std::nullopt;
+    check_scored(stage, split, sampled);
+    unscored += sampled.unscored;
     evals.push_back(figure(stage.name, split, "reward", sampled.reward(rewards.weights())));
     if (exact != rewards.names().end()) {
       evals.push_back(figure(stage.name, split, "exact_sampled", sampled.reward(exact_alone)));
     }
     if (stage.evaluation.greedy) {
       const auto greedy = run(true);
+      if (!greedy.complete) return std::nullopt;
       const bool is_exact = exact != rewards.names().end();
       evals.push_back(figure(stage.name, split, is_exact ? "exact_greedy" : "reward_greedy",
                              greedy.reward(is_exact ? exact_alone : rewards.weights())));
@@ -142,14 +156,31 @@ Json evaluate_model(const Recipe& recipe, const StageSpec& stage,
     }
     if (samples.empty()) samples = samples_of(sampled, stage.evaluation.show);
   }
-  return {{"evals", evals}, {"samples", samples}};
+  return Json{{"evals", evals}, {"samples", samples}, {"unscored", unscored}};
+}
+
+std::vector<std::string> evaluation_lines(const Json& measured) {
+  std::vector<std::string> lines;
+  for (const auto& eval : measured.at("evals")) {
+    std::ostringstream line;
+    line << eval.at("metric").get<std::string>() << ' ' << eval.at("value").get<double>() << " +- "
+         << eval.at("stderr").get<double>() << " (" << eval.at("split").get<std::string>() << ", "
+         << eval.at("n").get<int64_t>() << " prompts)";
+    lines.push_back(line.str());
+  }
+  if (const auto unscored = measured.at("unscored").get<int64_t>(); unscored > 0) {
+    lines.push_back(std::to_string(unscored) + " completions have no score and are in no mean");
+  }
+  return lines;
 }
 
 int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                          const StopRequest& stop) {
   const SteadyClock clock;
   const Millis began = clock.now_ms();
-  const Checkpoint checkpoint = newest_checkpoint(run, recipe);
+  const Checkpoint checkpoint = find_start(run, recipe, stage).checkpoint;
+  StageMonitor monitor(run, recipe, stage, checkpoint.state.step);
+  monitor.show_state(checkpoint.state.step, 0);
   std::filesystem::path reference;  // of the last policy stage before this one
   for (const auto& earlier : recipe.stages) {
     if (earlier.name == stage.name) break;
@@ -158,17 +189,14 @@ int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const St
       reference = run.checkpoints() / result->at("started_from").get<std::string>() / "hf";
     }
   }
+  const auto measured = evaluate_model(recipe, stage, checkpoint.model(), reference, stop);
+  if (!measured) return stop();
   Json result = {{"name", stage.name}, {"use", stage.use}, {"checkpoint", checkpoint.name()}};
-  result.update(evaluate_model(recipe, stage, checkpoint.model(), reference));
-  if (const int signal = stop()) return signal;
+  result.update(*measured);
   result["seconds"] = static_cast<double>(clock.now_ms() - began) / 1000.0;
-  for (const auto& eval : result["evals"]) {
-    std::cout << stage.name << ": " << eval["metric"].get<std::string>() << " " << eval["value"].get<double>()
-              << " +- " << eval["stderr"].get<double>() << " (" << eval["split"].get<std::string>() << ", "
-              << eval["n"].get<int64_t>() << " prompts)" << std::endl;
-  }
+  for (const auto& line : evaluation_lines(*measured)) monitor.say(stage.name + ": " + line);
   run.write_stage_result(stage.name, result);
-  return 0;
+  return stop();
 }
 
 }  // namespace sluice::recipes

@@ -1,9 +1,13 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <fstream>
 #include <mutex>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/philox.h"
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
@@ -15,9 +19,15 @@
 namespace sluice::recipes {
 namespace {
 
-constexpr Millis kProgressLimitMs = 60'000;    // no wait without progress is longer (promise 4)
-constexpr Millis kWaitMs = 250;                // between looks at signals and Redis
-constexpr double kMaxLogprobDifference = 0.1;  // between actor and learner at the start (promise 3)
+constexpr Millis kProgressLimitMs = 60'000;  // no wait without progress is longer (promise 4)
+constexpr Millis kWaitMs = 250;              // between looks at signals and Redis
+
+// Between what actors recorded and what the learner computes with the same weights (promise 3).
+struct LogprobBound {
+  double mean, max;
+};
+constexpr LogprobBound kCpuBound{1e-5, 1e-4};  // float32: the order of sums alone
+constexpr LogprobBound kCudaBound{5e-3, 0.1};
 
 // The prompts of a stage in the order in which groups ask for them.
 class PromptOrder {
@@ -118,6 +128,8 @@ class PolicyStage {
     }
     if (stage.learner.loss.beta > 0) {
       const auto origin = open_checkpoint(run.checkpoints() / start_.started_from);
+      const std::string damage = check_directory(origin.directory);
+      require<DataError>(damage.empty(), stage.name, ": the reference is damaged: ", damage);
       reference_ =
           std::make_unique<reference::ReferencePolicy>(model::load_model(origin.model(), device_of(recipe)));
     }
@@ -187,7 +199,8 @@ class PolicyStage {
         .limits = {.max_samples = stage_.rollout.group_size,
                    .max_tokens = network_->config().max_position,
                    .vocab_size = network_->config().vocab_size},
-        .quarantine = run_.quarantine()};
+        .actor_timeout_ms = stage_.rollout.lease_ms,
+        .quarantine = run_.quarantine() / stage_.name};
     auto* redis = monitor_.redis();
     const learner::RolloutEvents events{.queued =
                                             [redis](const std::vector<const buffers::RolloutGroup*>& groups) {
@@ -210,9 +223,9 @@ class PolicyStage {
   }
 
   void publish(int64_t version) {
-    const auto snapshot = network_->snapshot(version);
-    server_->publish(version, bytes_of(snapshot.flat));
-    versions_[version] = snapshot.flat;
+    auto flat = network_->flat().detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    server_->publish(version, bytes_of(flat));
+    versions_[version] = std::move(flat);
     versions_.erase(versions_.begin(), versions_.lower_bound(version - stage_.rollout.staleness));
   }
 
@@ -257,18 +270,50 @@ class PolicyStage {
                              std::vector<buffers::RolloutGroup> groups) {
     const auto batch = learner::make_training_batch(step, std::move(groups), reward_weights_,
                                                     stage_.advantage, stage_.rollout.sampling.max_new_tokens);
+    learner::StepMetrics match;
+    if (step == start_.stage_step) match = check_match(batch);
     auto metrics = learner.step(batch, step);
     server_->trained(step);
     publish(step + 1);
+    metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
     write_rollouts(run_.rollouts(first_step_ + step + 1), batch);
-    if (const auto worst = metrics.find("logprob_diff/max"); worst != metrics.end()) {
-      require(worst->second <= kMaxLogprobDifference, stage_.name,
-              ": the actors' log-probs differ from the learner's by up to ", worst->second, " at step ",
-              step + 1, ", the bound is ", kMaxLogprobDifference,
-              "; they do not run the same weights or the same code");
-    }
     return metrics;
+  }
+
+  // Computes the first group again with the weights it was sampled from, before anything is learned from it.
+  learner::StepMetrics check_match(const learner::TrainingBatch& batch) const {
+    learner::TrainingBatch first;
+    first.groups.push_back(batch.groups.front());
+    first.advantages.emplace_back(first.groups.front().completions.size(), 0.0);
+    const int64_t version = first.groups.front().oldest_version();
+    const auto weights = versions_.find(version);
+    require(weights != versions_.end(), stage_.name, ": a group of version ", version,
+            " came, which is gone");
+    model::Network policy(network_->config(), network_->device());
+    {
+      const at::NoGradGuard no_grad;
+      policy.flat().copy_(weights->second);
+    }
+    double sum = 0, worst = 0, count = 0;
+    for (const auto& micro :
+         learner::cut_into_micro_batches(first, stage_.batch.micro_batch_tokens, policy.device())) {
+      const at::NoGradGuard no_grad;
+      const auto computed = policy.logprobs(micro.batch, micro.targets, stage_.learner.temperature).logprobs;
+      const auto same_version = micro.versions.eq(version);
+      const auto difference = (computed - micro.behaviour_logprobs).abs().masked_select(same_version);
+      if (difference.numel() == 0) continue;
+      sum += difference.sum().item<double>();
+      worst = std::max(worst, difference.max().item<double>());
+      count += static_cast<double>(difference.numel());
+    }
+    const double mean = count > 0 ? sum / count : 0.0;
+    const LogprobBound bound = policy.device().is_cpu() ? kCpuBound : kCudaBound;
+    require(mean <= bound.mean && worst <= bound.max, stage_.name, ": the log-probs of ",
+            first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,
+            " at most, the bounds are ", bound.mean, " and ", bound.max,
+            "; the two do not run the same weights or the same code");
+    return {{"logprob_diff/mean", mean}, {"logprob_diff/max", worst}};
   }
 
   void finish_step(int64_t step, const std::vector<uint64_t>& ids, learner::StepMetrics metrics,
@@ -285,6 +330,7 @@ class PolicyStage {
     metrics["step_time"] = static_cast<double>(clock_.now_ms() - began) / 1000.0;
     metrics["tokens_per_s"] = step_tokens / std::max(metrics["step_time"], 1e-3);
     show_notices();
+    tokens_per_s_ = metrics["tokens_per_s"];
     monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics));
     show_state(step + 1, status);
   }
@@ -295,6 +341,7 @@ class PolicyStage {
                          {"queue_depth", std::to_string(status.queue_depth)},
                          {"credits", std::to_string(status.credits)},
                          {"age_s", std::to_string(status.oldest_age_s)},
+                         {"tokens_per_s", std::to_string(tokens_per_s_)},
                          {"issued", std::to_string(status.law.issued)},
                          {"trained", std::to_string(status.law.trained)},
                          {"queued", std::to_string(status.law.queued)},
@@ -352,8 +399,14 @@ class PolicyStage {
   }
 
   int finish() {
-    const auto law = server_->status().law;
-    monitor_.say(stage_.name + ": " + describe(law) + (law.holds() ? "" : " (BROKEN)"));
+    const auto [law, reasons] = [&] {
+      const auto status = server_->status();
+      return std::pair(status.law, status.reasons);
+    }();
+    monitor_.say(stage_.name + ": " + describe(law));
+    for (const auto& [reason, count] : reasons) {
+      monitor_.say(stage_.name + ": " + std::to_string(count) + " groups: " + reason);
+    }
     server_.reset();
     if (reference_) reference_->check_unmoved();
     run_.write_stage_result(stage_.name, {{"name", stage_.name},
@@ -368,7 +421,8 @@ class PolicyStage {
                                             {"queued", law.queued},
                                             {"leased", law.leased},
                                             {"dropped", law.dropped},
-                                            {"quarantined", law.quarantined}}}});
+                                            {"quarantined", law.quarantined}}},
+                                          {"reasons", reasons}});
     return 0;
   }
 
@@ -391,6 +445,7 @@ class PolicyStage {
   std::vector<double> reward_weights_;
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
   double num_tokens_;                       // trained on in this stage
+  double tokens_per_s_ = 0;                 // of the last step
   std::mutex notices_mutex_;
   std::vector<std::string> notices_;                // guarded by notices_mutex_
   std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above

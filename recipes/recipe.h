@@ -33,7 +33,7 @@ struct RolloutSpec {
   int64_t prompts_per_step = 0;
   int64_t group_size = 0;
   int64_t staleness = 1;
-  Millis lease_ms = 60'000;
+  Millis lease_ms = 10'000;
   int64_t min_scored = 2;
   std::string address;  // empty: an ipc socket in the run directory
   buffers::SamplingParams sampling;

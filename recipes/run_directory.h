@@ -28,6 +28,7 @@ class RunDirectory {
   }
   std::filesystem::path quarantine() const { return root_ / "quarantine"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
+  std::filesystem::path summary() const { return root_ / "summary.json"; }
   std::filesystem::path rollouts(int64_t step) const;
   std::filesystem::path log(const std::string& role, int64_t index) const;
   std::filesystem::path redis_socket() const { return root_ / "redis.sock"; }

@@ -71,6 +71,21 @@ std::unique_ptr<monitor::RedisMonitor> make_redis(const RunDirectory& run, const
   return std::make_unique<monitor::RedisMonitor>(address, recipe.name);
 }
 
+// A stage begins with the end of the training stage before it, or with the model of the recipe.
+void check_origin(const Checkpoint& checkpoint, const Recipe& recipe, const StageSpec& stage) {
+  std::string before;
+  for (const auto& earlier : recipe.stages) {
+    if (earlier.name == stage.name) break;
+    if (earlier.trains()) before = earlier.name;
+  }
+  const auto& state = checkpoint.state;
+  require<DataError>(state.stage == before && (before.empty() || state.stage_done), "stage ", stage.name,
+                     " begins with the end of stage ", before.empty() ? "(none)" : before,
+                     ", but the newest whole checkpoint, ", checkpoint.directory.string(), ", is of step ",
+                     state.stage_step, " of stage ", state.stage.empty() ? "(none)" : state.stage,
+                     "; put the damaged one back, or start a run under another --name");
+}
+
 }  // namespace
 
 at::Device device_of(const Recipe& recipe) {
@@ -105,19 +120,18 @@ Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe
   return write_checkpoint(run.checkpoints(), {}, {.network = *network, .tokenizer = *tokenizer}, 1);
 }
 
-Checkpoint newest_checkpoint(const RunDirectory& run, const Recipe& recipe) {
+StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage) {
   remove_temporaries(run.checkpoints());
   std::vector<std::string> damaged;
   const auto found = latest_checkpoint(run.checkpoints(), &damaged);
   for (const auto& problem : damaged)
     std::cerr << "sluice: damaged checkpoint left alone: " << problem << '\n';
-  return found ? *found : make_initial_checkpoint(run, recipe);
-}
-
-StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage) {
-  Checkpoint checkpoint = newest_checkpoint(run, recipe);
-  if (checkpoint.state.stage != stage.name)
+  Checkpoint checkpoint = found ? *found : make_initial_checkpoint(run, recipe);
+  point_latest_at(checkpoint.directory);
+  if (checkpoint.state.stage != stage.name) {
+    check_origin(checkpoint, recipe, stage);
     return {.checkpoint = checkpoint, .started_from = checkpoint.name()};
+  }
   const CheckpointState state = checkpoint.state;
   return {.checkpoint = std::move(checkpoint),
           .resumed = true,

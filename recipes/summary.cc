@@ -61,14 +61,18 @@ void append_samples(std::ostringstream& out, const Json& before, const Json& aft
 
 }  // namespace
 
-Json summary(const RunDirectory& run, const Recipe& recipe) {
-  Json stages = Json::array(), evals = Json::array();
+double finished_seconds(const RunDirectory& run, const Recipe& recipe) {
   double seconds = 0;
+  for (const auto& result : results(run, recipe)) seconds += result.at("seconds").get<double>();
+  return seconds;
+}
+
+Json summary(const RunDirectory& run, const Recipe& recipe, double seconds) {
+  Json stages = Json::array(), evals = Json::array();
   for (const auto& result : results(run, recipe)) {
     Json stage = result;
     stage.erase("evals");
     stage.erase("samples");
-    seconds += stage.at("seconds").get<double>();
     stages.push_back(stage);
     if (result.contains("evals")) {
       for (const auto& eval : result.at("evals")) evals.push_back(eval);
@@ -77,26 +81,24 @@ Json summary(const RunDirectory& run, const Recipe& recipe) {
   return {{"schema", 1}, {"stages", stages}, {"evals", evals}, {"seconds", seconds}};
 }
 
-void write_summary(const RunDirectory& run, const Recipe& recipe) {
-  Json file = summary(run, recipe);
+void write_summary(const RunDirectory& run, const Recipe& recipe, double seconds) {
+  Json file = summary(run, recipe, seconds);
   Json samples = Json::object();
   for (const auto& result : results(run, recipe)) {
     if (result.contains("samples")) samples[result.at("name").get<std::string>()] = result.at("samples");
   }
   file["samples"] = samples;
-  write_file_atomically(run.root() / "summary.json",
-                        file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(run.summary(), file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 std::string summary_table(const RunDirectory& run, const Recipe& recipe) {
   std::vector<Json> evaluations;
   std::ostringstream out;
-  double seconds = 0;
   for (auto& result : results(run, recipe)) {
-    seconds += result.at("seconds").get<double>();
     if (result.contains("evals")) evaluations.push_back(std::move(result));
   }
-  out << '\n' << recipe.name << ": done in " << format_seconds(seconds) << '\n';
+  out << '\n'
+      << recipe.name << ": done in " << format_seconds(read_json(run.summary()).at("seconds")) << '\n';
   if (!evaluations.empty()) {
     const Json& before = evaluations.front();
     const Json& after = evaluations.back();
@@ -108,7 +110,7 @@ std::string summary_table(const RunDirectory& run, const Recipe& recipe) {
     append_samples(out, before, after);
   }
   out << "model: " << (run.checkpoints() / "latest" / "hf").string() << '\n';
-  out << "summary: " << (run.root() / "summary.json").string() << '\n';
+  out << "summary: " << (run.summary()).string() << '\n';
   return out.str();
 }
 

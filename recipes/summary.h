@@ -10,10 +10,15 @@
 namespace sluice::recipes {
 
 // {"schema": 1, "stages": [...], "evals": [...], "seconds"} from the results of the stages, in run order.
-Json summary(const RunDirectory& run, const Recipe& recipe);
-void write_summary(const RunDirectory& run, const Recipe& recipe);
+// `seconds` is the time of the whole run, process starts included.
+Json summary(const RunDirectory& run, const Recipe& recipe, double seconds);
+void write_summary(const RunDirectory& run, const Recipe& recipe, double seconds);
 
-// Before and after, a few prompts with their completions, and where the model is: for people.
+// Of a run whose summary is written: before and after, a few prompts with their completions, and where the
+// model is.
 std::string summary_table(const RunDirectory& run, const Recipe& recipe);
+
+// Of the stages that have finished, as they counted it themselves.
+double finished_seconds(const RunDirectory& run, const Recipe& recipe);
 
 }  // namespace sluice::recipes

@@ -78,23 +78,30 @@ class StageProcesses {
 
   // How the learner ended. Actors are kept alive while it lives and ended after it.
   ExitStatus run() {
+    try {
+      const ExitStatus ended = watch();
+      end_actors();
+      return ended;
+    } catch (...) {  // an actor that cannot be kept alive: what was learned is kept
+      stop_learner(SIGTERM);
+      end_actors();
+      throw;
+    }
+  }
+
+ private:
+  ExitStatus watch() {
     std::optional<ExitStatus> ended;
     while (!(ended = learner_.wait(0))) {
       wait_for_something();
-      if (const int signal = signals_.received()) {
-        ended = stop_learner(signal);
-        break;
-      }
+      if (const int signal = signals_.received()) return stop_learner(signal);
       // An actor that ends while the learner is ending as well was told to: look at the learner first.
       if ((ended = learner_.wait(0))) break;
       for (auto& actor : actors_) actor.look(clock_.now_ms());
     }
-    end_actors();
-    remove_socket();
     return *ended;
   }
 
- private:
   // Until a process ends or a signal comes; at most a second.
   void wait_for_something() {
     std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}, {learner_.pidfd(), POLLIN, 0}};
@@ -117,6 +124,7 @@ class StageProcesses {
   void end_actors() {
     for (auto& actor : actors_) actor.process().signal(SIGTERM);
     for (auto& actor : actors_) actor.process().stop(kActorGraceMs);
+    remove_socket();
   }
 
   // ZeroMQ leaves the file of an ipc address behind, and so does a learner that was killed.
@@ -166,10 +174,20 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
   const RunDirectory& run = opened.directory;
   say(describe(recipe) + (opened.resumed ? "resumed: " : "run: ") + run.root().string());
   say("watch: tail -f " + run.metrics().string());
+  if (!run.next_stage(recipe) && std::filesystem::exists(run.summary())) {
+    say(summary_table(run, recipe));
+    return 0;
+  }
+  const SteadyClock clock;
+  const Millis began = clock.now_ms();
+  const double before = finished_seconds(run, recipe);
   auto redis = start_redis(run, recipe);
   const int code = run_stages(run, recipe, signals);
   if (code == 0) {
-    write_summary(run, recipe);
+    // A stage that was stopped and resumed knows its own time better than this process does.
+    write_summary(run, recipe,
+                  std::max(finished_seconds(run, recipe),
+                           before + static_cast<double>(clock.now_ms() - began) / 1000.0));
     say(summary_table(run, recipe));
   }
   return code;

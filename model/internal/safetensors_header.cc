@@ -75,7 +75,7 @@ SafetensorsEntry parse_entry(const std::string& name, const Json& entry, uint64_
   const uint64_t begin = unsigned_of(offsets[0], "data_offsets", where);
   const uint64_t end = unsigned_of(offsets[1], "data_offsets", where);
   require<DataError>(begin <= end && end <= data_bytes, where, ": bytes ", begin, " .. ", end, " of ",
-                     data_bytes);
+                     data_bytes, begin <= end ? "; the file is shorter than its header says" : "");
   require<DataError>(end - begin == bytes, where, ": ", end - begin, " bytes, its shape and type need ",
                      bytes);
   return {name, type.type, shape, begin, end};

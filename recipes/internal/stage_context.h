@@ -33,9 +33,6 @@ Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe
 // SHA-256 of a model's architecture, not of its weights.
 std::string architecture_hash(const model::ModelConfig& config);
 
-// The newest whole checkpoint; damaged ones are named on stderr. Makes the initial one in a new run.
-Checkpoint newest_checkpoint(const RunDirectory& run, const Recipe& recipe);
-
 // Where reports of this process go: metrics.jsonl, the terminal, Redis when the recipe has it.
 class StageMonitor {
  public:
@@ -74,6 +71,8 @@ struct StageStart {
   double num_tokens = 0;     // trained on in it before
   std::string started_from;  // name of the checkpoint the stage began with
 };
+// From the newest whole checkpoint; damaged ones are named on stderr, and `latest` is put right. Makes the
+// initial one in a new run. Throws DataError when the end of the stage before is not there.
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage);
 
 }  // namespace sluice::recipes

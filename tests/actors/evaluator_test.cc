@@ -48,6 +48,19 @@ TEST(Evaluation, IsTheMeanOverPromptsWithItsStandardError) {
   EXPECT_EQ(Evaluation().reward({1}).n, 0);
 }
 
+TEST(Evaluate, StopsWhenItsProgressSaysSo) {
+  const auto network = decided_network();
+  const auto tokenizer = letters();
+  const auto rows = rows_of({"abc", "q", "defdef"});
+
+  const auto evaluation = evaluate(*network, *tokenizer, character_count(), rows, {kEos},
+                                   {.sampling = {.max_new_tokens = 12}, .engine = {.max_rows = 1}},
+                                   [](int64_t) { return false; });
+
+  EXPECT_FALSE(evaluation.complete);
+  EXPECT_TRUE(evaluation.prompts.back().completions.empty());
+}
+
 TEST(Evaluate, ScoresEveryPromptInTheOrderOfTheRows) {
   const auto network = decided_network();
   const auto tokenizer = letters();
@@ -55,9 +68,12 @@ TEST(Evaluate, ScoresEveryPromptInTheOrderOfTheRows) {
   const auto rows = rows_of({"abc", "q", "defdef", "pp", "kkkk"});
   std::vector<int64_t> progress;
 
-  const auto evaluation = evaluate(*network, *tokenizer, mix, rows, {kEos},
-                                   {.sampling = {.max_new_tokens = 12}, .samples = 4, .seed = 3},
-                                   [&](int64_t done) { progress.push_back(done); });
+  const auto evaluation =
+      evaluate(*network, *tokenizer, mix, rows, {kEos},
+               {.sampling = {.max_new_tokens = 12}, .samples = 4, .seed = 3}, [&](int64_t done) {
+                 progress.push_back(done);
+                 return true;
+               });
 
   ASSERT_EQ(evaluation.prompts.size(), 5);
   int64_t unscored = 0;

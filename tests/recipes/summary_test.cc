@@ -11,6 +11,8 @@ namespace {
 
 using testing::HasSubstr;
 
+constexpr double kSeconds = 65.0;
+
 Json evaluation(const std::string& stage, double reward, const std::string& completion) {
   return {{"name", stage},
           {"use", "eval"},
@@ -45,10 +47,11 @@ struct SummaryTest : testing::Test {
 
 TEST_F(SummaryTest, HoldsStagesAndFiguresInTheOrderOfTheRun) {
   finish();
-  const Json json = summary(run_.directory, recipe_);
+  const Json json = summary(run_.directory, recipe_, kSeconds);
 
   EXPECT_EQ(json["schema"], 1);
-  EXPECT_EQ(json["seconds"], 62.25);  // 2 + 58.25 + 2
+  EXPECT_EQ(json["seconds"], kSeconds);
+  EXPECT_EQ(finished_seconds(run_.directory, recipe_), 62.25);  // 2 + 58.25 + 2
   ASSERT_EQ(json["stages"].size(), 3u);
   EXPECT_EQ(json["stages"][1], Json({{"name", "grpo"}, {"use", "grpo"}, {"steps", 4}, {"seconds", 58.25}}));
   EXPECT_FALSE(json["stages"][0].contains("samples"));
@@ -63,21 +66,22 @@ TEST_F(SummaryTest, HoldsStagesAndFiguresInTheOrderOfTheRun) {
 
 TEST_F(SummaryTest, IsKeptInTheRun) {
   finish();
-  write_summary(run_.directory, recipe_);
+  write_summary(run_.directory, recipe_, kSeconds);
   const Json file = read_json(run_.directory.root() / "summary.json");
-  EXPECT_EQ(file["evals"], summary(run_.directory, recipe_)["evals"]);
+  EXPECT_EQ(file["evals"], summary(run_.directory, recipe_, kSeconds)["evals"]);
   EXPECT_EQ(file["samples"]["after"][0]["completion"], " not to be");
 }
 
 TEST_F(SummaryTest, LeavesOutStagesThatHaveNotEnded) {
   run_.directory.write_stage_result("before", evaluation("before", 0.25, "xq zz"));
-  EXPECT_EQ(summary(run_.directory, recipe_)["stages"].size(), 1u);
+  EXPECT_EQ(summary(run_.directory, recipe_, kSeconds)["stages"].size(), 1u);
 }
 
 TEST_F(SummaryTest, TableShowsBeforeAndAfter) {
   finish();
+  write_summary(run_.directory, recipe_, kSeconds);
   const auto table = summary_table(run_.directory, recipe_);
-  EXPECT_THAT(table, HasSubstr("done in 1m 02s"));
+  EXPECT_THAT(table, HasSubstr("done in 1m 05s"));
   EXPECT_THAT(table,
               testing::ContainsRegex("reward \\(held_out\\) +0\\.250 \\+- 0\\.010 +0\\.750 \\+- 0\\.010"));
   EXPECT_THAT(table, HasSubstr("\"to be\\nor\"\n      before  xq zz\n      after    not to be\n"));
@@ -87,7 +91,7 @@ TEST_F(SummaryTest, TableShowsBeforeAndAfter) {
 
 TEST_F(SummaryTest, KeepsCompletionsThatWereCutWithinACharacter) {
   run_.directory.write_stage_result("after", evaluation("after", 0.75, "caf\xc3"));
-  write_summary(run_.directory, recipe_);
+  write_summary(run_.directory, recipe_, kSeconds);
   const Json file = read_json(run_.directory.root() / "summary.json");
   EXPECT_EQ(file["samples"]["after"][0]["completion"], "caf\xef\xbf\xbd");  // U+FFFD
 }
