@@ -14,6 +14,9 @@ struct AdvantageOptions {
   AdvantageScale scale = AdvantageScale::Group;
   bool population_std = false;  // divide by n instead of n - 1
   double eps = 1e-4;            // added to the standard deviation
+  // For make_training_batch(): a completion that the length limit cut counts in its group's mean and spread,
+  // and none of its tokens is learned from (spec section 4.3).
+  bool mask_truncated = false;
 };
 
 // One advantage for each completion of each group; an empty reward is an unscorable completion, which counts

@@ -13,6 +13,8 @@
 namespace sluice::learner {
 namespace {
 
+constexpr double kMaxLogRatio = 20.0;  // as the loss has it
+
 double sum_of(const at::Tensor& values) { return values.sum(at::kDouble).item<double>(); }
 
 // What is known before the forward: advantages and staleness, over the chosen tokens of the whole step.
@@ -21,6 +23,7 @@ StepMetrics batch_metrics(const TrainingBatch& batch, int64_t version) {
   for (size_t g = 0; g < batch.groups.size(); ++g) {
     for (size_t i = 0; i < batch.groups[g].completions.size(); ++i) {
       const auto& completion = batch.groups[g].completions[i];
+      if (batch.leaves_out(completion)) continue;
       for (size_t t = 0; t < completion.tokens.size(); ++t) {
         if (completion.mask[t] == 0) continue;
         advantages.push_back(batch.advantages[g][i]);
@@ -58,7 +61,9 @@ struct Spread {
 // What the micro-batches of a step add up to.
 struct PolicyLearner::Tally {
   int64_t tokens = 0;  // that went through the network
-  double loss = 0.0, entropy = 0.0;
+  int64_t sequences = 0;
+  double loss = 0.0, entropy = 0.0, mismatch_kl = 0.0;
+  double clipped_low_min = 1.0, clipped_high_max = 0.0;  // shares of a sequence
   PolicyLossSums sums{.ratio_max = 0.0, .ratio_min = std::numeric_limits<double>::infinity()};
   Spread same_version_diff, diff;
 
@@ -66,6 +71,7 @@ struct PolicyLearner::Tally {
     sums.policy_loss += more.policy_loss;
     sums.clipped_low += more.clipped_low;
     sums.clipped_high += more.clipped_high;
+    sums.dual_clipped += more.dual_clipped;
     sums.kl += more.kl;
     sums.ppo_kl += more.ppo_kl;
     sums.approx_kl += more.approx_kl;
@@ -74,7 +80,17 @@ struct PolicyLearner::Tally {
     sums.ratio_min = std::min(sums.ratio_min, more.ratio_min);
   }
 
-  void report(const StepDenominators& step, bool with_kl, StepMetrics& metrics) const {
+  void add_sequences(const PolicyLoss& loss, const std::vector<int64_t>& lengths) {
+    for (const double share : sequence_shares(loss.clipped_low, lengths)) {
+      clipped_low_min = std::min(clipped_low_min, share);
+      ++sequences;
+    }
+    for (const double share : sequence_shares(loss.clipped_high, lengths)) {
+      clipped_high_max = std::max(clipped_high_max, share);
+    }
+  }
+
+  void report(const StepDenominators& step, const PolicyLossOptions& options, StepMetrics& metrics) const {
     // A token left out has advantage 0, so it is neither clipped nor part of the loss.
     const auto all = static_cast<double>(std::max<int64_t>(1, step.tokens));
     metrics["loss"] = loss;
@@ -82,6 +98,9 @@ struct PolicyLearner::Tally {
     metrics["clip_ratio/low_mean"] = sums.clipped_low / all;
     metrics["clip_ratio/high_mean"] = sums.clipped_high / all;
     metrics["clip_ratio/region_mean"] = (sums.clipped_low + sums.clipped_high) / all;
+    metrics["clip_ratio/low_min"] = sequences == 0 || sequences < step.nonempty ? 0.0 : clipped_low_min;
+    metrics["clip_ratio/high_max"] = clipped_high_max;
+    if (options.dual_clip != 0.0) metrics["clip_ratio/dual"] = sums.dual_clipped / all;
     if (tokens == 0) return;
 
     const auto seen = static_cast<double>(tokens);
@@ -91,7 +110,10 @@ struct PolicyLearner::Tally {
     metrics["ratio/min"] = sums.ratio_min;
     metrics["ppo_kl"] = sums.ppo_kl / seen;
     metrics["approx_kl"] = sums.approx_kl / seen;
-    if (with_kl) metrics["kl"] = sums.kl / seen;
+    if (options.beta != 0.0) metrics["kl"] = sums.kl / seen;
+    if (same_version_diff.count > 0) {
+      metrics["mismatch_kl"] = mismatch_kl / static_cast<double>(same_version_diff.count);
+    }
     same_version_diff.report("logprob_diff/mean", "logprob_diff/max", metrics);
     diff.report("sampling/logp_diff_mean", "sampling/logp_diff_max", metrics);
   }
@@ -111,13 +133,13 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
 void PolicyLearner::learn(const MicroBatch& micro, const StepDenominators& denominators, int64_t version,
                           Tally& tally) {
   const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
-  PolicyLossInputs inputs{
-      .logprobs = out.logprobs,
-      .old_logprobs = micro.behaviour_logprobs,
-      .ref_logprobs = {},
-      .advantages = micro.advantages,
-      .weights =
-          aggregation_weights(options_.aggregation, micro.lengths, denominators).to(network_.device())};
+  PolicyLossInputs inputs{.logprobs = out.logprobs,
+                          .old_logprobs = micro.behaviour_logprobs - micro.kept_mass.log(),
+                          .ref_logprobs = {},
+                          .advantages = micro.advantages,
+                          .weights = aggregation_weights(options_.aggregation, micro.lengths, denominators,
+                                                         options_.seq_denominator)
+                                         .to(network_.device())};
   if (options_.loss.beta != 0.0) {
     inputs.ref_logprobs = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
   }
@@ -125,13 +147,17 @@ void PolicyLearner::learn(const MicroBatch& micro, const StepDenominators& denom
   loss.loss.backward();
 
   const c10::NoGradGuard no_grad;
-  const auto diff = (out.logprobs.detach() - micro.behaviour_logprobs).abs_();
+  const auto diff = out.logprobs.detach() - micro.behaviour_logprobs;
+  const auto same_version = diff.masked_select(micro.versions.eq(version));
+  const auto log_ratio = same_version.clamp(-kMaxLogRatio, kMaxLogRatio);
   tally.tokens += diff.numel();
   tally.loss += loss.loss.item<double>();
   tally.entropy += sum_of(out.entropy);
   tally.add(loss.sums);
-  tally.diff.add(diff);
-  tally.same_version_diff.add(diff.masked_select(micro.versions.eq(version)));
+  tally.add_sequences(loss, micro.lengths);
+  tally.diff.add(diff.abs());
+  tally.same_version_diff.add(same_version.abs());
+  tally.mismatch_kl += sum_of(log_ratio.expm1() - log_ratio);
 }
 
 StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
@@ -143,7 +169,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
                                                   with_kl ? IdleGroups::Keep : IdleGroups::LeaveOut)) {
     learn(micro, batch.denominators, version, tally);
   }
-  tally.report(batch.denominators, with_kl, metrics);
+  tally.report(batch.denominators, options_.loss, metrics);
   metrics["nonfinite_skips"] = static_cast<double>(optimizer_.num_skipped());
   if (batch.denominators.tokens == 0) return metrics;
 

@@ -17,6 +17,7 @@ namespace sluice::learner {
 struct PolicyLearnerOptions {
   PolicyLossOptions loss;
   Aggregation aggregation = Aggregation::SeqMeanTokenMean;
+  SequenceDenominator seq_denominator = SequenceDenominator::All;
   double temperature = 1.0;            // the actors'
   int64_t micro_batch_tokens = 16384;  // rows of one forward
 };
@@ -34,17 +35,23 @@ class PolicyLearner {
   // Forward, loss, backward over the micro-batches, one update. A step without a chosen token updates
   // nothing.
   //
-  // The ratio that is clipped is taken against the actor's recorded log-probs, whatever their version (bypass
-  // mode, spec section 8.5). A batch is learned from in one update, so a proximal forward before it would
-  // give exactly the log-probs being trained: a ratio of 1 that neither corrects nor bounds the drift of a
-  // batch sampled some versions ago. Against the behaviour policy the ratio is that correction and the clip
-  // its bound; on a batch of the current version both are the same. The log-probs are those before top-k and
-  // top-p, so the mass these cut off is a bias the ratio does not see (spec section 8.1).
+  // The ratio that is clipped is taken against the policy the actor sampled from, whatever its version
+  // (bypass mode, spec section 8.5). A batch is learned from in one update, so a proximal forward before it
+  // would give exactly the log-probs being trained: a ratio of 1 that neither corrects nor bounds the drift
+  // of a batch sampled some versions ago. Against the behaviour policy the ratio is that correction and the
+  // clip its bound; on a batch of the current version both are the same.
   //
-  // `version` is the policy's before the update. logprob_diff/* is the mismatch between learner and actor on
-  // tokens of that version, sampling/* on all. With beta 0, groups without a gradient are left out of the
-  // forward, and entropy, ratio/*, *_kl, logprob_diff/* and sampling/* are means over the tokens that remain,
-  // omitted when none does. Every other metric is over the whole step.
+  // The recorded log-probs are those before top-k and top-p (spec section 8.1). What was sampled from is that
+  // policy divided by the mass these kept, so the ratio is exp(new - recorded) * kept mass: below 1 under
+  // truncation even on-policy, as a kept token was drawn more often than the policy would have. Where less
+  // than 1 - clip_low is kept, such a token of negative advantage is past the clip. Tokens that were cut off
+  // are never drawn: no ratio makes up for that. Without truncation the mass is 1 and nothing changes.
+  //
+  // `version` is the policy's before the update. logprob_diff/* and mismatch_kl (k3) are the mismatch between
+  // the learner's and the recorded log-probs on tokens of that version, sampling/* on all. With beta 0,
+  // groups without a gradient are left out of the forward, and entropy, ratio/*, *_kl, logprob_diff/* and
+  // sampling/* are means over the tokens that remain, omitted when none does. Every other metric is over the
+  // whole step; clip_ratio/low_min and high_max over its sequences that have a chosen token.
   StepMetrics step(const TrainingBatch& batch, int64_t version);
 
  private:

@@ -22,10 +22,17 @@ void check_group(const RolloutGroup& group, size_t num_scorers) {
     const Completion& completion = group.completions[i];
     const size_t length = completion.tokens.size();
     require<DataError>(completion.mask.size() == length && completion.logprobs.size() == length &&
-                           completion.versions.size() == length,
+                           completion.kept_mass.size() == length && completion.versions.size() == length,
                        "make_training_batch: completion ", i, " of group ", group.group, " has ", length,
                        " tokens, a mask of ", completion.mask.size(), ", ", completion.logprobs.size(),
-                       " log-probs and ", completion.versions.size(), " versions");
+                       " log-probs, ", completion.kept_mass.size(), " kept masses and ",
+                       completion.versions.size(), " versions");
+    for (size_t t = 0; t < length; ++t) {
+      const float kept = completion.kept_mass[t];
+      require<DataError>(completion.mask[t] == 0 || (kept > 0.0f && kept <= 1.0f),
+                         "make_training_batch: token ", t, " of completion ", i, " of group ", group.group,
+                         " has a kept mass of ", kept);
+    }
     require<DataError>(completion.outcomes.size() == num_scorers, "make_training_batch: completion ", i,
                        " of group ", group.group, " has ", completion.outcomes.size(),
                        " outcomes, there are ", num_scorers, " scorers");
@@ -50,11 +57,12 @@ struct Piece {
   int64_t rows = 0;  // the prompt's included
 };
 
-void cut_group(const RolloutGroup& group, size_t index, int64_t max_tokens, std::vector<Piece>& pieces) {
+void cut_group(const TrainingBatch& batch, size_t index, int64_t max_tokens, std::vector<Piece>& pieces) {
+  const RolloutGroup& group = batch.groups[index];
   const auto prompt_rows = static_cast<int64_t>(group.prompt.size());
   Piece piece{.group = index, .completions = {}, .rows = prompt_rows};
   for (size_t i = 0; i < group.completions.size(); ++i) {
-    if (num_chosen(group.completions[i]) == 0) continue;
+    if (batch.leaves_out(group.completions[i]) || num_chosen(group.completions[i]) == 0) continue;
     const auto rows = static_cast<int64_t>(num_input_rows(group.completions[i]));
     if (!piece.completions.empty() && piece.rows + rows > max_tokens) {
       pieces.push_back(std::exchange(piece, {.group = index, .completions = {}, .rows = prompt_rows}));
@@ -80,6 +88,7 @@ class MicroBatchBuilder {
                         at::tensor(target_tokens_, at::kLong).to(device)},
             .lengths = lengths_,
             .behaviour_logprobs = at::tensor(logprobs_, at::kFloat).to(device),
+            .kept_mass = at::tensor(kept_mass_, at::kFloat).to(device),
             .advantages = at::tensor(advantages_, at::kFloat).to(device),
             .versions = at::tensor(versions_, at::kLong).to(device)};
   }
@@ -95,6 +104,7 @@ class MicroBatchBuilder {
         target_rows_.push_back(row);
         target_tokens_.push_back(completion.tokens[i]);
         logprobs_.push_back(completion.logprobs[i]);
+        kept_mass_.push_back(completion.kept_mass[i]);
         advantages_.push_back(static_cast<float>(advantage));
         versions_.push_back(completion.versions[i]);
       }
@@ -105,7 +115,7 @@ class MicroBatchBuilder {
 
   model::PackedBatchBuilder rows_;
   std::vector<int64_t> target_rows_, target_tokens_, versions_, lengths_;
-  std::vector<float> logprobs_, advantages_;
+  std::vector<float> logprobs_, kept_mass_, advantages_;
 };
 
 }  // namespace
@@ -113,16 +123,22 @@ class MicroBatchBuilder {
 TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
                                   int64_t max_new_tokens) {
-  TrainingBatch batch{
-      .step = step, .groups = std::move(groups), .rewards = {}, .advantages = {}, .denominators = {}};
+  TrainingBatch batch{.step = step,
+                      .groups = std::move(groups),
+                      .rewards = {},
+                      .advantages = {},
+                      .denominators = {},
+                      .mask_truncated = options.mask_truncated};
   batch.denominators.max_length = max_new_tokens;
   for (const auto& group : batch.groups) {
     check_group(group, reward_weights.size());
     auto& rewards = batch.rewards.emplace_back();
     for (const auto& completion : group.completions) {
       rewards.push_back(rewards::total_reward(completion.outcomes, reward_weights));
-      batch.denominators.tokens += num_chosen(completion);
+      const int64_t chosen = batch.leaves_out(completion) ? 0 : num_chosen(completion);
+      batch.denominators.tokens += chosen;
       ++batch.denominators.sequences;
+      if (chosen > 0) ++batch.denominators.nonempty;
     }
   }
   batch.advantages = group_advantages(batch.rewards, options);
@@ -136,7 +152,7 @@ std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64
   for (size_t i = 0; i < batch.groups.size(); ++i) {
     const bool is_idle = std::ranges::all_of(batch.advantages[i], [](double value) { return value == 0.0; });
     if (is_idle && idle == IdleGroups::LeaveOut) continue;
-    cut_group(batch.groups[i], i, max_tokens, pieces);
+    cut_group(batch, i, max_tokens, pieces);
   }
   std::vector<int64_t> lengths;
   for (const auto& piece : pieces) lengths.push_back(piece.rows);

@@ -19,10 +19,17 @@ struct TrainingBatch {
   std::vector<std::vector<std::optional<double>>> rewards;  // [group][completion] total, empty when unscored
   std::vector<std::vector<double>> advantages;              // [group][completion]
   StepDenominators denominators;
+  bool mask_truncated = false;
+
+  // Whether no token of the completion is learned from, whatever its mask: the groups stay as they came.
+  bool leaves_out(const buffers::Completion& completion) const {
+    return mask_truncated && completion.finish == buffers::FinishReason::Length;
+  }
 };
 
 // Throws DataError for a group that cannot be learned from: an empty prompt, vectors of a completion that
-// differ in length, a number of outcomes that is not that of the weights.
+// differ in length, a chosen token's kept mass outside (0, 1], a number of outcomes that is not that of the
+// weights.
 TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
                                   int64_t max_new_tokens);
@@ -35,7 +42,8 @@ struct MicroBatch {
   model::PackedBatch batch;
   model::TokenTargets targets;
   std::vector<int64_t> lengths;   // chosen tokens of each completion, in order
-  at::Tensor behaviour_logprobs;  // [targets] float32, as recorded by the actor
+  at::Tensor behaviour_logprobs;  // [targets] float32, as recorded by the actor: before top-k and top-p
+  at::Tensor kept_mass;           // [targets] float32, what top-k and top-p kept; 1 without them
   at::Tensor advantages;          // [targets] float32
   at::Tensor versions;            // [targets] int64
 };

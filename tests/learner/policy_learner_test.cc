@@ -131,10 +131,68 @@ TEST(PolicyLearner, TellsEngineMismatchFromStaleness) {
   const auto metrics = fixture.learner.step(batch_of(groups), /*version=*/4);
 
   EXPECT_LE(metrics.at("logprob_diff/max"), 1e-5);
+  EXPECT_LE(metrics.at("mismatch_kl"), 1e-9);
   EXPECT_NEAR(metrics.at("sampling/logp_diff_max"), 0.5, 1e-5);
   EXPECT_NEAR(metrics.at("ratio/max"), std::exp(0.5), 1e-4);
   EXPECT_EQ(metrics.at("staleness/max"), 1.0);
   EXPECT_GT(metrics.at("clip_ratio/high_mean"), 0.0);
+}
+
+// Off by 0.5 at every token: ratios of exp(0.5) = 1.65, past the clip where the advantage is positive and
+// past the dual clip where it is negative.
+TEST(PolicyLearner, MeasuresTheMismatchAndWhatWasClippedOfEachSequence) {
+  Fixture fixture({.loss = {.dual_clip = 1.5}});
+  auto groups = random_groups(2, /*seed=*/9);
+  record_logprobs(*fixture.network, groups);
+  for (auto& group : groups) {
+    for (auto& completion : group.completions) {
+      for (auto& logprob : completion.logprobs) logprob -= 0.5f;
+    }
+  }
+  auto metrics = fixture.learner.step(batch_of(groups), /*version=*/0);
+  EXPECT_NEAR(metrics.at("mismatch_kl"), std::exp(0.5) - 1.5, 1e-4);
+  EXPECT_EQ(metrics.at("clip_ratio/high_max"), 1.0);
+  EXPECT_EQ(metrics.at("clip_ratio/low_min"), 0.0);
+  EXPECT_NEAR(metrics.at("clip_ratio/high_mean") + metrics.at("clip_ratio/dual"), 1.0, 1e-12);
+
+  EXPECT_FALSE(Fixture({}).learner.step(batch_of(groups), 0).contains("clip_ratio/dual"));
+}
+
+// Advantages 0.5 and -0.5, means over sequences of three and one token: the loss is (-0.9 * 0.5 + 0.5) / 2.
+TEST(PolicyLearner, WeighsATokenByTheMassThatItsSamplingKept) {
+  Fixture fixture({});
+  std::vector<buffers::RolloutGroup> groups = {
+      group_of({1, 3}, {completion_of({5, 6, 7}, 1.0), completion_of({9}, 0.0)})};
+  record_logprobs(*fixture.network, groups);
+  groups[0].completions[0].kept_mass = {0.9f, 0.9f, 0.9f};
+  const auto metrics = fixture.learner.step(
+      make_training_batch(0, groups, {1.0}, {.scale = AdvantageScale::None}, /*max_new_tokens=*/16), 0);
+
+  EXPECT_NEAR(metrics.at("policy_loss"), 0.025, 1e-5);
+  EXPECT_NEAR(metrics.at("ratio/min"), 0.9, 1e-5);
+  EXPECT_NEAR(metrics.at("ratio/mean"), 0.925, 1e-5);  // (3 * 0.9 + 1) / 4
+  EXPECT_LE(metrics.at("logprob_diff/max"), 1e-5);     // of the recorded log-probs
+  EXPECT_LE(metrics.at("mismatch_kl"), 1e-9);
+}
+
+// Advantages 1/2, 0 and -1/2; the last was cut. Its sequence counts, or does not.
+TEST(PolicyLearner, DividesByTheSequencesItIsToldToCount) {
+  auto cut = completion_of({9}, 0.0);
+  cut.finish = buffers::FinishReason::Length;
+  for (const auto counted : {SequenceDenominator::All, SequenceDenominator::NonEmpty}) {
+    Fixture fixture({.seq_denominator = counted});
+    std::vector<buffers::RolloutGroup> groups = {
+        group_of({1, 3}, {completion_of({5, 6}, 1.0), completion_of({7}, 0.5), cut})};
+    record_logprobs(*fixture.network, groups);
+    const auto metrics = fixture.learner.step(
+        make_training_batch(0, groups, {1.0}, {.scale = AdvantageScale::None, .mask_truncated = true}, 16),
+        0);
+    EXPECT_NEAR(metrics.at("policy_loss"), counted == SequenceDenominator::All ? -0.5 / 3 : -0.5 / 2, 1e-5);
+    EXPECT_EQ(metrics.at("advantages/min"), 0.0);
+    EXPECT_EQ(rollout_metrics(make_training_batch(0, groups, {1.0}, {.mask_truncated = true}, 16), {})
+                  .at("completions/min_length"),
+              1.0);
+  }
 }
 
 TEST(PolicyLearner, MeasuresTheKlAgainstTheReference) {

@@ -103,6 +103,35 @@ TEST(KlEstimate, AbsIsTheDistanceWithItsSignAsGradient) {
   expect_near(logprobs.grad(), {1.0, -1.0});
 }
 
+TEST(KlEstimate, StraightThroughHasTheGradientOfK2) {
+  const Json& example = spec_example("kl_straight_through_k3plus");
+  const auto ref_logprobs = constant(example["inputs"]["ref_logp"].get<std::vector<double>>());
+  const auto grad = example["expected"]["grad"].get<std::vector<double>>();
+  const std::vector<std::pair<KlEstimator, std::vector<double>>> estimators = {
+      {KlEstimator::K3Plus, example["expected"]["value"].get<std::vector<double>>()},
+      {KlEstimator::K1Plus, {0.2, -0.1, 0.05, -0.2}}};  // logp - ref_logp
+  for (const auto& [estimator, value] : estimators) {
+    const auto logprobs = trained(example["inputs"]["logp"].get<std::vector<double>>());
+    const auto kl = kl_estimate(logprobs, ref_logprobs, estimator);
+    kl.sum().backward();
+    expect_near(kl.detach(), value);
+    expect_near(logprobs.grad(), grad);
+  }
+}
+
+TEST(KlEstimate, K3IsCarriesTheGradientOfTheRatioToo) {
+  const Json& example = spec_example("kl_importance_weighted_k3");
+  const auto input = [&](const char* name) { return example["inputs"][name].get<std::vector<double>>(); };
+  const auto logprobs = trained(input("logp"));
+  const auto ref_logprobs = constant(input("ref_logp"));
+  const auto ratio = (logprobs - constant(input("old_logp"))).exp();
+  const auto kl = kl_estimate(logprobs, ref_logprobs, KlEstimator::K3Is, ratio);
+  kl.sum().backward();
+  expect_near(kl.detach(), example["expected"]["value"].get<std::vector<double>>());
+  expect_near(logprobs.grad(), example["expected"]["grad"].get<std::vector<double>>());
+  EXPECT_THROW(kl_estimate(logprobs, ref_logprobs, KlEstimator::K3Is), Error);
+}
+
 TEST(PolicyLoss, IsTheClippedSurrogateOfTheSpecification) {
   const PackedExample packed("loss_ppo_clip_token_mean");
   expect_loss(packed, packed.inputs(Aggregation::TokenMean), {});
@@ -111,6 +140,22 @@ TEST(PolicyLoss, IsTheClippedSurrogateOfTheSpecification) {
 TEST(PolicyLoss, AgainstTheBehaviourPolicyIsTheBypassModeOfTheSpecification) {
   const PackedExample packed("loss_bypass_ppo");
   expect_loss(packed, packed.inputs(Aggregation::TokenMean, "behaviour_logp"), {});
+}
+
+TEST(PolicyLoss, BoundsTheLossOfBadTokensAsTheSpecificationsDualClip) {
+  const PackedExample packed("loss_ppo_dual_clip");
+  const PolicyLossOptions options{.dual_clip =
+                                      packed.example["hyperparameters"]["dual_clip_c"].get<double>()};
+  const auto in = packed.inputs(Aggregation::TokenMean);
+  expect_loss(packed, in, options);
+  EXPECT_EQ(policy_loss(in, options).sums.dual_clipped, 1.0);  // the last token's ratio of 1.65
+  EXPECT_EQ(policy_loss(in).sums.dual_clipped, 0.0);
+}
+
+TEST(PolicyLoss, WithADualClipOfDeltaIsTheTwoSidedClipOfTheSpecification) {
+  const PackedExample packed("loss_two_sided_delta");
+  expect_loss(packed, packed.inputs(Aggregation::TokenMean),
+              {.dual_clip = packed.example["hyperparameters"]["delta"].get<double>()});
 }
 
 TEST(PolicyLoss, WithK3IsTheGrpoLossOfTheSpecification) {
@@ -127,7 +172,8 @@ TEST(PolicyLoss, WithK3IsTheGrpoLossOfTheSpecification) {
 
 TEST(PolicyLoss, MeasuresWhatTheSpecificationMeasures) {
   const PackedExample packed("metrics_policy");
-  const auto sums = policy_loss(packed.inputs(Aggregation::TokenMean)).sums;
+  const auto loss = policy_loss(packed.inputs(Aggregation::TokenMean));
+  const auto& sums = loss.sums;
   EXPECT_NEAR(sums.clipped_low / 10, packed.expected("clip_ratio/low_mean"), 1e-9);
   EXPECT_NEAR(sums.clipped_high / 10, packed.expected("clip_ratio/high_mean"), 1e-9);
   EXPECT_NEAR((sums.clipped_low + sums.clipped_high) / 10, packed.expected("clip_ratio/region_mean"), 1e-9);
@@ -136,6 +182,16 @@ TEST(PolicyLoss, MeasuresWhatTheSpecificationMeasures) {
   EXPECT_NEAR(sums.ratio_min, packed.expected("ratio/min"), 1e-9);
   EXPECT_NEAR(sums.ppo_kl / 10, packed.expected("ppo_kl_k1"), 1e-9);
   EXPECT_NEAR(sums.approx_kl / 10, packed.expected("approx_kl_k3"), 1e-9);
+  EXPECT_EQ(std::ranges::min(sequence_shares(loss.clipped_low, packed.lengths)),
+            packed.expected("clip_ratio/low_min"));
+  EXPECT_NEAR(std::ranges::max(sequence_shares(loss.clipped_high, packed.lengths)),
+              packed.expected("clip_ratio/high_max"), 1e-9);
+}
+
+TEST(PolicyLoss, SharesLeaveOutSequencesWithoutAToken) {
+  const auto flags = at::tensor({1, 0, 1, 1}).to(at::kBool);
+  EXPECT_EQ(sequence_shares(flags, {2, 0, 1, 1}), (std::vector<double>{0.5, 1.0, 1.0}));
+  EXPECT_THROW(sequence_shares(flags, {2, 1}), Error);
 }
 
 TEST(PolicyLoss, StopsRewardingAGoodTokenPastTheClip) {
@@ -193,8 +249,8 @@ TEST(PolicyLoss, HasTheGradientOfCentralDifferences) {
   const std::vector<double> advantages = {0.9, 0.4, -1.3, 1.1, -0.2, -0.7};
   for (const auto mode : {Aggregation::TokenMean, Aggregation::SeqMeanTokenMean, Aggregation::SeqMeanTokenSum,
                           Aggregation::SeqMeanTokenSumNorm}) {
-    for (const auto kl :
-         {KlEstimator::K1, KlEstimator::K2, KlEstimator::K3, KlEstimator::LowVar, KlEstimator::Abs}) {
+    for (const auto kl : {KlEstimator::K1, KlEstimator::K2, KlEstimator::K3, KlEstimator::LowVar,
+                          KlEstimator::Abs, KlEstimator::K3Is}) {
       const auto loss_of = [&](const at::Tensor& values) {
         return policy_loss({.logprobs = values,
                             .old_logprobs = constant(old_logprobs),
@@ -220,32 +276,36 @@ TEST(PolicyLoss, HasTheGradientOfCentralDifferences) {
   }
 }
 
-TEST(PolicyLoss, RefusesShapesThatDisagreeAndAMissingReference) {
+TEST(PolicyLoss, RefusesShapesThatDisagreeAMissingReferenceAndADualClipOfOne) {
   const auto two = constant({0.1, 0.2}), one = constant({0.1});
   EXPECT_THROW(policy_loss({two, one, {}, two, two}), Error);
   EXPECT_THROW(policy_loss({two, two, {}, one, two}), Error);
   EXPECT_THROW(policy_loss({two, two, {}, two, one}), Error);
   EXPECT_THROW(policy_loss({two, two, {}, two, two}, {.beta = 0.1}), Error);
+  EXPECT_THROW(policy_loss({two, two, {}, two, two}, {.dual_clip = 1.0}), Error);
 }
 
 TEST(Aggregation, GivesTheModesOfTheSpecification) {
   const PackedExample packed("aggregation_modes");
   const auto token_loss = constant(packed.packed("inputs", "per_token_loss"));
-  const auto aggregate = [&](Aggregation mode, int64_t sequences) {
+  const auto all = SequenceDenominator::All, nonempty = SequenceDenominator::NonEmpty;
+  const auto aggregate = [&](Aggregation mode, SequenceDenominator counted) {
     const StepDenominators step{.tokens = packed.denominators.tokens,
-                                .sequences = sequences,
-                                .max_length = packed.example["hyperparameters"]["L_max"].get<int64_t>()};
-    return (token_loss * aggregation_weights(mode, packed.lengths, step)).sum().item<double>();
+                                .sequences = packed.denominators.sequences,
+                                .max_length = packed.example["hyperparameters"]["L_max"].get<int64_t>(),
+                                .nonempty = 4};
+    return (token_loss * aggregation_weights(mode, packed.lengths, step, counted)).sum().item<double>();
   };
   EXPECT_EQ(packed.lengths.back(), 0);
-  EXPECT_NEAR(aggregate(Aggregation::TokenMean, 5), packed.expected("token_mean"), 1e-12);
-  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenMean, 5), packed.expected("seq_mean_token_mean_all"), 1e-12);
-  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenMean, 4), packed.expected("seq_mean_token_mean_nonempty"),
+  EXPECT_NEAR(aggregate(Aggregation::TokenMean, all), packed.expected("token_mean"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenMean, all), packed.expected("seq_mean_token_mean_all"),
               1e-12);
-  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSum, 5), packed.expected("seq_mean_token_sum_all"), 1e-12);
-  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSum, 4), packed.expected("seq_mean_token_sum_nonempty"),
-              1e-12);
-  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSumNorm, 5), packed.expected("dr_grpo_trl"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenMean, nonempty),
+              packed.expected("seq_mean_token_mean_nonempty"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSum, all), packed.expected("seq_mean_token_sum_all"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSum, nonempty),
+              packed.expected("seq_mean_token_sum_nonempty"), 1e-12);
+  EXPECT_NEAR(aggregate(Aggregation::SeqMeanTokenSumNorm, all), packed.expected("dr_grpo_trl"), 1e-12);
 }
 
 // Ranks add their gradients here, so a micro-batch is worth its share: the example's, which averages over two

@@ -36,6 +36,7 @@ TEST(TrainingBatch, CountsChosenTokensAndAllSequences) {
 
   EXPECT_EQ(batch.denominators.tokens, 3);
   EXPECT_EQ(batch.denominators.sequences, 3);
+  EXPECT_EQ(batch.denominators.nonempty, 2);
   EXPECT_EQ(batch.denominators.max_length, 16);
   EXPECT_EQ(batch.advantages[0], (std::vector<double>{0.5, 0.0, -0.5}));
   EXPECT_FALSE(batch.rewards[0][1].has_value());
@@ -63,6 +64,7 @@ TEST(TrainingBatch, KeepsInsertedTokensAsInputAndDropsWhatFollowsTheLastChosenOn
   tool.mask = {1, 0, 1, 0, 0};
   tool.versions = {4, 0, 5, 0, 0};
   tool.logprobs = {-0.5f, NAN, -0.25f, NAN, NAN};
+  tool.kept_mass = {0.75f, NAN, 0.5f, 0.0f, NAN};
   const auto micro =
       cut_into_micro_batches(batch_of({group_of({1}, {tool, completion_of({8}, 0.0)})}), 100, at::kCPU);
 
@@ -71,6 +73,35 @@ TEST(TrainingBatch, KeepsInsertedTokensAsInputAndDropsWhatFollowsTheLastChosenOn
   EXPECT_EQ(ints(micro[0].targets.tokens), (Ints{5, 7, 8}));
   EXPECT_EQ(ints(micro[0].versions), (Ints{4, 5, 0}));
   EXPECT_TRUE(at::equal(micro[0].behaviour_logprobs, at::tensor({-0.5f, -0.25f, -1.0f})));
+  EXPECT_TRUE(at::equal(micro[0].kept_mass, at::tensor({0.75f, 0.5f, 1.0f})));
+}
+
+TEST(TrainingBatch, LearnsNothingFromTruncatedCompletionsWhenAskedAsTheSpecificationSays) {
+  const Json& example = spec_example("truncated_completion_masking");
+  const auto& expected = example["expected"];
+  std::vector<buffers::Completion> completions;
+  for (size_t i = 0; i < 3; ++i) {
+    auto completion = completion_of(example["inputs"]["completions"][i].get<std::vector<int32_t>>(),
+                                    example["inputs"]["rewards"][i].get<double>());
+    if (expected["is_truncated"][i].get<bool>()) completion.finish = buffers::FinishReason::Length;
+    completions.push_back(completion);
+  }
+  for (const bool mask_truncated : {false, true}) {
+    const auto batch = make_training_batch(0, {group_of({1}, completions)}, {1.0},
+                                           {.scale = AdvantageScale::None, .mask_truncated = mask_truncated},
+                                           /*max_new_tokens=*/3);
+    Ints lengths;
+    for (const Json& mask : expected[mask_truncated ? "loss_mask_when_masking" : "loss_mask_default"]) {
+      const auto row = mask.get<Ints>();
+      if (const auto chosen = std::ranges::count(row, 1); chosen > 0) lengths.push_back(chosen);
+    }
+    EXPECT_EQ(batch.advantages[0], expected["advantages"].get<std::vector<double>>());
+    EXPECT_EQ(batch.denominators.sequences, 3);
+    EXPECT_EQ(batch.denominators.nonempty, std::ssize(lengths));
+    EXPECT_EQ(batch.denominators.tokens, std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
+    EXPECT_EQ(cut_into_micro_batches(batch, 100, at::kCPU)[0].lengths, lengths);
+    EXPECT_EQ(batch.groups[0].completions[1].mask, (std::vector<uint8_t>{1, 1, 1}));  // as it came
+  }
 }
 
 TEST(TrainingBatch, LetsNoMaskedGarbageThroughAsTheSpecificationAsks) {
@@ -138,6 +169,11 @@ TEST(TrainingBatch, RefusesGroupsThatDoNotHoldTogether) {
   EXPECT_THROW(batch_of({group_of({}, {completion_of({5}, 1.0)})}), DataError);
   EXPECT_THROW(batch_of({group_of({1}, {short_mask})}), DataError);
   EXPECT_THROW(batch_of({group_of({1}, {unscored})}), DataError);
+  for (const std::vector<float>& kept_mass : {std::vector<float>{}, {0.0f}, {1.5f}, {NAN}}) {
+    auto completion = completion_of({5}, 1.0);
+    completion.kept_mass = kept_mass;
+    EXPECT_THROW(batch_of({group_of({1}, {completion})}), DataError);
+  }
 }
 
 }  // namespace
