@@ -171,6 +171,8 @@ TEST(Recipe, RefusesCombinationsThatCannotWork) {
   EXPECT_THAT(folder.refusal("model = { heads = 4, kv_heads = 3 }\n" + kGrpo),
               HasSubstr("model.heads 4 is no multiple of model.kv_heads 3"));
   EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.path=t.model"}), HasSubstr("cannot both be set"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"algorithm.dual_clip=0.5"}),
+              HasSubstr("algorithm.dual_clip 0.5 is neither 0 nor more than 1"));
   EXPECT_THAT(folder.refusal("data = { path = \"x\" }\n[[stages]]\nuse = \"sft\"\nsteps = 1\n"),
               HasSubstr("a network from scratch needs tokenizer.path or tokenizer.train"));
 }
@@ -215,6 +217,27 @@ TEST(Recipe, TakesOverridesOfEveryType) {
   EXPECT_EQ(stage.rewards[0].use, "length");
   EXPECT_EQ(stage.optim.lr, 0.5);
   EXPECT_EQ(stage.optim.beta2, 0.9);
+}
+
+TEST(Recipe, LeavesTheVariantsOfTheLossOffUnlessAsked) {
+  const RecipeFolder folder;
+  const auto plain = folder.load(kGrpo).stages[0];
+  EXPECT_EQ(plain.learner.loss.dual_clip, 0.0);
+  EXPECT_EQ(plain.learner.seq_denominator, learner::SequenceDenominator::All);
+  EXPECT_FALSE(plain.advantage.mask_truncated);
+
+  const auto asked = folder
+                         .load(kGrpo, {"algorithm={ kl = \"k3_is\", dual_clip = 3, seq_denominator = "
+                                       "\"nonempty\", mask_truncated = true }"})
+                         .stages[0];
+  EXPECT_EQ(asked.learner.loss.kl, learner::KlEstimator::K3Is);
+  EXPECT_EQ(asked.learner.loss.dual_clip, 3.0);
+  EXPECT_EQ(asked.learner.seq_denominator, learner::SequenceDenominator::NonEmpty);
+  EXPECT_TRUE(asked.advantage.mask_truncated);
+  EXPECT_EQ(folder.load(kGrpo, {"algorithm.kl=\"k1+\""}).stages[0].learner.loss.kl,
+            learner::KlEstimator::K1Plus);
+  EXPECT_EQ(folder.load(kGrpo, {"algorithm.kl=\"k3+\""}).stages[0].learner.loss.kl,
+            learner::KlEstimator::K3Plus);
 }
 
 TEST(Recipe, RefusesBadOverrides) {
