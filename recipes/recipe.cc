@@ -93,26 +93,37 @@ void read_algorithm(const Json& json, StageSpec& stage) {
   using learner::AdvantageScale;
   using learner::Aggregation;
   using learner::KlEstimator;
+  using learner::SequenceDenominator;
   auto& loss = stage.learner.loss;
   loss.beta = json.at("beta");
   loss.clip_low = json.at("clip_low");
   loss.clip_high = json.at("clip_high");
+  loss.dual_clip = json.at("dual_clip");
+  require<UsageError>(loss.dual_clip == 0.0 || loss.dual_clip > 1.0, "algorithm.dual_clip ", loss.dual_clip,
+                      " is neither 0 nor more than 1");
   loss.kl = choice<KlEstimator>(json.at("kl"), {{"k1", KlEstimator::K1},
                                                 {"k2", KlEstimator::K2},
                                                 {"k3", KlEstimator::K3},
                                                 {"low_var_kl", KlEstimator::LowVar},
-                                                {"abs", KlEstimator::Abs}});
+                                                {"abs", KlEstimator::Abs},
+                                                {"k1+", KlEstimator::K1Plus},
+                                                {"k3+", KlEstimator::K3Plus},
+                                                {"k3_is", KlEstimator::K3Is}});
   stage.learner.aggregation = choice<Aggregation>(
       json.at("aggregation"), {{"token-mean", Aggregation::TokenMean},
                                {"seq-mean-token-mean", Aggregation::SeqMeanTokenMean},
                                {"seq-mean-token-sum", Aggregation::SeqMeanTokenSum},
                                {"seq-mean-token-sum-norm", Aggregation::SeqMeanTokenSumNorm}});
+  stage.learner.seq_denominator = choice<SequenceDenominator>(
+      json.at("seq_denominator"),
+      {{"all", SequenceDenominator::All}, {"nonempty", SequenceDenominator::NonEmpty}});
   stage.advantage = {
       .scale = choice<AdvantageScale>(json.at("advantage_scale"), {{"group", AdvantageScale::Group},
                                                                    {"batch", AdvantageScale::Batch},
                                                                    {"none", AdvantageScale::None}}),
       .population_std = json.at("population_std"),
-      .eps = json.at("advantage_eps")};
+      .eps = json.at("advantage_eps"),
+      .mask_truncated = json.at("mask_truncated")};
 }
 
 StageSpec read_stage(const Json& json, uint64_t seed) {
