@@ -64,7 +64,8 @@ RolloutSpec read_rollout(const Json& json) {
                    .group_size = json.at("group_size"),
                    .staleness = json.at("staleness"),
                    .lease_ms = json.at("lease_ms"),
-                   .min_scored = json.at("min_scored"),
+                   .min_scored = json.at("min_scored").is_null() ? std::min<int64_t>(2, json.at("group_size"))
+                                                                 : json.at("min_scored").get<int64_t>(),
                    .address = text_of(json.at("address")),
                    .sampling = {.temperature = json.at("temperature"),
                                 .top_k = json.at("top_k"),

@@ -93,9 +93,10 @@ std::vector<SchemaKey> make_schema() {
       number("rollout", "top_p", 1.0, 1e-6, 1.0, "Sample among the likeliest tokens of this mass; 1: off."),
       integer("rollout", "staleness", 1, 0, 64,
               "Optimizer steps a completion may be behind; 0 waits for every update."),
-      integer("rollout", "lease_ms", 60000, 100, 86400000,
-              "Milliseconds without a sign of life after which a group is given to another actor."),
-      integer("rollout", "min_scored", 2, 1, 1024, "A group with fewer scored completions is quarantined."),
+      integer("rollout", "lease_ms", 10000, 100, 86400000,
+              "Milliseconds without a sign of life after which an actor's groups are given to another."),
+      integer("rollout", "min_scored", nullptr, 1, 1024,
+              "A group with fewer scored completions is quarantined; default: 2, or 1 for groups of one."),
       text("rollout", "address", nullptr, {},
            "tcp://127.0.0.1:PORT; default: an ipc socket in the run directory."),
 
