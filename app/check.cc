@@ -4,28 +4,9 @@
 #include "app/command.h"
 #include "app/recipe_options.h"
 #include "base/terminal.h"
-#include "recipes/stages.h"
-#include "text/dataset.h"
+#include "recipes/inputs.h"
 
 namespace sluice::app {
-namespace {
-
-// Opens what the recipe names, so that what is missing is said before an hour is spent.
-void check_stage(const recipes::StageSpec& stage) {
-  std::cout << "  " << stage.name << ": ";
-  if (stage.use == "sft") {
-    std::cout << format_count(
-                     static_cast<int64_t>(text::read_examples(stage.data, text::Split::Train).size()))
-              << " examples\n";
-    return;
-  }
-  const auto split = stage.use == "eval" ? text::Split::Test : text::Split::Train;
-  const auto rewards = recipes::make_rewards(stage);
-  std::cout << format_count(static_cast<int64_t>(text::read_prompts(stage.data, split).size()))
-            << " prompts\n";
-}
-
-}  // namespace
 
 Command add_check(CLI::App& app) {
   struct Arguments {
@@ -42,7 +23,12 @@ Command add_check(CLI::App& app) {
       return 0;
     }
     std::cout << describe(recipe) << "data:\n";
-    for (const auto& stage : recipe.stages) check_stage(stage);
+    const auto counts = recipes::check_inputs(recipe);
+    for (size_t i = 0; i < counts.size(); ++i) {
+      const auto& stage = recipe.stages[i];
+      std::cout << "  " << stage.name << ": " << format_count(counts[i])
+                << (stage.use == "sft" ? " examples\n" : " prompts\n");
+    }
     std::cout << "ok; start it with: sluice run " << arguments->recipe.file << '\n';
     return 0;
   };

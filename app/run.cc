@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -5,6 +6,7 @@
 #include "app/command.h"
 #include "app/recipe_options.h"
 #include "base/signals.h"
+#include "recipes/inputs.h"
 #include "recipes/run_directory.h"
 #include "recipes/supervisor.h"
 
@@ -41,6 +43,10 @@ Command add_run(CLI::App& app) {
     auto overrides = arguments->recipe.overrides;
     if (!arguments->name.empty()) overrides.push_back("name=" + Json(arguments->name).dump());
     const auto recipe = recipes::load_recipe(arguments->recipe.file, overrides);
+    // Bad input must not use up the name of the run; one that is there has been checked.
+    if (!std::filesystem::exists(std::filesystem::path(arguments->runs) / recipe.name / "run.json")) {
+      recipes::check_inputs(recipe);
+    }
     const auto run = recipes::open_run(arguments->runs, recipe, arguments->resume);
     const int status = recipes::supervise(run, recipe, signals);
     if (signals.received() != 0)

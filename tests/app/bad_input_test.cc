@@ -59,6 +59,15 @@ TEST_F(BadInput, MissingFiles) {
   expect_refused({"check", "recipe.toml", "data.path=none.txt"}, 3, {(workspace_ / "none.txt").string()});
 }
 
+TEST_F(BadInput, DoesNotUseUpTheNameOfTheRun) {
+  expect_refused({"run", "recipe.toml", "grpo.data.path=none.txt"}, 3, {"none.txt"});
+  expect_refused({"run", "recipe.toml", "rollout.address=tcp://8.8.8.8:1"}, 2,
+                 {"rollout.address", "8.8.8.8"});
+  expect_refused({"run", "recipe.toml", "rollout.max_new_tokens=60"}, 3, {"corpus.txt:1", "60", "64"});
+  EXPECT_FALSE(fs::exists(workspace_ / "runs"));
+  EXPECT_EQ(sluice(workspace_, {"run", "recipe.toml", "sft.steps=1", "grpo.steps=1"}).code, 0);
+}
+
 TEST_F(BadInput, MissingModel) { expect_model_refused(workspace_ / "no-model", {"no-model"}); }
 
 TEST_F(BadInput, TornSafetensors) {

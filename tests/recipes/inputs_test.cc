@@ -1,0 +1,108 @@
+#include "recipes/inputs.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/recipes/recipe_folder.h"
+
+namespace sluice::recipes {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// Sums of characters: the longest example has 6 tokens and its end, the longest prompt 4.
+const std::string kSums = R"(rewards = [{ use = "exact_answer" }]
+model = { hidden_size = 8, layers = 1, heads = 2, intermediate_size = 8, max_position = 8 }
+tokenizer = { train = "characters" }
+data = { path = "rows.jsonl", test_path = "rows.jsonl" }
+rollout = { max_new_tokens = 4 }
+
+[[stages]]
+use = "sft"
+steps = 1
+
+[[stages]]
+use = "grpo"
+steps = 1
+
+[[stages]]
+use = "eval"
+)";
+
+struct Inputs : testing::Test {
+  Inputs() {
+    write_rows(
+        "{\"prompt\": \"1+1=\", \"completion\": \"2\", \"answer\": \"2\"}\n"
+        "{\"prompt\": \"9+1=\", \"completion\": \"10\", \"answer\": \"10\"}\n");
+  }
+
+  void write_rows(const std::string& rows) const { write_plain(folder_.path() / "rows.jsonl", rows); }
+
+  template <class E>
+  std::string complaint(const std::vector<std::string>& overrides = {}) const {
+    return message_of<E>([&] { check_inputs(folder_.load(kSums, overrides)); });
+  }
+
+  RecipeFolder folder_;
+};
+
+TEST_F(Inputs, OfAGoodRecipeAreCountedByStage) {
+  EXPECT_THAT(check_inputs(folder_.load(kSums)), ElementsAre(2, 2, 2));
+}
+
+TEST_F(Inputs, AreRefusedWhereAnAddressIsMalformedOrNotOfThisHost) {
+  EXPECT_THAT(complaint<UsageError>({"grpo.rollout.address=tcp://8.8.8.8:5555"}),
+              AllOf(HasSubstr("stage grpo: rollout.address"), HasSubstr("8.8.8.8")));
+  EXPECT_THAT(complaint<UsageError>({"rollout.address=nowhere"}), HasSubstr("nowhere"));
+  EXPECT_THAT(complaint<UsageError>({"monitor.redis=http://localhost"}), HasSubstr("http://localhost"));
+  EXPECT_EQ(complaint<Error>({"monitor.redis=redis://localhost:1/0"}), "");  // it need not be there
+}
+
+TEST_F(Inputs, AreRefusedWhereAFileOfAnyStageIsMissing) {
+  EXPECT_THAT(complaint<DataError>({"eval.data.test_path=gone.jsonl"}), HasSubstr("gone.jsonl"));
+  EXPECT_THAT(complaint<DataError>({"model.path=no-model"}), HasSubstr("no-model"));
+
+  std::string loaded = kSums;
+  const std::string trained = "train = \"characters\"";
+  loaded.replace(loaded.find(trained), trained.size(), "path = \"no-tokenizer\"");
+  EXPECT_THAT(message_of<DataError>([&] { check_inputs(folder_.load(loaded)); }), HasSubstr("no-tokenizer"));
+}
+
+TEST_F(Inputs, AreRefusedWhereTheTokenizerHasMorePiecesThanTheModel) {
+  write_rows(R"({"prompt": "abcdefghijklmnopqrstuvwxyz=", "completion": "1", "answer": "1"})");
+  EXPECT_THAT(complaint<DataError>({"model.path=" + std::string(SLUICE_SOURCE_DIR) + "/data/toy_llama"}),
+              AllOf(HasSubstr("the tokenizer has 33 pieces"), HasSubstr("only 16")));  // 28, "\n", 4 special
+}
+
+TEST_F(Inputs, APromptMustFitTheModelWithItsCompletion) {
+  EXPECT_THAT(complaint<DataError>({"grpo.rollout.max_new_tokens=5"}),  // 4 + 5 > 8
+              AllOf(HasSubstr("rows.jsonl:1: the prompt has 4 tokens"),
+                    HasSubstr("max_new_tokens = 5 of stage grpo"), HasSubstr("model.max_position = 8")));
+  EXPECT_THAT(complaint<UsageError>({"eval.rollout.max_new_tokens=8"}), HasSubstr("no room for a prompt"));
+}
+
+TEST_F(Inputs, ALimitedEvaluationAsksOnlyTheFirstPrompts) {
+  const auto file = folder_.path() / "test.jsonl";
+  write_plain(file,
+              "{\"prompt\": \"1+1=\", \"answer\": \"2\"}\n{\"prompt\": \"1+1+1+1=\", \"answer\": \"4\"}\n");
+  EXPECT_EQ(complaint<Error>({"data.test_path=" + file.string(), "evaluation.prompts=1"}), "");
+  EXPECT_THAT(complaint<DataError>({"data.test_path=" + file.string(), "evaluation.prompts=2"}),
+              HasSubstr("test.jsonl:2: the prompt has 8 tokens"));
+}
+
+TEST_F(Inputs, AnExampleMustFitTheModelUnlessItIsCut) {
+  write_rows(R"({"prompt": "1+1=", "completion": "2222", "answer": "2"})");  // 4 + 4 + the end
+
+  EXPECT_THAT(complaint<UsageError>(),
+              AllOf(HasSubstr("rows.jsonl:1 has 9 tokens"), HasSubstr("batch.max_length = 1024"),
+                    HasSubstr("model.max_position = 8")));
+  EXPECT_EQ(complaint<Error>({"batch.max_length=8"}), "");
+  EXPECT_EQ(complaint<Error>({"batch.append_eos=false"}), "");
+}
+
+}  // namespace
+}  // namespace sluice::recipes
