@@ -166,12 +166,6 @@ void WeightStore::retire(int64_t oldest) {
   live_.erase(live_.begin(), end);
 }
 
-std::vector<WeightAnnouncement> WeightStore::live() const {
-  std::vector<WeightAnnouncement> all;
-  for (const auto& [version, announcement] : live_) all.push_back(announcement);
-  return all;
-}
-
 MappedWeights::MappedWeights(const WeightAnnouncement& announcement) : version_(announcement.version) {
   check_writable_size(announcement.bytes, "MappedWeights");
   const auto path = "/proc/" + std::to_string(announcement.pid) + "/fd/" + std::to_string(announcement.fd);

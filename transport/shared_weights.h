@@ -10,7 +10,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace sluice::transport {
 
@@ -38,7 +37,6 @@ class WeightStore {
   WeightAnnouncement publish(int64_t version, std::string_view bytes);
   // Lets go of versions below `oldest`; who has one mapped keeps it.
   void retire(int64_t oldest);
-  std::vector<WeightAnnouncement> live() const;
 
  private:
   std::map<int64_t, WeightAnnouncement> live_;

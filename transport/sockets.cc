@@ -1,5 +1,6 @@
 #include "transport/sockets.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 namespace sluice::transport {
 namespace {
 
+constexpr std::string_view kIpc = "ipc://";
 constexpr size_t kMaxIpcPath = 107;      // sockaddr_un holds 108 bytes, the last one is zero
 constexpr int kStrikes = 3;              // bad frames in a row before a peer is ignored
 constexpr size_t kMaxRemembered = 4096;  // peers with strikes; a hostile one can call itself anything
@@ -75,6 +77,14 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type) {
   return socket;
 }
 
+using FileId = std::pair<dev_t, ino_t>;
+
+std::optional<FileId> file_at(const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return std::nullopt;
+  return FileId(status.st_dev, status.st_ino);
+}
+
 Millis now_ms() { return SteadyClock().now_ms(); }
 
 // Waits until `events` or the deadline; false at the deadline. A wait that a signal ends is taken up again.
@@ -116,7 +126,6 @@ std::string routing_id() {
 }  // namespace
 
 void check_address(const std::string& address) {
-  constexpr std::string_view kIpc = "ipc://";
   constexpr std::string_view kTcp = "tcp://";
   if (address.starts_with(kIpc)) {
     const auto path = address.substr(kIpc.size());
@@ -167,8 +176,17 @@ struct RouterSocket::Impl {
     return std::nullopt;
   }
 
+  // ZeroMQ leaves the file of an ipc address behind. One that another has bound there since is not ours.
+  void remember_file() {
+    if (address.starts_with(kIpc)) file = file_at(address.substr(kIpc.size()));
+  }
+  void unlink_file() const {
+    if (file && file_at(address.substr(kIpc.size())) == file) ::unlink(address.c_str() + kIpc.size());
+  }
+
   const uint64_t run;
   std::string address;
+  std::optional<FileId> file;  // of an ipc address: the one that was bound
   int64_t rejected = 0;
   std::map<std::string, int> strikes;  // of peers whose last frame was bad
   zmq::context_t context;
@@ -186,6 +204,7 @@ RouterSocket::RouterSocket(const std::string& address, uint64_t run) {
     // the lock of the run directory is what keeps two learners apart.
     impl_->socket.bind(endpoint(address));
     impl_->address = impl_->socket.get(zmq::sockopt::last_endpoint);
+    impl_->remember_file();
   } catch (const zmq::error_t& error) {
     const bool tcp = address.starts_with("tcp://");
     const char* advice = error.num() == EADDRINUSE
@@ -196,7 +215,7 @@ RouterSocket::RouterSocket(const std::string& address, uint64_t run) {
   }
 }
 
-RouterSocket::~RouterSocket() = default;
+RouterSocket::~RouterSocket() { impl_->unlink_file(); }
 
 const std::string& RouterSocket::address() const { return impl_->address; }
 

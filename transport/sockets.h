@@ -28,6 +28,7 @@ class RouterSocket {
   // the lock of the run directory.
   explicit RouterSocket(const std::string& address, uint64_t run);
   // What has not left by then is lost, and so is what a peer has not read yet: wait for peers that must know.
+  // Removes the file of an ipc address, unless another has taken it over.
   ~RouterSocket();
 
   const std::string& address() const;  // as bound, with the chosen port

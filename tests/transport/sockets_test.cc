@@ -216,6 +216,18 @@ TEST_F(Sockets, APortThatIsTakenIsNamed) {
   }
 }
 
+TEST_F(Sockets, LeaveNoFileBehindButThatOfAnother) {
+  const auto file = folder_ / "learner";
+  auto first = std::make_unique<RouterSocket>(address_, kRun);
+  EXPECT_TRUE(std::filesystem::exists(file));
+  auto second = std::make_unique<RouterSocket>(address_, kRun);  // takes it over
+
+  first.reset();
+  EXPECT_TRUE(std::filesystem::exists(file));
+  second.reset();
+  EXPECT_FALSE(std::filesystem::exists(file));
+}
+
 TEST_F(Sockets, AMissingFolderIsNamed) {
   try {
     RouterSocket router("ipc:///nowhere/at/all", kRun);
