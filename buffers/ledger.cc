@@ -345,6 +345,11 @@ bool Ledger::is_queued(uint64_t group) const {
   return group < entries_.size() && entries_[group].state == State::Queued;
 }
 
+int64_t Ledger::held_by(const std::string& actor) const {
+  const auto groups = by_actor_.find(actor);
+  return groups == by_actor_.end() ? 0 : static_cast<int64_t>(groups->second.size());
+}
+
 int64_t Ledger::trained_steps() const {
   int64_t steps = 0;
   for (auto at = trained_steps_.begin(); at != trained_steps_.end() && at->first == steps; ++at) ++steps;

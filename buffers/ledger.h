@@ -102,6 +102,8 @@ class Ledger {
   std::map<std::string, int64_t> reasons() const;  // of drops and quarantines, counted
   std::optional<Fate> fate(uint64_t group) const;
   bool is_queued(uint64_t group) const;
+  int64_t num_live() const { return static_cast<int64_t>(live_.size()); }  // leases that somebody holds
+  int64_t held_by(const std::string& actor) const;                         // of those
   int64_t trained_steps() const;  // so many from step 0 on were trained, without a gap
   int64_t duplicates() const { return duplicates_; }
   // The oldest version that a group still to come may name; older ones can be let go.

@@ -28,6 +28,7 @@ RolloutServer::Impl::Impl(const RolloutServerOptions& the_options, MakeLease the
       make_lease(std::move(the_make_lease)),
       events(std::move(the_events)),
       router(options.address, transport::run_hash(options.identity.run)),
+      torn_bytes(recovered.torn_bytes),
       ledger(std::move(recovered.ledger)),
       journal(options.journal),
       queue(options.ledger, std::ssize(recovered.queued)),
@@ -40,6 +41,9 @@ void RolloutServer::Impl::run(std::stop_token stop) {
   try {
     {
       const std::lock_guard lock(mutex);
+      if (torn_bytes > 0) {
+        notice("journal: cut " + std::to_string(torn_bytes) + " bytes that a crash left");
+      }
       queue.settle(ledger, events.queued);
       started = true;
       last_tick = now();
@@ -192,21 +196,21 @@ void RolloutServer::trained(int64_t step) {
 
 RolloutStatus RolloutServer::status() const {
   const std::lock_guard lock(impl_->mutex);
-  const Millis now = Impl::now();
   RolloutStatus status;
   status.law = impl_->ledger.counts();
   status.reasons = impl_->ledger.reasons();
   status.queue_depth = impl_->queue.depth();
-  status.oldest_age_s = static_cast<double>(impl_->queue.oldest_age(now)) / 1000.0;
+  status.oldest_age_s = static_cast<double>(impl_->queue.oldest_age(Impl::now())) / 1000.0;
   status.duplicates = impl_->ledger.duplicates();
+  status.rejected_frames = impl_->router.num_rejected();
+  status.torn_bytes = impl_->torn_bytes;
   for (const auto& [address, peer] : impl_->peers.peers()) {
     status.credits += peer.credit;
     status.actors.push_back({.name = peer.identity.name,
                              .pid = peer.identity.pid,
                              .incarnation = peer.identity.incarnation,
                              .tokens = peer.tokens,
-                             .leases = impl_->leases.held_by(peer.identity.name),
-                             .silent_s = static_cast<double>(now - peer.last_heard) / 1000.0});
+                             .leases = impl_->ledger.held_by(peer.identity.name)});
   }
   return status;
 }

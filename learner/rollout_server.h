@@ -44,13 +44,14 @@ struct RolloutStatus {
   int64_t credits = 0;      // leases the actors could take on now
   double oldest_age_s = 0;  // of the queued groups
   int64_t duplicates = 0;
+  int64_t rejected_frames = 0;  // that failed a check
+  int64_t torn_bytes = 0;       // of the journal, cut off when it was opened
   struct Actor {
     std::string name;
     int64_t pid = 0;
     uint64_t incarnation = 0;
     uint64_t tokens = 0;
     int64_t leases = 0;
-    double silent_s = 0;
   };
   std::vector<Actor> actors;
 };
@@ -60,7 +61,7 @@ struct RolloutStatus {
 struct RolloutEvents {
   std::function<void(const std::vector<const buffers::RolloutGroup*>& groups)> queued;  // in batching order
   std::function<void(const std::vector<uint64_t>& groups)> ended;  // dropped or quarantined
-  std::function<void(const std::string& text)> notice;  // an actor joined, went silent, was refused
+  std::function<void(const std::string& text)> notice;             // who joined, went silent, was refused
 };
 
 class RolloutServer {

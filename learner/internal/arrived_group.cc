@@ -23,11 +23,7 @@ std::string sentence(const Parts&... parts) {
 
 // Why a completion has no score, or "" when it has one.
 std::string unscored_reason(const buffers::Completion& completion, const std::vector<double>& weights) {
-  try {
-    if (rewards::total_reward(completion.outcomes, weights)) return "";
-  } catch (const DataError& error) {
-    return error.what();
-  }
+  if (rewards::total_reward(completion.outcomes, weights)) return "";
   for (const auto& outcome : completion.outcomes) {
     if (!outcome.unscored_reason.empty()) return outcome.unscored_reason.substr(0, kMaxReason);
   }
@@ -50,7 +46,12 @@ Json to_json(const buffers::Completion& completion) {
 
 }  // namespace
 
-std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards) {
+std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards,
+                   int64_t max_tokens) {
+  if (group.prompt.empty()) return sentence("group ", group.group, " has an empty prompt");
+  if (group.prompt_text != lease.row.prompt) {
+    return sentence("group ", group.group, " has another prompt than ", lease.row.where());
+  }
   if (static_cast<int64_t>(group.completions.size()) != lease.num_samples) {
     return sentence("group ", group.group, " has ", group.completions.size(), " completions, ",
                     lease.num_samples, " were asked for");
@@ -59,6 +60,11 @@ std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lea
     if (completion.outcomes.size() != num_rewards) {
       return sentence("group ", group.group, " has ", completion.outcomes.size(),
                       " outcomes for a completion, the run has ", num_rewards, " rewards");
+    }
+    const auto length = std::ssize(group.prompt) + std::ssize(completion.tokens);
+    if (length > max_tokens) {
+      return sentence("group ", group.group, " has a sequence of ", length, " tokens, the model takes ",
+                      max_tokens);
     }
   }
   if (!lease.exact_version) return "";
@@ -76,14 +82,18 @@ std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lea
   return "";
 }
 
-std::string too_few_scored(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
-                           int64_t min_scored) {
+std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
+                              int64_t min_scored) {
   int64_t num_scored = 0;
   std::string first;
-  for (const auto& completion : group.completions) {
-    const auto reason = unscored_reason(completion, reward_weights);
-    if (reason.empty()) ++num_scored;
-    if (first.empty()) first = reason;
+  try {
+    for (const auto& completion : group.completions) {
+      const auto reason = unscored_reason(completion, reward_weights);
+      if (reason.empty()) ++num_scored;
+      if (first.empty()) first = reason;
+    }
+  } catch (const DataError& error) {
+    return error.what();  // the sum is not finite
   }
   // A group smaller than the bound (one sample) is not short of anything when all of it is scored.
   const auto wanted = std::min(min_scored, static_cast<int64_t>(group.completions.size()));

@@ -9,13 +9,15 @@
 
 namespace sluice::learner::internal {
 
-// "" when `group` answers `lease`, else what does not fit: samples, outcomes and, with exact versions, the
-// step and the version of every token.
-std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards);
+// "" when `group` answers `lease`, else what does not fit: the prompt, samples, outcomes, sequences of more
+// than `max_tokens` and, with exact versions, the step and the version of every token.
+std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards,
+                   int64_t max_tokens);
 
-// "" when enough completions have a score, else "too few scored samples: 1 of 8 (the first reason)".
-std::string too_few_scored(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
-                           int64_t min_scored);
+// "" when the group can be trained on, else why not: a completion's total reward is not finite, or "too few
+// scored samples: 1 of 8 (the first reason)".
+std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
+                              int64_t min_scored);
 
 // For a person to read: the prompt, the reason and, where a group has arrived, what was sampled.
 void write_quarantine_file(const std::filesystem::path& folder, const buffers::Lease& lease,

@@ -89,7 +89,7 @@ void RolloutServer::Impl::on_heartbeat(Peer& peer, const Frame& frame) {
   });
   peer.tokens = tokens;
   // One that was lost on its way would be renewed for ever by an actor that knows nothing of it.
-  if (held >= leases.held_by(name)) renew(name, now());
+  if (held >= ledger.held_by(name)) ledger.renew(name, now());
 }
 
 void RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
@@ -106,9 +106,9 @@ void RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
     return;
   }
   const auto lease = lease_of(id, group.attempt);
-  const auto wrong = internal::misfit(group, lease, options.reward_weights.size());
+  const auto wrong = internal::misfit(group, lease, options.reward_weights.size(), options.limits.max_tokens);
   if (!wrong.empty()) throw Malformed(wrong);
-  const auto reason = internal::too_few_scored(group, options.reward_weights, options.min_scored);
+  const auto reason = internal::quarantine_reason(group, options.reward_weights, options.min_scored);
   reason.empty() ? admit(std::move(group)) : quarantine(lease, reason, &group);
 }
 
@@ -118,7 +118,6 @@ void RolloutServer::Impl::admit(RolloutGroup group) {
   const auto admission = ledger.admit(group.group, group.oldest_version());
   require(admission == buffers::Ledger::Admission::Accepted, "rollout server: group ", group.group,
           " is open, but the ledger refuses it");
-  leases.end(group.group);
   queue.arrive(std::move(group), now());
 }
 
@@ -127,7 +126,6 @@ void RolloutServer::Impl::quarantine(const buffers::Lease& lease, const std::str
   if (!ledger.fate(lease.group)) ledger.quarantine(lease.group, reason);
   journal.fate(lease.group, {FateKind::Quarantined, 0, reason});
   unsynced = true;
-  leases.end(lease.group);
   ended.push_back(lease.group);
   try {
     internal::write_quarantine_file(options.quarantine, lease, reason, group);
@@ -154,19 +152,17 @@ void RolloutServer::Impl::send_announcement(const std::string& address,
 
 bool RolloutServer::Impl::grant_leases() {
   bool sent = false;
-  while (!announcements.empty() && queue.room() > leases.size()) {
+  while (!announcements.empty() && queue.room() > ledger.num_live()) {
     const auto address = most_credit();
     if (address.empty()) break;
     auto& peer = *peers.find(address);
-    const Millis time = now();
-    const auto grant = ledger.lease(peer.identity.name, time);
+    const auto grant = ledger.lease(peer.identity.name, now());
     if (!grant) break;
     require_live(*grant);
     if (grant->group >= next_issue) {
       journal.issued(grant->group);  // synced with the group at the latest, before which it matters to nobody
       next_issue = grant->group + 1;
     }
-    leases.lend(grant->group, peer.identity.name, time + options.ledger.lease_ms);
     --peer.credit;
     const Frame frame{.type = FrameType::Lease, .payload = buffers::encode_lease(lease_for(*grant))};
     if (!router.send(address, frame)) lose(address, "cannot be reached");

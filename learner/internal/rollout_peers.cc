@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "base/json.h"
 #include "learner/internal/rollout_server_impl.h"
@@ -11,6 +12,7 @@ using transport::FrameType;
 using transport::Peer;
 
 constexpr size_t kMaxSilent = 256;       // peers that may come back without saying who they are
+constexpr size_t kMaxNames = 256;        // of actors whose last incarnation is known
 constexpr Millis kStoodStillMs = 1'000;  // without a tick: then it was the learner that was away
 constexpr Millis kGoodbyeMs = 1'000;
 
@@ -29,14 +31,13 @@ void RolloutServer::Impl::tick() {
     // The learner itself stood still: its time counts against nobody.
     for (const auto& address : addresses()) {
       peers.heard(address, time);
-      renew(peers.find(address)->identity.name, time);
+      ledger.renew(peers.find(address)->identity.name, time);
     }
   }
   last_tick = time;
   for (const auto& [address, peer] : peers.expire(time)) {
     forget(address, peer, "was not heard of for " + seconds(options.actor_timeout_ms));
   }
-  leases.expire(time);
   for (const uint64_t id : ledger.expire(time)) {
     quarantine(lease_of(id, options.ledger.max_attempts - 1), ledger.fate(id)->reason, nullptr);
   }
@@ -47,9 +48,13 @@ void RolloutServer::Impl::join(const std::string& address, const transport::Iden
   const Peer* known = peers.find(address);
   const bool again =
       known != nullptr && known->identity.name == name && known->identity.incarnation == identity.incarnation;
-  if (known != nullptr && !again) release(known->identity.name);
+  if (known != nullptr && !again) ledger.release_actor(known->identity.name);
   const bool replaces = !peers.join(address, identity, now()).empty();
-  if (replaces) release(name);
+  if (replaces_a_dead_one(identity)) {
+    ledger.actor_died(name);
+  } else if (replaces) {
+    ledger.release_actor(name);
+  }
   std::erase_if(silent, [&](const auto& other) {
     return other.first == address || other.second.identity.name == name;
   });
@@ -78,14 +83,14 @@ Peer* RolloutServer::Impl::welcome_back(const std::string& address) {
   return peers.find(address);
 }
 
-void RolloutServer::Impl::renew(const std::string& actor, Millis time) {
-  ledger.renew(actor, time);
-  leases.renew(actor, time + options.ledger.lease_ms);
-}
-
-int64_t RolloutServer::Impl::release(const std::string& actor) {
-  leases.release(actor);
-  return ledger.release_actor(actor);
+// A process that starts under the name of another one shows that the other has ended, however long ago it was
+// given up.
+bool RolloutServer::Impl::replaces_a_dead_one(const transport::Identity& identity) {
+  if (incarnations.size() >= kMaxNames && !incarnations.contains(identity.name)) {
+    incarnations.erase(incarnations.begin());
+  }
+  const auto [known, fresh] = incarnations.try_emplace(identity.name, identity.incarnation);
+  return std::exchange(known->second, identity.incarnation) != identity.incarnation && !fresh;
 }
 
 void RolloutServer::Impl::lose(const std::string& address, const std::string& why) {
@@ -98,7 +103,7 @@ void RolloutServer::Impl::lose(const std::string& address, const std::string& wh
 
 // It has left the table; its leases are anybody's.
 void RolloutServer::Impl::forget(const std::string& address, const Peer& peer, const std::string& why) {
-  const int64_t returned = release(peer.identity.name);
+  const int64_t returned = ledger.release_actor(peer.identity.name);
   if (silent.size() >= kMaxSilent) silent.erase(silent.begin());
   silent[address] = peer;
   notice(peer.identity.name + " " + why + "; leases given back: " + std::to_string(returned));
@@ -108,7 +113,7 @@ void RolloutServer::Impl::expel(const std::string& address, const std::string& r
   std::string who = "an actor";
   if (const Peer* peer = peers.find(address)) {
     who = peer->identity.name;
-    release(who);
+    ledger.release_actor(who);
     peers.leave(address);
   }
   notice(who + " was refused: " + reason);

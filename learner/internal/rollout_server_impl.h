@@ -19,7 +19,6 @@
 #include "buffers/journal.h"
 #include "buffers/ledger.h"
 #include "learner/internal/group_queue.h"
-#include "learner/internal/lease_book.h"
 #include "learner/internal/wake_up.h"
 #include "learner/rollout_server.h"
 #include "transport/peer_table.h"
@@ -60,8 +59,7 @@ struct RolloutServer::Impl {
   void tick();
   void join(const std::string& address, const transport::Identity& identity);
   transport::Peer* welcome_back(const std::string& address);
-  void renew(const std::string& actor, Millis time);
-  int64_t release(const std::string& actor);
+  bool replaces_a_dead_one(const transport::Identity& identity);
   void lose(const std::string& address, const std::string& why);
   void forget(const std::string& address, const transport::Peer& peer, const std::string& why);
   void expel(const std::string& address, const std::string& reason);
@@ -89,6 +87,7 @@ struct RolloutServer::Impl {
   std::exception_ptr failure;  // of the thread
   bool started = false;
   Millis last_tick = 0;
+  const int64_t torn_bytes;  // of the journal, cut off
 
   buffers::Ledger ledger;
   buffers::Journal journal;
@@ -98,7 +97,7 @@ struct RolloutServer::Impl {
 
   transport::PeerTable peers;
   std::map<std::string, transport::Peer> silent;  // by address: gave no sign of life, may come back
-  internal::LeaseBook leases;
+  std::map<std::string, uint64_t> incarnations;   // by name: the last that joined
   std::vector<transport::WeightAnnouncement> announcements;  // live versions, rising
   std::vector<transport::WeightAnnouncement> to_announce;    // those the peers have not been told of
 

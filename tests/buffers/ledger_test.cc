@@ -123,6 +123,23 @@ TEST(Ledger, LeasesAnExpiredGroupAgainUnderTheSameId) {
   EXPECT_EQ(ledger.admit(0, 0), Ledger::Admission::Duplicate);
 }
 
+TEST(Ledger, KnowsWhoHoldsHowMany) {
+  Ledger ledger(exact());
+  ledger.lease("a", 0);
+  ledger.lease("a", 0);
+  ledger.lease("b", 0);
+  EXPECT_EQ(ledger.held_by("a"), 2);
+  EXPECT_EQ(ledger.held_by("nobody"), 0);
+  EXPECT_EQ(ledger.num_live(), 3);
+
+  ledger.admit(0, 0);
+  ledger.release_actor("b");
+  EXPECT_EQ(ledger.held_by("a"), 1);
+  EXPECT_EQ(ledger.held_by("b"), 0);
+  EXPECT_EQ(ledger.num_live(), 1);
+  EXPECT_EQ(ledger.counts().leased, 2);  // that of b is still owed
+}
+
 TEST(Ledger, KeepsTheLeasesOfAnActorThatReportsProgress) {
   Ledger ledger(exact());
   ledger.lease("a", 0);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -406,7 +407,7 @@ TEST_F(RolloutServerTest, LeasesOfAnActorThatDiesGoToAnother) {
   const auto batch = server->take_batch(0, kSoon);
 
   ASSERT_EQ(ids(batch), (Ids{0, 1}));
-  EXPECT_EQ((*batch)[0].attempt, 1);
+  EXPECT_EQ((*batch)[0].attempt, 0);  // a clock alone says so: it may be alive
   EXPECT_TRUE(noticed("actor-0 was not heard of for 0.1 s; leases given back: 2") ||
               noticed("actor-0 cannot be reached; leases given back: 2"));
   EXPECT_TRUE(server->status().law.holds());
@@ -428,6 +429,23 @@ TEST_F(RolloutServerTest, ARestartedActorTakesThePlaceOfItsFormerProcessAtOnce) 
   EXPECT_EQ(lease.attempt, 1);
   EXPECT_TRUE(noticed("actor-0 joined in place of its former process"));
   EXPECT_EQ(server->status().actors.size(), 1u);
+}
+
+TEST_F(RolloutServerTest, ADeathIsAnAttemptAlsoWhenItWasTakenForSilence) {
+  options_.actor_timeout_ms = 100;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor before(server->address(), identity("actor-0", 1));
+  before.join(1);
+  EXPECT_EQ(before.lease().attempt, 0);
+  ASSERT_TRUE(soon([&] { return noticed("was not heard of"); }));
+
+  Actor after(server->address(), identity("actor-0", 2));
+  after.join(1);
+
+  const auto lease = after.lease();
+  EXPECT_EQ(lease.group, 0u);
+  EXPECT_EQ(lease.attempt, 1);
 }
 
 TEST_F(RolloutServerTest, AnActorThatWasSilentGoesOnWhereItWas) {
@@ -483,11 +501,11 @@ TEST_F(RolloutServerTest, ALeaseThatWasLostOnItsWayIsGivenAgain) {
     actor.ready(1);
     do {
       again = actor.next(FrameType::Lease, 20);
-    } while (again && buffers::decode_lease(again->payload).attempt == 0);
+    } while (again && buffers::decode_lease(again->payload).group != 0);
     waited += 20;
   }
   ASSERT_TRUE(again);
-  EXPECT_EQ(buffers::decode_lease(again->payload).attempt, 1);
+  EXPECT_EQ(buffers::decode_lease(again->payload).attempt, 0);  // nobody died of it
 }
 
 TEST_F(RolloutServerTest, HeartbeatsKeepALeaseAlive) {
@@ -562,7 +580,7 @@ TEST_F(RolloutServerTest, RefusesAnActorWhoseFramesMakeNoSenseAndLeasesAnew) {
 }
 
 TEST_F(RolloutServerTest, RefusesAGroupThatIsNotWhatWasLeased) {
-  options_.ledger.max_attempts = 10;
+  options_.limits.max_tokens = 4;
   const auto server = start();
   server->publish(0, "w");
   int number = 0;
@@ -578,6 +596,11 @@ TEST_F(RolloutServerTest, RefusesAGroupThatIsNotWhatWasLeased) {
     EXPECT_EQ(frame->payload, reason);
   };
 
+  expect_refused([](RolloutGroup& group) { group.prompt.clear(); }, "group 0 has an empty prompt");
+  expect_refused([](RolloutGroup& group) { group.prompt_text = "prompt 1"; },
+                 "group 0 has another prompt than rows.jsonl:1");
+  expect_refused([](RolloutGroup& group) { group.prompt.push_back(3); },
+                 "group 0 has a sequence of 5 tokens, the model takes 4");
   expect_refused([](RolloutGroup& group) { group.completions.pop_back(); },
                  "group 0 has 1 completions, 2 were asked for");
   expect_refused([](RolloutGroup& group) { group.completions[1].outcomes.clear(); },
@@ -625,6 +648,23 @@ TEST_F(RolloutServerTest, QuarantinesAGroupWithTooFewScores) {
   EXPECT_EQ(json["row"], "rows.jsonl:1");
   EXPECT_EQ(json["completions"][0]["outcomes"][0]["score"], 1.0);
   EXPECT_EQ(json["completions"][1]["outcomes"][0]["unscored"], "timeout");
+}
+
+TEST_F(RolloutServerTest, QuarantinesAGroupWhoseTotalRewardIsNotFinite) {
+  options_.reward_weights = {10.0};
+  options_.min_scored = 1;
+  const auto server = start();
+  server->publish(0, "w");
+  Actor actor(server->address());
+  actor.join(2);
+  auto zero = answer(actor.lease());
+  zero.completions[1].outcomes = {rewards::RewardOutcome::scored(1e308)};
+
+  actor.group(zero, 1);
+  ASSERT_TRUE(actor.next(FrameType::Ack));
+
+  EXPECT_EQ(server->status().reasons.at("total_reward: the weighted sum is inf"), 1);
+  EXPECT_EQ(server->status().law.quarantined, 1);
 }
 
 TEST_F(RolloutServerTest, QuarantinesAPromptThatNoActorSurvives) {
@@ -701,6 +741,16 @@ TEST_F(RolloutServerTest, TheWholeBacklogOfARewoundRunFits) {
   EXPECT_EQ(server->status().law.trained, 40);
 }
 
+TEST_F(RolloutServerTest, TellsWhatACrashLeftInTheJournal) {
+  start().reset();
+  std::ofstream(options_.journal, std::ios::app) << "torn";
+
+  const auto server = start();
+
+  EXPECT_TRUE(soon([&] { return noticed("journal: cut 4 bytes that a crash left"); }));
+  EXPECT_EQ(server->status().torn_bytes, 4);
+}
+
 TEST_F(RolloutServerTest, ABatchThatDoesNotComeIsWaitedForUntilTheDeadline) {
   const auto server = start();
   server->publish(0, "w");
@@ -749,6 +799,7 @@ TEST_F(RolloutServerTest, GarbageOnTheSocketDisturbsNobody) {
   WorkingActor actor(server->address(), "actor-0");
 
   EXPECT_TRUE(server->take_batch(0, kSoon));
+  EXPECT_TRUE(soon([&] { return server->status().rejected_frames > 0; }));
 }
 
 }  // namespace
