@@ -12,6 +12,7 @@
 #include "base/philox.h"
 #include "base/socket_path.h"
 #include "model/model_directory.h"
+#include "recipes/inputs.h"
 #include "text/dataset.h"
 
 namespace sluice::recipes {
@@ -24,20 +25,6 @@ std::string training_text(const text::DataOptions& data) {
   std::string joined;
   for (const auto& row : text::read_examples(data, text::Split::Train)) joined += row.completion;
   return joined;
-}
-
-// What characters the first stage's data is made of: whole texts, or prompts and completions.
-std::string characters_of(const Recipe& recipe) {
-  std::string joined;
-  for (const auto& row : text::read_examples(recipe.stages.front().data, text::Split::Train)) {
-    joined += row.prompt + row.completion;
-  }
-  return joined;
-}
-
-std::unique_ptr<text::Tokenizer> make_tokenizer(const Recipe& recipe) {
-  if (!recipe.tokenizer.train.empty()) return text::train_character_tokenizer(characters_of(recipe));
-  return text::load_tokenizer(recipe.tokenizer.path.empty() ? recipe.model.path : recipe.tokenizer.path);
 }
 
 std::unique_ptr<model::Network> make_network(const Recipe& recipe, const text::Tokenizer& tokenizer) {

@@ -140,13 +140,40 @@ TEST_F(CheckpointTest, LatestIsARelativeLinkToTheNewest) {
   EXPECT_TRUE(fs::exists(folder_.path() / "latest" / "hf" / "config.json"));
 }
 
-TEST_F(CheckpointTest, AStepThatIsThereAlreadyIsMadeAgain) {
+TEST_F(CheckpointTest, AWholeStepThatIsThereAlreadyIsLeftAsItIs) {
   const auto before = write(1, "sft");
   const auto hash = sha256_file(before.model() / "model.safetensors");
   update(0.5);
-  const auto after = write(1, "sft", /*done=*/true);
-  EXPECT_NE(sha256_file(after.model() / "model.safetensors"), hash);
-  EXPECT_TRUE(latest_checkpoint(folder_.path())->state.stage_done);
+  const auto after = write(1, "sft");
+  EXPECT_EQ(sha256_file(after.model() / "model.safetensors"), hash);
+}
+
+TEST_F(CheckpointTest, ADamagedStepThatIsThereAlreadyIsMadeAgain) {
+  fs::resize_file(write(1, "sft").model() / "model.safetensors", 100);
+  const auto again = write(1, "sft");
+  EXPECT_EQ(check_directory(again.directory), "");
+}
+
+TEST_F(CheckpointTest, WhatCannotBeReadCountsForNothingWhenOldOnesAreRemoved) {
+  write(1, "sft");
+  write_plain(write(2, "sft").directory / "state" / "state.json", "torn");
+  write_plain(write(9, "sft").directory / "state" / "state.json", "torn");
+  write(3, "sft", /*done=*/false, /*keep_last=*/1);
+  EXPECT_THAT(names(), ElementsAre("latest", "step_000002", "step_000003", "step_000009"));
+}
+
+TEST_F(CheckpointTest, ALinkThatACrashLeftBehindIsPutRight) {
+  write(1, "sft");
+  const auto newest = write(2, "sft");
+  replace_symlink(folder_.path() / "latest", "step_000001");
+  point_latest_at(newest.directory);
+  EXPECT_EQ(fs::read_symlink(folder_.path() / "latest"), "step_000002");
+}
+
+TEST_F(CheckpointTest, NewestIsTheHighestStepAndNotTheLastName) {
+  write(999'999, "sft");
+  write(1'000'000, "sft");
+  EXPECT_EQ(latest_checkpoint(folder_.path())->state.step, 1'000'000);
 }
 
 TEST_F(CheckpointTest, KnowsWhatAStageBeganWith) {

@@ -1,0 +1,77 @@
+#include "recipes/internal/stage_context.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tests/recipes/recipe_folder.h"
+#include "tests/tiny_network.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+struct FindStart : testing::Test {
+  void write(int64_t step, const std::string& stage, int64_t stage_step, bool done) {
+    write_checkpoint(run_.directory.checkpoints(),
+                     {.step = step, .stage = stage, .stage_step = stage_step, .stage_done = done},
+                     {.network = *network_, .tokenizer = *tokenizer_}, 2);
+  }
+  fs::path weights(const std::string& checkpoint) const {
+    return run_.directory.checkpoints() / checkpoint / "hf" / "model.safetensors";
+  }
+
+  RecipeFolder folder_;
+  const Recipe recipe_ =
+      folder_.load("[[stages]]\nuse = \"sft\"\nsteps = 4\n[[stages]]\nuse = \"grpo\"\nsteps = 4\n",
+                   {"data={use=\"text\", path=\"corpus.txt\"}", "tokenizer.train=characters",
+                    "rewards=[{use=\"real_words\"}]"});
+  const OpenedRun run_ = open_run(folder_.path() / "runs", recipe_, false);
+  std::unique_ptr<text::Tokenizer> tokenizer_ = text::train_character_tokenizer("to be or not to be\n");
+  std::unique_ptr<model::Network> network_ = tiny_network();
+};
+
+TEST_F(FindStart, BeginsWithTheEndOfTheStageBefore) {
+  write(2, "sft", 2, false);
+  write(4, "sft", 4, true);
+  const auto start = find_start(run_.directory, recipe_, recipe_.stage("grpo"));
+  EXPECT_FALSE(start.resumed);
+  EXPECT_EQ(start.started_from, "step_000004");
+}
+
+TEST_F(FindStart, GoesOnFromTheNewestOfItsOwn) {
+  write(4, "sft", 4, true);
+  write(6, "grpo", 2, false);
+  const auto start = find_start(run_.directory, recipe_, recipe_.stage("grpo"));
+  EXPECT_TRUE(start.resumed);
+  EXPECT_EQ(start.stage_step, 2);
+}
+
+// It used to begin with step 2 and say nothing.
+TEST_F(FindStart, RefusesToBeginWithAnUnfinishedStageWhereTheEndIsDamaged) {
+  write(2, "sft", 2, false);
+  write(4, "sft", 4, true);
+  fs::resize_file(weights("step_000004"), 100);
+  try {
+    find_start(run_.directory, recipe_, recipe_.stage("grpo"));
+    FAIL() << "it began with an unfinished stage";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("begins with the end of stage sft"));
+    EXPECT_THAT(error.what(), HasSubstr("step_000002"));
+  }
+}
+
+TEST_F(FindStart, PutsRightALinkThatACrashLeftBehind) {
+  write(2, "sft", 2, false);
+  write(4, "sft", 4, true);
+  const auto link = run_.directory.checkpoints() / "latest";
+  fs::remove(link);
+  fs::create_symlink("step_000002", link);
+  find_start(run_.directory, recipe_, recipe_.stage("grpo"));
+  EXPECT_EQ(fs::read_symlink(link), "step_000004");
+}
+
+}  // namespace
+}  // namespace sluice::recipes
