@@ -71,6 +71,8 @@ RolloutSpec read_rollout(const Json& json) {
                                 .top_k = json.at("top_k"),
                                 .top_p = json.at("top_p"),
                                 .max_new_tokens = json.at("max_new_tokens")}};
+  require<UsageError>(!spec.address.ends_with(":0"), "rollout.address ", spec.address,
+                      ": port 0 is a different one for everybody; name one, or leave the address out");
   require<UsageError>(spec.min_scored <= spec.group_size, "rollout.min_scored ", spec.min_scored,
                       " is more than rollout.group_size ", spec.group_size,
                       ": every group would be quarantined");

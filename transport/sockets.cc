@@ -207,10 +207,9 @@ RouterSocket::RouterSocket(const std::string& address, uint64_t run) {
     impl_->remember_file();
   } catch (const zmq::error_t& error) {
     const bool tcp = address.starts_with("tcp://");
-    const char* advice = error.num() == EADDRINUSE
-                             ? "; end the program that has it, or choose another port (0: a free one)"
-                         : tcp ? ""
-                               : "; its folder must exist and be writable";
+    const char* advice = error.num() == EADDRINUSE ? "; end the program that has it, or choose another port"
+                         : tcp                     ? ""
+                                                   : "; its folder must exist and be writable";
     fail<EnvironmentError>("cannot listen on ", address, ": ", error.what(), advice);
   }
 }

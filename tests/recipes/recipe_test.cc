@@ -166,6 +166,7 @@ TEST(Recipe, RefusesCombinationsThatCannotWork) {
   const RecipeFolder folder;
   EXPECT_THAT(folder.refusal(kGrpo + "rollout = { group_size = 4, min_scored = 5 }\n"),
               HasSubstr("rollout.min_scored 5 is more than rollout.group_size 4"));
+  EXPECT_THAT(folder.refusal(kGrpo + "rollout = { address = \"tcp://127.0.0.1:0\" }\n"), HasSubstr("port 0"));
   EXPECT_THAT(folder.refusal("model = { hidden_size = 100, heads = 3 }\n" + kGrpo),
               HasSubstr("model.hidden_size 100 does not give model.heads 3 an even width each"));
   EXPECT_THAT(folder.refusal("model = { heads = 4, kv_heads = 3 }\n" + kGrpo),
