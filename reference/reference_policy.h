@@ -16,7 +16,8 @@ class ReferencePolicy {
   explicit ReferencePolicy(std::unique_ptr<model::Network> network);
 
   // [targets] float32, no gradient.
-  at::Tensor logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets, double temperature) const;
+  at::Tensor logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
+                      double temperature) const;
 
   // SHA-256 of the weights when they were frozen.
   const std::string& hash() const { return hash_; }
