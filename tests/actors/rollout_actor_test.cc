@@ -364,7 +364,8 @@ TEST_F(RolloutActor, StopsBetweenTwoTokensWhenItIsInterrupted) {
   endless.sampling.max_new_tokens = 50;
   give(endless);
   while (true) {  // until it is at work
-    ByteReader heartbeat(await(FrameType::Heartbeat).frame.payload, "heartbeat");
+    const auto received = await(FrameType::Heartbeat);
+    ByteReader heartbeat(received.frame.payload, "heartbeat");
     const uint64_t tokens = heartbeat.u64();
     EXPECT_LE(heartbeat.u32(), 1);
     if (tokens > 0) break;
@@ -394,7 +395,8 @@ TEST_F(RolloutActor, SendsAGroupAgainToALearnerThatDoesNotKnowIt) {
 
 TEST_F(RolloutActor, CountsTheLeasesItHoldsInItsHeartbeats) {
   const auto held = [this] {
-    ByteReader heartbeat(await(FrameType::Heartbeat).frame.payload, "heartbeat");
+    const auto received = await(FrameType::Heartbeat);
+    ByteReader heartbeat(received.frame.payload, "heartbeat");
     heartbeat.u64();
     return heartbeat.u32();
   };
