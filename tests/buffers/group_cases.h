@@ -1,14 +1,11 @@
 // Groups small enough to read.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
 #include <string>
 
 #include "base/error.h"
 #include "buffers/rollout_group.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::buffers {
 
@@ -43,34 +40,6 @@ inline RolloutGroup small_group(uint64_t id, int64_t version = 0) {
   group.incarnation = 0x1234567890abcdef;
   group.sequence = 77;
   return group;
-}
-
-// A new folder that is removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = testing::TempDir() + "/sluice-buffers-XXXXXX";
-    require(::mkdtemp(name.data()) != nullptr, "TemporaryFolder: cannot make ", name);
-    path_ = name;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
-// The message of the E that `call` throws, "" when it throws none.
-template <class E, class Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace sluice::buffers

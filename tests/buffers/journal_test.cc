@@ -67,7 +67,7 @@ void write_all_kinds(Journal& journal) {
 }
 
 TEST(Journal, TellsEveryRecordAgainInOrder) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Journal journal(folder / "groups");
     write_all_kinds(journal);
@@ -88,7 +88,7 @@ TEST(Journal, TellsEveryRecordAgainInOrder) {
 }
 
 TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   std::string before;
   {
@@ -117,7 +117,7 @@ TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
 }
 
 TEST(Journal, CutsALastRecordThatIsDamagedOrOnlyZeros) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   {
     Journal journal(file);
@@ -135,7 +135,7 @@ TEST(Journal, CutsALastRecordThatIsDamagedOrOnlyZeros) {
 }
 
 TEST(Journal, NamesFileAndPlaceOfADamagedRecordBeforeTheEnd) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   uint64_t last = 0;
   {
@@ -158,7 +158,7 @@ TEST(Journal, NamesFileAndPlaceOfADamagedRecordBeforeTheEnd) {
 }
 
 TEST(Journal, IsNotFooledByARecordInsideATornOne) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   auto hostile = small_group(1);
   {
@@ -176,7 +176,7 @@ TEST(Journal, IsNotFooledByARecordInsideATornOne) {
 }
 
 TEST(Journal, LeavesAFileAloneThatIsNoJournal) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "notes.txt";
   write(file, "Dear diary, this is not a journal of rollouts.");
 
@@ -188,7 +188,7 @@ TEST(Journal, LeavesAFileAloneThatIsNoJournal) {
 }
 
 TEST(Journal, StartsAnewWhenItsFirstRecordWasTorn) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   { Journal journal(file); }
   ASSERT_EQ(fs::file_size(file), 10u);
@@ -200,7 +200,7 @@ TEST(Journal, StartsAnewWhenItsFirstRecordWasTorn) {
 }
 
 TEST(Journal, NamesTheRecordThatAHookRefuses) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   Journal(file).trained(3);
 
@@ -211,7 +211,7 @@ TEST(Journal, NamesTheRecordThatAHookRefuses) {
 }
 
 TEST(Journal, TakesNothingMoreOnceAWriteFailed) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   Journal journal(file);
   const int64_t size = 4096;
@@ -233,7 +233,7 @@ TEST(Journal, TakesNothingMoreOnceAWriteFailed) {
 }
 
 TEST(Journal, RecordsAsFatesOnlyWhatIsNotTrained) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   Journal journal(folder / "groups");
 
   EXPECT_THROW(journal.fate(0, {FateKind::Trained, 3, ""}), Error);

@@ -114,7 +114,7 @@ void live_a_little(Learner& learner) {
 }
 
 TEST(Recover, MakesANewJournalWhereThereIsNone) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
 
   const auto recovered = recover(options(), folder / "groups", 0);
 
@@ -124,7 +124,7 @@ TEST(Recover, MakesANewJournalWhereThereIsNone) {
 }
 
 TEST(Recover, RebuildsTheLedgerAsItWas) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   Learner learner(options(), folder / "groups");
   live_a_little(learner);
 
@@ -141,7 +141,7 @@ TEST(Recover, RebuildsTheLedgerAsItWas) {
 }
 
 TEST(Recover, QueuesAgainWhatTheCheckpointDoesNotHold) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Learner learner(options(), folder / "groups");
     live_a_little(learner);
@@ -159,7 +159,7 @@ TEST(Recover, QueuesAgainWhatTheCheckpointDoesNotHold) {
 }
 
 TEST(Recover, CountsABatchAsTrainedThatTheCheckpointHolds) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Learner learner(options(), folder / "groups");
     live_a_little(learner);  // the batch of step 2 is composed, and no more is known of it
@@ -174,7 +174,7 @@ TEST(Recover, CountsABatchAsTrainedThatTheCheckpointHolds) {
 }
 
 TEST(Recover, RefusesAJournalThatDoesNotReachTheCheckpoint) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Learner learner(options(), folder / "groups");
     live_a_little(learner);  // steps 0 and 1 are trained, the batch of step 2 is composed
@@ -192,7 +192,7 @@ TEST(Recover, RefusesAJournalThatDoesNotReachTheCheckpoint) {
 }
 
 TEST(Recover, RefusesAJournalWithAGap) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Journal journal(folder / "groups");
     for (const int64_t step : {0, 2}) {
@@ -206,7 +206,7 @@ TEST(Recover, RefusesAJournalWithAGap) {
 }
 
 TEST(Recover, CountsAnEmptyBatchAsTrainedToo) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Journal journal(folder / "groups");
     for (const uint64_t group : {0u, 1u}) {
@@ -220,7 +220,7 @@ TEST(Recover, CountsAnEmptyBatchAsTrainedToo) {
 }
 
 TEST(Recover, LeavesOutGroupsThatTheLedgerRefused) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   Learner learner(options(), folder / "groups");
   learner.receive(0);  // never issued
   learner.issue();
@@ -237,7 +237,7 @@ TEST(Recover, LeavesOutGroupsThatTheLedgerRefused) {
 }
 
 TEST(Recover, NamesTheRecordThatDoesNotFit) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   {
     Journal journal(folder / "groups");
     journal.issued(0);
@@ -253,7 +253,7 @@ TEST(Recover, NamesTheRecordThatDoesNotFit) {
 // what is behind it from any byte on.
 void live_dangerously(uint64_t seed, bool exact_versions) {
   SCOPED_TRACE(seed);
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder / "groups";
   const auto opts = options(exact_versions);
   std::mt19937_64 random(seed);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rewards/reward.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::rewards {
 
@@ -35,17 +36,6 @@ inline RewardSpec spec(const std::string& use, const std::string& options = "{}"
 inline RewardOutcome score(RewardFunction& reward, const Case& from, const std::string& completion) {
   const RewardRequest request = from.request(completion);
   return reward.score({&request, 1}).at(0);
-}
-
-// The message of the E that `call` throws, "" when it throws none.
-template <class E, class Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace sluice::rewards

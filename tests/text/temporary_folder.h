@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "tests/base/temp_folder.h"
+
 namespace sluice::text {
 
 class TemporaryFolder {
@@ -31,16 +33,5 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
-
-// The message of the E that `call` throws; "" when it throws none.
-template <class E, class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "";
-}
 
 }  // namespace sluice::text
