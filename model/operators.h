@@ -20,23 +20,42 @@ struct FusedWeight {
   std::vector<at::Tensor> parts;  // [out, in] each, views of the same memory; these get the gradients
 };
 
-// x [rows, in] times weight [out, in] transposed: [rows, out].
+// x [rows, in] times weight [out, in] transposed: [rows, out]. A weight of another type than x (bfloat16
+// storage) is widened to x's first and gets no gradient; likewise below.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 at::Tensor linear(const at::Tensor& x, const FusedWeight& weight);
 
-// Rows of `table` [vocab, hidden] by `tokens` [rows] int64: [rows, hidden].
+// Rows of `table` [vocab, hidden] by `tokens` [rows] int64: [rows, hidden], float32 where the table is
+// bfloat16.
 at::Tensor embedding(const at::Tensor& table, const at::Tensor& tokens);
 
 // x / sqrt(mean(x^2) + eps) * weight, statistics in float32 at least: [rows, width].
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// silu of the first half of the columns times the second half, [rows, 2 * width] -> [rows, width].
-at::Tensor swiglu(const at::Tensor& gate_up);
+// (x - mean) / sqrt(var + eps) * weight + bias, statistics in float32 at least: [rows, width].
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
 
-// Rotates the half-split pairs of the first `heads` heads of x [rows, all heads, head_dim] by position (spec
-// section 15.3) and leaves the others. cos, sin [max_position, head_dim / 2] float32; positions [rows] int64.
+enum class Activation {
+  Silu,
+  Gelu,      // x * Phi(x)
+  GeluTanh,  // its tanh approximation: gelu_new, gelu_pytorch_tanh
+};
+at::Tensor activate(const at::Tensor& x, Activation activation);
+
+// The activation of the first half of the columns times the second half, [rows, 2 * width] -> [rows, width].
+at::Tensor gated(const at::Tensor& gate_up, Activation activation);
+
+// Which numbers of a head are a pair (spec section 15.3).
+enum class RopeLayout {
+  HalfSplit,    // j and j + rotated / 2
+  Interleaved,  // 2j and 2j + 1
+};
+
+// Rotates the first 2 * cos.size(1) numbers of the first `heads` heads of x [rows, all heads, head_dim] by
+// position and leaves the others. cos, sin [positions, at most head_dim / 2] float32; positions [rows] int64
+// index their rows.
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
-                const at::Tensor& positions, int64_t heads);
+                const at::Tensor& positions, int64_t heads, RopeLayout layout = RopeLayout::HalfSplit);
 
 // x [rows, heads + 2 * kv_heads, head_dim] as queries, keys and values: views, nothing is copied.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& x, int64_t heads,
@@ -52,13 +71,20 @@ struct AttentionOptions {
 // (model/internal/attention_plan.h).
 class AttentionPlan;
 
-// q [rows, heads, head_dim]; k, v [keys, kv_heads, head_dim] -> [rows, heads, head_dim]. Grouped heads:
-// query head h reads key head h / (heads / kv_heads). A query sees keys whose place is not after its own.
+// q [rows, heads, head_dim]; k [keys, kv_heads, head_dim]; v [keys, kv_heads, value_dim] -> [rows, heads,
+// value_dim]. Grouped heads: query head h reads key head h / (heads / kv_heads). A query sees keys whose
+// place is not after its own.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::shared_ptr<const AttentionPlan>& plan, const AttentionOptions& options);
 
-// Log-prob of each target under softmax(hidden head^T / temperature) and the entropy of that distribution.
-// Chunked over rows; logits never leave. Entropy carries no gradient. Log-sum-exp is log_sum_exp() below.
+// From hidden states to the logits a distribution is made of: z = hidden head^T, capped, over temperature.
+struct LogitOptions {
+  double temperature = 1.0;
+  std::optional<double> soft_cap = {};  // z becomes cap * tanh(z / cap), before the temperature
+};
+
+// Log-prob of each target under softmax(z) and the entropy of that distribution. Chunked over rows; logits
+// never leave. Entropy carries no gradient. Log-sum-exp is log_sum_exp() below.
 struct TokenLogprobs {
   at::Tensor logprobs;  // [rows] float32
   at::Tensor entropy;   // [rows] float32
@@ -66,13 +92,13 @@ struct TokenLogprobs {
 TokenLogprobs token_logprobs(const at::Tensor& hidden,   // [rows, hidden]
                              const at::Tensor& head,     // [vocab, hidden]
                              const at::Tensor& targets,  // [rows] int64
-                             double temperature);
+                             const LogitOptions& options);
 
 // Row-wise log of the sum of exponentials, the row maximum subtracted first: [rows, vocab] -> [rows] float32.
 // The sampler's and the loss's.
 at::Tensor log_sum_exp(const at::Tensor& scaled_logits);
 
-// Logits of the given hidden rows in float32, for the sampler alone: [rows, vocab], divided by temperature.
-at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, double temperature);
+// z of the given hidden rows in float32, for the sampler alone: [rows, vocab].
+at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, const LogitOptions& options);
 
 }  // namespace sluice::model
