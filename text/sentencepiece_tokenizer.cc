@@ -50,7 +50,7 @@ bool SentencePieceTokenizer::is_special(TokenId id) const {
   return processor_.IsControl(id) || processor_.IsUnknown(id);
 }
 
-std::vector<TokenId> SentencePieceTokenizer::encode(std::string_view text) const {
+std::vector<TokenId> SentencePieceTokenizer::encode(std::string_view text, Specials) const {
   require<DataError>(text.size() <= kMaxTextBytes, "tokenizer: a text of ", text.size(), " bytes, at most ",
                      kMaxTextBytes, " are encoded at once");
   std::vector<TokenId> ids;
@@ -59,13 +59,20 @@ std::vector<TokenId> SentencePieceTokenizer::encode(std::string_view text) const
   return ids;
 }
 
-std::string SentencePieceTokenizer::decode(std::span<const TokenId> ids) const {
+std::vector<TokenId> SentencePieceTokenizer::with_specials(std::vector<TokenId> ids) const { return ids; }
+
+std::optional<TokenId> SentencePieceTokenizer::find(std::string_view token) const {
+  const auto id = known(processor_.PieceToId(token));
+  return id && piece(*id) == token ? id : std::nullopt;
+}
+
+std::string SentencePieceTokenizer::decode(std::span<const TokenId> ids, bool keep_specials) const {
   std::vector<int> kept;
   kept.reserve(ids.size());
   for (const TokenId id : ids) {
     require(id >= 0 && id < vocab_size_, "tokenizer: the id ", id, " is not in a vocabulary of ",
             vocab_size_);
-    if (!is_special(id)) kept.push_back(id);
+    if (keep_specials || !is_special(id)) kept.push_back(id);
   }
   std::string text;
   const auto status = processor_.Decode(kept, &text);

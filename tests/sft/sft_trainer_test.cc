@@ -17,12 +17,14 @@ namespace {
 class LetterTokenizer final : public text::Tokenizer {
  public:
   explicit LetterTokenizer(std::optional<text::TokenId> eos = 2) : eos_(eos) {}
-  std::vector<text::TokenId> encode(std::string_view text) const override {
+  std::vector<text::TokenId> encode(std::string_view text, text::Specials) const override {
     std::vector<text::TokenId> ids;
     for (const char letter : text) ids.push_back(letter - 'a' + 3);
     return ids;
   }
-  std::string decode(std::span<const text::TokenId>) const override { return {}; }
+  std::vector<text::TokenId> with_specials(std::vector<text::TokenId> ids) const override { return ids; }
+  std::string decode(std::span<const text::TokenId>, bool) const override { return {}; }
+  std::optional<text::TokenId> find(std::string_view) const override { return std::nullopt; }
   int64_t vocab_size() const override { return 23; }
   std::optional<text::TokenId> bos_id() const override { return std::nullopt; }
   std::optional<text::TokenId> eos_id() const override { return eos_; }

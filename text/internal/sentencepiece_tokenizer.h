@@ -23,8 +23,10 @@ class SentencePieceTokenizer : public Tokenizer {
   // needs beyond them. Throws DataError naming `where` when the model is malformed.
   SentencePieceTokenizer(std::string model, TokenizerFiles files, const std::string& where);
 
-  std::vector<TokenId> encode(std::string_view text) const override;
-  std::string decode(std::span<const TokenId> ids) const override;
+  std::vector<TokenId> encode(std::string_view text, Specials specials = Specials::Parse) const override;
+  std::vector<TokenId> with_specials(std::vector<TokenId> ids) const override;
+  std::string decode(std::span<const TokenId> ids, bool keep_specials = false) const override;
+  std::optional<TokenId> find(std::string_view token) const override;
   int64_t vocab_size() const override { return vocab_size_; }
   std::optional<TokenId> bos_id() const override { return known(processor_.bos_id()); }
   std::optional<TokenId> eos_id() const override { return known(processor_.eos_id()); }
