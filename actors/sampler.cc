@@ -128,7 +128,8 @@ std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const at::Tens
   const at::NoGradGuard no_grad;
   const at::AutoDispatchBelowADInplaceOrView below;
   const bool is_greedy = params.temperature < kGreedyBelow;
-  const auto scaled = model::scaled_logits(hidden, head, is_greedy ? 1.0 : params.temperature);
+  const auto scaled =
+      model::scaled_logits(hidden, head, {.temperature = is_greedy ? 1.0 : params.temperature});
   const auto logits = scaled.cpu().contiguous();
   const auto lse = model::log_sum_exp(scaled).cpu().contiguous();
 

@@ -87,7 +87,9 @@ at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) con
         attend(layer, model::rms_norm(hidden, layer.input_norm, config_.rms_norm_eps), batch, pass);
     hidden = add(hidden, attended, grad);
     const auto normed = model::rms_norm(hidden, layer.mlp_norm, config_.rms_norm_eps);
-    hidden = add(hidden, model::linear(swiglu(model::linear(normed, layer.gate_up)), layer.down), grad);
+    hidden =
+        add(hidden, model::linear(gated(model::linear(normed, layer.gate_up), Activation::Silu), layer.down),
+            grad);
     ++pass.layer;
   }
   const auto& last_norm = parameters_[parameters_.size() - (config_.tie_embeddings ? 1 : 2)].tensor;
@@ -98,7 +100,8 @@ TokenLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& ta
                                 double temperature) const {
   check_range(targets.rows, batch.num_rows(), "target row");
   check_range(targets.tokens, config_.vocab_size, "target");
-  return token_logprobs(model::embedding(forward(batch), targets.rows), head(), targets.tokens, temperature);
+  return token_logprobs(model::embedding(forward(batch), targets.rows), head(), targets.tokens,
+                        {.temperature = temperature});
 }
 
 const at::Tensor& Network::head() const {

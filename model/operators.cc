@@ -30,7 +30,7 @@ struct Linear : Function<Linear> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    return {needs(ctx, 0) ? at::mm(grads[0], saved[1]) : Tensor(),
+    return {needs(ctx, 0) ? at::mm(grads[0], raw::in_type_of(grads[0], saved[1])) : Tensor(),
             needs(ctx, 1) ? at::mm(grads[0].t(), saved[0]) : Tensor()};
   }
 };
@@ -45,10 +45,18 @@ struct FusedLinear : Function<FusedLinear> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    variable_list result{needs(ctx, 0) ? at::mm(grads[0], saved[1]) : Tensor(), Tensor()};
+    variable_list result{needs(ctx, 0) ? at::mm(grads[0], raw::in_type_of(grads[0], saved[1])) : Tensor(),
+                         Tensor()};
+    const auto widths = ctx->saved_data["widths"].toIntVector();
+    bool trains = false;  // any of the parts
+    for (size_t i = 0; i < widths.size(); ++i) trains = trains || needs(ctx, 2 + i);
+    if (!trains) {
+      result.resize(2 + widths.size());
+      return result;
+    }
     const auto grad_all = at::mm(grads[0].t(), saved[0]);
     int64_t first = 0;
-    for (const int64_t width : ctx->saved_data["widths"].toIntVector()) {
+    for (const int64_t width : widths) {
       result.push_back(grad_all.narrow(0, first, width));
       first += width;
     }
@@ -60,7 +68,7 @@ struct Embedding : Function<Embedding> {
   static Tensor forward(AutogradContext* ctx, const Tensor& table, const Tensor& tokens) {
     ctx->save_for_backward({tokens});
     ctx->saved_data["vocab"] = table.size(0);
-    return table.index_select(0, tokens);
+    return raw::at_least_float(table.index_select(0, tokens));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto tokens = ctx->get_saved_variables()[0];
@@ -81,28 +89,33 @@ struct RmsNorm : Function<RmsNorm> {
   }
 };
 
-struct Swiglu : Function<Swiglu> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& gate_up) {
+struct Gated : Function<Gated> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& gate_up, Activation activation) {
     ctx->save_for_backward({gate_up});
-    return raw::swiglu(gate_up);
+    ctx->saved_data["activation"] = static_cast<int64_t>(activation);
+    return raw::gated(gate_up, activation);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    return {raw::swiglu_backward(grads[0], ctx->get_saved_variables()[0])};
+    const auto activation = static_cast<Activation>(ctx->saved_data["activation"].toInt());
+    return {raw::gated_backward(grads[0], ctx->get_saved_variables()[0], activation), Tensor()};
   }
 };
 
 struct Rope : Function<Rope> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos, const Tensor& sin,
-                        const Tensor& positions, int64_t heads) {
+                        const Tensor& positions, int64_t heads, RopeLayout layout) {
     ctx->save_for_backward({cos, sin, positions});
     ctx->saved_data["heads"] = heads;
-    return raw::rope(x, cos, sin, positions, heads, /*backward=*/false);
+    ctx->saved_data["layout"] = static_cast<int64_t>(layout);
+    return raw::rope(x, cos, sin, positions, heads, layout, /*backward=*/false);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const int64_t heads = ctx->saved_data["heads"].toInt();
-    return {raw::rope(grads[0], saved[0], saved[1], saved[2], heads, /*backward=*/true), Tensor(), Tensor(),
-            Tensor(), Tensor()};
+    const auto layout = static_cast<RopeLayout>(ctx->saved_data["layout"].toInt());
+    variable_list result(6);
+    result[0] = raw::rope(grads[0], saved[0], saved[1], saved[2], heads, layout, /*backward=*/true);
+    return result;
   }
 };
 
@@ -163,17 +176,20 @@ struct Attention : Function<Attention> {
 
 struct LogprobsOfTokens : Function<LogprobsOfTokens> {
   static variable_list forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& head,
-                               const Tensor& targets, double temperature) {
-    const auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, temperature);
+                               const Tensor& targets, const LogitOptions& options) {
+    const auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);
     ctx->save_for_backward({hidden, head, targets, lse});
-    ctx->saved_data["temperature"] = temperature;
+    ctx->saved_data["temperature"] = options.temperature;
+    ctx->saved_data["soft_cap"] = options.soft_cap;
     ctx->mark_non_differentiable({entropy});
     return {logprobs, entropy};
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
+    const LogitOptions options{.temperature = ctx->saved_data["temperature"].toDouble(),
+                               .soft_cap = ctx->saved_data["soft_cap"].toOptional<double>()};
     const auto [grad_hidden, grad_head] = raw::token_logprobs_backward(
-        grads[0], saved[0], saved[1], saved[2], saved[3], ctx->saved_data["temperature"].toDouble());
+        grads[0], saved[0], saved[1], saved[2], saved[3], options, /*head_is_frozen=*/!needs(ctx, 1));
     return {grad_hidden, grad_head, Tensor(), Tensor()};
   }
 };
@@ -192,20 +208,43 @@ Tensor linear(const Tensor& x, const FusedWeight& weight) {
 }
 
 Tensor embedding(const Tensor& table, const Tensor& tokens) {
-  return wants_grad(table) ? Embedding::apply(table, tokens) : table.index_select(0, tokens);
+  return wants_grad(table) ? Embedding::apply(table, tokens)
+                           : raw::at_least_float(table.index_select(0, tokens));
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   return wants_grad(x, weight) ? RmsNorm::apply(x, weight, eps) : std::get<0>(raw::rms_norm(x, weight, eps));
 }
 
-Tensor swiglu(const Tensor& gate_up) {
-  return wants_grad(gate_up) ? Swiglu::apply(gate_up) : raw::swiglu(gate_up);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  const auto wide = raw::at_least_float(x);
+  const auto normed =
+      at::layer_norm(wide, weight.sizes(), raw::in_type_of(wide, weight), raw::in_type_of(wide, bias), eps);
+  return raw::in_type_of(x, normed);
 }
 
-Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads) {
-  return wants_grad(x) ? Rope::apply(x, cos, sin, positions, heads)
-                       : raw::rope(x, cos, sin, positions, heads, /*backward=*/false);
+Tensor activate(const Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::Silu:
+      return at::silu(x);
+    case Activation::Gelu:
+      return at::gelu(x);
+    case Activation::GeluTanh:
+      return at::gelu(x, "tanh");
+  }
+  fail("activate: no activation has the number ", static_cast<int>(activation));
+}
+
+Tensor gated(const Tensor& gate_up, Activation activation) {
+  return wants_grad(gate_up) ? Gated::apply(gate_up, activation) : raw::gated(gate_up, activation);
+}
+
+Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads,
+            RopeLayout layout) {
+  require(2 * cos.size(1) <= x.size(2) && heads <= x.size(1), "rope: ", cos.size(1), " pairs of ", heads,
+          " heads in ", x.sizes());
+  return wants_grad(x) ? Rope::apply(x, cos, sin, positions, heads, layout)
+                       : raw::rope(x, cos, sin, positions, heads, layout, /*backward=*/false);
 }
 
 std::tuple<Tensor, Tensor, Tensor> split_heads(const Tensor& x, int64_t heads, int64_t kv_heads) {
@@ -220,15 +259,15 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
 }
 
 TokenLogprobs token_logprobs(const Tensor& hidden, const Tensor& head, const Tensor& targets,
-                             double temperature) {
-  require(temperature > 0, "token_logprobs: temperature ", temperature);
+                             const LogitOptions& options) {
+  require(options.temperature > 0, "token_logprobs: temperature ", options.temperature);
   require(targets.dim() == 1 && targets.size(0) == hidden.size(0), "token_logprobs: ", targets.sizes(),
           " targets for hidden states ", hidden.sizes());
   if (wants_grad(hidden, head)) {
-    auto parts = LogprobsOfTokens::apply(hidden, head, targets, temperature);
+    auto parts = LogprobsOfTokens::apply(hidden, head, targets, options);
     return {parts[0], parts[1]};
   }
-  auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, temperature);
+  auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);
   return {logprobs, entropy};
 }
 

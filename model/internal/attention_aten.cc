@@ -10,56 +10,51 @@ namespace {
 
 // The shapes of one call: S sequences of Q queries and K keys, G key heads, R query heads for each of them.
 struct Shape {
-  int64_t S, Q, K, G, R, D;
+  int64_t S, Q, K, G, R;
 };
 
 Shape shape_of(const at::Tensor& q, const at::Tensor& k, const AttentionPlan::Padded& plan) {
   const int64_t groups = k.size(1);
-  return {plan.query_index.size(0), plan.query_index.size(1),
-          plan.key_index.size(1),   groups,
-          q.size(1) / groups,       q.size(2)};
+  return {plan.query_index.size(0), plan.query_index.size(1), plan.key_index.size(1), groups,
+          q.size(1) / groups};
 }
 
-// [rows, heads, head_dim] -> [S * G, R * Q, head_dim]
+// [rows, heads, width] -> [S * G, R * Q, width]
 at::Tensor pad_queries(const at::Tensor& q, const Shape& n, const AttentionPlan::Padded& plan) {
   const auto rows = plan.even ? q : q.index_select(0, plan.query_index.flatten());
-  return rows.reshape({n.S, n.Q, n.G, n.R, n.D})
-      .permute({0, 2, 3, 1, 4})
-      .reshape({n.S * n.G, n.R * n.Q, n.D});
+  return rows.reshape({n.S, n.Q, n.G, n.R, -1}).permute({0, 2, 3, 1, 4}).reshape({n.S * n.G, n.R * n.Q, -1});
 }
 
 // Gradients of padded queries must be zero, which gathering row 0 does not give.
 at::Tensor pad_grad(const at::Tensor& grad, const Shape& n, const AttentionPlan::Padded& plan) {
   auto rows = grad;
   if (!plan.even) {
-    rows = at::zeros({n.S * n.Q, grad.size(1), n.D}, grad.options());
+    rows = at::zeros({n.S * n.Q, grad.size(1), grad.size(2)}, grad.options());
     rows.index_copy_(0, plan.row_of_query, grad);
   }
-  return rows.reshape({n.S, n.Q, n.G, n.R, n.D})
-      .permute({0, 2, 3, 1, 4})
-      .reshape({n.S * n.G, n.R * n.Q, n.D});
+  return rows.reshape({n.S, n.Q, n.G, n.R, -1}).permute({0, 2, 3, 1, 4}).reshape({n.S * n.G, n.R * n.Q, -1});
 }
 
-// [S * G, R * Q, head_dim] -> [rows, heads, head_dim]
+// [S * G, R * Q, width] -> [rows, heads, width]
 at::Tensor unpad_queries(const at::Tensor& padded, const Shape& n, const AttentionPlan::Padded& plan) {
   const auto rows =
-      padded.view({n.S, n.G, n.R, n.Q, n.D}).permute({0, 3, 1, 2, 4}).reshape({n.S * n.Q, n.G * n.R, n.D});
+      padded.view({n.S, n.G, n.R, n.Q, -1}).permute({0, 3, 1, 2, 4}).reshape({n.S * n.Q, n.G * n.R, -1});
   return plan.even ? rows.contiguous() : rows.index_select(0, plan.row_of_query);
 }
 
-// [keys, kv_heads, head_dim] -> [S * G, K, head_dim]
+// [keys, kv_heads, width] -> [S * G, K, width]
 at::Tensor pad_keys(const at::Tensor& k, const Shape& n, const AttentionPlan::Padded& plan) {
   return k.index_select(0, plan.key_index.flatten())
-      .view({n.S, n.K, n.G, n.D})
+      .view({n.S, n.K, n.G, -1})
       .permute({0, 2, 1, 3})
-      .reshape({n.S * n.G, n.K, n.D});
+      .reshape({n.S * n.G, n.K, -1});
 }
 
 // A key row that several sequences see gets the sum.
 at::Tensor unpad_key_grads(const at::Tensor& padded, const Shape& n, const AttentionPlan::Padded& plan,
                            const at::Tensor& like) {
-  const auto rows = padded.view({n.S, n.G, n.K, n.D}).permute({0, 2, 1, 3}).reshape({n.S * n.K, n.G, n.D});
-  auto grad = at::zeros({like.size(0), n.G, n.D}, padded.options());
+  const auto rows = padded.view({n.S, n.G, n.K, -1}).permute({0, 2, 1, 3}).reshape({n.S * n.K, n.G, -1});
+  auto grad = at::zeros(like.sizes(), padded.options());
   return grad.index_add_(0, plan.key_index.flatten(), rows);
 }
 

@@ -11,10 +11,10 @@ at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, 
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
                                                      const at::Tensor& weight, const at::Tensor& inverse_rms);
-at::Tensor swiglu(const at::Tensor& gate_up);
-at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+at::Tensor gated(const at::Tensor& gate_up, Activation activation);
+at::Tensor gated_backward(const at::Tensor& grad, const at::Tensor& gate_up, Activation activation);
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
-                const at::Tensor& positions, int64_t heads, bool backward);
+                const at::Tensor& positions, int64_t heads, RopeLayout layout, bool backward);
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                              const AttentionPlan& plan, const AttentionOptions& options);
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
@@ -32,8 +32,11 @@ at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, 
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
                                                      const at::Tensor& weight, const at::Tensor& inverse_rms);
-at::Tensor swiglu(const at::Tensor& gate_up);
-at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+// Whether the kernels know the activation too: all but the exact GELU.
+bool takes_gated(const at::Tensor& gate_up, Activation activation);
+at::Tensor gated(const at::Tensor& gate_up, Activation activation);
+at::Tensor gated_backward(const at::Tensor& grad, const at::Tensor& gate_up, Activation activation);
+// Half-split.
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
                 const at::Tensor& positions, int64_t heads, bool backward);
 // Whether the attention kernels take these; a window, a soft cap and odd head sizes are left to ATen.

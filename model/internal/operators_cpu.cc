@@ -87,17 +87,24 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x
   return {grad_x, grad_weight};
 }
 
-Tensor swiglu(const Tensor& gate_up) {
+bool takes_gated(const Tensor& gate_up, Activation activation) {
+  return has_kernels(gate_up) && activation != Activation::Gelu;
+}
+
+Tensor gated(const Tensor& gate_up, Activation activation) {
   const int64_t width = gate_up.size(1) / 2;
   auto result = at::empty({gate_up.size(0), width}, gate_up.options());
-  kernels().swiglu(in(gate_up.contiguous()), gate_up.size(0), width, out(result));
+  const auto kernel = activation == Activation::Silu ? kernels().swiglu : kernels().gelu_gated;
+  kernel(in(gate_up.contiguous()), gate_up.size(0), width, out(result));
   return result;
 }
 
-Tensor swiglu_backward(const Tensor& grad, const Tensor& gate_up) {
+Tensor gated_backward(const Tensor& grad, const Tensor& gate_up, Activation activation) {
   const auto rows = gate_up.contiguous();
   auto result = at::empty_like(rows);
-  kernels().swiglu_backward(in(grad.contiguous()), in(rows), rows.size(0), rows.size(1) / 2, out(result));
+  const auto kernel =
+      activation == Activation::Silu ? kernels().swiglu_backward : kernels().gelu_gated_backward;
+  kernel(in(grad.contiguous()), in(rows), rows.size(0), rows.size(1) / 2, out(result));
   return result;
 }
 
@@ -106,14 +113,14 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor&
   const auto rows = has_plain_heads(x) ? x : x.contiguous();
   auto result = at::empty(x.sizes(), x.options());
   kernels().rope(in(rows), rows.stride(0), in(cos), in(sin), index(positions.contiguous()), x.size(0), heads,
-                 x.size(1), x.size(2), backward ? -1.0f : 1.0f, out(result));
+                 x.size(1), x.size(2), cos.size(1), backward ? -1.0f : 1.0f, out(result));
   return result;
 }
 
 bool takes_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
   return has_kernels(q) && has_kernels(k) && has_kernels(v) && !options.window && !options.soft_cap &&
-         q.size(2) % model::cpu::kHeadDimStep == 0 && has_plain_heads(q) && has_plain_heads(k) &&
-         has_plain_heads(v);
+         q.size(2) % model::cpu::kHeadDimStep == 0 && v.size(2) == k.size(2) && has_plain_heads(q) &&
+         has_plain_heads(k) && has_plain_heads(v);
 }
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,

@@ -10,7 +10,15 @@ using at::Tensor;
 
 bool has_kernels(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-Tensor linear(const Tensor& x, const Tensor& weight) { return at::mm(x, weight.t()); }
+Tensor at_least_float(const Tensor& x) {
+  return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
+}
+
+Tensor in_type_of(const Tensor& x, const Tensor& weight) {
+  return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight) { return at::mm(x, in_type_of(x, weight).t()); }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
   return has_kernels(grad) ? cpu::embedding_backward(grad, tokens, vocab)
@@ -23,27 +31,30 @@ void put_rows(const Tensor& table, const Tensor& index, const Tensor& x) {
 }
 
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-  return has_kernels(x) ? cpu::rms_norm(x, weight, eps) : aten::rms_norm(x, weight, eps);
+  return has_kernels(x) ? cpu::rms_norm(x, in_type_of(x, weight), eps) : aten::rms_norm(x, weight, eps);
 }
 
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
                                              const Tensor& inverse_rms) {
-  return has_kernels(x) ? cpu::rms_norm_backward(grad, x, weight, inverse_rms)
+  return has_kernels(x) ? cpu::rms_norm_backward(grad, x, in_type_of(x, weight), inverse_rms)
                         : aten::rms_norm_backward(grad, x, weight, inverse_rms);
 }
 
-Tensor swiglu(const Tensor& gate_up) {
-  return has_kernels(gate_up) ? cpu::swiglu(gate_up) : aten::swiglu(gate_up);
+Tensor gated(const Tensor& gate_up, Activation activation) {
+  return cpu::takes_gated(gate_up, activation) ? cpu::gated(gate_up, activation)
+                                               : aten::gated(gate_up, activation);
 }
 
-Tensor swiglu_backward(const Tensor& grad, const Tensor& gate_up) {
-  return has_kernels(gate_up) ? cpu::swiglu_backward(grad, gate_up) : aten::swiglu_backward(grad, gate_up);
+Tensor gated_backward(const Tensor& grad, const Tensor& gate_up, Activation activation) {
+  return cpu::takes_gated(gate_up, activation) ? cpu::gated_backward(grad, gate_up, activation)
+                                               : aten::gated_backward(grad, gate_up, activation);
 }
 
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads,
-            bool backward) {
-  return has_kernels(x) ? cpu::rope(x, cos, sin, positions, heads, backward)
-                        : aten::rope(x, cos, sin, positions, heads, backward);
+            RopeLayout layout, bool backward) {
+  return has_kernels(x) && layout == RopeLayout::HalfSplit
+             ? cpu::rope(x, cos, sin, positions, heads, backward)
+             : aten::rope(x, cos, sin, positions, heads, layout, backward);
 }
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,

@@ -18,6 +18,11 @@ namespace sluice::model::raw {
 // Whether the kernels of namespace cpu take this tensor.
 bool has_kernels(const at::Tensor& x);
 
+// x itself unless its type is narrower than float32.
+at::Tensor at_least_float(const at::Tensor& x);
+// The weight itself unless its type is another than x's.
+at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
@@ -32,12 +37,12 @@ std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tenso
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
                                                      const at::Tensor& weight, const at::Tensor& inverse_rms);
 
-at::Tensor swiglu(const at::Tensor& gate_up);
-at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
+at::Tensor gated(const at::Tensor& gate_up, Activation activation);
+at::Tensor gated_backward(const at::Tensor& grad, const at::Tensor& gate_up, Activation activation);
 
 // The backward is the rotation the other way.
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
-                const at::Tensor& positions, int64_t heads, bool backward);
+                const at::Tensor& positions, int64_t heads, RopeLayout layout, bool backward);
 
 // The result and what the backward wants to know of the softmax (its own business).
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -53,10 +58,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
 // Log-probs, entropy and log-sum-exp, [rows] each.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
                                                               const at::Tensor& head,
-                                                              const at::Tensor& targets, double temperature);
-// Gradients of hidden and head. Logits are computed again, chunk by chunk.
+                                                              const at::Tensor& targets,
+                                                              const LogitOptions& options);
+// Gradients of hidden and, unless `head_is_frozen`, head. Logits are computed again, chunk by chunk.
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
                                                            const at::Tensor& head, const at::Tensor& targets,
-                                                           const at::Tensor& lse, double temperature);
+                                                           const at::Tensor& lse, const LogitOptions& options,
+                                                           bool head_is_frozen);
 
 }  // namespace sluice::model::raw

@@ -13,10 +13,6 @@ constexpr int64_t kChunkNumbers = int64_t{1} << 21;
 
 int64_t chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbers / vocab, 64, 4096); }
 
-at::Tensor at_least_float(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-}
-
 template <class F>
 void for_each_chunk(int64_t rows, int64_t vocab, F f) {
   const int64_t step = chunk_rows(vocab);
@@ -56,26 +52,36 @@ at::Tensor softmax_grad(at::Tensor z, const at::Tensor& lse, const at::Tensor& s
   return z.scatter_add_(1, targets.unsqueeze(1), scale.neg().unsqueeze(1));
 }
 
+void cap(at::Tensor& z, double cap) {
+  if (raw::has_kernels(z)) {
+    cpu::kernels().soft_cap(z.mutable_data_ptr<float>(), z.numel(), static_cast<float>(cap));
+  } else {
+    z.div_(cap).tanh_().mul_(cap);
+  }
+}
+
 }  // namespace
 
 at::Tensor log_sum_exp(const at::Tensor& scaled_logits) { return sums_of_rows(scaled_logits).lse; }
 
-at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, double temperature) {
-  auto logits = at_least_float(at::mm(hidden, head.t()));
-  return temperature == 1.0 ? logits : logits.div_(temperature);
+at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, const LogitOptions& options) {
+  auto logits = raw::at_least_float(raw::linear(hidden, head));
+  if (options.soft_cap) cap(logits, *options.soft_cap);
+  return options.temperature == 1.0 ? logits : logits.div_(options.temperature);
 }
 
 namespace raw {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
                                                               const at::Tensor& head,
-                                                              const at::Tensor& targets, double temperature) {
+                                                              const at::Tensor& targets,
+                                                              const LogitOptions& options) {
   const int64_t rows = hidden.size(0);
-  const auto options = at_least_float(hidden.narrow(0, 0, 0)).options();
-  auto logprobs = at::empty({rows}, options), entropy = at::empty({rows}, options),
-       lse = at::empty({rows}, options);
+  const auto weight = in_type_of(hidden, head);  // widened once for all chunks
+  const auto type = at_least_float(hidden.narrow(0, 0, 0)).options();
+  auto logprobs = at::empty({rows}, type), entropy = at::empty({rows}, type), lse = at::empty({rows}, type);
   for_each_chunk(rows, head.size(0), [&](int64_t first, int64_t count) {
-    const auto z = model::scaled_logits(hidden.narrow(0, first, count), head, temperature);
+    const auto z = model::scaled_logits(hidden.narrow(0, first, count), weight, options);
     const auto sums = sums_of_rows(z);
     const auto target = targets.narrow(0, first, count).unsqueeze(1);
     logprobs.narrow(0, first, count).copy_(z.gather(1, target).squeeze(1).sub_(sums.lse));
@@ -87,20 +93,25 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& 
 
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
                                                            const at::Tensor& head, const at::Tensor& targets,
-                                                           const at::Tensor& lse, double temperature) {
+                                                           const at::Tensor& lse, const LogitOptions& options,
+                                                           bool head_is_frozen) {
+  const auto weight = in_type_of(hidden, head);
   auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
-  auto grad_head = at::zeros_like(head, at::MemoryFormat::Contiguous);
-  const auto scale = (grad / -temperature).contiguous();  // [rows]
+  auto grad_head = head_is_frozen ? at::Tensor() : at::zeros_like(weight, at::MemoryFormat::Contiguous);
+  const auto scale = (grad / -options.temperature).contiguous();  // [rows]
   const auto all_targets = targets.contiguous();
   for_each_chunk(hidden.size(0), head.size(0), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
+    const auto z = model::scaled_logits(x, weight, options);
+    at::Tensor slope;  // of the cap: 1 - tanh^2
+    if (options.soft_cap) slope = 1 - (z * (options.temperature / *options.soft_cap)).square_();
     // d logprob / d logit = (1[target] - p) / temperature
-    const auto grad_logits =
-        softmax_grad(model::scaled_logits(x, head, temperature), lse.narrow(0, first, count),
-                     scale.narrow(0, first, count), all_targets.narrow(0, first, count));
+    auto grad_logits = softmax_grad(z, lse.narrow(0, first, count), scale.narrow(0, first, count),
+                                    all_targets.narrow(0, first, count));
+    if (slope.defined()) grad_logits.mul_(slope);
     const auto grad_z = grad_logits.to(hidden.scalar_type());
-    grad_hidden.narrow(0, first, count).copy_(at::mm(grad_z, head));
-    grad_head.addmm_(grad_z.t(), x);
+    grad_hidden.narrow(0, first, count).copy_(at::mm(grad_z, weight));
+    if (grad_head.defined()) grad_head.addmm_(grad_z.t(), x);
   });
   return {grad_hidden, grad_head};
 }

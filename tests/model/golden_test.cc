@@ -56,7 +56,7 @@ TEST_P(GoldenTest, LogprobsAndGreedyTokensAreThoseOfTransformers) {
     EXPECT_LE((logprobs - at::tensor(expected)).abs().max().item<double>(), 1e-4);
 
     const auto prompt = one.at("prompt").size();
-    const auto greedy = scaled_logits(golden.network->forward(batch), golden.network->head(), 1.0).argmax(1);
+    const auto greedy = scaled_logits(golden.network->forward(batch), golden.network->head(), {}).argmax(1);
     for (size_t i = prompt; i < tokens.size(); ++i) {
       EXPECT_EQ(greedy[static_cast<int64_t>(i) - 1].item<int64_t>(), tokens[i]) << "token " << i;
     }

@@ -114,8 +114,8 @@ TEST(Network, DecodingWithACacheGivesTheLogprobsOfOnePassWithout) {
     view.cached[0] = static_cast<int64_t>(end);
   }
   const auto targets = at::tensor({1, 4, 1, 5, 9, 2, 6, 5, 3, 0}, at::kLong);
-  const auto cached = token_logprobs(at::cat(parts), network->head(), targets, 1.0).logprobs;
-  EXPECT_LE(difference(cached, token_logprobs(whole, network->head(), targets, 1.0).logprobs), 1e-5);
+  const auto cached = token_logprobs(at::cat(parts), network->head(), targets, {}).logprobs;
+  EXPECT_LE(difference(cached, token_logprobs(whole, network->head(), targets, {}).logprobs), 1e-5);
 }
 
 TEST(Network, CompletionsGoOnFromCopiesOfOnePromptInTheCache) {

@@ -94,7 +94,7 @@ TEST(SupervisedBatch, HasTheCrossEntropyOfTheSpecification) {
   }
   const auto hidden = at::tensor(values).view({-1, 5}).requires_grad_();
   const auto out = model::token_logprobs(hidden.index_select(0, at::tensor(rows, at::kLong)), at::eye(5),
-                                         at::tensor(tokens, at::kLong), 1.0);
+                                         at::tensor(tokens, at::kLong), {});
   const auto loss = out.logprobs.sum() / -static_cast<double>(rows.size());
   loss.backward();
 

@@ -7,10 +7,10 @@
 // clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
 #define SLUICE_INLINE [[gnu::always_inline]] inline
 #define SLUICE_UNROLL _Pragma("GCC unroll 16")
-#define SLUICE_KERNEL_TABLE                                                                          \
-  inline constexpr Kernels kTable {                                                                  \
-    rms_norm, rms_norm_backward, swiglu, swiglu_backward, rope, log_sum_exp, softmax_grad, add_rows, \
-        attention, attention_backward                                                                \
+#define SLUICE_KERNEL_TABLE                                                                                \
+  inline constexpr Kernels kTable {                                                                        \
+    rms_norm, rms_norm_backward, swiglu, swiglu_backward, gelu_gated, gelu_gated_backward, soft_cap, rope, \
+        log_sum_exp, softmax_grad, add_rows, attention, attention_backward                                 \
   }
 
 namespace sluice::model::cpu {

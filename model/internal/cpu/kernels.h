@@ -49,10 +49,17 @@ struct Kernels {
                             int64_t rows, int64_t width, float* grad_x, float* grad_weight, float* scratch);
   void (*swiglu)(const float* gate_up, int64_t rows, int64_t width, float* out);
   void (*swiglu_backward)(const float* grad, const float* gate_up, int64_t rows, int64_t width, float* out);
-  // Rotates `heads` of `all_heads` heads and copies the rest; direction 1 or -1. Rows of x are x_stride
-  // apart.
+  // The same with the tanh form of GELU.
+  void (*gelu_gated)(const float* gate_up, int64_t rows, int64_t width, float* out);
+  void (*gelu_gated_backward)(const float* grad, const float* gate_up, int64_t rows, int64_t width,
+                              float* out);
+  // z becomes cap * tanh(z / cap).
+  void (*soft_cap)(float* z, int64_t count, float cap);
+  // Rotates the first 2 * half numbers of `heads` of `all_heads` heads and copies the rest; direction 1 or
+  // -1. Rows of x are x_stride apart.
   void (*rope)(const float* x, int64_t x_stride, const float* cos, const float* sin, const int64_t* positions,
-               int64_t rows, int64_t heads, int64_t all_heads, int64_t head_dim, float direction, float* out);
+               int64_t rows, int64_t heads, int64_t all_heads, int64_t head_dim, int64_t half,
+               float direction, float* out);
   // Log-sum-exp of each row and, unless null, the mean of the row under its softmax.
   void (*log_sum_exp)(const float* z, int64_t rows, int64_t width, float* lse, float* mean);
   // z becomes scale[row] * (softmax(z) - onehot(target)).
