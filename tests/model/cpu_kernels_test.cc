@@ -61,23 +61,41 @@ TEST_P(RowwiseKernels, RmsNormAgrees) {
   });
 }
 
-TEST_P(RowwiseKernels, SwigluAgrees) {
+TEST_P(RowwiseKernels, GatedAgrees) {
   for_each_instruction_set([&] {
     const auto x = numbers({7, 2 * GetParam()}, 0) * 20, grad = numbers({7, GetParam()}, 1);
-    expect_near(cpu::swiglu(x), aten::swiglu(wide(x)));
-    expect_near(cpu::swiglu_backward(grad, x), aten::swiglu_backward(wide(grad), wide(x)));
+    for (const auto activation : {Activation::Silu, Activation::GeluTanh}) {
+      ASSERT_TRUE(cpu::takes_gated(x, activation));
+      expect_near(cpu::gated(x, activation), aten::gated(wide(x), activation));
+      expect_near(cpu::gated_backward(grad, x, activation),
+                  aten::gated_backward(wide(grad), wide(x), activation));
+    }
+    EXPECT_FALSE(cpu::takes_gated(x, Activation::Gelu));
+  });
+}
+
+TEST_P(RowwiseKernels, SoftCapAgrees) {
+  for_each_instruction_set([&] {
+    auto near_zero = at::linspace(-3, 3, GetParam());
+    for (auto z : {numbers({GetParam()}, 0) * 9, near_zero, near_zero * 1e-4}) {
+      const auto expected = (wide(z) / 2.5).tanh() * 2.5;
+      model::cpu::kernels().soft_cap(z.mutable_data_ptr<float>(), z.numel(), 2.5f);
+      EXPECT_LE(((wide(z) - expected) / expected.abs().clamp_min(1e-9)).abs().max().item<double>(), 5e-7);
+    }
   });
 }
 
 TEST_P(RowwiseKernels, RopeAgrees) {
   for_each_instruction_set([&] {
-    const int64_t dim = 2 * GetParam();
-    const auto all = numbers({5, 6, dim}, 0), x = all.narrow(1, 1, 4);  // rows apart
     const auto angles = numbers({9, GetParam()}, 1);
     const auto positions = at::tensor({8, 0, 3, 3, 1}, at::kLong);
-    for (const bool backward : {false, true}) {
-      expect_near(cpu::rope(x, angles.cos(), angles.sin(), positions, 3, backward),
-                  aten::rope(wide(x), wide(angles.cos()), wide(angles.sin()), positions, 3, backward));
+    for (const int64_t still : {0, 2, 7}) {  // numbers of a head that do not turn
+      const auto all = numbers({5, 6, 2 * GetParam() + still}, 0), x = all.narrow(1, 1, 4);  // rows apart
+      for (const bool backward : {false, true}) {
+        expect_near(cpu::rope(x, angles.cos(), angles.sin(), positions, 3, backward),
+                    aten::rope(wide(x), wide(angles.cos()), wide(angles.sin()), positions, 3,
+                               RopeLayout::HalfSplit, backward));
+      }
     }
   });
 }
@@ -95,16 +113,20 @@ TEST_P(RowwiseKernels, TokenLogprobsAgree) {
   for_each_instruction_set([&] {
     const auto hidden = numbers({70, 8}, 0), head = numbers({GetParam(), 8}, 1), grad = numbers({70}, 2);
     const auto targets = at::arange(70, at::kLong).remainder(GetParam());
-    const auto [logprobs, entropy, lse] = token_logprobs(hidden, head, targets, 0.7);
-    const auto [wide_logprobs, wide_entropy, wide_lse] =
-        token_logprobs(wide(hidden), wide(head), targets, 0.7);
-    expect_near(logprobs, wide_logprobs);
-    expect_near(entropy, wide_entropy, 3e-5);
-    const auto [grad_hidden, grad_head] = token_logprobs_backward(grad, hidden, head, targets, lse, 0.7);
-    const auto [wide_grad_hidden, wide_grad_head] =
-        token_logprobs_backward(wide(grad), wide(hidden), wide(head), targets, wide_lse, 0.7);
-    expect_near(grad_hidden, wide_grad_hidden, 2e-5);
-    expect_near(grad_head, wide_grad_head, 2e-5);
+    for (const auto& options :
+         {LogitOptions{.temperature = 0.7}, LogitOptions{.temperature = 0.7, .soft_cap = 5.0}}) {
+      const auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);
+      const auto [wide_logprobs, wide_entropy, wide_lse] =
+          raw::token_logprobs(wide(hidden), wide(head), targets, options);
+      expect_near(logprobs, wide_logprobs);
+      expect_near(entropy, wide_entropy, 3e-5);
+      const auto [grad_hidden, grad_head] =
+          token_logprobs_backward(grad, hidden, head, targets, lse, options, /*head_is_frozen=*/false);
+      const auto [wide_hidden, wide_head] = token_logprobs_backward(
+          wide(grad), wide(hidden), wide(head), targets, wide_lse, options, /*head_is_frozen=*/false);
+      expect_near(grad_hidden, wide_hidden, 2e-5);
+      expect_near(grad_head, wide_head, 2e-5);
+    }
   });
 }
 
@@ -134,7 +156,7 @@ TEST_P(AttentionKernels, AgreeOnAPackWithPrefixes) {
     add(1, kNoPrefix);
     add(9, kNoPrefix);
     const auto batch = builder.build(at::kCPU);
-    const auto plan = make_attention_plan(batch, nullptr);
+    const auto plan = make_attention_plan(batch);
     const int64_t rows = batch.num_rows();
     const auto qkv = numbers({rows, heads + 2 * kv_heads, dim}, 0);
     const auto q = qkv.narrow(1, 0, heads), k = qkv.narrow(1, heads, kv_heads);
@@ -171,7 +193,7 @@ TEST_P(AttentionKernels, AgreeOnCachedKeysInScatteredBlocks) {
     PackedBatchBuilder builder;
     builder.add(std::vector<int32_t>(1, 1), kNoPrefix, 10);
     builder.add(std::vector<int32_t>(18, 1), kNoPrefix, 4);
-    const auto plan = make_attention_plan(builder.build(at::kCPU), &view);
+    const auto plan = make_attention_plan(builder.build(at::kCPU), view, std::nullopt);
     const auto q = numbers({19, heads, dim}, 2);
     const AttentionOptions options{.scale = 1.0 / static_cast<double>(dim)};
     const auto [out, lse] = cpu::attention(q, k, v, *plan, options);

@@ -1,96 +1,20 @@
 // Every operator against numbers worked by hand, and its backward against central differences in float64.
+// Attention is in attention_test.cc.
 #include "model/operators.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 
 #include "base/error.h"
-#include "base/json.h"
-#include "model/internal/attention_plan.h"
-#include "model/internal/rope_table.h"
+#include "tests/model/gradients.h"
+#include "tests/spec_example.h"
 
 namespace sluice::model {
 namespace {
 
 using at::Tensor;
-
-Json example(const std::string& name) {
-  const Json all = read_json(std::filesystem::path(SLUICE_SOURCE_DIR) / "data/spec/examples.json");
-  for (const auto& one : all.at("examples")) {
-    if (one.at("name") == name) return one;
-  }
-  throw std::runtime_error("no example " + name);
-}
-
-Tensor vector_of(const Json& json) { return at::tensor(json.get<std::vector<double>>(), at::kDouble); }
-
-Tensor matrix_of(const Json& json) {
-  std::vector<Tensor> rows;
-  for (const auto& row : json) rows.push_back(vector_of(row));
-  return at::stack(rows);
-}
-
-// Numbers that look random, the same everywhere.
-Tensor numbers(at::IntArrayRef shape, double phase) {
-  auto out = at::empty(shape, at::kDouble);
-  auto* p = out.mutable_data_ptr<double>();
-  for (int64_t i = 0; i < out.numel(); ++i) p[i] = std::sin(static_cast<double>(i * i) * 0.37 + phase);
-  return out;
-}
-
-// Compares the gradients of sum(f(inputs) * weights) with central differences.
-void expect_gradients(const std::function<Tensor(const std::vector<Tensor>&)>& f,
-                      std::vector<Tensor> inputs) {
-  for (auto& input : inputs) input.requires_grad_(true);
-  const auto out = f(inputs);
-  const auto weights = numbers(out.sizes(), 0.9);
-  (out * weights).sum().backward();
-
-  const at::NoGradGuard no_grad;
-  const auto value = [&] { return (f(inputs) * weights).sum().item<double>(); };
-  constexpr double kStep = 1e-6;
-  for (size_t n = 0; n < inputs.size(); ++n) {
-    auto* x = inputs[n].mutable_data_ptr<double>();
-    const auto grad = inputs[n].grad().contiguous();
-    for (int64_t i = 0; i < inputs[n].numel(); ++i) {
-      const double kept = x[i];
-      x[i] = kept + kStep;
-      const double above = value();
-      x[i] = kept - kStep;
-      const double below = value();
-      x[i] = kept;
-      const double expected = (above - below) / (2 * kStep);
-      EXPECT_NEAR(grad.data_ptr<double>()[i], expected, 1e-7 * std::max(1.0, std::abs(expected)))
-          << "input " << n << ", number " << i;
-    }
-  }
-}
-
-PackedBatch batch_of(const std::vector<int64_t>& lengths, const std::vector<int64_t>& prefix) {
-  PackedBatchBuilder builder;
-  for (size_t s = 0; s < lengths.size(); ++s) {
-    builder.add(std::vector<int32_t>(static_cast<size_t>(lengths[s]), 1), prefix[s]);
-  }
-  return builder.build(at::kCPU);
-}
-
-// Attention as the formula says, one query at a time; allowed [rows, rows].
-Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& allowed,
-                       const AttentionOptions& options) {
-  const int64_t group = q.size(1) / k.size(1);
-  std::vector<Tensor> heads;
-  for (int64_t h = 0; h < q.size(1); ++h) {
-    auto scores = at::mm(q.select(1, h), k.select(1, h / group).t()) * options.scale;
-    if (options.soft_cap) scores = (scores / *options.soft_cap).tanh() * *options.soft_cap;
-    scores = scores.masked_fill(allowed.logical_not(), -INFINITY);
-    heads.push_back(at::mm(scores.softmax(1), v.select(1, h / group)));
-  }
-  return at::stack(heads, 1);
-}
 
 TEST(Linear, FusedWeightsGiveTheSameAsOneAfterAnother) {
   const auto flat = numbers({7 * 3}, 0.2).to(at::kFloat);
@@ -117,6 +41,28 @@ TEST(Linear, GradientsAreThoseOfDifferences) {
                    {numbers({3, 4}, 0), numbers({5, 4}, 1)});
 }
 
+// Weights stored as bfloat16 give what the same numbers give in float32.
+TEST(Linear, WidensAStoredWeight) {
+  const auto weight = numbers({5, 4}, 1).to(at::kBFloat16), wide = weight.to(at::kFloat);
+  const FusedWeight fused{.all = weight, .parts = {weight.narrow(0, 0, 2), weight.narrow(0, 2, 3)}};
+  const auto gradient = [](const auto& f) {
+    const auto x = numbers({3, 4}, 0).to(at::kFloat).requires_grad_(true);
+    const auto out = f(x);
+    (out * numbers({3, 5}, 2).to(at::kFloat)).sum().backward();
+    return at::cat({out.flatten(), x.grad().flatten()});
+  };
+  const auto expected = gradient([&](const Tensor& x) { return model::linear(x, wide); });
+  EXPECT_TRUE(at::equal(gradient([&](const Tensor& x) { return model::linear(x, weight); }), expected));
+  EXPECT_TRUE(at::equal(gradient([&](const Tensor& x) { return model::linear(x, fused); }), expected));
+}
+
+TEST(Embedding, WidensAStoredTable) {
+  const auto table = numbers({4, 2}, 0).to(at::kBFloat16);
+  const auto rows = model::embedding(table, at::tensor({3, 0}, at::kLong));
+  EXPECT_EQ(rows.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(rows[0], table[3].to(at::kFloat)));
+}
+
 TEST(Embedding, AddsTheGradientsOfATokenThatStandsTwice) {
   const auto table = at::zeros({4, 2}, at::kDouble).requires_grad_(true);
   model::embedding(table, at::tensor({1, 3, 1}, at::kLong)).sum().backward();
@@ -136,53 +82,132 @@ TEST(RmsNorm, GradientsAreThoseOfDifferences) {
                    {numbers({3, 5}, 0), numbers({5}, 1)});
 }
 
-TEST(Swiglu, GatesTheSecondHalfByTheFirst) {
-  const auto out = swiglu(at::tensor({1.0, 0.0, 3.0, 5.0}, at::kDouble).view({1, 4}));
+TEST(RmsNorm, WidensItsWeightAndTakesStatisticsInFloat32) {
+  const auto weight = numbers({5}, 1).to(at::kBFloat16);
+  const auto x = numbers({3, 5}, 0).to(at::kFloat);
+  EXPECT_TRUE(at::equal(model::rms_norm(x, weight, 1e-3), model::rms_norm(x, weight.to(at::kFloat), 1e-3)));
+
+  const auto narrow = x.to(at::kBFloat16);
+  const auto out = model::rms_norm(narrow, weight, 1e-3);
+  EXPECT_EQ(out.scalar_type(), at::kBFloat16);
+  // One rounding, at the end.
+  EXPECT_TRUE(at::equal(out, model::rms_norm(narrow.to(at::kDouble), weight.to(at::kDouble), 1e-3)
+                                 .to(at::kFloat)
+                                 .to(at::kBFloat16)));
+}
+
+TEST(LayerNorm, CentresAndScales) {
+  const auto x = at::tensor({1.0, 3.0}, at::kDouble).view({1, 2});  // mean 2, deviation 1
+  const auto out =
+      model::layer_norm(x, at::tensor({1.0, 2.0}, at::kDouble), at::tensor({0.5, 0.0}, at::kDouble), 0.0);
+  EXPECT_NEAR(out[0][0].item<double>(), -0.5, 1e-12);
+  EXPECT_NEAR(out[0][1].item<double>(), 2.0, 1e-12);
+}
+
+TEST(LayerNorm, GradientsAreThoseOfDifferences) {
+  expect_gradients([](const auto& in) { return model::layer_norm(in[0], in[1], in[2], 1e-3); },
+                   {numbers({3, 5}, 0), numbers({5}, 1), numbers({5}, 2)});
+}
+
+TEST(LayerNorm, WidensItsWeights) {
+  const auto weight = numbers({5}, 1).to(at::kBFloat16), bias = numbers({5}, 2).to(at::kBFloat16);
+  const auto x = numbers({3, 5}, 0).to(at::kFloat);
+  EXPECT_TRUE(at::equal(model::layer_norm(x, weight, bias, 1e-3),
+                        model::layer_norm(x, weight.to(at::kFloat), bias.to(at::kFloat), 1e-3)));
+}
+
+constexpr Activation kActivations[] = {Activation::Silu, Activation::Gelu, Activation::GeluTanh};
+
+TEST(Activate, IsWhatItsNameSays) {
+  const auto at_one = [](Activation activation) {
+    return activate(at::tensor({1.0}, at::kDouble), activation).item<double>();
+  };
+  EXPECT_NEAR(at_one(Activation::Silu), 1 / (1 + std::exp(-1.0)), 1e-12);
+  EXPECT_NEAR(at_one(Activation::Gelu), 0.5 * (1 + std::erf(std::sqrt(0.5))), 1e-12);
+  EXPECT_NEAR(at_one(Activation::GeluTanh), 0.5 * (1 + std::tanh(std::sqrt(2 / M_PI) * 1.044715)), 1e-12);
+}
+
+TEST(Activate, GradientsAreThoseOfDifferences) {
+  for (const auto activation : kActivations) {
+    expect_gradients([&](const auto& in) { return activate(in[0], activation); }, {numbers({3, 7}, 0) * 3});
+  }
+}
+
+TEST(Gated, GatesTheSecondHalfByTheFirst) {
+  const auto out = gated(at::tensor({1.0, 0.0, 3.0, 5.0}, at::kDouble).view({1, 4}), Activation::Silu);
   EXPECT_NEAR(out[0][0].item<double>(), 3 / (1 + std::exp(-1.0)), 1e-12);
   EXPECT_EQ(out[0][1].item<double>(), 0.0);
+  for (const auto activation : kActivations) {
+    const auto x = numbers({3, 10}, 0);
+    EXPECT_TRUE(at::allclose(gated(x, activation),
+                             activate(x.narrow(1, 0, 5), activation) * x.narrow(1, 5, 5), 0, 1e-12));
+  }
 }
 
-TEST(Swiglu, GradientsAreThoseOfDifferences) {
-  expect_gradients([](const auto& in) { return swiglu(in[0]); }, {numbers({3, 10}, 0) * 3});
+TEST(Gated, GradientsAreThoseOfDifferences) {
+  for (const auto activation : kActivations) {
+    expect_gradients([&](const auto& in) { return gated(in[0], activation); }, {numbers({3, 10}, 0) * 3});
+  }
 }
+
+// Cosines and sines of positions 0 .. 7 of heads of which `rotated` numbers turn.
+struct Tables {
+  Tensor cos, sin;
+};
+Tables tables(int64_t rotated) {
+  const auto exponents = at::arange(rotated / 2, at::kDouble) * (-2.0 / static_cast<double>(rotated));
+  const auto angles = at::outer(at::arange(8, at::kDouble), at::pow(at::Scalar(10000.0), exponents));
+  return {angles.cos().to(at::kFloat), angles.sin().to(at::kFloat)};
+}
+
+constexpr RopeLayout kLayouts[] = {RopeLayout::HalfSplit, RopeLayout::Interleaved};
 
 TEST(Rope, RotatesAsTheExampleOfTheSpec) {
-  const auto one = example("rope_rotation_conventions");
-  const auto [cos, sin] = rope_tables({.theta = 10000}, 4, 8, at::kCPU);
+  const auto& one = spec_example("rope_rotation_conventions");
+  const auto [cos, sin] = tables(4);
+  const auto position = at::tensor({3}, at::kLong);
   const auto x = vector_of(one.at("inputs").at("x")).view({1, 1, 4});
-  const auto out = rope(x, cos, sin, at::tensor({3}, at::kLong), 1);
-  EXPECT_TRUE(at::allclose(out.view({4}), vector_of(one.at("expected").at("half_split")), 0, 1e-6)) << out;
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto expect = [&](RopeLayout layout, const char* name) {
+      const auto out = rope(x.to(type), cos, sin, position, 1, layout);
+      EXPECT_LE(difference(out.view({4}), vector_of(one.at("expected").at(name))), 1e-6) << name;
+    };
+    expect(RopeLayout::HalfSplit, "half_split");
+    expect(RopeLayout::Interleaved, "interleaved");
+  }
 }
 
-TEST(Rope, FrequenciesAreThoseOfTheExampleOfTheSpec) {
-  const auto one = example("rope_frequencies");
-  const auto& expected = one.at("expected");
-  const auto expect = [&](const RopeConfig& rope, const char* name) {
-    const auto frequencies = rope_frequencies(rope, 8);
-    const auto wanted = expected.at(name).get<std::vector<double>>();
-    ASSERT_EQ(frequencies.size(), wanted.size());
-    for (size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(frequencies[i], wanted[i], 1e-12) << name;
-  };
-  expect({.theta = 10000}, "default");
-  expect({.theta = 10000, .type = "linear", .factor = 4}, "linear");
-  expect({.theta = 500000}, "llama3_unscaled");
-  expect({.theta = 500000, .type = "llama3", .factor = 8, .original_max_position = 8192}, "llama3");
-}
-
-TEST(Rope, LeavesTheLastHeadsAlone) {
-  const auto [cos, sin] = rope_tables({}, 4, 8, at::kCPU);
-  const auto x = numbers({2, 3, 4}, 0);
-  const auto out = rope(x, cos, sin, at::tensor({5, 6}, at::kLong), 2);
-  EXPECT_TRUE(at::equal(out.select(1, 2), x.select(1, 2)));
-  EXPECT_FALSE(at::allclose(out.select(1, 1), x.select(1, 1)));
+TEST(Rope, LeavesTheLastHeadsAndTheEndOfEachHeadAlone) {
+  const auto [cos, sin] = tables(4);
+  const auto positions = at::tensor({5, 6}, at::kLong);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto x = numbers({2, 3, 6}, 0).to(type);
+    for (const auto layout : kLayouts) {
+      const auto out = rope(x, cos, sin, positions, 2, layout);
+      EXPECT_TRUE(at::equal(out.select(1, 2), x.select(1, 2)));
+      EXPECT_TRUE(at::equal(out.narrow(2, 4, 2), x.narrow(2, 4, 2)));
+      // What turns does as in a head of its size alone.
+      EXPECT_TRUE(at::equal(out.narrow(2, 0, 4),
+                            rope(x.narrow(2, 0, 4).contiguous(), cos, sin, positions, 2, layout)));
+      EXPECT_FALSE(at::allclose(out.narrow(1, 0, 2), x.narrow(1, 0, 2)));
+    }
+  }
 }
 
 TEST(Rope, GradientsAreThoseOfDifferences) {
-  const auto tables = rope_tables({}, 4, 8, at::kCPU);
   const auto positions = at::tensor({5, 0}, at::kLong);
-  expect_gradients(
-      [&](const auto& in) { return rope(in[0], std::get<0>(tables), std::get<1>(tables), positions, 2); },
-      {numbers({2, 3, 4}, 0)});
+  for (const auto layout : kLayouts) {
+    for (const int64_t rotated : {4, 6}) {
+      const auto [cos, sin] = tables(rotated);
+      expect_gradients([&](const auto& in) { return rope(in[0], cos, sin, positions, 2, layout); },
+                       {numbers({2, 3, 6}, 0)});
+    }
+  }
+}
+
+TEST(Rope, RefusesMorePairsThanAHeadHas) {
+  const auto [cos, sin] = tables(6);
+  EXPECT_THROW(rope(numbers({1, 1, 4}, 0), cos, sin, at::tensor({0}, at::kLong), 1), Error);
 }
 
 TEST(SplitHeads, GradientsAreThoseOfDifferences) {
@@ -194,60 +219,12 @@ TEST(SplitHeads, GradientsAreThoseOfDifferences) {
       {numbers({2, 4, 3}, 0)});
 }
 
-TEST(Attention, SeesWhatThePackingExampleOfTheSpecAllows) {
-  const auto one = example("packing");
-  const auto lengths = one.at("inputs").at("sequence_lengths").get<std::vector<int64_t>>();
-  const auto plan = make_attention_plan(batch_of(lengths, {-1, -1, -1}), nullptr);
-  const auto allowed = matrix_of(one.at("expected").at("attention_allowed")).to(at::kBool);
-  const auto q = numbers({9, 4, 6}, 0), k = numbers({9, 2, 6}, 1), v = numbers({9, 2, 6}, 2);
-  const AttentionOptions options{.scale = 0.4};
-  EXPECT_TRUE(
-      at::allclose(model::attention(q, k, v, plan, options), plain_attention(q, k, v, allowed, options)));
-}
-
-TEST(Attention, ACompletionSeesAllOfItsPrefixAndAWindowCountsFromTheQuery) {
-  // Sequence 0 is the prefix of 1 and 2; 3 stands alone.
-  const auto plan = make_attention_plan(batch_of({2, 3, 1, 2}, {-1, 0, 0, -1}), nullptr);
-  const auto allowed = at::tensor({1, 0, 0, 0, 0, 0, 0, 0,   //
-                                   1, 1, 0, 0, 0, 0, 0, 0,   //
-                                   1, 1, 1, 0, 0, 0, 0, 0,   //
-                                   1, 1, 1, 1, 0, 0, 0, 0,   //
-                                   1, 1, 1, 1, 1, 0, 0, 0,   //
-                                   1, 1, 0, 0, 0, 1, 0, 0,   //
-                                   0, 0, 0, 0, 0, 0, 1, 0,   //
-                                   0, 0, 0, 0, 0, 0, 1, 1})  //
-                           .view({8, 8})
-                           .to(at::kBool);
-  const auto q = numbers({8, 2, 4}, 0), k = numbers({8, 2, 4}, 1), v = numbers({8, 2, 4}, 2);
-  const AttentionOptions options{.scale = 0.7, .soft_cap = 0.9};
-  EXPECT_TRUE(
-      at::allclose(model::attention(q, k, v, plan, options), plain_attention(q, k, v, allowed, options)));
-
-  auto in_window =
-      allowed.clone();  // of 3 keys: the last row of sequence 1 stands at place 4 and sees 2, 3, 4
-  in_window[3][0] = false;
-  in_window[4][0] = false;
-  in_window[4][1] = false;
-  const AttentionOptions windowed{.scale = 0.7, .window = 3};
-  EXPECT_TRUE(
-      at::allclose(model::attention(q, k, v, plan, windowed), plain_attention(q, k, v, in_window, windowed)));
-}
-
-TEST(Attention, GradientsAreThoseOfDifferences) {
-  const auto plan = make_attention_plan(batch_of({2, 3, 1, 2}, {-1, 0, 0, -1}), nullptr);
-  for (const auto& options : {AttentionOptions{.scale = 0.7}, AttentionOptions{.scale = 1.5, .soft_cap = 0.9},
-                              AttentionOptions{.scale = 0.7, .window = 2}}) {
-    expect_gradients([&](const auto& in) { return model::attention(in[0], in[1], in[2], plan, options); },
-                     {numbers({8, 4, 4}, 0), numbers({8, 2, 4}, 1), numbers({8, 2, 4}, 2)});
-  }
-}
-
 TEST(TokenLogprobs, AreThoseOfTheExampleOfTheSpecWithGradients) {
-  const auto one = example("token_logprob_entropy");
+  const auto& one = spec_example("token_logprob_entropy");
   // A head of ones on the diagonal makes the hidden states the logits.
   const auto logits = matrix_of(one.at("inputs").at("logits")).requires_grad_(true);
   const auto targets = at::tensor(one.at("inputs").at("targets").get<std::vector<int64_t>>(), at::kLong);
-  const auto result = token_logprobs(logits, at::eye(4, at::kDouble), targets, 0.7);
+  const auto result = token_logprobs(logits, at::eye(4, at::kDouble), targets, {.temperature = 0.7});
   EXPECT_TRUE(at::allclose(result.logprobs, vector_of(one.at("expected").at("logp")), 0, 1e-9));
   EXPECT_TRUE(at::allclose(result.entropy, vector_of(one.at("expected").at("entropy")), 0, 1e-9));
   EXPECT_FALSE(result.entropy.requires_grad());
@@ -258,8 +235,38 @@ TEST(TokenLogprobs, AreThoseOfTheExampleOfTheSpecWithGradients) {
 
 TEST(TokenLogprobs, GradientsAreThoseOfDifferences) {
   const auto targets = at::tensor({2, 0, 6, 2}, at::kLong);
-  expect_gradients([&](const auto& in) { return token_logprobs(in[0], in[1], targets, 0.6).logprobs; },
-                   {numbers({4, 3}, 0), numbers({7, 3}, 1)});
+  for (const auto& options : {LogitOptions{.temperature = 0.6}, LogitOptions{.soft_cap = 0.8},
+                              LogitOptions{.temperature = 1.7, .soft_cap = 1.1}}) {
+    expect_gradients([&](const auto& in) { return token_logprobs(in[0], in[1], targets, options).logprobs; },
+                     {numbers({4, 3}, 0), numbers({7, 3}, 1)});
+  }
+}
+
+TEST(TokenLogprobs, AreThoseOfTheCappedAndTemperedLogits) {
+  const auto hidden = numbers({4, 3}, 0) * 5, head = numbers({7, 3}, 1);
+  const auto targets = at::tensor({2, 0, 6, 2}, at::kLong);
+  const LogitOptions options{.temperature = 0.6, .soft_cap = 2.0};
+  const auto expected = ((at::mm(hidden, head.t()) / 2.0).tanh() * 2.0 / 0.6).log_softmax(1);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const double tolerance = type == at::kDouble ? 1e-12 : 1e-5;
+    const auto x = hidden.to(type), weight = head.to(type);
+    EXPECT_LE(difference(scaled_logits(x, weight, options).log_softmax(1), expected), tolerance);
+    EXPECT_LE(difference(token_logprobs(x, weight, targets, options).logprobs,
+                         expected.gather(1, targets.unsqueeze(1)).squeeze(1)),
+              tolerance);
+  }
+}
+
+TEST(TokenLogprobs, WidenAStoredHeadAndGiveItNoGradient) {
+  const auto head = numbers({7, 3}, 1).to(at::kBFloat16), wide = head.to(at::kFloat);
+  const auto targets = at::tensor({2, 0, 6, 2}, at::kLong);
+  const auto gradient = [&](const Tensor& weight) {
+    const auto hidden = numbers({4, 3}, 0).to(at::kFloat).requires_grad_(true);
+    token_logprobs(hidden, weight, targets, {}).logprobs.sum().backward();
+    return hidden.grad();
+  };
+  EXPECT_TRUE(at::equal(gradient(head), gradient(wide)));
+  EXPECT_TRUE(at::equal(gradient(wide), gradient(wide.clone().requires_grad_(true))));
 }
 
 TEST(TokenLogprobs, ManyChunksGiveWhatOneGives) {
@@ -267,7 +274,7 @@ TEST(TokenLogprobs, ManyChunksGiveWhatOneGives) {
   const auto hidden = numbers({rows, 4}, 0).to(at::kFloat).requires_grad_(true);
   const auto head = numbers({vocab, 4}, 1).to(at::kFloat).requires_grad_(true);
   const auto targets = at::arange(rows, at::kLong) * 7;
-  const auto result = token_logprobs(hidden, head, targets, 1.3);
+  const auto result = token_logprobs(hidden, head, targets, {.temperature = 1.3});
   const auto weights = numbers({rows}, 2).to(at::kFloat);
   (result.logprobs * weights).sum().backward();
   const auto grad_hidden = hidden.grad().clone(), grad_head = head.grad().clone();
@@ -284,13 +291,24 @@ TEST(TokenLogprobs, ManyChunksGiveWhatOneGives) {
 }
 
 TEST(TokenLogprobs, RefuseATemperatureOfZero) {
-  EXPECT_THROW(token_logprobs(at::zeros({1, 2}), at::zeros({3, 2}), at::tensor({0}, at::kLong), 0.0), Error);
+  EXPECT_THROW(
+      token_logprobs(at::zeros({1, 2}), at::zeros({3, 2}), at::tensor({0}, at::kLong), {.temperature = 0.0}),
+      Error);
 }
 
 TEST(LogSumExp, DoesNotOverflow) {
   const auto lse = log_sum_exp(at::tensor({1000.0f, 1000.0f, -1000.0f, -1000.0f}).view({2, 2}));
   EXPECT_NEAR(lse[0].item<double>(), 1000 + std::log(2.0), 1e-4);
   EXPECT_NEAR(lse[1].item<double>(), -1000 + std::log(2.0), 1e-4);
+}
+
+TEST(LogSumExp, AndTheCapLetNoNumberThatIsNoneGetLost) {
+  auto z = at::zeros({2, 40});
+  z[0][3] = std::nan("");
+  z[1][39] = std::nan("");
+  EXPECT_TRUE(log_sum_exp(z).isnan().all().item<bool>());
+  const auto capped = scaled_logits(z, at::eye(40), {.soft_cap = 2.0});
+  EXPECT_TRUE(log_sum_exp(capped).isnan().all().item<bool>());
 }
 
 }  // namespace
