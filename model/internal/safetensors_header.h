@@ -1,27 +1,24 @@
 // The header of a safetensors file: parsed, and checked against the size of the file.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "model/safetensors.h"
+
 namespace sluice::model {
 
-struct SafetensorsEntry {
-  std::string name;
-  at::ScalarType type{};
-  std::vector<int64_t> shape;
-  uint64_t begin = 0, end = 0;  // from the first byte of the file
-};
-
 // `file` is all of the file's bytes. Every entry returned lies inside them and is as long as its shape says.
-// Throws DataError starting with `where`.
+// Throws DataError starting with `where`. Needs memory for the entries and no more, and time linear in the
+// header but for sorting the names.
 std::vector<SafetensorsEntry> parse_safetensors_header(std::string_view file, const std::string& where);
 
 // How the format calls a type; throws Error for one it is not written in.
 std::string safetensors_type_name(at::ScalarType type);
+
+// A name from a file as an error may print it: in quotes, control characters escaped, cut when it is long.
+std::string quoted_name(const std::string& name);
 
 }  // namespace sluice::model
