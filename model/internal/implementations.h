@@ -39,12 +39,12 @@ at::Tensor gated_backward(const at::Tensor& grad, const at::Tensor& gate_up, Act
 // Half-split.
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
                 const at::Tensor& positions, int64_t heads, bool backward);
-// Whether the attention kernels take these; a window, a soft cap and odd head sizes are left to ATen.
-bool takes_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const AttentionOptions& options);
+// Whether the attention kernels take these; head sizes that are no multiple of 16 are left to ATen.
+bool takes_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                              const AttentionPlan& plan, const AttentionOptions& options);
-// Keys are the batch's own rows. The three gradients are views of one buffer, as split_heads() cut its input.
+// Keys are the batch's own rows. The three gradients are views of one buffer, as split_heads() cut its input,
+// where values are as wide as keys.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
                                                                   const at::Tensor& k, const at::Tensor& v,
                                                                   const at::Tensor& out,

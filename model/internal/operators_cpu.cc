@@ -24,17 +24,23 @@ model::cpu::AttentionCall common_call(const Tensor& q, const Tensor& k, const Te
                                       Tensor& scratch) {
   int64_t max_keys = 0;
   for (const auto& sequence : plan.sequences) max_keys = std::max(max_keys, sequence.num_keys);
-  scratch = at::empty({model::cpu::attention_scratch(max_keys, q.size(1), q.size(2))}, q.options());
+  scratch = at::empty({model::cpu::attention_scratch(max_keys, q.size(2), v.size(2))}, q.options());
   model::cpu::AttentionCall call;
   call.k = in(k);
   call.v = in(v);
   call.q_stride = q.stride(0);
   call.k_stride = k.stride(0);
   call.v_stride = v.stride(0);
+  call.q_head_stride = q.stride(1);
+  call.k_head_stride = k.stride(1);
+  call.v_head_stride = v.stride(1);
   call.heads = q.size(1);
   call.kv_heads = k.size(1);
   call.head_dim = q.size(2);
+  call.value_dim = v.size(2);
   call.scale = static_cast<float>(options.scale);
+  call.soft_cap = static_cast<float>(options.soft_cap.value_or(0.0));
+  call.window = options.window.value_or(max_keys);
   call.scratch = out(scratch);
   return call;
 }
@@ -47,8 +53,19 @@ void set_sequence(model::cpu::AttentionCall& call, const AttentionPlan& plan,
   call.num_keys = sequence.num_keys;
   call.runs = plan.runs.data() + sequence.first_run;
   call.num_runs = sequence.num_runs;
-  call.out = result + sequence.first_query * call.heads * call.head_dim;
+  call.out = result + sequence.first_query * call.heads * call.value_dim;
   call.lse = lse + sequence.first_query * call.heads;
+}
+
+// Zeros for the gradients: where heads are equally wide, views of one buffer as split_heads() cuts its input.
+std::tuple<Tensor, Tensor, Tensor> grads_like(const Tensor& q, const Tensor& k, const Tensor& v) {
+  if (v.size(2) != q.size(2)) {
+    return {at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), q.options()),
+            at::zeros(v.sizes(), q.options())};
+  }
+  const int64_t heads = q.size(1), kv_heads = k.size(1);
+  const auto all = at::zeros({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
+  return {all.narrow(1, 0, heads), all.narrow(1, heads, kv_heads), all.narrow(1, heads + kv_heads, kv_heads)};
 }
 
 }  // namespace
@@ -117,15 +134,17 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor&
   return result;
 }
 
-bool takes_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  return has_kernels(q) && has_kernels(k) && has_kernels(v) && !options.window && !options.soft_cap &&
-         q.size(2) % model::cpu::kHeadDimStep == 0 && v.size(2) == k.size(2) && has_plain_heads(q) &&
-         has_plain_heads(k) && has_plain_heads(v);
+bool takes_attention(const Tensor& q, const Tensor& k, const Tensor& v) {
+  const auto takes = [](const Tensor& x) {
+    return has_kernels(x) && x.size(2) % model::cpu::kHeadDimStep == 0 && x.stride(2) == 1;
+  };
+  return takes(q) && takes(k) && takes(v);
 }
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const AttentionPlan& plan, const AttentionOptions& options) {
-  auto result = at::empty(q.sizes(), q.options()), lse = at::empty({q.size(0), q.size(1)}, q.options());
+  auto result = at::empty({q.size(0), q.size(1), v.size(2)}, q.options());
+  auto lse = at::empty({q.size(0), q.size(1)}, q.options());
   Tensor scratch;
   auto call = common_call(q, k, v, plan, options, scratch);
   for (const auto& sequence : plan.sequences) {
@@ -140,21 +159,20 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
                                                       const Tensor& lse, const AttentionPlan& plan,
                                                       const AttentionOptions& options) {
   const auto grad_out = grad.contiguous();
-  const int64_t heads = q.size(1), kv_heads = k.size(1);
-  auto all = at::zeros({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
-  const Tensor grad_q = all.narrow(1, 0, heads), grad_k = all.narrow(1, heads, kv_heads);
-  const Tensor grad_v = all.narrow(1, heads + kv_heads, kv_heads);
+  auto [grad_q, grad_k, grad_v] = grads_like(q, k, v);
   Tensor scratch;
   auto call = common_call(q, k, v, plan, options, scratch);
   model::cpu::AttentionGrads grads;
-  grads.k = grad_k.mutable_data_ptr<float>();
-  grads.v = grad_v.mutable_data_ptr<float>();
-  grads.stride = all.stride(0);
+  grads.k = out(grad_k);
+  grads.v = out(grad_v);
+  grads.q_stride = grad_q.stride(0);
+  grads.k_stride = grad_k.stride(0);
+  grads.v_stride = grad_v.stride(0);
   for (const auto& sequence : plan.sequences) {
     // The kernel only reads these two backward.
     set_sequence(call, plan, sequence, q, const_cast<float*>(in(result)), const_cast<float*>(in(lse)));
-    grads.out = in(grad_out) + sequence.first_query * heads * call.head_dim;
-    grads.q = out(all) + sequence.first_query * grads.stride;
+    grads.out = in(grad_out) + sequence.first_query * call.heads * call.value_dim;
+    grads.q = out(grad_q) + sequence.first_query * grads.q_stride;
     kernels().attention_backward(call, grads);
   }
   return {grad_q, grad_k, grad_v};

@@ -59,8 +59,8 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor&
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const AttentionPlan& plan, const AttentionOptions& options) {
-  return cpu::takes_attention(q, k, v, options) ? cpu::attention(q, k, v, plan, options)
-                                                : aten::attention(q, k, v, plan, options);
+  return cpu::takes_attention(q, k, v) ? cpu::attention(q, k, v, plan, options)
+                                       : aten::attention(q, k, v, plan, options);
 }
 
 std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k,
@@ -68,7 +68,7 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
                                                       const Tensor& softmax, const AttentionPlan& plan,
                                                       const AttentionOptions& options) {
   // What the forward took comes back here; keys of a cache have no gradients.
-  const bool kernels = cpu::takes_attention(q, k, v, options) && k.size(0) == q.size(0);
+  const bool kernels = cpu::takes_attention(q, k, v) && k.size(0) == q.size(0);
   return kernels ? cpu::attention_backward(grad, q, k, v, out, softmax, plan, options)
                  : aten::attention_backward(grad, q, k, v, out, softmax, plan, options);
 }

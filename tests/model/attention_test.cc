@@ -77,13 +77,13 @@ TEST(Attention, ACompletionSeesAllOfItsPrefixAndAWindowCountsFromTheQuery) {
 }
 
 TEST(Attention, GradientsAreThoseOfDifferences) {
-  const auto plan = make_attention_plan(batch_of({2, 3, 1, 2}, {-1, 0, 0, -1}));
+  const auto plan = make_attention_plan(batch_of({2, 3, 1}, {-1, 0, -1}));
   for (const auto& options : {AttentionOptions{.scale = 0.7}, AttentionOptions{.scale = 1.5, .soft_cap = 0.9},
                               AttentionOptions{.scale = 0.7, .window = 2},
                               AttentionOptions{.scale = 1.5, .window = 3, .soft_cap = 0.9}}) {
-    for (const int64_t value_dim : {4, 3, 6}) {
+    for (const int64_t value_dim : {2, 3}) {
       expect_gradients([&](const auto& in) { return model::attention(in[0], in[1], in[2], plan, options); },
-                       {numbers({8, 4, 4}, 0), numbers({8, 2, 4}, 1), numbers({8, 2, value_dim}, 2)});
+                       {numbers({6, 2, 2}, 0), numbers({6, 1, 2}, 1), numbers({6, 1, value_dim}, 2)});
     }
   }
 }

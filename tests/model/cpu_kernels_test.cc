@@ -139,79 +139,177 @@ TEST(EmbeddingBackward, Agrees) {
 }
 
 struct Heads {
-  int64_t heads, kv_heads, dim;
+  int64_t heads, kv_heads, dim, value_dim;
 };
 
-class AttentionKernels : public testing::TestWithParam<Heads> {};
+class AttentionKernels : public testing::TestWithParam<Heads> {
+ protected:
+  const int64_t heads = GetParam().heads, kv_heads = GetParam().kv_heads, dim = GetParam().dim,
+                value_dim = GetParam().value_dim;
+  const double scale = 1.0 / static_cast<double>(dim);
+  const std::vector<AttentionOptions> all_options = {{.scale = scale},
+                                                     {.scale = 4 * scale, .soft_cap = 3.0},
+                                                     {.scale = scale, .window = 1},
+                                                     {.scale = scale, .window = 7},
+                                                     {.scale = 4 * scale, .window = 33, .soft_cap = 3.0}};
+
+  // Side by side, so that heads and rows are apart, as split_heads() gives them.
+  struct Inputs {
+    Tensor q, k, v;
+  };
+  Inputs inputs(int64_t rows) const {
+    const auto all = numbers({rows, heads * dim + kv_heads * (dim + value_dim)}, 0);
+    const auto kv = all.narrow(1, heads * dim, kv_heads * (dim + value_dim)).view({rows, kv_heads, -1});
+    return {all.narrow(1, 0, heads * dim).view({rows, heads, dim}), kv.narrow(2, 0, dim),
+            kv.narrow(2, dim, value_dim)};
+  }
+};
+
+PackedBatch pack_with_prefixes() {
+  PackedBatchBuilder builder;
+  const auto add = [&](int64_t length, int64_t prefix) {
+    builder.add(std::vector<int32_t>(static_cast<size_t>(length), 1), prefix);
+  };
+  add(21, kNoPrefix);
+  for (const int64_t length : {1, 2, 5, 37}) add(length, 0);
+  add(1, kNoPrefix);
+  add(9, kNoPrefix);
+  return builder.build(at::kCPU);
+}
 
 TEST_P(AttentionKernels, AgreeOnAPackWithPrefixes) {
   for_each_instruction_set([&] {
-    const int64_t heads = GetParam().heads, kv_heads = GetParam().kv_heads, dim = GetParam().dim;
-    PackedBatchBuilder builder;
-    const auto add = [&](int64_t length, int64_t prefix) {
-      builder.add(std::vector<int32_t>(static_cast<size_t>(length), 1), prefix);
-    };
-    add(21, kNoPrefix);
-    for (const int64_t length : {1, 2, 3, 4, 5, 37, 70}) add(length, 0);
-    add(1, kNoPrefix);
-    add(9, kNoPrefix);
-    const auto batch = builder.build(at::kCPU);
+    const auto batch = pack_with_prefixes();
     const auto plan = make_attention_plan(batch);
-    const int64_t rows = batch.num_rows();
-    const auto qkv = numbers({rows, heads + 2 * kv_heads, dim}, 0);
-    const auto q = qkv.narrow(1, 0, heads), k = qkv.narrow(1, heads, kv_heads);
-    const auto v = qkv.narrow(1, heads + kv_heads, kv_heads), grad = numbers(q.sizes(), 1);
-    const AttentionOptions options{.scale = 1.0 / static_cast<double>(dim)};
-    ASSERT_TRUE(cpu::takes_attention(q, k, v, options));
-
-    const auto [out, lse] = cpu::attention(q, k, v, *plan, options);
-    const auto [wide_out, nothing] = aten::attention(wide(q), wide(k), wide(v), *plan, options);
-    expect_near(out, wide_out);
-    const auto [grad_q, grad_k, grad_v] = cpu::attention_backward(grad, q, k, v, out, lse, *plan, options);
-    const auto [wide_q, wide_k, wide_v] =
-        aten::attention_backward(wide(grad), wide(q), wide(k), wide(v), wide_out, nothing, *plan, options);
-    expect_near(grad_q, wide_q, 5e-6);
-    expect_near(grad_k, wide_k, 5e-6);
-    expect_near(grad_v, wide_v, 5e-6);
+    const auto [q, k, v] = inputs(batch.num_rows());
+    const auto grad = numbers({batch.num_rows(), heads, value_dim}, 1);
+    ASSERT_TRUE(cpu::takes_attention(q, k, v));
+    for (const auto& options : all_options) {
+      const auto [out, lse] = cpu::attention(q, k, v, *plan, options);
+      const auto [wide_out, nothing] = aten::attention(wide(q), wide(k), wide(v), *plan, options);
+      expect_near(out, wide_out);
+      const auto [grad_q, grad_k, grad_v] = cpu::attention_backward(grad, q, k, v, out, lse, *plan, options);
+      const auto [wide_q, wide_k, wide_v] =
+          aten::attention_backward(wide(grad), wide(q), wide(k), wide(v), wide_out, nothing, *plan, options);
+      expect_near(grad_q, wide_q, 5e-6);
+      expect_near(grad_k, wide_k, 5e-6);
+      expect_near(grad_v, wide_v, 5e-6);
+    }
   });
 }
 
 TEST_P(AttentionKernels, AgreeOnCachedKeysInScatteredBlocks) {
   for_each_instruction_set([&] {
-    const int64_t heads = GetParam().heads, kv_heads = GetParam().kv_heads, dim = GetParam().dim;
-    KvCache cache({.num_layers = 1,
-                   .layout = {{"k", kv_heads * dim}, {"v", kv_heads * dim}},
-                   .num_blocks = 40,
-                   .block_size = 3},
-                  at::kCPU);
-    const auto k = cache.rows(0, "k").view({-1, kv_heads, dim}),
-               v = cache.rows(0, "v").view({-1, kv_heads, dim});
-    k.copy_(numbers(k.sizes(), 0));
-    v.copy_(numbers(v.sizes(), 1));
-    const CacheView view{
-        .cache = &cache, .block_table = {{5, 6, 2, 39}, {7, 1, 0, 30, 31, 32, 8, 9}}, .cached = {10, 4}};
-    PackedBatchBuilder builder;
-    builder.add(std::vector<int32_t>(1, 1), kNoPrefix, 10);
-    builder.add(std::vector<int32_t>(18, 1), kNoPrefix, 4);
-    const auto plan = make_attention_plan(builder.build(at::kCPU), view, std::nullopt);
+    const auto k = numbers({120, kv_heads, dim}, 0), v = numbers({120, kv_heads, value_dim}, 1);
+    AttentionPlan plan;
+    plan.runs = {{15, 6}, {6, 3}, {117, 2}, {21, 3}, {3, 3}, {0, 3}, {90, 13}};
+    plan.sequences = {{.first_query = 0,
+                       .num_queries = 1,
+                       .first_place = 10,
+                       .num_keys = 11,
+                       .first_run = 0,
+                       .num_runs = 3},
+                      {.first_query = 1,
+                       .num_queries = 18,
+                       .first_place = 4,
+                       .num_keys = 22,
+                       .first_run = 3,
+                       .num_runs = 4}};
     const auto q = numbers({19, heads, dim}, 2);
-    const AttentionOptions options{.scale = 1.0 / static_cast<double>(dim)};
-    const auto [out, lse] = cpu::attention(q, k, v, *plan, options);
-    const auto [wide_out, nothing] = aten::attention(wide(q), wide(k), wide(v), *plan, options);
-    expect_near(out, wide_out);
+    for (const auto& options : all_options) {
+      const auto [out, lse] = cpu::attention(q, k, v, plan, options);
+      const auto [wide_out, nothing] = aten::attention(wide(q), wide(k), wide(v), plan, options);
+      expect_near(out, wide_out);
+    }
+  });
+}
+
+// One sequence whose keys are rows 0 .. num_queries + first - 1.
+AttentionPlan plain_plan(int64_t first, int64_t num_queries) {
+  AttentionPlan plan;
+  plan.runs = {{0, first + num_queries}};
+  plan.sequences = {{.first_query = 0,
+                     .num_queries = num_queries,
+                     .first_place = first,
+                     .num_keys = first + num_queries,
+                     .first_run = 0,
+                     .num_runs = 1}};
+  return plan;
+}
+
+TEST_P(AttentionKernels, GiveATokenTheSameBitsAloneAsInABatch) {
+  for_each_instruction_set([&] {
+    constexpr int64_t kRows = 75;
+    const auto [q, k, v] = inputs(kRows);
+    for (const auto& options : all_options) {
+      const auto [together, lse] = cpu::attention(q, k, v, plain_plan(0, kRows), options);
+      for (const int64_t place : {0, 1, 6, 7, 8, 32, 33, 34, 50, 74}) {
+        // With all the keys before it, as a cache holds them in pieces; and with those of its window alone.
+        auto whole = plain_plan(place, 1);
+        whole.runs = {{0, place / 2}, {place / 2, place + 1 - place / 2}};
+        whole.sequences[0].num_runs = 2;
+        const int64_t seen = std::min(place + 1, options.window.value_or(kRows)), from = place + 1 - seen;
+        auto ring = plain_plan(seen - 1, 1);
+        ring.runs = {{from, seen}};
+        for (const auto& plan : {whole, ring}) {
+          const auto [alone, lse_alone] = cpu::attention(q.narrow(0, place, 1), k, v, plan, options);
+          EXPECT_TRUE(at::equal(alone[0], together[place])) << place;
+          EXPECT_TRUE(at::equal(lse_alone[0], lse[place])) << place;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(AttentionKernels, GiveATokenTheSameBitsBehindAPrefix) {
+  for_each_instruction_set([&] {
+    PackedBatchBuilder linked, apart;
+    linked.add(std::vector<int32_t>(21, 1));
+    linked.add(std::vector<int32_t>(37, 1), 0);
+    apart.add(std::vector<int32_t>(58, 1));
+    const auto [q, k, v] = inputs(58);
+    for (const auto& options : all_options) {
+      const auto one = cpu::attention(q, k, v, *make_attention_plan(linked.build(at::kCPU)), options);
+      const auto other = cpu::attention(q, k, v, *make_attention_plan(apart.build(at::kCPU)), options);
+      EXPECT_TRUE(at::equal(std::get<0>(one), std::get<0>(other)));
+    }
   });
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionKernels,
-                         testing::Values(Heads{2, 2, 16}, Heads{4, 2, 32}, Heads{6, 2, 48}, Heads{3, 1, 80}));
+                         testing::Values(Heads{2, 2, 16, 16}, Heads{4, 2, 32, 32}, Heads{6, 2, 48, 48},
+                                         Heads{3, 1, 80, 80}, Heads{4, 1, 48, 32}, Heads{2, 2, 16, 48}));
+
+TEST(AttentionKernels, ReadValuesThatAreAPartOfTheKeys) {
+  const auto keys = numbers({30, 1, 48}, 0), q = numbers({30, 4, 48}, 1), values = keys.narrow(2, 0, 32);
+  ASSERT_TRUE(cpu::takes_attention(q, keys, values));
+  for (const int64_t rows : {1, 30}) {
+    const auto plan = plain_plan(30 - rows, rows);
+    const auto of_rows = q.narrow(0, 30 - rows, rows);
+    expect_near(std::get<0>(cpu::attention(of_rows, keys, values, plan, {.scale = 0.1})),
+                std::get<0>(aten::attention(wide(of_rows), wide(keys), wide(values), plan, {.scale = 0.1})));
+  }
+}
+
+TEST(AttentionKernels, LetNoNumberThatIsNoneGetLost) {
+  for_each_instruction_set([] {
+    auto q = numbers({40, 1, 16}, 0);
+    const auto k = numbers({40, 1, 16}, 1);
+    q[20][0][3] = std::nan("");
+    for (const auto& options : {AttentionOptions{}, AttentionOptions{.soft_cap = 2.0}}) {
+      const auto out = std::get<0>(cpu::attention(q, k, k, plain_plan(0, 40), options));
+      EXPECT_TRUE(out[20].isnan().all().item<bool>());
+      EXPECT_EQ(out.isnan().sum().item<int64_t>(), 16);
+    }
+  });
+}
 
 TEST(AttentionKernels, LeaveTheOtherCasesToAten) {
   const auto q = numbers({2, 2, 16}, 0), odd = numbers({2, 2, 12}, 0);
-  EXPECT_FALSE(cpu::takes_attention(q, q, q, {.window = 4}));
-  EXPECT_FALSE(cpu::takes_attention(q, q, q, {.soft_cap = 4}));
-  EXPECT_FALSE(cpu::takes_attention(odd, odd, odd, {}));
-  EXPECT_FALSE(cpu::takes_attention(wide(q), wide(q), wide(q), {}));
-  EXPECT_FALSE(cpu::takes_attention(q.transpose(0, 1), q, q, {}));
+  EXPECT_FALSE(cpu::takes_attention(odd, odd, q));
+  EXPECT_FALSE(cpu::takes_attention(q, q, odd));
+  EXPECT_FALSE(cpu::takes_attention(wide(q), wide(q), wide(q)));
+  EXPECT_FALSE(cpu::takes_attention(numbers({2, 16, 16}, 0).transpose(1, 2), q, q));
 }
 
 }  // namespace

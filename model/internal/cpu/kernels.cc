@@ -1,6 +1,5 @@
 #include "model/internal/cpu/kernels.h"
 
-#include <algorithm>
 #include <atomic>
 
 // The same source for each instruction set. GCC lowers vector types before it clones functions, so target
@@ -56,9 +55,10 @@ SLUICE_KERNEL_TABLE;
 #pragma GCC pop_options
 #endif
 
-int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim) {
-  const int64_t stride = (num_keys + 31) / 32 * 32;
-  return std::max((5 * head_dim + 8) * stride, heads * stride);
+int64_t attention_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim) {
+  constexpr int64_t kStep = 32;  // the widest kKeyStep
+  const int64_t stride = (num_keys + kStep - 1) / kStep * kStep;
+  return (3 * head_dim + 2 * value_dim) * stride + 8 * (stride + kStep);
 }
 
 bool has(InstructionSet set) {

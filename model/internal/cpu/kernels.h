@@ -14,32 +14,36 @@ struct KeyRun {
 
 // One sequence of an attention call; see AttentionPlan.
 struct AttentionCall {
-  const float* q = nullptr;  // first query; rows are q_stride apart, heads head_dim
-  const float* k = nullptr;  // row 0 of all keys
+  const float* q = nullptr;  // first query; rows are q_stride apart, heads q_head_stride
+  const float* k = nullptr;  // row 0 of all keys, likewise
   const float* v = nullptr;
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
+  int64_t q_head_stride = 0, k_head_stride = 0, v_head_stride = 0;
   int64_t num_queries = 0, first_place = 0, num_keys = 0;
   const KeyRun* runs = nullptr;
   int64_t num_runs = 0;
-  int64_t heads = 0, kv_heads = 0, head_dim = 0;  // head_dim is a multiple of kHeadDimStep
+  int64_t heads = 0, kv_heads = 0;
+  int64_t head_dim = 0, value_dim = 0;  // multiples of kHeadDimStep
   float scale = 1;
-  float* out = nullptr;      // [num_queries, heads, head_dim], written forward, read backward
+  float soft_cap = 0;        // 0: none
+  int64_t window = 0;        // keys a query sees, at least 1
+  float* out = nullptr;      // [num_queries, heads, value_dim], written forward, read backward
   float* lse = nullptr;      // [num_queries, heads], likewise
   float* scratch = nullptr;  // attention_scratch() numbers
 };
 
-// Where the gradients go: q's is written, k's and v's are added to.
+// Where the gradients go, heads side by side: q's is written, k's and v's are added to.
 struct AttentionGrads {
-  const float* out = nullptr;  // [num_queries, heads, head_dim]
-  float* q = nullptr;          // with the strides of the call's q, k and v replaced by the one below
-  float* k = nullptr;
+  const float* out = nullptr;  // [num_queries, heads, value_dim]
+  float* q = nullptr;          // first query
+  float* k = nullptr;          // row 0 of all keys
   float* v = nullptr;
-  int64_t stride = 0;
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0;
 };
 
 inline constexpr int64_t kHeadDimStep = 16;
 // Enough for the forward and the backward of sequences of at most `num_keys` keys.
-int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim);
+int64_t attention_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim);
 
 struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t width, float* out,
