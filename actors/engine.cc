@@ -65,12 +65,23 @@ int64_t Engine::num_unfinished() const {
   return count;
 }
 
-bool Engine::append(uint64_t id, int64_t sample, std::span<const int32_t> extra) {
+Engine::Sample* Engine::find_running(uint64_t id, int64_t sample) const {
   const auto found = std::find_if(active_.begin(), active_.end(),
                                   [id](const auto& active) { return active->request.id == id; });
-  if (found == active_.end() || sample < 0 || sample >= (*found)->num_started) return false;
+  if (found == active_.end() || sample < 0 || sample >= (*found)->num_started) return nullptr;
   auto& target = (*found)->samples[static_cast<size_t>(sample)];
-  if (!target.running) return false;
+  return target.running ? &target : nullptr;
+}
+
+std::span<const int32_t> Engine::tokens_of(uint64_t id, int64_t sample) const {
+  const Sample* running = find_running(id, sample);
+  return running == nullptr ? std::span<const int32_t>() : running->completion.tokens;
+}
+
+bool Engine::append(uint64_t id, int64_t sample, std::span<const int32_t> extra) {
+  Sample* const running = find_running(id, sample);
+  if (running == nullptr) return false;
+  auto& target = *running;
   auto& completion = target.completion;
   for (const int32_t token : extra) {
     if (target.full()) break;
@@ -127,11 +138,10 @@ bool Engine::make_room(const GenerationRequest& request) {
     blocks = std::max(blocks, std::min(samples, options_.max_rows) + 1);
   }
   cache_.reset();  // so that the old and the new one do not need room together
-  cache_ = std::make_unique<model::KvCache>(model::KvCacheOptions{.num_layers = network_.config().num_layers,
-                                                                  .layout = network_.cache_layout(),
-                                                                  .num_blocks = blocks,
-                                                                  .block_size = block_size},
-                                            network_.device());
+  cache_ = std::make_unique<model::KvCache>(
+      model::KvCacheOptions{
+          .layout = network_.cache_layout(), .num_blocks = blocks, .block_size = block_size},
+      network_.device());
   return true;
 }
 

@@ -55,12 +55,15 @@ class Engine {
   // answer; false when that completion has finished or is not there. They count towards max_new_tokens: what
   // is beyond is left out, and the next step ends the completion with Length.
   bool append(uint64_t id, int64_t sample, std::span<const int32_t> extra);
+  // What a running completion has so far, until the next call; nothing when it is not running.
+  std::span<const int32_t> tokens_of(uint64_t id, int64_t sample) const;
 
  private:
   struct Sample;  // one completion under way, in actors/internal/engine_state.h
   struct Active;  // one request under way
   struct Decode;  // the batch of a step
 
+  Sample* find_running(uint64_t id, int64_t sample) const;
   // engine.cc: requests in and out
   void admit();
   bool make_room(const GenerationRequest& request);
@@ -69,6 +72,7 @@ class Engine {
   void prefill(std::span<const std::unique_ptr<Active>> requests);
   void start_samples();
   void collect_rows();
+  void feed_surplus(Sample& sample);
   at::Tensor decode_hidden();
   at::Tensor next_hidden();
   void sample_next(const at::Tensor& hidden, int64_t version);

@@ -11,6 +11,11 @@
 namespace sluice::actors {
 namespace {
 
+// What a sequence of the request may grow to.
+int64_t final_length(const GenerationRequest& request) {
+  return std::ssize(request.prompt) + request.sampling.max_new_tokens;
+}
+
 // Draws under these need the same treatment of the logits.
 bool same_distribution(const buffers::SamplingParams& a, const buffers::SamplingParams& b) {
   return a.temperature == b.temperature && a.top_k == b.top_k && a.top_p == b.top_p;
@@ -23,7 +28,7 @@ void Engine::prefill(std::span<const std::unique_ptr<Active>> requests) {
   model::CacheView view{.cache = cache_.get()};
   std::vector<int64_t> last_rows;
   for (const auto& active : requests) {
-    builder.add(active->request.prompt);
+    builder.add(active->request.prompt, model::kNoPrefix, 0, final_length(active->request));
     view.block_table.push_back(active->prompt_blocks);
     view.cached.push_back(0);
     last_rows.push_back(builder.num_rows() - 1);
@@ -76,12 +81,29 @@ void Engine::collect_rows() {
   decode.stale = decode.num_continuing < decode.rows.size();  // the fresh ones continue in the next step
 }
 
+// The ring of a layer with a window takes kMaxWindowAppend tokens at a time: all but the last ones go first.
+void Engine::feed_surplus(Sample& sample) {
+  constexpr auto kStep = static_cast<size_t>(model::kMaxWindowAppend);
+  while (sample.pending.size() > kStep) {
+    model::PackedBatchBuilder builder;
+    builder.add(std::span(sample.pending).first(kStep), model::kNoPrefix, sample.cached,
+                final_length(sample.owner->request));
+    const model::CacheView view{
+        .cache = cache_.get(), .block_table = {sample.blocks}, .cached = {sample.cached}};
+    network_.forward(builder.build(network_.device()), &view);
+    sample.cached += model::kMaxWindowAppend;
+    sample.pending.erase(sample.pending.begin(), sample.pending.begin() + model::kMaxWindowAppend);
+  }
+}
+
 // Feeds the pending tokens; the hidden state of each continuing row's last one, [continuing, hidden].
 at::Tensor Engine::decode_hidden() {
   auto& decode = *decode_;
   model::PackedBatch batch;
   batch.starts = {0};
   for (size_t r = 0; r < decode.num_continuing; ++r) {
+    feed_surplus(*decode.rows[r]);
+    batch.final_lengths.push_back(final_length(decode.rows[r]->owner->request));
     batch.starts.push_back(batch.starts.back() + std::ssize(decode.rows[r]->pending));
   }
   batch.prefix.assign(decode.num_continuing, model::kNoPrefix);
@@ -133,7 +155,8 @@ void Engine::sample_next(const at::Tensor& hidden, int64_t version) {
     while (end < rows.size() && same_distribution(params, rows[end]->owner->request.sampling)) ++end;
     const auto part = hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(end - first));
     const auto drawn =
-        sample_tokens(part, network_.head(), std::span(decode.keys).subspan(first, end - first), params);
+        sample_tokens(part, network_.head(), std::span(decode.keys).subspan(first, end - first), params,
+                      network_.config().logit_soft_cap);
     for (size_t r = first; r < end; ++r) {
       auto& row = *rows[r];
       const auto& next = drawn[r - first];

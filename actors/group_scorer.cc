@@ -4,24 +4,20 @@
 #include <utility>
 
 namespace sluice::actors {
-namespace {
 
-// What stopped a completion is not part of its text, and ids that only pad the model's vocabulary have none.
-std::string text_of(const buffers::Completion& completion, const text::Tokenizer& tokenizer) {
+std::string completion_text(const buffers::Completion& completion, const text::Tokenizer& tokenizer) {
   auto tokens = completion.tokens;
   if (completion.finish == buffers::FinishReason::Stop && !tokens.empty()) tokens.pop_back();
   std::erase_if(tokens, [&](int32_t token) { return token >= tokenizer.vocab_size(); });
   return tokenizer.decode(tokens);
 }
 
-}  // namespace
-
 void score_completions(std::vector<buffers::Completion>& completions, const text::Row& row, uint64_t group,
                        const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards) {
   std::vector<rewards::RewardRequest> requests;
   requests.reserve(completions.size());
   for (auto& completion : completions) {
-    completion.text = text_of(completion, tokenizer);
+    completion.text = completion_text(completion, tokenizer);
     requests.push_back({.group = group,
                         .sample = std::ssize(requests),
                         .row = &row,

@@ -1,6 +1,7 @@
 // From generated tokens to a finished group: texts and one outcome for every scorer.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "buffers/rollout_group.h"
@@ -9,8 +10,11 @@
 
 namespace sluice::actors {
 
-// Fills text and outcomes of every completion. Special tokens and the end of sequence are not part of the
-// text.
+// The text that a completion was meant to say: without what stopped it, special tokens, and ids that only pad
+// the model's vocabulary.
+std::string completion_text(const buffers::Completion& completion, const text::Tokenizer& tokenizer);
+
+// Fills text and outcomes of every completion.
 void score_completions(std::vector<buffers::Completion>& completions, const text::Row& row, uint64_t group,
                        const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards);
 

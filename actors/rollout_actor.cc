@@ -35,7 +35,8 @@ class RolloutActor {
         rewards_(rewards),
         options_(options),
         link_(options),
-        engine_(network, stop_ids(network, tokenizer), options.engine) {}
+        // What the chat template adds has been in the configuration since the first checkpoint.
+        engine_(network, stop_ids(network.config(), &tokenizer, nullptr), options.engine) {}
 
   ActorEnd run(const std::function<bool()>& interrupted);
 

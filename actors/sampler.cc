@@ -118,8 +118,8 @@ double uniform_of(const DrawKey& key) {
 }  // namespace
 
 std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const at::Tensor& head,
-                                        std::span<const DrawKey> keys,
-                                        const buffers::SamplingParams& params) {
+                                        std::span<const DrawKey> keys, const buffers::SamplingParams& params,
+                                        std::optional<double> logit_soft_cap) {
   require(hidden.dim() == 2 && hidden.size(0) == std::ssize(keys), "sample_tokens: hidden states ",
           hidden.sizes(), " for ", keys.size(), " draws");
   require(
@@ -128,8 +128,8 @@ std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const at::Tens
   const at::NoGradGuard no_grad;
   const at::AutoDispatchBelowADInplaceOrView below;
   const bool is_greedy = params.temperature < kGreedyBelow;
-  const auto scaled =
-      model::scaled_logits(hidden, head, {.temperature = is_greedy ? 1.0 : params.temperature});
+  const auto scaled = model::scaled_logits(
+      hidden, head, {.temperature = is_greedy ? 1.0 : params.temperature, .soft_cap = logit_soft_cap});
   const auto logits = scaled.cpu().contiguous();
   const auto lse = model::log_sum_exp(scaled).cpu().contiguous();
 

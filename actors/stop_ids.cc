@@ -1,11 +1,50 @@
 #include "actors/stop_ids.h"
 
-namespace sluice::actors {
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <string>
 
-std::set<int32_t> stop_ids(const model::Network& network, const text::Tokenizer& tokenizer) {
+#include "base/error.h"
+
+namespace sluice::actors {
+namespace {
+
+constexpr std::string_view kAnswer = "assistant-answer";
+
+bool is_blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
+
+// The special token behind the answer of a rendered conversation; white space may stand between them.
+std::optional<int32_t> end_of_turn(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat) {
+  const auto conversation = Json::array(
+      {{{"role", "user"}, {"content", "question"}}, {{"role", "assistant"}, {"content", kAnswer}}});
+  const std::string rendered = chat.render(conversation).text;
+  const size_t answer = rendered.rfind(kAnswer);
+  if (answer == std::string::npos) return std::nullopt;
+  for (const int32_t id : tokenizer.encode(rendered.substr(answer + kAnswer.size()))) {
+    const std::span<const int32_t> one(&id, 1);
+    if (!is_blank(tokenizer.decode(one))) return std::nullopt;
+    // Special tokens are those that decode to nothing unless they are asked for.
+    if (!is_blank(tokenizer.decode(one, /*keep_specials=*/true))) return id;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::set<int32_t> stop_ids(const model::ModelConfig& config, const text::Tokenizer* tokenizer,
+                           const text::ChatTemplate* chat) {
   std::set<int32_t> ids;
-  for (const int64_t id : network.config().eos_ids) ids.insert(static_cast<int32_t>(id));
-  if (tokenizer.eos_id()) ids.insert(*tokenizer.eos_id());
+  const auto add = [&](int64_t id, const char* what) {
+    require<DataError>(id >= 0 && id < config.vocab_size, "stop ids: ", what, " is ", id, ", the model has ",
+                       config.vocab_size, " ids");
+    ids.insert(static_cast<int32_t>(id));
+  };
+  for (const int64_t id : config.eos_ids) add(id, "eos_token_id");
+  if (tokenizer == nullptr) return ids;
+  if (const auto id = tokenizer->eos_id()) add(*id, "the tokenizer's end of sequence");
+  if (chat == nullptr) return ids;
+  if (const auto id = end_of_turn(*tokenizer, *chat)) add(*id, "the chat template's end of a turn");
   return ids;
 }
 

@@ -24,8 +24,8 @@ double seconds_of(const std::function<void()>& work) {
 }
 
 // A network of the size of the shipped recipes.
-model::Network make_network() {
-  model::ModelConfig config;
+std::unique_ptr<model::Network> make_network() {
+  model::LlamaShape config;
   config.vocab_size = 512;
   config.hidden_size = 128;
   config.intermediate_size = 344;
@@ -33,8 +33,8 @@ model::Network make_network() {
   config.num_heads = config.num_kv_heads = 4;
   config.head_dim = 32;
   config.max_position = 256;
-  model::Network network(config, at::kCPU);
-  network.init(1);
+  auto network = std::make_unique<model::Network>(model::llama_config(config), at::kCPU);
+  network->init(1);
   return network;
 }
 
@@ -82,9 +82,9 @@ double uncached_seconds(const model::Network& network, int64_t prompts, int64_t 
 int bench_decode(int64_t prompts, int64_t tokens) {
   at::set_num_threads(1);
   const auto network = make_network();
-  cached_seconds(network, prompts, 2);  // warm
-  const double cached = cached_seconds(network, prompts, tokens);
-  const double uncached = uncached_seconds(network, prompts, tokens);
+  cached_seconds(*network, prompts, 2);  // warm
+  const double cached = cached_seconds(*network, prompts, tokens);
+  const double uncached = uncached_seconds(*network, prompts, tokens);
   const Json row = {{"row", "decode_cached_over_uncached"},
                     {"peer", "sluice"},
                     {"prompts", prompts},

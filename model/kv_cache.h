@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,17 +15,25 @@ struct CacheRow {
   std::string name;  // "k", "v", "latent"
   int64_t width = 0;
 };
-using CacheLayout = std::vector<CacheRow>;
+struct CacheLayer {
+  std::vector<CacheRow> rows;
+  std::optional<int64_t> window = {};  // tokens an attention sees: older ones are not kept
+};
+using CacheLayout = std::vector<CacheLayer>;  // one a layer
+
+// A sequence goes on in a cache with a window by at most so many tokens at a time: what a ring holds beyond
+// it.
+inline constexpr int64_t kMaxWindowAppend = 16;
 
 struct KvCacheOptions {
-  int64_t num_layers = 0;
-  CacheLayout layout;  // of every layer
+  CacheLayout layout;
   int64_t num_blocks = 0;
   int64_t block_size = 0;  // tokens in a block
 };
 
 // A pool of blocks. A sequence holds a list of them (its row of the block table); the token at place p lies
-// in block p / block_size. One block a sequence serves today; the attention does not know.
+// in block p / block_size. One block a sequence serves today; the attention does not know. A layer with a
+// window keeps a ring of ring_size() tokens in a sequence's first block instead, place p at p modulo that.
 class KvCache {
  public:
   KvCache(const KvCacheOptions& options, const at::Device& device);
@@ -34,13 +43,17 @@ class KvCache {
   void release(const std::vector<int64_t>& blocks);
   int64_t num_free() const { return static_cast<int64_t>(free_.size()); }
 
-  // Slot of the token at `place` of a sequence holding `blocks`: a row of the tensors below.
-  int64_t slot(const std::vector<int64_t>& blocks, int64_t place) const;
-  // All slots of one layer and name: [num_blocks * block_size, width].
+  // Slot of the token at `place` of a sequence holding `blocks`: a row of the tensors of layers with this
+  // window.
+  int64_t slot(const std::vector<int64_t>& blocks, int64_t place, const std::optional<int64_t>& window) const;
+  // Tokens of a block that such a layer keeps: block_size without a window.
+  int64_t ring_size(const std::optional<int64_t>& window) const;
+  // All slots of one layer and name: [num_blocks * ring_size, width].
   at::Tensor rows(int64_t layer, const std::string& name) const;
   // Copies the first `tokens` tokens of a sequence to another, in every layer.
   void copy(const std::vector<int64_t>& from, const std::vector<int64_t>& to, int64_t tokens);
 
+  int64_t bytes() const;
   const KvCacheOptions& options() const { return options_; }
 
  private:

@@ -3,18 +3,32 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "model/network.h"
 
 namespace sluice::model {
 
-// Throws DataError naming the file for what is missing or malformed; a missing, extra or misshapen tensor is
-// named with both shapes. Weights are widened to float32. Reads one file or shards by their index; a shard
-// name with a separator is refused.
-ModelConfig read_model_config(const std::filesystem::path& directory);
-std::unique_ptr<Network> load_model(const std::filesystem::path& directory, const at::Device& device);
+struct LoadOptions {
+  at::ScalarType dtype = at::kFloat;            // what weights are kept in, whatever the directory stores
+  std::vector<std::string>* notices = nullptr;  // one sentence for each thing that was left out or changed
+};
 
-// Writes what transformers opens unmodified (the tokenizer's files are the caller's).
-void save_model(const std::filesystem::path& directory, const Network& network);
+// Throws DataError naming the file for what is missing or malformed; a missing, extra or misshapen tensor is
+// named with both shapes, before anything is allocated. The ids that end a generation are those of
+// config.json and generation_config.json together.
+ModelConfig read_model_config(const std::filesystem::path& directory);
+std::unique_ptr<Network> load_model(const std::filesystem::path& directory, const at::Device& device,
+                                    const LoadOptions& options = {});
+
+struct SaveOptions {
+  // What floating-point tensors are written in; nothing: what each was loaded from (float32 for F8).
+  std::optional<at::ScalarType> dtype;
+};
+
+// Writes what transformers opens unmodified, adapters merged in (the tokenizer's files are the caller's).
+void save_model(const std::filesystem::path& directory, const Network& network, const SaveOptions& options);
 
 }  // namespace sluice::model

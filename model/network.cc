@@ -5,112 +5,110 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 
 #include "base/error.h"
-#include "model/internal/attention_plan.h"
-#include "model/internal/raw_operators.h"
+#include "model/experts.h"
+#include "model/families/family.h"
+#include "model/internal/network_layers.h"
 
 namespace sluice::model {
-
-struct Network::Pass {
-  std::shared_ptr<const AttentionPlan> plan;
-  const CacheView* view = nullptr;
-  at::Tensor slots;  // [rows] int64, where keys and values go; undefined without a view
-  int64_t layer = 0;
-};
-
 namespace {
 
-// The residual stream; in place where no backward wants the old one.
-at::Tensor add(const at::Tensor& hidden, const at::Tensor& x, bool grad) {
-  return grad ? hidden + x : hidden.add_(x);
-}
-
-void check_range(const at::Tensor& ids, int64_t end, const char* what) {
+// Lowest and highest of `ids`; both 0 when there are none.
+std::pair<int64_t, int64_t> range_of(const at::Tensor& ids, const char* what) {
   require(ids.dim() == 1 && ids.scalar_type() == at::kLong, "network: ", what, "s are ", ids.sizes(),
           " of type ", ids.dtype().name());
-  if (ids.numel() == 0) return;
+  if (ids.numel() == 0) return {0, 0};
   const auto on_host = ids.cpu().contiguous();
   const auto* first = on_host.const_data_ptr<int64_t>();
   const auto [low, high] = std::minmax_element(first, first + ids.numel());
-  const int64_t min = *low, max = *high;
+  return {*low, *high};
+}
+
+int64_t check_range(const at::Tensor& ids, int64_t end, const char* what) {
+  const auto [min, max] = range_of(ids, what);
   require(min >= 0 && max < end, "network: a ", what, " must be in 0 .. ", end - 1, ", saw ",
           min < 0 ? min : max);
+  return max;
+}
+
+at::Tensor mean_balance(const std::vector<Pass::Routed>& routed) {
+  if (routed.empty()) return {};
+  at::Tensor sum;
+  for (const auto& [logits, experts] : routed) {
+    const auto loss = balance_loss(logits, experts);
+    sum = sum.defined() ? sum + loss : loss;
+  }
+  return sum / static_cast<double>(routed.size());
 }
 
 }  // namespace
 
-void Network::check(const PackedBatch& batch) const {
+int64_t Network::check(const PackedBatch& batch) const {
   require(batch.tokens.numel() == batch.num_rows() && batch.positions.numel() == batch.num_rows(),
           "network: ", batch.tokens.numel(), " tokens and ", batch.positions.numel(), " positions for ",
           batch.num_rows(), " rows");
+  require(batch.final_lengths.empty() || batch.final_lengths.size() == batch.prefix.size(),
+          "network: ", batch.final_lengths.size(), " final lengths for ", batch.prefix.size(), " sequences");
   check_range(batch.tokens, config_.vocab_size, "token");
-  check_range(batch.positions, config_.max_position, "position");
+  return check_range(batch.positions, config_.max_position, "position");
 }
 
-at::Tensor Network::attend(const Layer& layer, const at::Tensor& x, const PackedBatch& batch,
-                           Pass& pass) const {
-  const int64_t rows = x.size(0), heads = config_.num_heads, kv_heads = config_.num_kv_heads;
-  const AttentionOptions options{.scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
-  const auto qkv = model::linear(x, layer.qkv).view({rows, heads + 2 * kv_heads, config_.head_dim});
-  auto [q, k, v] =
-      model::split_heads(model::rope(qkv, cos_, sin_, batch.positions, heads + kv_heads), heads, kv_heads);
-  if (pass.view != nullptr) {
-    // All slots of the cache, [slots, kv_heads, head_dim]; the plan says which are this sequence's.
-    const auto keys = pass.view->cache->rows(pass.layer, "k").view({-1, kv_heads, config_.head_dim});
-    const auto values = pass.view->cache->rows(pass.layer, "v").view({-1, kv_heads, config_.head_dim});
-    raw::put_rows(keys, pass.slots, k);
-    raw::put_rows(values, pass.slots, v);
-    k = keys;
-    v = values;
+at::Tensor Network::embed(const PackedBatch& batch) const {
+  auto hidden = model::embedding(layers_->embedding(weights_), batch.tokens);
+  if (config_.embedding_scale != 1.0) hidden = hidden * config_.embedding_scale;
+  if (config_.learned_positions) {
+    hidden = hidden + model::embedding(layers_->positions(weights_), batch.positions);
   }
-  return model::linear(model::attention(q, k, v, pass.plan, options).view({rows, heads * config_.head_dim}),
-                       layer.output);
+  return hidden;
 }
 
-at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) const {
-  check(batch);
+at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance) const {
+  const int64_t max_position = check(batch);
   const bool grad = at::GradMode::is_enabled() && view == nullptr;
   const at::AutoGradMode mode(grad);
   // Without gradients nothing needs to pass autograd's dispatch, which costs as much as a small operator.
   std::optional<at::AutoDispatchBelowADInplaceOrView> below;
   if (!grad) below.emplace();
 
-  Pass pass;
-  pass.plan = make_attention_plan(batch, view);
-  pass.view = view;
-  if (view != nullptr) pass.slots = cache_slots(batch, *view).to(device_);
-  auto hidden = model::embedding(parameters_.front().tensor, batch.tokens);
-  for (const Layer& layer : layers_) {
-    const auto attended =
-        attend(layer, model::rms_norm(hidden, layer.input_norm, config_.rms_norm_eps), batch, pass);
-    hidden = add(hidden, attended, grad);
-    const auto normed = model::rms_norm(hidden, layer.mlp_norm, config_.rms_norm_eps);
-    hidden =
-        add(hidden, model::linear(gated(model::linear(normed, layer.gate_up), Activation::Silu), layer.down),
-            grad);
-    ++pass.layer;
-  }
-  const auto& last_norm = parameters_[parameters_.size() - (config_.tie_embeddings ? 1 : 2)].tensor;
-  return model::rms_norm(hidden, last_norm, config_.rms_norm_eps);
+  Pass pass(batch, view, layers_->ropes, max_position);
+  auto hidden = embed(batch);
+  for (const Block& block : layers_->blocks) hidden = block.forward(std::move(hidden), pass);
+  if (balance != nullptr) *balance = mean_balance(pass.routed);
+  return layers_->last_norm(hidden);
 }
 
-TokenLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& targets,
+at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) const {
+  return run(batch, view, nullptr);
+}
+
+BatchLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& targets,
                                 double temperature) const {
   check_range(targets.rows, batch.num_rows(), "target row");
   check_range(targets.tokens, config_.vocab_size, "target");
-  return token_logprobs(model::embedding(forward(batch), targets.rows), head(), targets.tokens,
-                        {.temperature = temperature});
+  BatchLogprobs result;
+  const auto hidden = model::embedding(run(batch, nullptr, &result.balance_loss), targets.rows);
+  auto [logprobs, entropy] = token_logprobs(hidden, head(), targets.tokens,
+                                            {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
+  result.logprobs = std::move(logprobs);
+  result.entropy = std::move(entropy);
+  return result;
+}
+
+at::Tensor Network::scaled_logits(const at::Tensor& hidden, double temperature) const {
+  return model::scaled_logits(hidden, head(),
+                              {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
 }
 
 const at::Tensor& Network::head() const {
-  return config_.tie_embeddings ? parameters_.front().tensor : parameters_.back().tensor;
+  return config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor;
 }
 
 CacheLayout Network::cache_layout() const {
-  const int64_t width = config_.num_kv_heads * config_.head_dim;
-  return {{"k", width}, {"v", width}};
+  CacheLayout layout;
+  for (const Block& block : layers_->blocks) layout.push_back(block.cache());
+  return layout;
 }
 
 }  // namespace sluice::model

@@ -4,25 +4,41 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/kv_cache.h"
+#include "model/lora.h"
 #include "model/model_config.h"
 #include "model/operators.h"
 #include "model/packed_batch.h"
+#include "model/parameters.h"
 #include "model/weight_snapshot.h"
 
 namespace sluice::model {
 
+// Of the targets of one batch.
+struct BatchLogprobs {
+  at::Tensor logprobs;      // [targets] float32
+  at::Tensor entropy;       // [targets] float32, without gradient
+  at::Tensor balance_loss;  // scalar, mean of balance_loss() over the layers with experts; undefined without
+                            // gradients and without experts
+};
+
 // Not safe from several threads at once.
 class Network {
  public:
-  // Parameters are allocated in one flat float32 buffer and left uninitialised.
-  Network(const ModelConfig& config, const at::Device& device);
+  // Parameters are allocated in one flat buffer of `dtype` (float32, bfloat16 or float64) and left
+  // uninitialised. bfloat16 is storage: numbers are computed in float32, and nothing can be trained.
+  Network(const ModelConfig& config, const at::Device& device, at::ScalarType dtype = at::kFloat);
+  ~Network();
+  // The parameters that a network of this shape has, unbound: nothing of their size is allocated.
+  static Parameters declare(const ModelConfig& config);
 
-  // Normal(0, 0.02) by Philox, norms 1: the same on every machine.
+  // Normal(0, 0.02) by Philox, norms 1, biases 0: the same on every machine.
   void init(uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
@@ -35,44 +51,56 @@ class Network {
   at::Tensor forward(const PackedBatch& batch, const CacheView* view = nullptr) const;
 
   // Log-probs of the targets: forward, then token_logprobs() of the target rows.
-  TokenLogprobs logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature) const;
+  BatchLogprobs logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature) const;
+  // Logits of hidden states over temperature, for the sampler: [rows, vocab] float32.
+  at::Tensor scaled_logits(const at::Tensor& hidden, double temperature) const;
 
   const at::Tensor& head() const;  // [vocab, hidden]; the embedding when tied
 
-  // Leaves that require grad, with the names of the safetensors file and in its order; views of flat().
-  const std::vector<NamedTensor>& parameters() const { return parameters_; }
-  // All parameters end to end, [num_parameters] float32; writing here changes the network.
-  const at::Tensor& flat() const { return flat_; }
+  // All weights, with the names of the safetensors file and in its order. Writing to weights().flat() changes
+  // the network.
+  const Parameters& weights() const { return weights_; }
+  const std::vector<NamedTensor>& parameters() const { return weights_.tensors(); }
+  const at::Tensor& flat() const { return weights_.flat(); }
+  // What an optimizer moves: the adapters when there are some, else all weights.
+  const Parameters& trained() const { return adapter_ ? *adapter_ : weights_; }
 
-  // Copies the weights out (with their hash) and in. Tensors whose names or shapes differ are a DataError.
+  // Adds A (Kaiming-uniform by Philox) and B (zero) beside the matrices that `lora` names and freezes all
+  // else: what the network computes does not change. Throws DataError for a target that no matrix has.
+  void add_adapter(const LoraConfig& lora, uint64_t seed);
+  const std::optional<LoraConfig>& lora() const { return lora_; }
+  // Adds scale * B A to the weights, in float32, and drops the adapters.
+  void merge_adapter();
+
+  // Fills the weights, tensor by tensor: `read` gives one in the network's order of sizes, `stored_type` what
+  // it was stored in.
+  void load(const std::function<at::Tensor(const ParameterSlot&)>& read,
+            const std::function<at::ScalarType(const ParameterSlot&)>& stored_type);
+
+  // flat(), or a copy of it with the adapters merged in when there are some.
+  at::Tensor merged_flat() const;
+  // Copies the weights out (with their hash), the adapters merged in.
   WeightSnapshot snapshot(int64_t version) const;
-  void load(const std::vector<NamedTensor>& tensors);
   // Lets the parameters be views of `bytes`, flat()'s bytes kept alive by the caller (the actor's mapped
   // weights). Nothing is copied; gradients are off from then on.
   void map(const float* bytes, int64_t count);
 
  private:
-  struct Layer {
-    at::Tensor input_norm;
-    FusedWeight qkv;
-    at::Tensor output;
-    at::Tensor mlp_norm;
-    FusedWeight gate_up;
-    at::Tensor down;
-  };
+  struct Layers;
 
-  struct Pass;  // what the layers of one forward share
-
-  void make_views(bool requires_grad);  // parameters_ and layers_ onto flat_
-  at::Tensor attend(const Layer& layer, const at::Tensor& x, const PackedBatch& batch, Pass& pass) const;
-  void check(const PackedBatch& batch) const;
+  void bind(const at::Tensor& flat, bool requires_grad);
+  void add_deltas(const at::Tensor& flat) const;  // scale * B A of every adapter
+  at::Tensor embed(const PackedBatch& batch) const;
+  // The highest position, after everything of the batch is checked.
+  int64_t check(const PackedBatch& batch) const;
+  at::Tensor run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance) const;
 
   ModelConfig config_;
   at::Device device_;
-  at::Tensor flat_;
-  std::vector<NamedTensor> parameters_;
-  std::vector<Layer> layers_;
-  at::Tensor cos_, sin_;  // [max_position, head_dim / 2]
+  Parameters weights_;
+  std::unique_ptr<Parameters> adapter_;
+  std::optional<LoraConfig> lora_;
+  std::unique_ptr<Layers> layers_;
 };
 
 }  // namespace sluice::model

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <cmath>
 #include <numbers>
@@ -6,8 +7,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/philox.h"
-#include "model/internal/parameter_layout.h"
-#include "model/internal/rope_table.h"
+#include "model/families/family.h"
+#include "model/internal/network_layers.h"
 #include "model/network.h"
 
 namespace sluice::model {
@@ -34,83 +35,108 @@ void fill_normal(float* out, int64_t count, uint64_t seed, uint64_t parameter) {
   }
 }
 
-}  // namespace
-
-Network::Network(const ModelConfig& config, const at::Device& device) : config_(config), device_(device) {
-  flat_ = at::empty({config.num_parameters()}, at::TensorOptions().dtype(at::kFloat).device(device));
-  make_views(/*requires_grad=*/true);
-  std::tie(cos_, sin_) = rope_tables(config.rope, config.head_dim, config.max_position, device);
+void check_dtype(at::ScalarType dtype) {
+  require(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble, "network: weights of type ",
+          c10::toString(dtype), "; float32, bfloat16 and float64 are supported");
 }
 
-void Network::make_views(bool requires_grad) {
-  parameters_.clear();
-  layers_.clear();
-  const auto layout = parameter_layout(config_);
-  for (const auto& slot : layout) {
-    auto leaf = flat_.narrow(0, slot.offset, slot.count).view(slot.shape).detach();
-    parameters_.push_back({slot.name, leaf.set_requires_grad(requires_grad)});
-  }
-  const auto fused = [&](size_t first, size_t count) {
-    FusedWeight weight;
-    int64_t numbers = 0;
-    for (size_t i = first; i < first + count; ++i) {
-      weight.parts.push_back(parameters_[i].tensor);
-      numbers += layout[i].count;
-    }
-    weight.all = flat_.narrow(0, layout[first].offset, numbers).view({-1, config_.hidden_size});
-    return weight;
+}  // namespace
+
+Network::Layers::Layers(Parameters& parameters, const ModelConfig& config, const at::Device& device) {
+  const auto& names = config.family->names;
+  const auto table = [&](std::string_view name, int64_t rows) {
+    parameters.add({.name = std::string(name) + ".weight",
+                    .shape = {rows, config.hidden_size},
+                    .kind = ParameterKind::Table});
   };
-  constexpr size_t kPerLayer = 9;
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const size_t at = 1 + static_cast<size_t>(i) * kPerLayer;
-    layers_.push_back({.input_norm = parameters_[at].tensor,
-                       .qkv = fused(at + 1, 3),
-                       .output = parameters_[at + 4].tensor,
-                       .mlp_norm = parameters_[at + 5].tensor,
-                       .gate_up = fused(at + 6, 2),
-                       .down = parameters_[at + 8].tensor});
+  table(names.embedding, config.vocab_size);
+  if (config.learned_positions) table(names.positions, config.max_position);
+  for (int64_t i = 0; i < config.num_layers(); ++i) blocks.emplace_back(parameters, config, i);
+  last_norm =
+      Norm(parameters, std::string(names.last_norm), config.hidden_size, config.norm, config.norm_eps);
+  if (!config.tie_embeddings) {
+    parameters.add(
+        {.name = std::string(names.head) + ".weight", .shape = {config.vocab_size, config.hidden_size}});
   }
+  for (const auto& rope : config.ropes) ropes.emplace_back(rope, device);
+}
+
+void Network::Layers::bind(const Parameters& parameters) {
+  for (Block& block : blocks) block.bind(parameters);
+  last_norm.bind(parameters);
+}
+
+Network::Network(const ModelConfig& config, const at::Device& device, at::ScalarType dtype)
+    : config_(config), device_(device) {
+  check_dtype(dtype);
+  layers_ = std::make_unique<Layers>(weights_, config_, device_);
+  bind(at::empty({weights_.num_numbers()}, at::TensorOptions().dtype(dtype).device(device)),
+       /*requires_grad=*/dtype != at::kBFloat16);
+}
+
+Network::~Network() = default;
+
+Parameters Network::declare(const ModelConfig& config) {
+  Parameters parameters;
+  const Layers layers(parameters, config, at::kCPU);
+  return parameters;
+}
+
+void Network::bind(const at::Tensor& flat, bool requires_grad) {
+  weights_.bind(flat, requires_grad);
+  layers_->bind(weights_);
 }
 
 void Network::init(uint64_t seed) {
-  auto values = at::empty({config_.num_parameters()}, at::kFloat);
+  auto values = at::empty({weights_.num_numbers()}, at::kFloat);
   uint64_t parameter = 0;
-  for (const auto& slot : parameter_layout(config_)) {
+  for (const auto& slot : weights_.slots()) {
     float* out = values.mutable_data_ptr<float>() + slot.offset;
-    if (slot.is_norm) {
-      std::fill_n(out, slot.count, 1.0f);
-    } else {
+    if (slot.kind == ParameterKind::Matrix || slot.kind == ParameterKind::Table) {
       fill_normal(out, slot.count, seed, parameter);
+    } else {
+      std::fill_n(out, slot.count, static_cast<float>(slot.initial));
     }
     ++parameter;
   }
-  flat_.copy_(values);
+  flat().copy_(values);
+}
+
+void Network::load(const std::function<at::Tensor(const ParameterSlot&)>& read,
+                   const std::function<at::ScalarType(const ParameterSlot&)>& stored_type) {
+  const c10::NoGradGuard no_grad;
+  for (size_t i = 0; i < weights_.slots().size(); ++i) {
+    const auto& slot = weights_.slots()[i];
+    weights_[i].detach().copy_(read(slot));
+    weights_.set_stored_type(i, stored_type(slot));
+  }
+}
+
+at::Tensor Network::merged_flat() const {
+  if (adapter_ == nullptr) return flat();
+  const c10::NoGradGuard no_grad;
+  auto merged = flat().clone();
+  add_deltas(merged);
+  return merged;
 }
 
 WeightSnapshot Network::snapshot(int64_t version) const {
-  auto flat = at::empty({flat_.numel()}, at::kFloat);
-  flat.copy_(flat_);
-  const std::string_view bytes(static_cast<const char*>(flat.const_data_ptr()), flat.nbytes());
-  return {version, flat, sha256_hex(bytes)};
-}
-
-void Network::load(const std::vector<NamedTensor>& tensors) {
-  const auto layout = parameter_layout(config_);
-  check_tensors(layout, tensors, "network");
-  for (const auto& slot : layout) {
-    for (const auto& [name, tensor] : tensors) {
-      if (name == slot.name) flat_.narrow(0, slot.offset, slot.count).view(slot.shape).copy_(tensor.detach());
-    }
-  }
+  require(flat().scalar_type() == at::kFloat, "network: only float32 weights are published, these are ",
+          flat().dtype().name());
+  auto copy = at::empty({flat().numel()}, at::kFloat);
+  copy.copy_(merged_flat());
+  const std::string_view bytes(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
+  return {version, copy, sha256_hex(bytes)};
 }
 
 void Network::map(const float* bytes, int64_t count) {
   require(device_.is_cpu(), "network: weights can be mapped on the CPU only, this one is on ", device_.str());
-  require(count == flat_.numel(), "network: mapped weights have ", count, " numbers, the network has ",
-          flat_.numel());
-  // The memory may be read-only: from here on nothing writes to flat_.
-  flat_ = at::from_blob(const_cast<float*>(bytes), {count}, at::TensorOptions().dtype(at::kFloat));
-  make_views(/*requires_grad=*/false);
+  require(adapter_ == nullptr, "network: a network with adapters maps no weights");
+  require(count == flat().numel(), "network: mapped weights have ", count, " numbers, the network has ",
+          flat().numel());
+  // The memory may be read-only: from here on nothing writes to it.
+  bind(at::from_blob(const_cast<float*>(bytes), {count}, at::TensorOptions().dtype(at::kFloat)),
+       /*requires_grad=*/false);
 }
 
 }  // namespace sluice::model

@@ -13,7 +13,8 @@ at::Tensor to_tensor(const std::vector<int64_t>& values, const at::Device& devic
 
 }  // namespace
 
-int64_t PackedBatchBuilder::add(std::span<const int32_t> tokens, int64_t prefix, int64_t first_position) {
+int64_t PackedBatchBuilder::add(std::span<const int32_t> tokens, int64_t prefix, int64_t first_position,
+                                int64_t final_length) {
   const auto index = static_cast<int64_t>(prefix_.size());
   int64_t position = first_position;
   if (prefix != kNoPrefix) {
@@ -32,8 +33,11 @@ int64_t PackedBatchBuilder::add(std::span<const int32_t> tokens, int64_t prefix,
     tokens_.push_back(token);
     positions_.push_back(position++);
   }
+  require(final_length == 0 || final_length >= position, "PackedBatchBuilder: a sequence of ", position,
+          " positions that will have ", final_length);
   starts_.push_back(num_rows());
   prefix_.push_back(prefix);
+  final_lengths_.push_back(final_length == 0 ? position : final_length);
   return index;
 }
 
@@ -47,7 +51,7 @@ int64_t PackedBatchBuilder::row_of(int64_t sequence, int64_t offset) const {
 }
 
 PackedBatch PackedBatchBuilder::build(const at::Device& device) const {
-  return {to_tensor(tokens_, device), to_tensor(positions_, device), starts_, prefix_};
+  return {to_tensor(tokens_, device), to_tensor(positions_, device), starts_, prefix_, final_lengths_};
 }
 
 }  // namespace sluice::model

@@ -30,25 +30,6 @@ double l2_norm(const at::Tensor& flat) {
   return std::sqrt((rows.to(at::kDouble).square().sum() + rest.to(at::kDouble).square()).item<double>());
 }
 
-// The place of a parameter in the network's flat buffer.
-int64_t offset_in(const at::Tensor& flat, const model::NamedTensor& parameter) {
-  const auto& tensor = parameter.tensor;
-  require(tensor.requires_grad() && tensor.is_leaf(), "Optimizer: ", parameter.name,
-          " is not a leaf that requires grad");
-  require(tensor.scalar_type() == at::kFloat && tensor.is_contiguous(), "Optimizer: ", parameter.name,
-          " is not contiguous float32");
-  const int64_t offset = tensor.const_data_ptr<float>() - flat.const_data_ptr<float>();
-  require(offset >= 0 && offset + tensor.numel() <= flat.numel(), "Optimizer: ", parameter.name,
-          " is not a view of the network's flat buffer");
-  return offset;
-}
-
-// Weight decay is for matrices that multiply: norms and biases have one dimension, and an embedding is a
-// table.
-bool decays(const model::NamedTensor& parameter) {
-  return parameter.tensor.dim() > 1 && parameter.name.find("embed") == std::string::npos;
-}
-
 void check_options(const OptimizerOptions& options, int64_t total_steps) {
   const auto finite = [](double value) { return std::isfinite(value) && value >= 0.0; };
   require(finite(options.lr), "Optimizer: a learning rate of ", options.lr);
@@ -104,32 +85,36 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
       collective_(collective),
       options_(options),
       total_steps_(total_steps),
-      grad_(at::zeros_like(network.flat())),
-      first_moment_(at::zeros_like(network.flat())),
-      second_moment_(at::zeros_like(network.flat())),
-      decay_(at::zeros_like(network.flat())) {
+      grad_(at::zeros_like(network.trained().flat())),
+      first_moment_(at::zeros_like(grad_)),
+      second_moment_(at::zeros_like(grad_)),
+      decay_(at::zeros_like(grad_)) {
   check_options(options, total_steps);
-  for (const auto& parameter : network_.parameters()) {
-    const int64_t offset = offset_in(network_.flat(), parameter);
-    const int64_t count = parameter.tensor.numel();
-    grad_views_.push_back(grad_.narrow(0, offset, count).view(parameter.tensor.sizes()));
-    if (options_.decay_all || decays(parameter)) decay_.narrow(0, offset, count).fill_(1.0);
+  require(grad_.scalar_type() == at::kFloat, "Optimizer: weights of type ", grad_.dtype().name(),
+          " are not trained, only float32 is");
+  for (const auto& slot : network_.trained().slots()) {
+    grad_views_.push_back(grad_.narrow(0, slot.offset, slot.count).view(slot.shape));
+    // Weight decay is for matrices that multiply, not for norms, biases and tables.
+    const bool decays = slot.kind == model::ParameterKind::Matrix ||
+                        (options_.decay_all && slot.kind != model::ParameterKind::Buffer);
+    if (decays) decay_.narrow(0, slot.offset, slot.count).fill_(1.0);
   }
   bind_grads();
 }
 
 // Backward adds to a gradient that is already defined in place, so the views stay views.
 void Optimizer::bind_grads() {
+  const auto& parameters = network_.trained().tensors();
   for (size_t i = 0; i < grad_views_.size(); ++i) {
-    network_.parameters()[i].tensor.mutable_grad() = grad_views_[i];
+    if (parameters[i].tensor.requires_grad()) parameters[i].tensor.mutable_grad() = grad_views_[i];
   }
 }
 
 void Optimizer::check_grads() const {
   for (size_t i = 0; i < grad_views_.size(); ++i) {
-    const auto& [name, tensor] = network_.parameters()[i];
-    require(tensor.grad().defined() && tensor.grad().is_alias_of(grad_), "Optimizer::step: the gradient of ",
-            name, " was replaced");
+    const auto& [name, tensor] = network_.trained().tensors()[i];
+    require(!tensor.requires_grad() || (tensor.grad().defined() && tensor.grad().is_alias_of(grad_)),
+            "Optimizer::step: the gradient of ", name, " was replaced");
   }
 }
 
@@ -159,7 +144,7 @@ UpdateReport Optimizer::step() {
 
 // AdamW (Loshchilov and Hutter 2019): the decay acts on the weights themselves and comes first.
 void Optimizer::update_weights(double lr) {
-  const auto& weights = network_.flat();
+  const auto& weights = network_.trained().flat();
   const auto t = static_cast<double>(num_applied_);
   if (options_.weight_decay > 0.0) weights.addcmul_(weights, decay_, -lr * options_.weight_decay);
   first_moment_.lerp_(grad_, 1.0 - options_.beta1);

@@ -102,7 +102,8 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
   write_directory_atomically(directory, [&](const fs::path& temporary) {
     fs::create_directories(temporary / "hf");
     fs::create_directories(temporary / "state");
-    model::save_model(temporary / "hf", contents.network);
+    // float32, so that a resumed run goes on with the very same numbers.
+    model::save_model(temporary / "hf", contents.network, {.dtype = at::kFloat});
     contents.tokenizer.save(temporary / "hf");
     if (contents.optimizer != nullptr) {
       model::write_safetensors(temporary / "state" / "optimizer.safetensors", contents.optimizer->state());

@@ -32,7 +32,7 @@ ModelSpec read_model(const Json& json) {
   shape.num_kv_heads = json.at("kv_heads").is_null() ? shape.num_heads : json.at("kv_heads").get<int64_t>();
   shape.intermediate_size = json.at("intermediate_size");
   shape.max_position = json.at("max_position");
-  shape.rope.theta = json.at("rope_theta");
+  shape.rope_theta = json.at("rope_theta");
   shape.tie_embeddings = json.at("tie_embeddings");
   require<UsageError>(
       shape.hidden_size % shape.num_heads == 0 && (shape.hidden_size / shape.num_heads) % 2 == 0,
@@ -56,6 +56,20 @@ text::DataOptions read_data(const Json& json, uint64_t seed) {
           .keep_seen = json.at("keep_seen"),
           .generated = json.at("generated"),
           .seed = seed};
+}
+
+TokenizerSpec read_tokenizer(const Json& json) {
+  const Json vocab_size = json.at("vocab_size");
+  TokenizerSpec spec{.path = path_of(json.at("path")), .train = text_of(json.at("train"))};
+  if (!vocab_size.is_null()) spec.vocab_size = vocab_size;
+  spec.special_tokens = json.at("special_tokens").get<std::vector<std::string>>();
+  require<UsageError>(spec.path.empty() || spec.train.empty(),
+                      "tokenizer.path and tokenizer.train cannot both be set");
+  require<UsageError>(
+      (vocab_size.is_null() && spec.special_tokens.empty()) || spec.train == "bpe" || spec.train == "unigram",
+      "tokenizer.vocab_size and tokenizer.special_tokens are for tokenizer.train = \"bpe\" or "
+      "\"unigram\"");
+  return spec;
 }
 
 RolloutSpec read_rollout(const Json& json) {
@@ -193,13 +207,10 @@ Recipe recipe_from_resolved(const Json& resolved) {
     recipe.deterministic = resolved.at("deterministic");
     recipe.redis = resolved.at("monitor").at("redis");
     recipe.model = read_model(resolved.at("model"));
-    recipe.tokenizer = {path_of(resolved.at("tokenizer").at("path")),
-                        text_of(resolved.at("tokenizer").at("train"))};
-    require<UsageError>(recipe.tokenizer.path.empty() || recipe.tokenizer.train.empty(),
-                        "tokenizer.path and tokenizer.train cannot both be set");
+    recipe.tokenizer = read_tokenizer(resolved.at("tokenizer"));
     require<UsageError>(
         !recipe.model.path.empty() || !recipe.tokenizer.path.empty() || !recipe.tokenizer.train.empty(),
-        "a network from scratch needs tokenizer.path or tokenizer.train = \"characters\"");
+        "a network from scratch needs tokenizer.path or tokenizer.train, \"characters\" or \"bpe\"");
     for (const auto& stage : resolved.at("stages")) recipe.stages.push_back(read_stage(stage, recipe.seed));
     return recipe;
   } catch (const Json::exception& error) {

@@ -20,12 +20,14 @@ namespace sluice::recipes {
 // A directory to start from, or the shape of a network to start from scratch.
 struct ModelSpec {
   std::filesystem::path path;
-  model::ModelConfig shape;  // used when path is empty; the vocabulary is the tokenizer's
+  model::LlamaShape shape;  // used when path is empty; the vocabulary is the tokenizer's
 };
 
 struct TokenizerSpec {
   std::filesystem::path path;  // empty: the model directory's, unless `train` is set
-  std::string train;           // "characters" or empty
+  std::string train;           // "characters", "bpe", "unigram" or empty
+  int64_t vocab_size = 8000;   // bpe, unigram
+  std::vector<std::string> special_tokens;
 };
 
 struct RolloutSpec {

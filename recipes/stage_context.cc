@@ -35,12 +35,12 @@ std::unique_ptr<model::Network> make_network(const Recipe& recipe, const text::T
                        network->config().vocab_size);
     return network;
   }
-  model::ModelConfig config = recipe.model.shape;
-  config.vocab_size = tokenizer.vocab_size();
-  config.bos_id = tokenizer.bos_id();
-  config.pad_id = tokenizer.pad_id();
-  if (tokenizer.eos_id()) config.eos_ids = {*tokenizer.eos_id()};
-  auto network = std::make_unique<model::Network>(config, at::kCPU);
+  model::LlamaShape shape = recipe.model.shape;
+  shape.vocab_size = tokenizer.vocab_size();
+  shape.bos_id = tokenizer.bos_id();
+  shape.pad_id = tokenizer.pad_id();
+  if (tokenizer.eos_id()) shape.eos_ids = {*tokenizer.eos_id()};
+  auto network = std::make_unique<model::Network>(model::llama_config(shape), at::kCPU);
   network->init(recipe.seed);
   return network;
 }
@@ -98,7 +98,7 @@ rewards::RewardMix make_rewards(const StageSpec& stage) {
 }
 
 std::string architecture_hash(const model::ModelConfig& config) {
-  return sha256_hex(model::model_config_to_json(config).dump());
+  return sha256_hex(model::model_config_to_json(config, "").dump());
 }
 
 Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe) {

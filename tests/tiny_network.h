@@ -8,7 +8,7 @@
 namespace sluice {
 
 inline model::ModelConfig tiny_config() {
-  model::ModelConfig config;
+  model::LlamaShape config;
   config.vocab_size = 23;
   config.hidden_size = 16;
   config.intermediate_size = 24;
@@ -18,7 +18,7 @@ inline model::ModelConfig tiny_config() {
   config.head_dim = 8;
   config.max_position = 64;
   config.eos_ids = {2};
-  return config;
+  return model::llama_config(config);
 }
 
 inline std::unique_ptr<model::Network> tiny_network(uint64_t seed = 7) {

@@ -40,16 +40,21 @@ void add_keys_of_batch(AttentionPlan& plan, Sequence& sequence, const PackedBatc
 }
 
 void add_keys_of_cache(AttentionPlan& plan, Sequence& sequence, const PackedBatch& batch,
-                       const CacheView& view, size_t index) {
+                       const CacheView& view, const std::optional<int64_t>& window, size_t index) {
   require(batch.prefix[index] == kNoPrefix,
           "attention: a sequence that reads a cache has no prefix, sequence ", index, " has ",
           batch.prefix[index]);
-  sequence.first_place = view.cached[index];
-  const auto& blocks = view.block_table[index];
-  const int64_t block_size = view.cache->options().block_size;
-  const int64_t total = sequence.first_place + sequence.num_queries;
-  for (int64_t place = 0; place < total; place += block_size) {
-    add_run(plan, sequence, view.cache->slot(blocks, place), std::min(block_size, total - place));
+  const int64_t cached = view.cached[index], total = cached + sequence.num_queries;
+  require(!window || sequence.num_queries <= kMaxWindowAppend, "attention: sequence ", index, " goes on by ",
+          sequence.num_queries, " tokens, a cache with a window takes ", kMaxWindowAppend, " at a time");
+  // The oldest key that the first query sees.
+  const int64_t first = window ? std::max<int64_t>(0, cached - *window + 1) : 0;
+  sequence.first_place = cached - first;
+  const int64_t step = view.cache->ring_size(window);
+  for (int64_t place = first; place < total;) {
+    const int64_t count = std::min(step - place % step, total - place);
+    add_run(plan, sequence, view.cache->slot(view.block_table[index], place, window), count);
+    place += count;
   }
 }
 
@@ -104,12 +109,11 @@ void check_view(const PackedBatch& batch, const CacheView& view) {
           view.cached.size());
 }
 
-}  // namespace
-
-std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view) {
+// Calls add_keys(plan, sequence, index) for every sequence that has rows.
+template <class AddKeys>
+std::shared_ptr<const AttentionPlan> make_plan(const PackedBatch& batch, AddKeys add_keys) {
   require(batch.starts.size() == batch.prefix.size() + 1 && batch.starts.front() == 0,
           "attention: ", batch.starts.size(), " starts for ", batch.prefix.size(), " sequences");
-  if (view != nullptr) check_view(batch, *view);
   auto plan = std::make_shared<AttentionPlan>();
   plan->sequences.reserve(batch.prefix.size());
   for (size_t s = 0; s < batch.prefix.size(); ++s) {
@@ -119,31 +123,48 @@ std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batc
     require(sequence.num_queries >= 0, "attention: sequence ", s, " has ", sequence.num_queries, " rows");
     if (sequence.num_queries == 0) continue;
     sequence.first_run = static_cast<int64_t>(plan->runs.size());
-    if (view != nullptr) {
-      add_keys_of_cache(*plan, sequence, batch, *view, s);
-    } else {
-      add_keys_of_batch(*plan, sequence, batch, s);
-    }
+    add_keys(*plan, sequence, s);
     plan->sequences.push_back(sequence);
   }
   return plan;
 }
 
+}  // namespace
+
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch) {
+  return make_plan(batch, [&](AttentionPlan& plan, Sequence& sequence, size_t index) {
+    add_keys_of_batch(plan, sequence, batch, index);
+  });
+}
+
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView& view,
+                                                         const std::optional<int64_t>& window) {
+  check_view(batch, view);
+  return make_plan(batch, [&](AttentionPlan& plan, Sequence& sequence, size_t index) {
+    add_keys_of_cache(plan, sequence, batch, view, window, index);
+  });
+}
+
+CacheWrites cache_writes(const PackedBatch& batch, const CacheView& view,
+                         const std::optional<int64_t>& window) {
+  check_view(batch, view);
+  const int64_t ring = view.cache->ring_size(window);
+  std::vector<int64_t> rows, slots;
+  for (size_t s = 0; s < batch.prefix.size(); ++s) {
+    const int64_t count = batch.starts[s + 1] - batch.starts[s];
+    for (int64_t i = window ? std::max<int64_t>(0, count - ring) : 0; i < count; ++i) {
+      rows.push_back(batch.starts[s] + i);
+      slots.push_back(view.cache->slot(view.block_table[s], view.cached[s] + i, window));
+    }
+  }
+  CacheWrites writes{.rows = {}, .slots = at::tensor(slots, at::kLong)};
+  if (std::ssize(rows) < batch.num_rows()) writes.rows = at::tensor(rows, at::kLong);
+  return writes;
+}
+
 const AttentionPlan::Padded& AttentionPlan::padded(const at::Device& device) const {
   if (!padded_) padded_ = pad(*this, device);
   return *padded_;
-}
-
-at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view) {
-  check_view(batch, view);
-  auto slots = at::empty({batch.num_rows()}, at::kLong);
-  auto* out = slots.mutable_data_ptr<int64_t>();
-  for (size_t s = 0; s < batch.prefix.size(); ++s) {
-    for (int64_t i = 0; i < batch.starts[s + 1] - batch.starts[s]; ++i) {
-      *out++ = view.cache->slot(view.block_table[s], view.cached[s] + i);
-    }
-  }
-  return slots;
 }
 
 }  // namespace sluice::model

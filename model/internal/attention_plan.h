@@ -18,7 +18,7 @@ class AttentionPlan {
  public:
   using KeyRun = cpu::KeyRun;
   // Queries are rows first_query .. first_query + num_queries; the keys of its runs, in order, have the
-  // places 0, 1, ...; query i has the place first_place + i.
+  // places 0, 1, ...; query i has the place first_place + i. Places count from the first key that is there.
   struct Sequence {
     int64_t first_query = 0;
     int64_t num_queries = 0;
@@ -45,10 +45,18 @@ class AttentionPlan {
   mutable std::optional<Padded> padded_;
 };
 
-// Without a view keys are rows of the batch; with one they are slots of the cache.
-std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView* view);
+// Keys are rows of the batch.
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch);
+// Keys are slots of the cache, of layers with this window: those that a query of the batch can see.
+std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView& view,
+                                                         const std::optional<int64_t>& window);
 
-// Slot of the cache where the keys and values of each row go: [rows] int64 on the CPU.
-at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view);
+// Which rows of a batch are kept, and where. A ring keeps the last ones of a sequence that starts longer.
+struct CacheWrites {
+  at::Tensor rows;   // [kept] int64, undefined when all are
+  at::Tensor slots;  // [kept] int64 on the CPU
+};
+CacheWrites cache_writes(const PackedBatch& batch, const CacheView& view,
+                         const std::optional<int64_t>& window);
 
 }  // namespace sluice::model

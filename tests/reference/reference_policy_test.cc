@@ -9,7 +9,7 @@ namespace sluice::reference {
 namespace {
 
 std::unique_ptr<model::Network> small_network() {
-  model::ModelConfig config;
+  model::LlamaShape config;
   config.vocab_size = 11;
   config.hidden_size = 8;
   config.intermediate_size = 12;
@@ -18,7 +18,7 @@ std::unique_ptr<model::Network> small_network() {
   config.num_kv_heads = 1;
   config.head_dim = 4;
   config.max_position = 16;
-  auto network = std::make_unique<model::Network>(config, at::kCPU);
+  auto network = std::make_unique<model::Network>(model::llama_config(config), at::kCPU);
   network->init(5);
   return network;
 }

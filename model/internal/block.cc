@@ -1,0 +1,54 @@
+#include "model/internal/block.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "model/families/family.h"
+
+namespace sluice::model {
+namespace {
+
+at::Tensor residual(const at::Tensor& hidden, const at::Tensor& x) {
+  return at::GradMode::is_enabled() ? hidden + x : hidden.add_(x);
+}
+
+}  // namespace
+
+Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index) {
+  const auto& names = config.family->names;
+  const std::string prefix = std::string(names.layers) + std::to_string(index) + ".";
+  const auto norm = [&](std::string_view name) {
+    return Norm(parameters, prefix + std::string(name), config.hidden_size, config.norm, config.norm_eps);
+  };
+  attention_norm_ = norm(names.attention_norm);
+  attention_ = make_attention(parameters, config, index, prefix);
+  if (config.post_norms) attention_post_norm_ = norm(names.attention_post_norm);
+  mlp_norm_ = norm(names.mlp_norm);
+  mlp_ = make_feed_forward(parameters, config, index, prefix);
+  if (config.post_norms) mlp_post_norm_ = norm(names.mlp_post_norm);
+}
+
+void Block::bind(const Parameters& parameters) {
+  for (Norm* norm : {&attention_norm_, &attention_post_norm_, &mlp_norm_, &mlp_post_norm_}) {
+    if (*norm) norm->bind(parameters);
+  }
+  attention_->bind(parameters);
+  mlp_->bind(parameters);
+}
+
+at::Tensor Block::forward(at::Tensor hidden, Pass& pass) const {
+  auto attended = attention_->forward(attention_norm_(hidden), pass);
+  if (attention_post_norm_) attended = attention_post_norm_(attended);
+  hidden = residual(hidden, attended);
+  auto fed = mlp_->forward(mlp_norm_(hidden), pass);
+  if (mlp_post_norm_) fed = mlp_post_norm_(fed);
+  return residual(hidden, fed);
+}
+
+std::vector<Linear*> Block::linears() {
+  auto all = attention_->linears();
+  for (Linear* linear : mlp_->linears()) all.push_back(linear);
+  return all;
+}
+
+}  // namespace sluice::model

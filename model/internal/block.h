@@ -1,0 +1,28 @@
+// One layer of a network: attention and feed-forward, each normed before and, in some families, after.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/internal/attention_layer.h"
+#include "model/internal/feed_forward.h"
+
+namespace sluice::model {
+
+class Block {
+ public:
+  Block(Parameters& parameters, const ModelConfig& config, int64_t index);
+  void bind(const Parameters& parameters);
+
+  // The residual stream [rows, hidden] to the next one; in place where no backward wants the old one.
+  at::Tensor forward(at::Tensor hidden, Pass& pass) const;
+  CacheLayer cache() const { return attention_->cache(); }
+  std::vector<Linear*> linears();
+
+ private:
+  Norm attention_norm_, attention_post_norm_, mlp_norm_, mlp_post_norm_;
+  std::unique_ptr<AttentionLayer> attention_;
+  std::unique_ptr<FeedForward> mlp_;
+};
+
+}  // namespace sluice::model

@@ -1,0 +1,47 @@
+#include "model/internal/pass.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/internal/raw_operators.h"
+
+namespace sluice::model {
+
+Pass::Pass(const PackedBatch& batch, const CacheView* view, std::vector<Rope>& ropes, int64_t max_position)
+    : batch_(batch), view_(view) {
+  for (auto& rope : ropes) ropes_.push_back(rope.tables(batch, max_position));
+  if (view == nullptr) return;
+  starts_ = std::ranges::all_of(view->cached, [](int64_t cached) { return cached == 0; });
+  require(std::ranges::all_of(batch.prefix, [](int64_t prefix) { return prefix == kNoPrefix; }),
+          "network: a batch over a cache has no prefix links");
+}
+
+std::shared_ptr<const AttentionPlan> Pass::plan(const std::optional<int64_t>& window) {
+  auto& plan = plans_[starts_ ? std::nullopt : window];
+  if (plan == nullptr)
+    plan = starts_ ? make_attention_plan(batch_) : make_attention_plan(batch_, *view_, window);
+  return plan;
+}
+
+std::optional<int64_t> Pass::mask_window(const std::optional<int64_t>& window) const {
+  return !starts_ && batch_.num_rows() == batch_.num_sequences() ? std::nullopt : window;
+}
+
+at::Tensor Pass::keep(int64_t layer, const std::string& name, const at::Tensor& x,
+                      const std::optional<int64_t>& window) {
+  auto found = writes_.find(window);
+  if (found == writes_.end()) {
+    auto writes = cache_writes(batch_, *view_, window);
+    writes.slots = writes.slots.to(x.device());
+    if (writes.rows.defined()) writes.rows = writes.rows.to(x.device());
+    found = writes_.emplace(window, std::move(writes)).first;
+  }
+  const auto& [rows, slots] = found->second;
+  const auto table = view_->cache->rows(layer, name).view({-1, x.size(1), x.size(2)});
+  raw::put_rows(table, slots, rows.defined() ? x.index_select(0, rows) : x);
+  return table;
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,51 @@
+// What the layers of one forward share: the plan of the attention, rotary tables, where the cache is written.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/internal/attention_plan.h"
+#include "model/internal/rope.h"
+#include "model/kv_cache.h"
+#include "model/packed_batch.h"
+
+namespace sluice::model {
+
+class Pass {
+ public:
+  // Everything outlives it; `view` is null for a batch that stands alone. `max_position` is the batch's
+  // highest.
+  Pass(const PackedBatch& batch, const CacheView* view, std::vector<Rope>& ropes, int64_t max_position);
+
+  const PackedBatch& batch() const { return batch_; }
+  bool has_cache() const { return view_ != nullptr; }
+  // Every sequence begins here: its keys are rows of the batch, whether a cache keeps them or not.
+  bool starts() const { return starts_; }
+  const RopeTables& rope(size_t index) const { return ropes_[index]; }
+  std::shared_ptr<const AttentionPlan> plan(const std::optional<int64_t>& window);
+  // Window for the attention operator: none where the plan's keys are just those that are seen.
+  std::optional<int64_t> mask_window(const std::optional<int64_t>& window) const;
+
+  // Writes x [rows, heads, width] to a layer's rows of that name, and gives all of them, [slots, heads,
+  // width].
+  at::Tensor keep(int64_t layer, const std::string& name, const at::Tensor& x,
+                  const std::optional<int64_t>& window);
+
+  // Router logits and chosen experts of each layer that has some, in order; kept when gradients are.
+  struct Routed {
+    at::Tensor logits, experts;
+  };
+  std::vector<Routed> routed;
+
+ private:
+  const PackedBatch& batch_;
+  const CacheView* view_;
+  bool starts_ = true;
+  std::vector<RopeTables> ropes_;
+  std::map<std::optional<int64_t>, std::shared_ptr<const AttentionPlan>> plans_;
+  std::map<std::optional<int64_t>, CacheWrites> writes_;
+};
+
+}  // namespace sluice::model

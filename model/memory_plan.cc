@@ -1,0 +1,98 @@
+#include "model/memory_plan.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/internal/block.h"
+#include "model/network.h"
+
+namespace sluice::model {
+namespace {
+
+constexpr int64_t kFloatBytes = 4;
+constexpr int64_t kChunkNumbers = int64_t{1} << 21, kChunkRows = 64;  // of logits, as token_logprobs() cuts
+
+CacheLayout cache_layout(const ModelConfig& config) {
+  CacheLayout layout;
+  for (int64_t i = 0; i < config.num_layers(); ++i) {
+    Parameters declared;
+    layout.push_back(Block(declared, config, i).cache());
+  }
+  return layout;
+}
+
+// What a layer keeps of a sequence of so many tokens: all, or a ring.
+int64_t kept_tokens(const CacheLayer& layer, int64_t tokens) {
+  return layer.window ? std::min(tokens, *layer.window + kMaxWindowAppend - 1) : tokens;
+}
+
+int64_t numbers_per_token(const CacheLayer& layer) {
+  int64_t numbers = 0;
+  for (const auto& row : layer.rows) numbers += row.width;
+  return numbers;
+}
+
+int64_t attention_numbers(const ModelConfig& config) {
+  const auto& a = config.attention;
+  if (!config.latent) {
+    const int64_t qkv = (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+    return (a.qk_norm ? 2 : 1) * qkv + a.num_heads * (a.head_dim + 2);
+  }
+  const auto& l = *config.latent;
+  return 2 * l.query_rank + 2 * l.kv_rank + l.rope_dim +
+         a.num_heads * (2 * (l.nope_dim + l.rope_dim) + l.nope_dim + 2 * l.value_dim);
+}
+
+int64_t feed_forward_numbers(const ModelConfig& config, const LayerConfig& layer) {
+  if (!layer.experts) return (config.gated_mlp ? 3 : 2) * config.intermediate_size;
+  const auto& e = *config.experts;
+  return e.router.top_k * (2 * config.hidden_size + 3 * e.intermediate_size) + e.num_experts +
+         3 * e.shared_intermediate_size;
+}
+
+// Of one row in one layer.
+int64_t layer_numbers(const ModelConfig& config, const LayerConfig& layer) {
+  return (config.post_norms ? 6 : 4) * config.hidden_size + attention_numbers(config) +
+         feed_forward_numbers(config, layer);
+}
+
+int64_t activation_bytes(const ModelConfig& config, const MemoryUse& use, int64_t largest_matrix) {
+  int64_t all = 0, widest = 0;
+  for (const auto& layer : config.layers) {
+    const int64_t numbers = layer_numbers(config, layer);
+    all += numbers;
+    widest = std::max(widest, numbers);
+  }
+  const int64_t chunk = std::min(use.rows, std::max(kChunkNumbers / config.vocab_size, kChunkRows));
+  int64_t numbers = use.rows * ((use.trains ? all : widest) + config.hidden_size) + chunk * config.vocab_size;
+  if (use.trains || use.weight_type != at::kFloat) numbers += largest_matrix;
+  return numbers * kFloatBytes;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
+  require(use.rows >= 0 && use.sequences >= 0 && use.sequence_tokens >= 0, "plan_memory: ", use.rows,
+          " rows, ", use.sequences, " sequences of ", use.sequence_tokens, " tokens");
+  const auto declared = Network::declare(config);
+  int64_t largest = 0;
+  for (const auto& slot : declared.slots()) largest = std::max(largest, slot.count);
+
+  MemoryPlan plan{.parameters = declared.num_numbers()};
+  plan.weights = plan.parameters * static_cast<int64_t>(c10::elementSize(use.weight_type));
+  if (use.trains) {
+    plan.gradients = plan.parameters * kFloatBytes;
+    plan.optimizer = 2 * plan.parameters * kFloatBytes;
+    plan.update = 2 * plan.parameters * kFloatBytes;
+  }
+  const auto number = static_cast<int64_t>(c10::elementSize(use.cache_type));
+  for (const auto& layer : cache_layout(config)) {
+    const int64_t token = numbers_per_token(layer) * number;
+    plan.cache_per_token += token;
+    plan.cache += token * use.sequences * kept_tokens(layer, use.sequence_tokens);
+  }
+  plan.activations = activation_bytes(config, use, largest);
+  return plan;
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,58 @@
+#include "model/parameters.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace sluice::model {
+
+std::vector<int64_t> ParameterSlot::stored_shape() const {
+  return transposed ? std::vector<int64_t>(shape.rbegin(), shape.rend()) : shape;
+}
+
+size_t Parameters::add(ParameterSlot slot) {
+  slot.offset = num_numbers_;
+  slot.count = 1;
+  for (const int64_t size : slot.shape) {
+    require(!__builtin_mul_overflow(slot.count, size, &slot.count), "parameters: ", slot.name, " of shape ",
+            shape_text(slot.shape), " is too large");
+  }
+  require(!__builtin_add_overflow(num_numbers_, slot.count, &num_numbers_), "parameters: too many numbers");
+  require(index_.emplace(slot.name, slots_.size()).second, "parameters: ", slot.name, " is declared twice");
+  slots_.push_back(std::move(slot));
+  return slots_.size() - 1;
+}
+
+void Parameters::bind(const at::Tensor& flat, bool requires_grad) {
+  require(flat.dim() == 1 && flat.numel() == num_numbers_, "parameters: a buffer of ", flat.sizes(), " for ",
+          num_numbers_, " numbers");
+  flat_ = flat;
+  tensors_.clear();
+  for (const auto& slot : slots_) {
+    auto leaf = flat.narrow(0, slot.offset, slot.count).view(slot.shape).detach();
+    leaf.set_requires_grad(requires_grad && slot.kind != ParameterKind::Buffer);
+    tensors_.push_back({slot.name, std::move(leaf)});
+  }
+}
+
+at::Tensor Parameters::span(size_t first, size_t count) const {
+  const auto& last = slots_[first + count - 1];
+  const int64_t offset = slots_[first].offset, numbers = last.offset + last.count - offset;
+  const auto all = flat_.narrow(0, offset, numbers);
+  return last.shape.size() == 1 ? all : all.view({-1, last.shape.back()});
+}
+
+int64_t Parameters::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? -1 : static_cast<int64_t>(found->second);
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
+}  // namespace sluice::model
