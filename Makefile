@@ -1,7 +1,7 @@
 # What a person types. Each target works in a fresh clone: it brings the machine up (scripts/bootstrap) and builds first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build test demo cuda bench format lint clean
+.PHONY: help bootstrap build test oracle demo cuda bench format lint clean
 
 # Build jobs, and tests that run side by side.
 JOBS ?= $(shell nproc)
@@ -14,6 +14,7 @@ SOURCES = $(shell git ls-files --cached --others --exclude-standard -- '*.h' '*.
 help:
 	@echo 'make build   bootstrap the machine and build into build/'
 	@echo 'make test    build, and run every test'
+	@echo 'make oracle  build, and compare models, tokenizers and templates with transformers'
 	@echo 'make demo    build, and train a small word model from nothing on this CPU'
 	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is'
 	@echo 'make bench   build, and measure this machine'
@@ -30,6 +31,9 @@ build: bootstrap
 
 test: build
 	ctest --test-dir build --output-on-failure -j $(TEST_JOBS)
+
+oracle: build
+	@python=$$(tests/oracle/setup) && PYTHONDONTWRITEBYTECODE=1 "$$python" tests/oracle/run_all.py
 
 # A name of its own each time, because a used run name is refused.
 demo: build

@@ -1,0 +1,128 @@
+"""Token ids of Sluice against `tokenizers` and `sentencepiece`, on more than 10,000 strings for each tokenizer; and the time.
+
+  compare_tokenizers.py [PATH...]   further directories, tokenizer.json or .model files to compare
+"""
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RAYON_NUM_THREADS"] = "1"
+
+import sentencepiece
+from tokenizers import Tokenizer
+
+import make_tokenizers
+from sluice import SOURCE, Refused, Report, finish, json_lines, write_lines
+from strings import SENTENCES, strings
+
+SHIPPED = SOURCE / "data" / "tokenizers"
+TIMED = ("gpt2", "llama3", "qwen2", "llama2")
+ROUNDS = 3
+
+
+class Wheel:
+    """The `tokenizers` wheel on a tokenizer.json."""
+
+    def __init__(self, file):
+        self.tokenizer = Tokenizer.from_file(str(file))
+
+    def encode(self, text):
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids):
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def comparable(self, text):
+        return True
+
+
+class SentencePiece:
+    """The `sentencepiece` wheel on a .model file. It spells out control tokens, which Sluice reads as such in such text."""
+
+    def __init__(self, file):
+        self.processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
+        ids = range(self.processor.get_piece_size())
+        self.control = [self.processor.id_to_piece(i) for i in ids if self.processor.is_control(i) or self.processor.is_unknown(i)]
+
+    def encode(self, text):
+        return self.processor.encode(text)
+
+    def comparable(self, text):
+        return not any(token in text for token in self.control)
+
+
+def oracle_of(path):
+    if path.is_dir():
+        path = next(file for file in (path / "tokenizer.json", path / "tokenizer.model") if file.exists())
+    return Wheel(path) if path.suffix == ".json" else SentencePiece(path)
+
+
+def compare_ids(report, name, path, texts, work):
+    oracle = oracle_of(path)
+    texts = [text for text in texts if oracle.comparable(text)]
+    file = write_lines(work / f"{name}.jsonl", [{"text": text} for text in texts])
+    try:
+        rows = json_lines("tokenizer", "encode", path, "--file", file)
+    except Refused as error:
+        return report.refused(f"ids: {name}", name, error)
+    report.same(f"ids: {name}", "lines", len(rows), len(texts))
+    for text, row in zip(texts, rows):
+        wanted = oracle.encode(text)
+        report.count(f"ids: {name}", 1, row["ids"] != wanted, f"{text[:40]!r}: got {row['ids'][:12]}, expected {wanted[:12]}")
+
+
+def timed_documents():
+    shakespeare = (SOURCE / "data" / "text" / "tinyshakespeare.txt").read_text().split("\n\n")
+    problems = (SOURCE / "data" / "gsm8k" / "train.jsonl").read_text().split("\n")
+    return [*shakespeare, *problems, *SENTENCES * 100]
+
+
+def fastest(encode):
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        encode()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def compare_time(report, name, path, work):
+    """Both encode the same documents one after another on one thread; the best of three rounds counts."""
+    documents = timed_documents()
+    size = sum(len(text.encode()) for text in documents)
+    file = write_lines(work / "timed.jsonl", [{"text": text} for text in documents])
+    wheel = Tokenizer.from_file(str(path / "tokenizer.json"))
+    wheel_s = fastest(lambda: [wheel.encode(text, add_special_tokens=False) for text in documents])
+    batch_s = fastest(lambda: wheel.encode_batch_fast(documents, add_special_tokens=False))
+    wheel_mb_s = size / min(wheel_s, batch_s) / 1e6
+    try:
+        ours_mb_s = json_lines("bench", "tokenizer", path, "--file", file)[-1]["mb_s"]
+    except Refused as error:
+        return report.refused(f"time: {name}", name, error)
+    ratio = ours_mb_s / wheel_mb_s
+    report.count(f"time: {name}", 1, ratio < 1.0, f"{ratio:.2f} of the wheel's speed")
+    report.note(f"time: {name}: {size / 1e6:.1f} MB, wheel {wheel_mb_s:.1f} MB/s, sluice {ours_mb_s:.1f} MB/s, ratio {ratio:.2f}")
+
+
+def compare(report, paths=()):
+    texts = strings()
+    report.note(f"Tokenizers are compared on {len(texts)} strings each.")
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        made = {kind: make_tokenizers.make(work, kind) for kind in (*make_tokenizers.KINDS, *make_tokenizers.SENTENCEPIECE)}
+        shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.model"))}
+        shipped |= {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/tokenizer.json"))}
+        for name, path in {**shipped, **made, **{str(path): path for path in paths}}.items():
+            print(f"tokenizers: {name}", file=sys.stderr)
+            compare_ids(report, name, path, texts, work)
+        for name in TIMED:
+            compare_time(report, name, made[name], work)
+
+
+if __name__ == "__main__":
+    everything = Report()
+    compare(everything, [Path(argument) for argument in sys.argv[1:]])
+    finish(everything)
