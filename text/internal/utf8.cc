@@ -23,6 +23,16 @@ size_t utf8_length(std::string_view text, size_t offset) {
   return overlong || surrogate || code > 0x10FFFF ? 0 : length;
 }
 
+size_t valid_utf8_prefix(std::string_view text) {
+  size_t offset = 0;
+  while (offset < text.size()) {
+    const size_t length = utf8_length(text, offset);
+    if (length == 0) break;
+    offset += length;
+  }
+  return offset;
+}
+
 std::vector<size_t> character_offsets(std::string_view text, std::string_view where) {
   std::vector<size_t> offsets;
   offsets.reserve(text.size() + 1);
