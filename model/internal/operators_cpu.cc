@@ -24,7 +24,8 @@ model::cpu::AttentionCall common_call(const Tensor& q, const Tensor& k, const Te
                                       Tensor& scratch) {
   int64_t max_keys = 0;
   for (const auto& sequence : plan.sequences) max_keys = std::max(max_keys, sequence.num_keys);
-  scratch = at::empty({model::cpu::attention_scratch(max_keys, q.size(2), v.size(2))}, q.options());
+  scratch =
+      at::empty({model::cpu::attention_scratch(max_keys, q.size(1), q.size(2), v.size(2))}, q.options());
   model::cpu::AttentionCall call;
   call.k = in(k);
   call.v = in(v);

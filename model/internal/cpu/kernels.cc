@@ -1,5 +1,6 @@
 #include "model/internal/cpu/kernels.h"
 
+#include <algorithm>
 #include <atomic>
 
 // The same source for each instruction set. GCC lowers vector types before it clones functions, so target
@@ -55,10 +56,11 @@ SLUICE_KERNEL_TABLE;
 #pragma GCC pop_options
 #endif
 
-int64_t attention_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim) {
-  constexpr int64_t kStep = 32;  // the widest kKeyStep
+int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim, int64_t value_dim) {
+  constexpr int64_t kWidest = 16, kStep = 2 * kWidest;  // W, kKeyStep
   const int64_t stride = (num_keys + kStep - 1) / kStep * kStep;
-  return (3 * head_dim + 2 * value_dim) * stride + 8 * (stride + kStep);
+  return std::max((3 * head_dim + 2 * value_dim) * stride + 8 * (stride + kStep),
+                  heads * (stride + kStep + 1) + head_dim * kWidest);
 }
 
 bool has(InstructionSet set) {

@@ -43,7 +43,7 @@ struct AttentionGrads {
 
 inline constexpr int64_t kHeadDimStep = 16;
 // Enough for the forward and the backward of sequences of at most `num_keys` keys.
-int64_t attention_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim);
+int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim, int64_t value_dim);
 
 struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t width, float* out,
