@@ -18,6 +18,23 @@ FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE, SAFE_MARGIN = 1e-4, 2e-2, 0.05
 DTYPES = {"float32": FLOAT32_TOLERANCE, "bfloat16": BFLOAT16_TOLERANCE}
 
 
+def rounds(directory):
+    """Whether holding the weights in bfloat16 changes them; the golden's numbers are those of the unrounded ones."""
+    return any(tensor.dtype != torch.bfloat16 and not torch.equal(tensor.float(), tensor.bfloat16().float())
+               for tensor in golden.dequantised(golden.read_tensors(directory)).values())
+
+
+def reference(directory, cases, dtype):
+    """The golden's cases, or those of transformers with the weights rounded to bfloat16."""
+    if dtype == "float32" or not rounds(directory):
+        return cases
+    model = golden.load(directory)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
+    return [golden.golden_case(model, case["prompt"], len(case["tokens"])) for case in cases]
+
+
 def compare_generate(report, directory, cases, work, dtype):
     prompts = write_lines(work / "prompts.jsonl", [{"ids": case["prompt"]} for case in cases])
     new_tokens = len(cases[0]["tokens"])
@@ -92,9 +109,11 @@ def compare_export(report, directory, cases, work):
 def compare_directory(report, directory):
     cases = json.loads((directory / "golden.json").read_text())["cases"]
     with tempfile.TemporaryDirectory() as work:
-        work = Path(work)
-        parts = [("generate", lambda dtype=dtype: compare_generate(report, directory, cases, work, dtype)) for dtype in DTYPES]
-        parts += [("score", lambda dtype=dtype: compare_score(report, directory, cases, work, dtype)) for dtype in DTYPES]
+        work, parts = Path(work), []
+        for dtype in DTYPES:
+            wanted = reference(directory, cases, dtype)
+            parts += [(f"generate {dtype}", lambda dtype=dtype, wanted=wanted: compare_generate(report, directory, wanted, work, dtype)),
+                      (f"score {dtype}", lambda dtype=dtype, wanted=wanted: compare_score(report, directory, wanted, work, dtype))]
         parts += [("export", lambda: compare_export(report, directory, cases, work))]
         parts += [("adapter", lambda: compare_adapters.compare(report, directory, cases, work))]
         for name, part in parts:
@@ -108,6 +127,7 @@ def compare(report, directories=()):
     for directory in directories or sorted(path.parent for path in GOLDENS.glob("*/golden.json")):
         print(f"models: {directory.name}", file=sys.stderr)
         compare_directory(report, directory)
+    report.note("bfloat16: weights stored wider are rounded on load, and transformers' numbers are those of the rounded weights.")
     report.note("A save of float8 weights holds them dequantised; layers of multi-token prediction are left out of it.")
 
 

@@ -8,6 +8,7 @@ published directories (`rope_scaling`, `rope_theta`, `torch_dtype`), which trans
 """
 import argparse
 import json
+import math
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ GOLDENS = {
         published=dict(rope_theta=10000.0, rope_scaling=dict(type="linear", factor=4.0))),
     "llama_dynamic": Golden(
         "LlamaConfig", dict(max_position_embeddings=32, rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0)),
-        dtype="float32", published=dict(rope_theta=10000.0, rope_scaling=dict(rope_type="dynamic", factor=2.0))),
+        published=dict(rope_theta=10000.0, rope_scaling=dict(rope_type="dynamic", factor=2.0))),
     "llama_bias": Golden("LlamaConfig", dict(attention_bias=True, mlp_bias=True)),
     "llama_f8": Golden(
         "LlamaConfig", dict(hidden_size=136, num_hidden_layers=1, head_dim=16, intermediate_size=144), float8=True, shards=3),
@@ -145,6 +146,12 @@ def mtp_layer(tensors, layers, hidden, dtype):
     return extra
 
 
+def short_scale(value):
+    """The next number above with four significant bits: times a float8 it is a bfloat16, so that no type rounds it."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(math.ceil(mantissa * 16) / 16, exponent)
+
+
 def float8_tensors(tensors):
     """Each projection in float8 with `weight_scale_inv`, a factor for each block of 128 x 128."""
     largest = torch.finfo(torch.float8_e4m3fn).max
@@ -159,7 +166,7 @@ def float8_tensors(tensors):
             for c in range(columns):
                 at = (slice(r * golden.F8_BLOCK, (r + 1) * golden.F8_BLOCK), slice(c * golden.F8_BLOCK, (c + 1) * golden.F8_BLOCK))
                 block = tensor[at].float() * (1 + r + 2 * c)  # blocks of different scale: a wrong one shows
-                scale[r, c] = block.abs().max() / largest
+                scale[r, c] = short_scale(block.abs().max().item() / largest)
                 stored[at] = (block / scale[r, c]).to(torch.float8_e4m3fn)
         out[name], out[name + "_scale_inv"] = stored, scale
     return out
