@@ -19,7 +19,7 @@ from sluice import SOURCE, Refused, Report, finish, json_lines, write_lines
 from strings import SENTENCES, strings
 
 SHIPPED = SOURCE / "data" / "tokenizers"
-TIMED = ("gpt2", "llama3", "qwen2", "llama2")
+TIMED = ("gpt2", "llama3", "qwen2", "llama2", "unigram")
 ROUNDS = 3
 
 
@@ -28,30 +28,41 @@ class Wheel:
 
     def __init__(self, file):
         self.tokenizer = Tokenizer.from_file(str(file))
+        self.special = [token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special]
 
     def encode(self, text):
+        self.tokenizer.encode_special_tokens = False
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
-    def decode(self, ids):
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+    def encode_as_text(self, text):
+        self.tokenizer.encode_special_tokens = True
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
-    def comparable(self, text):
+    def parses_alike(self, text):
         return True
+
+    def spells_special(self, text):
+        return any(token in text for token in self.special)
 
 
 class SentencePiece:
-    """The `sentencepiece` wheel on a .model file. It spells out control tokens, which Sluice reads as such in such text."""
+    """The `sentencepiece` wheel on a .model file: it always spells control tokens out, and never those of the user."""
 
     def __init__(self, file):
-        self.processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
-        ids = range(self.processor.get_piece_size())
-        self.control = [self.processor.id_to_piece(i) for i in ids if self.processor.is_control(i) or self.processor.is_unknown(i)]
+        processor = self.processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
+        ids = range(processor.get_piece_size())
+        self.control = [processor.id_to_piece(i) for i in ids if processor.is_control(i) or processor.is_unknown(i)]
 
     def encode(self, text):
         return self.processor.encode(text)
 
-    def comparable(self, text):
-        return not any(token in text for token in self.control)
+    encode_as_text = encode
+
+    def parses_alike(self, text):
+        return not self.spells_special(text)
+
+    def spells_special(self, text):
+        return any(token in text for token in self.control)
 
 
 def oracle_of(path):
@@ -60,24 +71,29 @@ def oracle_of(path):
     return Wheel(path) if path.suffix == ".json" else SentencePiece(path)
 
 
-def compare_ids(report, name, path, texts, work):
-    oracle = oracle_of(path)
-    texts = [text for text in texts if oracle.comparable(text)]
-    file = write_lines(work / f"{name}.jsonl", [{"text": text} for text in texts])
+def compare_ids(report, check, path, texts, encode, work, *options):
+    file = write_lines(work / "texts.jsonl", [{"text": text} for text in texts])
     try:
-        rows = json_lines("tokenizer", "encode", path, "--file", file)
+        rows = json_lines("tokenizer", "encode", path, "--file", file, *options)
     except Refused as error:
-        return report.refused(f"ids: {name}", name, error)
-    report.same(f"ids: {name}", "lines", len(rows), len(texts))
+        return report.refused(check, path.name, error)
+    report.same(check, "lines", len(rows), len(texts))
     for text, row in zip(texts, rows):
-        wanted = oracle.encode(text)
-        report.count(f"ids: {name}", 1, row["ids"] != wanted, f"{text[:40]!r}: got {row['ids'][:12]}, expected {wanted[:12]}")
+        wanted = encode(text)
+        report.count(check, 1, row["ids"] != wanted, f"{text[:40]!r}: got {row['ids'][:12]}, expected {wanted[:12]}")
+
+
+def compare_tokenizer(report, name, path, texts, work):
+    oracle = oracle_of(path)
+    compare_ids(report, f"ids: {name}", path, [text for text in texts if oracle.parses_alike(text)], oracle.encode, work)
+    spelled = [text for text in texts if oracle.spells_special(text)]
+    compare_ids(report, f"ids: {name}, specials as text", path, spelled, oracle.encode_as_text, work, "--specials", "as-text")
 
 
 def timed_documents():
     shakespeare = (SOURCE / "data" / "text" / "tinyshakespeare.txt").read_text().split("\n\n")
     problems = (SOURCE / "data" / "gsm8k" / "train.jsonl").read_text().split("\n")
-    return [*shakespeare, *problems, *SENTENCES * 100]
+    return [*shakespeare[::2], *problems[::8], *SENTENCES * 100]
 
 
 def fastest(encode):
@@ -117,7 +133,7 @@ def compare(report, paths=()):
         shipped |= {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/tokenizer.json"))}
         for name, path in {**shipped, **made, **{str(path): path for path in paths}}.items():
             print(f"tokenizers: {name}", file=sys.stderr)
-            compare_ids(report, name, path, texts, work)
+            compare_tokenizer(report, name, path, texts, work)
         for name in TIMED:
             compare_time(report, name, made[name], work)
 
