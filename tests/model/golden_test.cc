@@ -1,10 +1,13 @@
-// The network against log-probs, greedy tokens and gradients that transformers computed for the same weights.
+// Networks of every family against what transformers computed for the same weights: log-probs, greedy tokens
+// and gradients, decoded without a cache, with one, and together with others of other lengths.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "base/json.h"
 #include "model/model_directory.h"
@@ -13,81 +16,193 @@
 namespace sluice::model {
 namespace {
 
-struct Golden {
-  std::unique_ptr<Network> network;
-  Json json;
+namespace fs = std::filesystem;
+
+// One prompt with the tokens that followed it.
+struct Case {
+  std::vector<int32_t> prompt, tokens;
+  std::vector<double> prompt_logprobs, logprobs;  // of prompt[1:] and of tokens
+  double smallest_margin = 0.0;                   // of the best logit over the second
+
+  int64_t length() const { return std::ssize(prompt) + std::ssize(tokens); }
+  std::vector<int32_t> all() const {
+    auto all = prompt;
+    all.insert(all.end(), tokens.begin(), tokens.end());
+    return all;
+  }
 };
 
-Golden load(const std::string& name) {
-  const std::filesystem::path directory = std::filesystem::path(SLUICE_SOURCE_DIR) / "data" / name;
-  return {load_model(directory, at::kCPU), read_json(directory / "golden.json")};
-}
+struct Golden {
+  std::vector<Case> cases;
+  Json gradient_norms;
+};
 
-std::vector<int32_t> all_tokens(const Json& one) {
-  auto tokens = one.at("prompt").get<std::vector<int32_t>>();
-  for (const auto token : one.at("tokens").get<std::vector<int32_t>>()) tokens.push_back(token);
-  return tokens;
-}
+struct Tolerance {
+  at::ScalarType dtype;
+  double logprobs;  // most that a log-prob may differ
+  double margin;    // greedy tokens are equal where the best logit leads by more
+};
+constexpr Tolerance kFloat32{at::kFloat, 1e-4, 0.0}, kBfloat16{at::kBFloat16, 2e-2, 0.05};
 
-// Targets for every token but the first of a sequence that begins at `first_row`.
-TokenTargets next_tokens(const std::vector<int32_t>& tokens, int64_t first_row = 0) {
-  std::vector<int64_t> rows, targets;
-  for (size_t i = 1; i < tokens.size(); ++i) {
-    rows.push_back(first_row + static_cast<int64_t>(i) - 1);
-    targets.push_back(tokens[i]);
+Golden read_golden(const fs::path& directory) {
+  const Json json = read_json(directory / "golden.json");
+  Golden golden{.cases = {}, .gradient_norms = json.at("gradient_norms_of_last_case")};
+  for (const auto& one : json.at("cases")) {
+    golden.cases.push_back(
+        {one.at("prompt").get<std::vector<int32_t>>(), one.at("tokens").get<std::vector<int32_t>>(),
+         one.at("prompt_logprobs").get<std::vector<double>>(), one.at("logprobs").get<std::vector<double>>(),
+         one.at("smallest_margin").get<double>()});
   }
-  return {at::tensor(rows, at::kLong), at::tensor(targets, at::kLong)};
+  return golden;
 }
 
-class GoldenTest : public testing::TestWithParam<const char*> {};
+// Targets for every token but the first.
+TokenTargets next_tokens(const std::vector<int32_t>& tokens) {
+  const std::vector<int64_t> targets(tokens.begin() + 1, tokens.end());
+  return {at::arange(std::ssize(targets), at::kLong), at::tensor(targets, at::kLong)};
+}
 
-TEST_P(GoldenTest, LogprobsAndGreedyTokensAreThoseOfTransformers) {
-  const auto golden = load(GetParam());
+// Rows of `logits` stand where each of the case's new tokens was chosen.
+void expect_tokens(const at::Tensor& logits, const Case& one, const Tolerance& tolerance) {
+  const auto best = logits.argmax(1), top = std::get<0>(logits.topk(2, 1));
+  const auto logprobs = logits.to(at::kDouble).log_softmax(1);
+  for (size_t i = 0; i < one.tokens.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const double margin = (top[row][0] - top[row][1]).item<double>();
+    if (margin > tolerance.margin) {
+      EXPECT_EQ(best[row].item<int64_t>(), one.tokens[i]) << "token " << i;
+    }
+    EXPECT_NEAR(logprobs[row][one.tokens[i]].item<double>(), one.logprobs[i], tolerance.logprobs)
+        << "token " << i;
+  }
+}
+
+// Feeds the cases together through one cache: prompts at once, then token after token. Logits where each new
+// token is chosen, case by case.
+std::vector<at::Tensor> decode(const Network& network, std::span<const Case> cases) {
+  int64_t longest = 0;
+  for (const auto& one : cases) longest = std::max(longest, one.length());
+  KvCache cache({.layout = network.cache_layout(), .num_blocks = std::ssize(cases), .block_size = longest},
+                at::kCPU);
+  std::vector<std::vector<int64_t>> blocks;
+  for (size_t i = 0; i < cases.size(); ++i) blocks.push_back(cache.allocate(1));
+  std::vector<std::vector<at::Tensor>> logits(cases.size());
+  for (size_t step = 0; step < cases.front().tokens.size(); ++step) {
+    CacheView view{.cache = &cache, .block_table = blocks, .cached = {}};
+    PackedBatchBuilder builder;
+    std::vector<int64_t> last;
+    for (const auto& one : cases) {
+      const auto cached = step == 0 ? int64_t{0} : std::ssize(one.prompt) + static_cast<int64_t>(step) - 1;
+      const auto fed = step == 0 ? std::span(one.prompt) : std::span(one.tokens).subspan(step - 1, 1);
+      builder.add(fed, kNoPrefix, cached, one.length());
+      view.cached.push_back(cached);
+      last.push_back(builder.num_rows() - 1);
+    }
+    const auto hidden = network.forward(builder.build(at::kCPU), &view);
+    const auto now = network.scaled_logits(hidden.index_select(0, at::tensor(last, at::kLong)), 1.0);
+    for (size_t i = 0; i < cases.size(); ++i) logits[i].push_back(now[static_cast<int64_t>(i)]);
+  }
+  std::vector<at::Tensor> result;
+  for (const auto& rows : logits) result.push_back(at::stack(rows));
+  return result;
+}
+
+class GoldenTest : public testing::TestWithParam<std::string> {
+ protected:
+  fs::path directory() const { return fs::path(SLUICE_SOURCE_DIR) / "data" / GetParam(); }
+  std::unique_ptr<Network> network(const Tolerance& tolerance = kFloat32) const {
+    return load_model(directory(), at::kCPU, {.dtype = tolerance.dtype});
+  }
+  const Golden golden = read_golden(directory());
+};
+
+void expect_one_pass(const Network& network, const Golden& golden, const Tolerance& tolerance) {
   const at::NoGradGuard no_grad;
-  for (const auto& one : golden.json.at("cases")) {
-    const auto tokens = all_tokens(one);
+  for (const auto& one : golden.cases) {
+    const auto tokens = one.all();
     PackedBatchBuilder builder;
     builder.add(tokens);
     const auto batch = builder.build(at::kCPU);
-    const auto logprobs = golden.network->logprobs(batch, next_tokens(tokens), 1.0).logprobs;
-    auto expected = one.at("prompt_logprobs").get<std::vector<double>>();
-    for (const auto value : one.at("logprobs").get<std::vector<double>>()) expected.push_back(value);
-    ASSERT_EQ(logprobs.size(0), static_cast<int64_t>(expected.size()));
-    EXPECT_LE((logprobs - at::tensor(expected)).abs().max().item<double>(), 1e-4);
-
-    const auto prompt = one.at("prompt").size();
-    const auto greedy = scaled_logits(golden.network->forward(batch), golden.network->head(), {}).argmax(1);
-    for (size_t i = prompt; i < tokens.size(); ++i) {
-      EXPECT_EQ(greedy[static_cast<int64_t>(i) - 1].item<int64_t>(), tokens[i]) << "token " << i;
-    }
+    const auto logprobs = network.logprobs(batch, next_tokens(tokens), 1.0).logprobs;
+    auto expected = one.prompt_logprobs;
+    expected.insert(expected.end(), one.logprobs.begin(), one.logprobs.end());
+    EXPECT_LE((logprobs - at::tensor(expected)).abs().max().item<double>(), tolerance.logprobs);
+    const auto chosen = network.forward(batch).slice(0, std::ssize(one.prompt) - 1, one.length() - 1);
+    expect_tokens(network.scaled_logits(chosen, 1.0), one, tolerance);
   }
+}
+
+TEST_P(GoldenTest, OnePassGivesTheLogprobsAndTokensOfTransformers) {
+  expect_one_pass(*network(), golden, kFloat32);
+}
+
+TEST_P(GoldenTest, DecodingWithACacheGivesThem) {
+  const auto one_network = network();
+  for (const auto& one : golden.cases) {
+    expect_tokens(decode(*one_network, {&one, 1}).front(), one, kFloat32);
+  }
+}
+
+TEST_P(GoldenTest, DecodingCasesOfUnequalLengthTogetherGivesThem) {
+  const auto logits = decode(*network(), golden.cases);
+  for (size_t i = 0; i < golden.cases.size(); ++i) expect_tokens(logits[i], golden.cases[i], kFloat32);
+}
+
+TEST_P(GoldenTest, WeightsKeptInBfloat16GiveThemNearly) {
+  const auto one_network = network(kBfloat16);
+  expect_one_pass(*one_network, golden, kBfloat16);
+  const auto logits = decode(*one_network, golden.cases);
+  for (size_t i = 0; i < golden.cases.size(); ++i) expect_tokens(logits[i], golden.cases[i], kBfloat16);
+}
+
+// transformers 5 holds the experts of a layer as two stacked parameters, and Mixtral's under another name.
+std::string name_in_transformers(std::string name) {
+  if (const auto at = name.find("block_sparse_moe"); at != std::string::npos) name.replace(at, 16, "mlp");
+  const auto experts = name.find(".experts.");
+  if (experts == std::string::npos) return name;
+  const bool down = name.ends_with("down_proj.weight") || name.ends_with("w2.weight");
+  return name.substr(0, experts) + (down ? ".experts.down_proj" : ".experts.gate_up_proj");
 }
 
 TEST_P(GoldenTest, GradientNormsAreThoseOfTransformers) {
-  const auto golden = load(GetParam());
-  const auto& last = golden.json.at("cases").back();
-  const auto tokens = all_tokens(last);
+  const auto one_network = network();
+  const auto& last = golden.cases.back();
+  const auto tokens = last.all();
   PackedBatchBuilder builder;
   builder.add(tokens);
-  const auto logprobs = golden.network->logprobs(builder.build(at::kCPU), next_tokens(tokens), 1.0).logprobs;
-  const auto num_prompt = static_cast<int64_t>(last.at("prompt").size());
-  (-logprobs.slice(0, num_prompt - 1).mean()).backward();  // of the completion alone
-  if (const auto pad = golden.network->config().pad_id; pad && !golden.network->config().tie_embeddings) {
-    golden.network->parameters()[0].tensor.grad()[*pad].zero_();  // transformers keeps that row fixed
+  const auto logprobs = one_network->logprobs(builder.build(at::kCPU), next_tokens(tokens), 1.0).logprobs;
+  (-logprobs.slice(0, std::ssize(last.prompt) - 1).mean()).backward();  // of the completion alone
+  const auto& config = one_network->config();
+  if (config.pad_id && !config.tie_embeddings) {
+    one_network->parameters()[0].tensor.grad()[*config.pad_id].zero_();  // transformers keeps that row fixed
   }
-  for (const auto& [name, parameter] : golden.network->parameters()) {
-    const auto expected = golden.json.at("gradient_norms_of_last_case").at(name).get<double>();
-    EXPECT_NEAR(parameter.grad().norm().item<double>(), expected, 1e-4 * std::max(1.0, expected)) << name;
+  std::map<std::string, double> squares;
+  for (const auto& [name, parameter] : one_network->parameters()) {
+    if (!parameter.requires_grad()) continue;
+    const auto& grad = parameter.grad();
+    squares[name_in_transformers(name)] += grad.defined() ? grad.square().sum().item<double>() : 0.0;
+  }
+  EXPECT_EQ(squares.size(), golden.gradient_norms.size());
+  for (const auto& [name, square] : squares) {
+    const auto expected = golden.gradient_norms.at(name).get<double>();
+    EXPECT_NEAR(std::sqrt(square), expected, 1e-4 * std::max(1.0, expected)) << name;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GoldenTest,
-                         testing::Values("goldens/llama", "goldens/llama3_rope", "toy_llama"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+std::vector<std::string> all_goldens() {
+  std::vector<std::string> names{"toy_llama"};
+  for (const auto& entry : fs::directory_iterator(fs::path(SLUICE_SOURCE_DIR) / "data/goldens")) {
+    if (entry.is_directory()) names.push_back("goldens/" + entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, testing::ValuesIn(all_goldens()), [](const auto& info) {
+  std::string name = fs::path(info.param).filename().string();
+  std::ranges::replace(name, '.', '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace sluice::model

@@ -9,7 +9,7 @@ namespace sluice::model {
 namespace {
 
 KvCache small_cache() {
-  return KvCache({.num_layers = 2, .layout = {{"k", 3}, {"v", 2}}, .num_blocks = 4, .block_size = 2},
+  return KvCache({.layout = CacheLayout(2, {.rows = {{"k", 3}, {"v", 2}}}), .num_blocks = 4, .block_size = 2},
                  at::kCPU);
 }
 
@@ -27,9 +27,9 @@ TEST(KvCache, ABlockIsHeldOnceAndComesBack) {
 
 TEST(KvCache, APlaceLiesInTheBlockOfItsSequence) {
   const auto cache = small_cache();
-  EXPECT_EQ(cache.slot({3, 1}, 1), 7);
-  EXPECT_EQ(cache.slot({3, 1}, 2), 2);
-  EXPECT_THROW(cache.slot({3, 1}, 4), Error);
+  EXPECT_EQ(cache.slot({3, 1}, 1, {}), 7);
+  EXPECT_EQ(cache.slot({3, 1}, 2, {}), 2);
+  EXPECT_THROW(cache.slot({3, 1}, 4, {}), Error);
 }
 
 TEST(KvCache, CopiesTheFirstTokensInEveryLayer) {
@@ -43,6 +43,21 @@ TEST(KvCache, CopiesTheFirstTokensInEveryLayer) {
   EXPECT_EQ(cache.rows(0, "k")[5][0].item<float>(), 15.0f);  // the fourth token was not asked for
   EXPECT_EQ(cache.rows(1, "v")[4][1].item<float>(), 1.0f);
   EXPECT_THROW(cache.rows(0, "latent"), Error);
+}
+
+TEST(KvCache, ALayerWithAWindowKeepsARingHoweverLongTheSequence) {
+  const CacheLayout layout{{.rows = {{"k", 3}}, .window = 4}, {.rows = {{"k", 3}}}};
+  auto cache = KvCache({.layout = layout, .num_blocks = 2, .block_size = 100}, at::kCPU);
+  const int64_t ring = 4 + kMaxWindowAppend - 1;
+  EXPECT_EQ(cache.ring_size(4), ring);
+  EXPECT_EQ(cache.rows(0, "k").size(0), 2 * ring);
+  EXPECT_EQ(cache.rows(1, "k").size(0), 200);
+  EXPECT_EQ(cache.slot({1}, ring + 2, 4), ring + 2);  // the second block, place 2 of the ring
+  EXPECT_EQ(cache.bytes(), (2 * ring + 200) * 3 * 4);
+
+  cache.rows(0, "k").narrow(0, 0, ring).fill_(7);
+  cache.copy({0}, {1}, 90);  // all of the ring
+  EXPECT_EQ(cache.rows(0, "k").narrow(0, ring, ring).min().item<float>(), 7.0f);
 }
 
 }  // namespace

@@ -26,12 +26,14 @@ void expect_refusal(const Json& json, const std::string& part) {
 
 TEST(ModelConfig, WhatIsNotSaidIsAsInTransformers) {
   const auto config = model_config_from_json(minimal(), "config.json");
-  EXPECT_EQ(config.num_kv_heads, 4);
-  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.attention.num_kv_heads, 4);
+  EXPECT_EQ(config.attention.head_dim, 16);
+  EXPECT_EQ(config.attention.scale, 0.25);
+  EXPECT_EQ(config.num_layers(), 2);
   EXPECT_EQ(config.max_position, 2048);
-  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_EQ(config.norm_eps, 1e-6);
   EXPECT_FALSE(config.tie_embeddings);
-  EXPECT_EQ(config.rope.theta, 10000.0);
+  EXPECT_EQ(config.ropes.front().theta, 10000.0);
   EXPECT_TRUE(config.eos_ids.empty());
 }
 
@@ -48,7 +50,7 @@ TEST(ModelConfig, ReadsBothFormsOfRopeScaling) {
   new_form["rope_parameters"]["rope_type"] = "llama3";
   new_form["rope_parameters"]["rope_theta"] = 500000.0;
   for (const auto& json : {old_form, new_form}) {
-    const auto rope = model_config_from_json(json, "config.json").rope;
+    const auto rope = model_config_from_json(json, "config.json").ropes.front();
     EXPECT_EQ(rope.type, "llama3");
     EXPECT_EQ(rope.theta, 500000.0);
     EXPECT_EQ(rope.factor, 8.0);
@@ -61,21 +63,22 @@ TEST(ModelConfig, WritesWhatItReadsBack) {
   json["eos_token_id"] = {2, 7};
   json["bos_token_id"] = 1;
   json["tie_word_embeddings"] = true;
+  json["a_key_of_tomorrow"] = 5;
   json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2.0}};
   const auto first = model_config_from_json(json, "config.json");
-  const Json written = model_config_to_json(first);
+  const Json written = model_config_to_json(first, "float32");
   const auto second = model_config_from_json(written, "config.json");
-  EXPECT_EQ(model_config_to_json(second), written);
+  EXPECT_EQ(model_config_to_json(second, "float32"), written);
   EXPECT_EQ(second.eos_ids, (std::vector<int64_t>{2, 7}));
-  EXPECT_EQ(second.rope.factor, 2.0);
-  EXPECT_EQ(written.at("architectures"), Json::array({"LlamaForCausalLM"}));
+  EXPECT_EQ(second.ropes.front().factor, 2.0);
+  EXPECT_EQ(written.at("a_key_of_tomorrow"), 5);
   EXPECT_EQ(written.at("torch_dtype"), "float32");
 }
 
 TEST(ModelConfig, CountsTheParametersOfTheToyModel) {
   const auto config = read_model_config(std::filesystem::path(SLUICE_SOURCE_DIR) / "data/toy_llama");
   // 4 layers of 4 x 128 x 128 + 3 x 128 x 344 + 256, two tables of 16 x 128 and the last norm
-  EXPECT_EQ(config.num_parameters(), 4 * (65536 + 132096 + 256) + 2 * 2048 + 128);
+  EXPECT_EQ(Network::declare(config).num_numbers(), 4 * (65536 + 132096 + 256) + 2 * 2048 + 128);
 }
 
 TEST(ModelConfig, RefusesWhatItWouldGetWrong) {
@@ -84,17 +87,23 @@ TEST(ModelConfig, RefusesWhatItWouldGetWrong) {
     json[key] = value;
     return json;
   };
-  expect_refusal(with("model_type", "gemma9"), "\"gemma9\" is not supported; those that are: llama");
-  expect_refusal(with("rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}),
-                 "\"yarn\" is not supported; those that are: default, linear, llama3");
-  expect_refusal(with("attention_bias", true), "attention_bias");
-  expect_refusal(with("mlp_bias", true), "mlp_bias");
-  expect_refusal(with("hidden_act", "gelu"), "gelu");
+  expect_refusal(with("model_type", "gemma9"),
+                 "\"gemma9\" is not supported; those that are: llama, qwen2, qwen3");
+  expect_refusal(with("architectures", {"LlamaForSequenceClassification"}), "only LlamaForCausalLM");
+  expect_refusal(
+      with("rope_scaling", {{"rope_type", "spiral"}, {"factor", 4.0}}),
+      "\"spiral\" is not supported; those that are: default, linear, dynamic, yarn, llama3, longrope");
+  expect_refusal(with("rope_scaling", {{"rope_type", "linear"}}), "rope_scaling");
+  expect_refusal(
+      with("rope_scaling", {{"rope_type", "longrope"}, {"short_factor", {1.0}}, {"long_factor", {2.0}}}),
+      "short_factor has 1 numbers, half the rotated part of a head has 8");
+  expect_refusal(with("quantization_config", {{"quant_method", "gptq"}}), "\"gptq\" is not supported");
+  expect_refusal(with("hidden_act", "relu"), "\"relu\" is not supported; those that are: silu");
   expect_refusal(with("hidden_size", int64_t{1} << 40), "hidden_size");
   expect_refusal(with("vocab_size", -1), "vocab_size");
   expect_refusal(with("num_attention_heads", 0), "num_attention_heads");
   expect_refusal(with("num_key_value_heads", 3), "no multiple");
-  expect_refusal(with("head_dim", 7), "odd");
+  expect_refusal(with("head_dim", 7), "no pairs");
   expect_refusal(with("eos_token_id", 100), "eos_token_id");
   expect_refusal(with("rms_norm_eps", "small"), "rms_norm_eps");
   Json incomplete = minimal();

@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "model/safetensors.h"
+#include "model/weight_files.h"
 #include "tests/model/temporary_directory.h"
 
 namespace sluice::model {
@@ -31,23 +34,64 @@ void write_model(const std::filesystem::path& directory, const std::vector<Named
   write_safetensors(directory / "model.safetensors", tensors);
 }
 
-TEST(ModelDirectory, WhatIsSavedLoadsBitForBit) {
-  for (const char* name : {"goldens/llama", "goldens/llama3_rope"}) {
-    const TemporaryDirectory directory;
-    const auto network = load_model(data(name), at::kCPU);
-    save_model(directory / "saved", *network);
-    const auto again = load_model(directory / "saved", at::kCPU);
-    EXPECT_TRUE(at::equal(network->flat(), again->flat()));
-    EXPECT_EQ(model_config_to_json(network->config()), model_config_to_json(again->config()));
-
-    bool has_head = false;
-    for (const auto& tensor : read_safetensors(directory / "saved/model.safetensors")) {
-      has_head = has_head || tensor.name == "lm_head.weight";
-      EXPECT_EQ(tensor.tensor.scalar_type(), at::kFloat);
-    }
-    EXPECT_EQ(has_head, !network->config().tie_embeddings);
-    EXPECT_EQ(read_json(directory / "saved/generation_config.json").at("eos_token_id"), 2);
+// The bytes of every tensor of a directory, by name.
+std::map<std::string, std::string> bytes_of(const std::filesystem::path& directory) {
+  const WeightFiles files(directory);
+  std::map<std::string, std::string> bytes;
+  for (const auto& entry : files.entries()) {
+    const auto tensor = files.read(entry.name);
+    bytes[entry.name] = std::string(c10::toString(tensor.scalar_type())) + shape_text(entry.shape) +
+                        std::string(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
   }
+  return bytes;
+}
+
+TEST(ModelDirectory, WhatIsSavedHasTheBytesThatWereLoaded) {
+  for (const auto& entry : std::filesystem::directory_iterator(data("goldens"))) {
+    if (!entry.is_directory()) continue;
+    const std::string name = entry.path().filename().string();
+    if (name == "llama_f8" || name == "deepseek_mtp") continue;  // what changes there has its own tests
+    const TemporaryDirectory directory;
+    const auto network = load_model(entry.path(), at::kCPU);
+    save_model(directory / "saved", *network, {});
+    EXPECT_EQ(bytes_of(directory / "saved"), bytes_of(entry.path())) << name;
+    const auto again = load_model(directory / "saved", at::kCPU);
+    EXPECT_EQ(model_config_to_json(network->config(), "float32"),
+              model_config_to_json(again->config(), "float32"));
+  }
+}
+
+TEST(ModelDirectory, ATypeAskedForIsWrittenWhateverWasLoaded) {
+  const TemporaryDirectory directory;
+  const auto network = load_model(data("goldens/llama"), at::kCPU);
+  save_model(directory / "saved", *network, {.dtype = at::kFloat});
+  for (const auto& tensor : read_safetensors(directory / "saved/model.safetensors")) {
+    EXPECT_EQ(tensor.tensor.scalar_type(), at::kFloat);
+  }
+  EXPECT_EQ(read_json(directory / "saved/config.json").at("torch_dtype"), "float32");
+  EXPECT_EQ(read_json(directory / "saved/generation_config.json").at("eos_token_id"), 2);
+  EXPECT_TRUE(at::equal(network->flat(), load_model(directory / "saved", at::kCPU)->flat()));
+}
+
+TEST(ModelDirectory, EightBitWeightsAreWidenedAndSavedSoWithANotice) {
+  const TemporaryDirectory directory;
+  std::vector<std::string> notices;
+  const auto network = load_model(data("goldens/llama_f8"), at::kCPU, {.notices = &notices});
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_THAT(notices[0], testing::HasSubstr("F8 weights are widened to float32"));
+  save_model(directory / "saved", *network, {});
+  EXPECT_FALSE(read_json(directory / "saved/config.json").contains("quantization_config"));
+  EXPECT_TRUE(at::equal(network->flat(), load_model(directory / "saved", at::kCPU)->flat()));
+}
+
+TEST(ModelDirectory, LayersForMultiTokenPredictionAreSkippedWithOneNotice) {
+  const TemporaryDirectory directory;
+  std::vector<std::string> notices;
+  const auto network = load_model(data("goldens/deepseek_mtp"), at::kCPU, {.notices = &notices});
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_THAT(notices[0], testing::HasSubstr("multi-token prediction are not loaded"));
+  save_model(directory / "saved", *network, {});
+  EXPECT_EQ(read_json(directory / "saved/config.json").at("num_nextn_predict_layers"), 0);
 }
 
 TEST(ModelDirectory, NamesWhatIsMissing) {
@@ -90,7 +134,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
       if (tensor.name == "model.norm.weight") tensor.tensor = at::zeros({64}, at::kInt);
     }
     write_model(directory.path(), tensors);
-    expect_refusal(directory.path(), "model.norm.weight is of type int");
+    expect_refusal(directory.path(), "model.norm.weight is of type Int");
   }
 }
 
