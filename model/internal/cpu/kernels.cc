@@ -22,6 +22,8 @@ namespace narrow {
 #include "model/internal/cpu/rowwise.inc"
 //
 #include "model/internal/cpu/attention.inc"
+//
+#include "model/internal/cpu/attention_backward.inc"
 #undef SLUICE_VECTOR_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace narrow
@@ -36,6 +38,8 @@ namespace avx2 {
 #include "model/internal/cpu/rowwise.inc"
 //
 #include "model/internal/cpu/attention.inc"
+//
+#include "model/internal/cpu/attention_backward.inc"
 #undef SLUICE_VECTOR_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace avx2
@@ -50,6 +54,8 @@ namespace avx512 {
 #include "model/internal/cpu/rowwise.inc"
 //
 #include "model/internal/cpu/attention.inc"
+//
+#include "model/internal/cpu/attention_backward.inc"
 #undef SLUICE_VECTOR_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace avx512
