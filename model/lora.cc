@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
-#include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -17,7 +17,20 @@ namespace {
 
 constexpr std::string_view kFirst = ".lora_A.weight", kSecond = ".lora_B.weight";
 
+constexpr int64_t kMaxRank = 4096;
+
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
+
+// PEFT's rule.
+bool is_named(const std::string& matrix, const std::string& target) {
+  return matrix == target || matrix.ends_with("." + target);
+}
+
+std::string joined(const std::set<std::string>& names) {
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
 
 // Uniform in +- 1/sqrt(in): Kaiming's bound with a = sqrt(5).
 void fill_uniform(const at::Tensor& a, uint64_t seed, uint64_t index) {
@@ -39,47 +52,51 @@ double LoraConfig::scale() const {
   return alpha / (rslora ? std::sqrt(r) : r);
 }
 
-void Network::add_adapter(const LoraConfig& lora, uint64_t seed) {
-  require(adapter_ == nullptr, "network: it has an adapter already");
-  require<DataError>(lora.rank >= 1 && lora.rank <= 4096 && std::isfinite(lora.alpha), "lora: rank ",
+Parameters Network::declare_adapter(const ModelConfig& config, const LoraConfig& lora) {
+  require<DataError>(lora.rank >= 1 && lora.rank <= kMaxRank && std::isfinite(lora.alpha), "lora: rank ",
                      lora.rank, ", alpha ", lora.alpha);
-  auto adapter = std::make_unique<Parameters>();
-  std::vector<std::string> known;
-  struct Place {
-    Linear* linear;
-    std::vector<int64_t> first;  // of each part: index of its A, or -1
-  };
-  std::vector<Place> places;
-  for (Block& block : layers_->blocks) {
-    for (Linear* linear : block.linears()) {
-      Place place{linear, {}};
+  Parameters weights, adapter;
+  Layers layers(weights, config, at::kCPU);
+  std::set<std::string> known, unused(lora.targets.begin(), lora.targets.end());
+  for (Block& block : layers.blocks) {
+    for (const Linear* linear : block.linears()) {
       for (const auto& [name, out] : linear->parts()) {
-        known.push_back(last_part(name));
-        const bool chosen = lora.targets.empty() || std::ranges::count(lora.targets, known.back()) > 0;
-        place.first.push_back(chosen ? static_cast<int64_t>(adapter->slots().size()) : -1);
+        known.insert(last_part(name));
+        bool chosen = lora.targets.empty();
+        for (const auto& target : lora.targets) {
+          if (!is_named(name, target)) continue;
+          chosen = true;
+          unused.erase(target);
+        }
         if (!chosen) continue;
-        adapter->add({.name = name + std::string(kFirst), .shape = {lora.rank, linear->in()}});
-        adapter->add({.name = name + std::string(kSecond), .shape = {out, lora.rank}});
+        adapter.add({.name = name + std::string(kFirst), .shape = {lora.rank, linear->in()}});
+        adapter.add({.name = name + std::string(kSecond), .shape = {out, lora.rank}});
       }
-      places.push_back(std::move(place));
     }
   }
-  for (const auto& target : lora.targets) {
-    require<DataError>(std::ranges::count(known, target) > 0, "lora: the network has no matrix \"", target,
-                       "\"");
-  }
+  require<DataError>(unused.empty(), "lora: no matrix that can be adapted is called \"",
+                     unused.empty() ? "" : *unused.begin(), "\"; those that can: ", joined(known));
+  return adapter;
+}
+
+void Network::add_adapter(const LoraConfig& lora, uint64_t seed) {
+  require(adapter_ == nullptr, "network: it has an adapter already");
+  auto adapter = std::make_unique<Parameters>(declare_adapter(config_, lora));
   bind(flat(), /*requires_grad=*/false);
   const auto type = flat().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   adapter->bind(at::zeros({adapter->num_numbers()}, flat().options().dtype(type)), /*requires_grad=*/true);
-  for (const auto& [linear, first] : places) {
-    std::vector<Linear::Adapter> pairs;
-    for (const int64_t at : first) {
-      pairs.push_back(at < 0 ? Linear::Adapter{}
-                             : Linear::Adapter{(*adapter)[static_cast<size_t>(at)],
-                                               (*adapter)[static_cast<size_t>(at) + 1]});
+  for (Block& block : layers_->blocks) {
+    for (Linear* linear : block.linears()) {
+      std::vector<Linear::Adapter> pairs;
+      bool any = false;
+      for (const auto& [name, out] : linear->parts()) {
+        const int64_t first = adapter->find(name + std::string(kFirst));
+        any = any || first >= 0;
+        const auto at = static_cast<size_t>(first);
+        pairs.push_back(first < 0 ? Linear::Adapter{} : Linear::Adapter{(*adapter)[at], (*adapter)[at + 1]});
+      }
+      if (any) linear->adapt(std::move(pairs), lora.scale());
     }
-    if (std::ranges::any_of(first, [](int64_t at) { return at >= 0; }))
-      linear->adapt(std::move(pairs), lora.scale());
   }
   const c10::NoGradGuard no_grad;
   for (size_t i = 0; i < adapter->slots().size(); i += 2) fill_uniform((*adapter)[i], seed, i);

@@ -42,6 +42,8 @@ class Network {
   void init(uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
+  // What save_model() writes as the ids that end a generation.
+  void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
   CacheLayout cache_layout() const;
 
@@ -65,8 +67,12 @@ class Network {
   // What an optimizer moves: the adapters when there are some, else all weights.
   const Parameters& trained() const { return adapter_ ? *adapter_ : weights_; }
 
-  // Adds A (Kaiming-uniform by Philox) and B (zero) beside the matrices that `lora` names and freezes all
-  // else: what the network computes does not change. Throws DataError for a target that no matrix has.
+  // The parameters that an adapter of such a network has, unbound: NAME.lora_A.weight [rank, in] and
+  // NAME.lora_B.weight [out, rank] for each matrix that `lora` names. Throws DataError for a target that no
+  // matrix has.
+  static Parameters declare_adapter(const ModelConfig& config, const LoraConfig& lora);
+  // Adds such an adapter, A Kaiming-uniform by Philox and B zero, and freezes all else: what the network
+  // computes does not change.
   void add_adapter(const LoraConfig& lora, uint64_t seed);
   const std::optional<LoraConfig>& lora() const { return lora_; }
   // Adds scale * B A to the weights, in float32, and drops the adapters.

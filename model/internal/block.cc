@@ -14,7 +14,8 @@ at::Tensor residual(const at::Tensor& hidden, const at::Tensor& x) {
 
 }  // namespace
 
-Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index) {
+Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index)
+    : adapts_mlp_(!config.experts) {
   const auto& names = config.family->names;
   const std::string prefix = std::string(names.layers) + std::to_string(index) + ".";
   const auto norm = [&](std::string_view name) {
@@ -47,6 +48,7 @@ at::Tensor Block::forward(at::Tensor hidden, Pass& pass) const {
 
 std::vector<Linear*> Block::linears() {
   auto all = attention_->linears();
+  if (!adapts_mlp_) return all;
   for (Linear* linear : mlp_->linears()) all.push_back(linear);
   return all;
 }

@@ -17,9 +17,10 @@ class Block {
   // The residual stream [rows, hidden] to the next one; in place where no backward wants the old one.
   at::Tensor forward(at::Tensor hidden, Pass& pass) const;
   CacheLayer cache() const { return attention_->cache(); }
-  std::vector<Linear*> linears();
+  std::vector<Linear*> linears();  // those that can be adapted (model/lora.h)
 
  private:
+  bool adapts_mlp_ = true;
   Norm attention_norm_, attention_post_norm_, mlp_norm_, mlp_post_norm_;
   std::unique_ptr<AttentionLayer> attention_;
   std::unique_ptr<FeedForward> mlp_;

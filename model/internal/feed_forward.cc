@@ -92,7 +92,7 @@ class ExpertMlp : public FeedForward {
     if (shared_) shared_->bind(parameters);
   }
 
-  std::vector<Linear*> linears() override { return shared_ ? shared_->linears() : std::vector<Linear*>{}; }
+  std::vector<Linear*> linears() override { return {}; }
 
   at::Tensor forward(const at::Tensor& x, Pass& pass) const override {
     const auto logits = router_(x);
