@@ -1,0 +1,51 @@
+#include <algorithm>
+
+#include "text/tokenizer.h"
+
+namespace sluice::text {
+namespace {
+
+constexpr std::string_view kReplacement = "\uFFFD";
+constexpr size_t kMaxBytesHeld = 3;  // of a character that is not complete
+
+}  // namespace
+
+StreamingDecoder::StreamingDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  for (const char high : kDigits) {
+    for (const char low : kDigits) {
+      if (const auto id = tokenizer.find(std::string("<0x") + high + low + ">")) byte_ids_.push_back(*id);
+    }
+  }
+  std::sort(byte_ids_.begin(), byte_ids_.end());
+}
+
+std::string StreamingDecoder::push(TokenId id) {
+  const std::span<const TokenId> one(&id, 1);
+  // A token that decodes to nothing wherever it stands is as if it had not come.
+  if (tokenizer_.decode(one).empty() && !tokenizer_.decode(one, /*keep_specials=*/true).empty()) return "";
+  window_.push_back(id);
+  // What bytes are is not known before their run has ended: one that fits nowhere spoils those before it.
+  if (std::binary_search(byte_ids_.begin(), byte_ids_.end(), id)) return "";
+
+  const std::string text = tokenizer_.decode(window_);
+  const bool incomplete = text.ends_with(kReplacement);
+  const size_t end = text.size() - (incomplete ? kReplacement.size() : 0);
+  std::string out = text.substr(std::min(emitted_, end), end - std::min(emitted_, end));
+  // The tokens that what follows can change, and one before them.
+  const size_t keep = incomplete ? kMaxBytesHeld + 1 : 1;
+  if (window_.size() > keep)
+    window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
+  emitted_ = tokenizer_.decode(window_).size() - (incomplete ? kReplacement.size() : 0);
+  return out;
+}
+
+std::string StreamingDecoder::finish() {
+  std::string text = tokenizer_.decode(window_);
+  text.erase(0, emitted_);
+  window_.clear();
+  emitted_ = 0;
+  return text;
+}
+
+}  // namespace sluice::text
