@@ -1,6 +1,7 @@
 #include "model/model_config.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "model/families/family.h"
@@ -15,6 +16,9 @@ void check_rotation(const ModelConfig& config, const std::string& where) {
   for (const auto& rope : config.ropes) {
     require<DataError>(rope.type != "dynamic" || rope.rotary_dim > 2, where, ": dynamic rope of one pair");
     require<DataError>(rope.type != "yarn" || rope.theta != 1.0, where, ": yarn with a rope_theta of 1");
+    require<DataError>(std::isfinite(rope.table_scale) && std::isfinite(config.attention.scale), where, ": ",
+                       rope.type, " rope scales tables by ", rope.table_scale, " and scores by ",
+                       config.attention.scale);
   }
 }
 
@@ -53,8 +57,8 @@ std::optional<int64_t> checked_token(const Json& value, const char* key, const M
                                      const std::string& where) {
   if (value.is_null()) return std::nullopt;
   require<DataError>(value.is_number_integer(), where, ": ", key, " is not an integer, it is ", value.dump());
-  // Some published files have -1 for "there is none".
-  if (value == -1) return std::nullopt;
+  // Some published files have -1 for "there is none"; JSON's comparison takes 2^64 - 1 for it too.
+  if (!value.is_number_unsigned() && value == -1) return std::nullopt;
   require<DataError>(value >= 0 && value < config.vocab_size, where, ": ", key, " is ", value.dump(),
                      ", vocab_size is ", config.vocab_size);
   return value.get<int64_t>();

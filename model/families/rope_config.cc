@@ -81,9 +81,9 @@ RopeConfig read_rope_table(const ConfigReader& table, const ConfigReader& json, 
   rope.theta = table.number_or("rope_theta", theta);
   require<DataError>(rope.theta > 0 && rope.theta < 1e18, table.where(), ": rope_theta is ", rope.theta);
   const double part = table.number_or("partial_rotary_factor", json.number_or("partial_rotary_factor", 1.0));
-  rope.rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * part);
-  require<DataError>(part > 0 && part <= 1 && rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0, table.where(),
-                     ": heads of ", head_dim, " numbers of which ", part, " are rotated are no pairs");
+  rope.rotary_dim = part > 0 && part <= 1 ? static_cast<int64_t>(static_cast<double>(head_dim) * part) : 0;
+  require<DataError>(rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0, table.where(), ": heads of ", head_dim,
+                     " numbers of which ", part, " are rotated are no pairs");
   rope.type = table.text_or(table.has("rope_type") ? "rope_type" : "type", "default");
   if (rope.type == "su") rope.type = "longrope";  // as the first Phi-3 files call it
   const bool known = std::ranges::find(kTypes, rope.type) != std::end(kTypes);
