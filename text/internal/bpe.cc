@@ -127,7 +127,8 @@ class Bpe : public TokenModel {
   // The queue holds rank and position of pairs, the lowest on top: what is merged first. An entry is void
   // when its pair has become part of something else since.
   void merge(const BlockedIds& blocked, ModelMemory& memory) const {
-    auto& [symbols, queue, steps] = memory;
+    auto& symbols = memory.symbols;
+    auto& queue = memory.queue;
     queue.clear();
     for (size_t at = 0; at < symbols.size(); ++at) {
       const auto* merge = merge_at(at, symbols, blocked);
