@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/error.h"
 #include "learner/internal/statistics.h"
@@ -63,6 +64,7 @@ struct PolicyLearner::Tally {
   int64_t tokens = 0;  // that went through the network
   int64_t sequences = 0;
   double loss = 0.0, entropy = 0.0, mismatch_kl = 0.0;
+  std::optional<double> aux_loss;
   double clipped_low_min = 1.0, clipped_high_max = 0.0;  // shares of a sequence
   PolicyLossSums sums{.ratio_max = 0.0, .ratio_min = std::numeric_limits<double>::infinity()};
   Spread same_version_diff, diff;
@@ -95,6 +97,7 @@ struct PolicyLearner::Tally {
     const auto all = static_cast<double>(std::max<int64_t>(1, step.tokens));
     metrics["loss"] = loss;
     metrics["policy_loss"] = sums.policy_loss;
+    if (aux_loss) metrics["aux_loss"] = *aux_loss;
     metrics["clip_ratio/low_mean"] = sums.clipped_low / all;
     metrics["clip_ratio/high_mean"] = sums.clipped_high / all;
     metrics["clip_ratio/region_mean"] = (sums.clipped_low + sums.clipped_high) / all;
@@ -130,8 +133,8 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
           " and there is no reference policy");
 }
 
-void PolicyLearner::learn(const MicroBatch& micro, const StepDenominators& denominators, int64_t version,
-                          Tally& tally) {
+void PolicyLearner::learn(const MicroBatch& micro, const StepDenominators& denominators, double share,
+                          int64_t version, Tally& tally) {
   const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
   PolicyLossInputs inputs{.logprobs = out.logprobs,
                           .old_logprobs = micro.behaviour_logprobs - micro.kept_mass.log(),
@@ -144,14 +147,21 @@ void PolicyLearner::learn(const MicroBatch& micro, const StepDenominators& denom
     inputs.ref_logprobs = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
   }
   const auto loss = policy_loss(inputs, options_.loss);
-  loss.loss.backward();
+  auto objective = loss.loss;
+  if (out.balance_loss.defined()) {
+    tally.aux_loss = tally.aux_loss.value_or(0.0) + share * out.balance_loss.item<double>();
+    if (options_.router_aux_loss != 0.0) {
+      objective = objective + out.balance_loss * (options_.router_aux_loss * share);
+    }
+  }
+  objective.backward();
 
   const c10::NoGradGuard no_grad;
   const auto diff = out.logprobs.detach() - micro.behaviour_logprobs;
   const auto same_version = diff.masked_select(micro.versions.eq(version));
   const auto log_ratio = same_version.clamp(-kMaxLogRatio, kMaxLogRatio);
   tally.tokens += diff.numel();
-  tally.loss += loss.loss.item<double>();
+  tally.loss += objective.item<double>();
   tally.entropy += sum_of(out.entropy);
   tally.add(loss.sums);
   tally.add_sequences(loss, micro.lengths);
@@ -165,9 +175,13 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   StepMetrics metrics = batch_metrics(batch, version);
   Tally tally;
   optimizer_.zero_grad();
-  for (const auto& micro : cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
-                                                  with_kl ? IdleGroups::Keep : IdleGroups::LeaveOut)) {
-    learn(micro, batch.denominators, version, tally);
+  const auto micro_batches = cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
+                                                    with_kl ? IdleGroups::Keep : IdleGroups::LeaveOut);
+  int64_t step_rows = 0;
+  for (const auto& micro : micro_batches) step_rows += micro.batch.num_rows();
+  for (const auto& micro : micro_batches) {
+    const double share = static_cast<double>(micro.batch.num_rows()) / static_cast<double>(step_rows);
+    learn(micro, batch.denominators, share, version, tally);
   }
   tally.report(batch.denominators, options_.loss, metrics);
   metrics["nonfinite_skips"] = static_cast<double>(optimizer_.num_skipped());

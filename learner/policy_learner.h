@@ -20,6 +20,7 @@ struct PolicyLearnerOptions {
   SequenceDenominator seq_denominator = SequenceDenominator::All;
   double temperature = 1.0;            // the actors'
   int64_t micro_batch_tokens = 16384;  // rows of one forward
+  double router_aux_loss = 0.0;        // times the experts' balancing loss in the loss; 0: left out
 };
 
 // Everything a step measured, by the metric names of docs/architecture.md; a mean over nothing is omitted.
@@ -52,11 +53,17 @@ class PolicyLearner {
   // groups without a gradient are left out of the forward, and entropy, ratio/*, *_kl, logprob_diff/* and
   // sampling/* are means over the tokens that remain, omitted when none does. Every other metric is over the
   // whole step; clip_ratio/low_min and high_max over its sequences that have a chosen token.
+  //
+  // aux_loss, of a network with experts, is their balancing loss before its coefficient: that of each
+  // micro-batch, weighted by its share of the rows that go through the network. A ratio of means, it changes
+  // a little with the cut, which nothing else does.
   StepMetrics step(const TrainingBatch& batch, int64_t version);
 
  private:
   struct Tally;
-  void learn(const MicroBatch& micro, const StepDenominators& denominators, int64_t version, Tally& tally);
+  // `share` is the micro-batch's of the step's rows.
+  void learn(const MicroBatch& micro, const StepDenominators& denominators, double share, int64_t version,
+             Tally& tally);
 
   model::Network& network_;
   const reference::ReferencePolicy* const reference_;

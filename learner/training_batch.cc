@@ -15,12 +15,15 @@ namespace {
 using buffers::Completion;
 using buffers::RolloutGroup;
 
-void check_group(const RolloutGroup& group, size_t num_scorers) {
+void check_group(const RolloutGroup& group, size_t num_scorers, int64_t max_new_tokens) {
   require<DataError>(!group.prompt.empty(), "make_training_batch: group ", group.group,
                      " has an empty prompt");
   for (size_t i = 0; i < group.completions.size(); ++i) {
     const Completion& completion = group.completions[i];
     const size_t length = completion.tokens.size();
+    require<DataError>(std::ssize(completion.tokens) <= max_new_tokens, "make_training_batch: completion ", i,
+                       " of group ", group.group, " has ", length, " tokens, at most ", max_new_tokens,
+                       " were asked for");
     require<DataError>(completion.mask.size() == length && completion.logprobs.size() == length &&
                            completion.kept_mass.size() == length && completion.versions.size() == length,
                        "make_training_batch: completion ", i, " of group ", group.group, " has ", length,
@@ -76,10 +79,13 @@ void cut_group(const TrainingBatch& batch, size_t index, int64_t max_tokens, std
 // Collects pieces, then makes the tensors at once.
 class MicroBatchBuilder {
  public:
+  explicit MicroBatchBuilder(int64_t max_new_tokens) : max_new_tokens_(max_new_tokens) {}
+
   void add(const RolloutGroup& group, const std::vector<double>& advantages, const Piece& piece) {
-    const int64_t prompt = rows_.add(group.prompt);
-    const int64_t prompt_row = rows_.row_of(prompt, static_cast<int64_t>(group.prompt.size()) - 1);
-    for (const size_t i : piece.completions) add(group.completions[i], advantages[i], prompt, prompt_row);
+    const int64_t grows_to = max_new_tokens_ == 0 ? 0 : std::ssize(group.prompt) + max_new_tokens_;
+    const int64_t sequence = rows_.add(group.prompt, model::kNoPrefix, /*first_position=*/0, grows_to);
+    const Prompt prompt{.sequence = sequence, .last_row = rows_.num_rows() - 1, .grows_to = grows_to};
+    for (const size_t i : piece.completions) add(group.completions[i], advantages[i], prompt);
   }
 
   MicroBatch build(const at::Device& device) const {
@@ -94,10 +100,17 @@ class MicroBatchBuilder {
   }
 
  private:
-  void add(const Completion& completion, double advantage, int64_t prompt, int64_t prompt_row) {
+  struct Prompt {
+    int64_t sequence, last_row, grows_to;
+  };
+
+  void add(const Completion& completion, double advantage, const Prompt& prompt) {
     const size_t num_rows = num_input_rows(completion);
-    int64_t row = prompt_row;  // the one that predicts the token at hand
-    if (num_rows > 0) rows_.add(std::span(completion.tokens).first(num_rows), prompt);
+    int64_t row = prompt.last_row;  // the one that predicts the token at hand
+    if (num_rows > 0) {
+      rows_.add(std::span(completion.tokens).first(num_rows), prompt.sequence, /*first_position=*/0,
+                prompt.grows_to);
+    }
     const int64_t first_row = rows_.num_rows() - static_cast<int64_t>(num_rows);
     for (size_t i = 0; i <= num_rows; ++i) {
       if (completion.mask[i] != 0) {
@@ -113,6 +126,7 @@ class MicroBatchBuilder {
     lengths_.push_back(num_chosen(completion));
   }
 
+  const int64_t max_new_tokens_;
   model::PackedBatchBuilder rows_;
   std::vector<int64_t> target_rows_, target_tokens_, versions_, lengths_;
   std::vector<float> logprobs_, kept_mass_, advantages_;
@@ -128,10 +142,11 @@ TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups
                       .rewards = {},
                       .advantages = {},
                       .denominators = {},
-                      .mask_truncated = options.mask_truncated};
+                      .mask_truncated = options.mask_truncated,
+                      .max_new_tokens = max_new_tokens};
   batch.denominators.max_length = max_new_tokens;
   for (const auto& group : batch.groups) {
-    check_group(group, reward_weights.size());
+    check_group(group, reward_weights.size(), max_new_tokens);
     auto& rewards = batch.rewards.emplace_back();
     for (const auto& completion : group.completions) {
       rewards.push_back(rewards::total_reward(completion.outcomes, reward_weights));
@@ -159,7 +174,7 @@ std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64
 
   std::vector<MicroBatch> micro_batches;
   for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
-    MicroBatchBuilder builder;
+    MicroBatchBuilder builder(batch.max_new_tokens);
     for (const int64_t item : bin) {
       const Piece& piece = pieces[static_cast<size_t>(item)];
       builder.add(batch.groups[piece.group], batch.advantages[piece.group], piece);

@@ -20,6 +20,7 @@ struct TrainingBatch {
   std::vector<std::vector<double>> advantages;              // [group][completion]
   StepDenominators denominators;
   bool mask_truncated = false;
+  int64_t max_new_tokens = 0;  // what each completion was asked for at most; 0: what it has
 
   // Whether no token of the completion is learned from, whatever its mask: the groups stay as they came.
   bool leaves_out(const buffers::Completion& completion) const {
@@ -27,9 +28,9 @@ struct TrainingBatch {
   }
 };
 
-// Throws DataError for a group that cannot be learned from: an empty prompt, vectors of a completion that
-// differ in length, a chosen token's kept mass outside (0, 1], a number of outcomes that is not that of the
-// weights.
+// Throws DataError for a group that cannot be learned from: an empty prompt, a completion of more than
+// `max_new_tokens` or with vectors that differ in length, a chosen token's kept mass outside (0, 1], a number
+// of outcomes that is not that of the weights.
 TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
                                   int64_t max_new_tokens);
@@ -37,7 +38,8 @@ TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGrou
 // A pack of whole completions of one or more groups, ready for the network: each group's prompt stands once
 // and its completions name it as prefix. Targets are the chosen tokens, end to end. Tokens the policy did not
 // choose are input and no targets; what follows the last chosen token's predecessor predicts nothing and is
-// left out, and so is a completion without a chosen token.
+// left out, and so is a completion without a chosen token. Each sequence is said to grow to its prompt's
+// length and `max_new_tokens`, as the actor said when it sampled.
 struct MicroBatch {
   model::PackedBatch batch;
   model::TokenTargets targets;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -73,13 +74,23 @@ StepMetrics SftTrainer::step(int64_t step) {
     step_tokens += examples.back()->tokens.size();
   }
 
+  const auto packs = pack_examples(examples, options_.micro_batch_tokens, network_.device());
+  int64_t step_rows = 0;
+  for (const auto& pack : packs) step_rows += pack.batch.num_rows();
+
   const auto divisor = static_cast<double>(step_targets);
   double loss_sum = 0.0, entropy_sum = 0.0;
+  std::optional<double> aux_loss;
   optimizer_.zero_grad();
-  for (const auto& [batch, targets] :
-       pack_examples(examples, options_.micro_batch_tokens, network_.device())) {
+  for (const auto& [batch, targets] : packs) {
     const auto out = network_.logprobs(batch, targets, /*temperature=*/1.0);
-    const auto loss = out.logprobs.sum() / -divisor;
+    auto loss = out.logprobs.sum() / -divisor;
+    if (out.balance_loss.defined()) {
+      const double share = static_cast<double>(batch.num_rows()) / static_cast<double>(step_rows);
+      aux_loss = aux_loss.value_or(0.0) + share * out.balance_loss.item<double>();
+      if (options_.router_aux_loss != 0.0)
+        loss = loss + out.balance_loss * (options_.router_aux_loss * share);
+    }
     loss.backward();
     loss_sum += loss.item<double>();
     entropy_sum += out.entropy.sum(at::kDouble).item<double>();
@@ -87,12 +98,14 @@ StepMetrics SftTrainer::step(int64_t step) {
   if (!std::isfinite(loss_sum)) optimizer_.reject();
   const auto update = optimizer_.step();
 
-  return {{"loss", loss_sum},
-          {"entropy", entropy_sum / divisor},
-          {"num_tokens", static_cast<double>(step_tokens)},
-          {"grad_norm", update.grad_norm},
-          {"learning_rate", update.lr},
-          {"nonfinite_skips", static_cast<double>(optimizer_.num_skipped())}};
+  StepMetrics metrics = {{"loss", loss_sum},
+                         {"entropy", entropy_sum / divisor},
+                         {"num_tokens", static_cast<double>(step_tokens)},
+                         {"grad_norm", update.grad_norm},
+                         {"learning_rate", update.lr},
+                         {"nonfinite_skips", static_cast<double>(optimizer_.num_skipped())}};
+  if (aux_loss) metrics["aux_loss"] = *aux_loss;
+  return metrics;
 }
 
 }  // namespace sluice::sft

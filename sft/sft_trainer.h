@@ -34,10 +34,14 @@ struct SftOptions {
   int64_t examples_per_step = 32;
   int64_t micro_batch_tokens = 16384;
   uint64_t seed = 0;
+  double router_aux_loss = 0.0;  // times the experts' balancing loss in the loss; 0: left out
 };
 
-// loss, entropy, num_tokens (all of the examples'), grad_norm, learning_rate, nonfinite_skips. Accuracy is
-// left to evaluation.
+// loss, entropy, num_tokens (all of the examples'), grad_norm, learning_rate, nonfinite_skips, and aux_loss
+// of a network with experts: their balancing loss, before its coefficient. Accuracy is left to evaluation.
+//
+// The balancing loss is that of each micro-batch, weighted by its share of the step's rows: a ratio of means,
+// it changes a little with the cut, which nothing else does.
 using StepMetrics = std::map<std::string, double>;
 
 class SftTrainer {

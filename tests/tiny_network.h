@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "model/model_directory.h"
 #include "model/network.h"
 
 namespace sluice {
@@ -19,6 +20,11 @@ inline model::ModelConfig tiny_config() {
   config.max_position = 64;
   config.eos_ids = {2};
   return model::llama_config(config);
+}
+
+// One with experts of a router, from the goldens.
+inline std::unique_ptr<model::Network> tiny_mixtral() {
+  return model::load_model(SLUICE_SOURCE_DIR "/data/goldens/mixtral", at::kCPU);
 }
 
 inline std::unique_ptr<model::Network> tiny_network(uint64_t seed = 7) {

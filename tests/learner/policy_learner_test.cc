@@ -17,8 +17,9 @@ namespace {
 
 struct Fixture {
   explicit Fixture(const PolicyLearnerOptions& options,
-                   const optim::OptimizerOptions& update = {.max_grad_norm = 0})
-      : network(tiny_network()),
+                   const optim::OptimizerOptions& update = {.max_grad_norm = 0},
+                   std::unique_ptr<model::Network> trained = tiny_network())
+      : network(std::move(trained)),
         optimizer(*network, collective, update, /*total_steps=*/100),
         reference(tiny_network(/*seed=*/8)),
         learner(*network, &reference, optimizer, options) {}
@@ -321,6 +322,35 @@ TEST(RolloutMetrics, CountUnscoredCompletionsAndLeaveThemOutOfMeans) {
   EXPECT_EQ(metrics.at("rewards/judge/mean"), 0.5);
   EXPECT_EQ(metrics.at("reward"), 0.5);
   EXPECT_EQ(metrics.at("frac_reward_zero_std"), 1.0);
+}
+
+TEST(PolicyLearner, AddsTheBalancingLossOfARouter) {
+  const auto batch = batch_of(random_groups(3, /*seed=*/5));
+  const auto learned = [&](double coefficient, StepMetrics& metrics) {
+    Fixture fixture({.micro_batch_tokens = 64, .router_aux_loss = coefficient}, {.max_grad_norm = 0},
+                    tiny_mixtral());
+    metrics = fixture.learner.step(batch, 0);
+    return fixture.grad();
+  };
+  StepMetrics plain, weighted;
+  const auto grad = learned(0.0, plain), with = learned(0.5, weighted);
+  EXPECT_GE(plain.at("aux_loss"), 0.9);  // about 1 when balanced
+  EXPECT_EQ(weighted.at("aux_loss"), plain.at("aux_loss"));
+  EXPECT_NEAR(weighted.at("loss"), plain.at("loss") + 0.5 * plain.at("aux_loss"), 1e-5);
+  EXPECT_EQ(weighted.at("policy_loss"), plain.at("policy_loss"));
+  EXPECT_GT((with - grad).norm().item<double>(), 1e-4);
+  Fixture dense({.router_aux_loss = 0.5});
+  EXPECT_FALSE(dense.learner.step(batch, 0).contains("aux_loss"));
+}
+
+TEST(PolicyLearner, MovesAnAdapterAlone) {
+  auto network = tiny_network();
+  network->add_adapter({.rank = 2}, /*seed=*/1);
+  const auto weights = network->flat().clone(), merged = network->merged_flat().clone();
+  Fixture fixture({.loss = {.beta = 0.1}}, {.lr = 0.01}, std::move(network));
+  for (uint64_t step = 0; step < 3; ++step) fixture.learner.step(batch_of(random_groups(3, step)), 0);
+  EXPECT_TRUE(at::equal(fixture.network->flat(), weights));
+  EXPECT_FALSE(at::equal(fixture.network->merged_flat(), merged));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "learner/training_batch.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "tests/base/temp_folder.h"
 #include "tests/learner/rollouts.h"
 #include "tests/spec_example.h"
 
@@ -74,6 +76,22 @@ TEST(TrainingBatch, KeepsInsertedTokensAsInputAndDropsWhatFollowsTheLastChosenOn
   EXPECT_EQ(ints(micro[0].versions), (Ints{4, 5, 0}));
   EXPECT_TRUE(at::equal(micro[0].behaviour_logprobs, at::tensor({-0.5f, -0.25f, -1.0f})));
   EXPECT_TRUE(at::equal(micro[0].kept_mass, at::tensor({0.75f, 0.5f, 1.0f})));
+}
+
+// Rotary frequencies that depend on the length are then the actor's, which did not know when it would stop.
+TEST(TrainingBatch, SaysOfEachSequenceWhatItsActorSaid) {
+  const auto batch = batch_of({group_of({1, 4, 3}, {completion_of({5, 6, 7}, 1.0), completion_of({8}, 0.0)}),
+                               group_of({9}, {completion_of({5, 6}, 1.0)}, 1)});
+  const auto micro = cut_into_micro_batches(batch, 100, at::kCPU);
+  ASSERT_EQ(micro.size(), 1u);
+  EXPECT_EQ(micro[0].batch.final_lengths, (Ints{19, 19, 17, 17}));  // 16 new tokens after 3 and after 1
+}
+
+TEST(TrainingBatch, RefusesACompletionLongerThanItWasAskedFor) {
+  const std::vector<buffers::Completion> completions{completion_of({5, 6, 7}, 1.0)};
+  EXPECT_THAT(
+      message_of<DataError>([&] { make_training_batch(0, {group_of({1}, completions)}, {1.0}, {}, 2); }),
+      testing::HasSubstr("completion 0 of group 0 has 3 tokens, at most 2 were asked for"));
 }
 
 TEST(TrainingBatch, LearnsNothingFromTruncatedCompletionsWhenAskedAsTheSpecificationSays) {

@@ -92,8 +92,9 @@ std::vector<Example> random_examples(int count, uint64_t seed) {
 
 struct Fixture {
   Fixture(std::vector<Example> examples, const SftOptions& options,
-          const optim::OptimizerOptions& update = {.max_grad_norm = 0.0})
-      : network(tiny_network()),
+          const optim::OptimizerOptions& update = {.max_grad_norm = 0.0},
+          std::unique_ptr<model::Network> trained = tiny_network())
+      : network(std::move(trained)),
         optimizer(*network, collective, update, /*total_steps=*/100),
         trainer(*network, optimizer, std::move(examples), options) {}
 
@@ -168,6 +169,69 @@ TEST(SftTrainer, SeesEveryExampleOnceAnEpoch) {
 }
 
 TEST(SftTrainer, RefusesToStartWithoutAnExample) { EXPECT_THROW(Fixture({}, {}), DataError); }
+
+at::Tensor router_grad(const model::Network& network) {
+  for (const auto& [name, tensor] : network.parameters()) {
+    if (name.ends_with("0.block_sparse_moe.gate.weight")) return tensor.grad().clone();
+  }
+  return {};
+}
+
+TEST(SftTrainer, MovesTheRouterByTheBalancingLoss) {
+  const auto examples = random_examples(6, /*seed=*/4);
+  const auto trained = [&](double coefficient, double& loss, double& aux_loss) {
+    Fixture fixture(examples,
+                    {.examples_per_step = 6, .micro_batch_tokens = 32, .router_aux_loss = coefficient},
+                    {.max_grad_norm = 0.0}, tiny_mixtral());
+    const auto metrics = fixture.trainer.step(0);
+    loss = metrics.at("loss");
+    aux_loss = metrics.at("aux_loss");
+    return router_grad(*fixture.network);
+  };
+  double loss = 0, weighted_loss = 0, twice_loss = 0, aux_loss = 0, ignored = 0;
+  const auto plain = trained(0.0, loss, aux_loss);
+  const auto weighted = trained(0.5, weighted_loss, ignored);
+  EXPECT_EQ(ignored, aux_loss);  // before the coefficient
+  const auto twice = trained(1.0, twice_loss, ignored);
+  EXPECT_GE(aux_loss, 0.9);  // about 1 when balanced
+  EXPECT_LE(aux_loss, 2.0);  // all tokens to the same two of four experts
+  EXPECT_NEAR(weighted_loss, loss + 0.5 * aux_loss, 1e-5);
+  EXPECT_NEAR(twice_loss, loss + aux_loss, 1e-5);
+  const auto added = weighted - plain;
+  EXPECT_GT(added.norm().item<double>(), 1e-4);
+  EXPECT_LE((twice - plain - 2 * added).norm().item<double>(), 1e-4 * added.norm().item<double>());
+}
+
+TEST(SftTrainer, ReportsNoBalancingLossWithoutExperts) {
+  Fixture fixture(random_examples(2, 4), {.examples_per_step = 2, .router_aux_loss = 0.5});
+  EXPECT_FALSE(fixture.trainer.step(0).contains("aux_loss"));
+}
+
+TEST(SftTrainer, MovesTheAdapterAlone) {
+  auto network = tiny_network();
+  network->add_adapter({.rank = 2}, /*seed=*/1);
+  const auto weights = network->flat().clone(), adapter = network->trained().flat().clone();
+  Fixture fixture(random_examples(4, 4), {.examples_per_step = 4}, {.lr = 0.01, .weight_decay = 0.1},
+                  std::move(network));
+  const double first = fixture.trainer.step(0).at("loss");
+  double last = 0.0;
+  for (int64_t step = 1; step < 8; ++step) last = fixture.trainer.step(step).at("loss");
+  EXPECT_LT(last, first - 0.01);
+  EXPECT_TRUE(at::equal(fixture.network->flat(), weights));
+  for (const auto& [name, tensor] : fixture.network->parameters()) {
+    EXPECT_FALSE(tensor.grad().defined()) << name;
+  }
+  int64_t moved = 0;
+  for (size_t i = 0; i < fixture.network->trained().slots().size(); ++i) {
+    const auto& slot = fixture.network->trained().slots()[i];
+    const auto before = adapter.narrow(0, slot.offset, slot.count).view(slot.shape);
+    if (!at::equal(fixture.network->trained()[i], before)) ++moved;
+  }
+  EXPECT_EQ(moved, std::ssize(fixture.network->trained().slots()));
+  for (const auto& [name, tensor] : fixture.optimizer.state()) {
+    EXPECT_LE(tensor.numel(), adapter.numel()) << name;  // moments of A and B alone
+  }
+}
 
 }  // namespace
 }  // namespace sluice::sft
