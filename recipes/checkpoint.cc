@@ -105,6 +105,10 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     // float32, so that a resumed run goes on with the very same numbers.
     model::save_model(temporary / "hf", contents.network, {.dtype = at::kFloat});
     contents.tokenizer.save(temporary / "hf");
+    if (contents.network.lora()) {
+      const Checkpoint origin{fs::absolute(checkpoints) / state.started_from, {}};
+      model::save_adapter(temporary / "adapter", contents.network, origin.model().string());
+    }
     if (contents.optimizer != nullptr) {
       model::write_safetensors(temporary / "state" / "optimizer.safetensors", contents.optimizer->state());
     }

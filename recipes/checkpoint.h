@@ -1,4 +1,7 @@
 // A checkpoint: a servable model directory, and beside it what a stage needs to go on.
+//
+// Of a network with adapters, hf/ has them merged in and adapter/ is their PEFT directory. The weights they
+// stand beside are those of the checkpoint that the stage began with, which is never removed.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -34,6 +37,7 @@ struct Checkpoint {
 
   std::string name() const { return directory.filename().string(); }
   std::filesystem::path model() const { return directory / "hf"; }
+  std::filesystem::path adapter() const { return directory / "adapter"; }
 };
 
 // What goes into one. Tensors of `versions` are earlier policies that leases may still name.

@@ -69,17 +69,18 @@ Json samples_of(const actors::Evaluation& evaluation, int64_t count) {
 // KL(policy || reference) in nats a token, estimated on the sampled completions: the mean of log p - log
 // p_ref over tokens drawn from p is unbiased (k1 of spec section 3.1). The standard error is over prompts.
 actors::Estimate kl_to(const model::Network& reference, const model::Network& policy,
-                       const actors::Evaluation& evaluation, double temperature) {
+                       const actors::Evaluation& evaluation, const buffers::SamplingParams& sampling) {
   double sum = 0, tokens = 0;
   std::vector<std::pair<double, double>> per_prompt;  // sum of differences, tokens
   for (const auto& prompt : evaluation.prompts) {
     learner::TrainingBatch batch;
     batch.groups.push_back({.prompt = prompt.prompt, .completions = prompt.completions});
     batch.advantages.emplace_back(prompt.completions.size(), 0.0);
+    batch.max_new_tokens = sampling.max_new_tokens;
     double difference = 0, count = 0;
     for (const auto& micro : learner::cut_into_micro_batches(batch, kKlRows, policy.device())) {
-      difference += (policy.logprobs(micro.batch, micro.targets, temperature).logprobs -
-                     reference.logprobs(micro.batch, micro.targets, temperature).logprobs)
+      difference += (policy.logprobs(micro.batch, micro.targets, sampling.temperature).logprobs -
+                     reference.logprobs(micro.batch, micro.targets, sampling.temperature).logprobs)
                         .sum()
                         .item<double>();
       count += static_cast<double>(micro.targets.rows.numel());
@@ -151,8 +152,8 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
     }
     if (!reference_directory.empty()) {
       const auto reference = model::load_model(reference_directory, device_of(recipe));
-      evals.push_back(figure(stage.name, split, "kl",
-                             kl_to(*reference, *network, sampled, stage.rollout.sampling.temperature)));
+      evals.push_back(
+          figure(stage.name, split, "kl", kl_to(*reference, *network, sampled, stage.rollout.sampling)));
     }
     if (samples.empty()) samples = samples_of(sampled, stage.evaluation.show);
   }

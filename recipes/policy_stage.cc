@@ -116,7 +116,7 @@ class PolicyStage {
         start_(find_start(run, recipe, stage)),
         first_step_(start_.checkpoint.state.step - start_.stage_step),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
-        network_(model::load_model(start_.checkpoint.model(), device_of(recipe))),
+        network_(load_trained(run, recipe, stage, start_)),
         optimizer_(*network_, collective_, stage.optim, stage.steps),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(text::read_prompts(stage.data, text::Split::Train), stage_seed(recipe, stage.name)),
@@ -127,9 +127,7 @@ class PolicyStage {
       versions_ = load_versions(start_.checkpoint);
     }
     if (stage.learner.loss.beta > 0) {
-      const auto origin = open_checkpoint(run.checkpoints() / start_.started_from);
-      const std::string damage = check_directory(origin.directory);
-      require<DataError>(damage.empty(), stage.name, ": the reference is damaged: ", damage);
+      const auto origin = find_origin(run, stage, start_);
       reference_ =
           std::make_unique<reference::ReferencePolicy>(model::load_model(origin.model(), device_of(recipe)));
     }
@@ -223,7 +221,8 @@ class PolicyStage {
   }
 
   void publish(int64_t version) {
-    auto flat = network_->flat().detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    auto flat =
+        network_->merged_flat().detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     server_->publish(version, bytes_of(flat));
     versions_[version] = std::move(flat);
     versions_.erase(versions_.begin(), versions_.lower_bound(version - stage_.rollout.staleness));
@@ -286,6 +285,7 @@ class PolicyStage {
     learner::TrainingBatch first;
     first.groups.push_back(batch.groups.front());
     first.advantages.emplace_back(first.groups.front().completions.size(), 0.0);
+    first.max_new_tokens = batch.max_new_tokens;
     const int64_t version = first.groups.front().oldest_version();
     const auto weights = versions_.find(version);
     require(weights != versions_.end(), stage_.name, ": a group of version ", version,

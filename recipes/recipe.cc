@@ -41,6 +41,13 @@ ModelSpec read_model(const Json& json) {
   require<UsageError>(shape.num_heads % shape.num_kv_heads == 0, "model.heads ", shape.num_heads,
                       " is no multiple of model.kv_heads ", shape.num_kv_heads);
   shape.head_dim = shape.hidden_size / shape.num_heads;
+  spec.router_aux_loss = json.at("router_aux_loss");
+  if (const Json& lora = json.at("lora"); !lora.is_null()) {
+    spec.lora = {.rank = lora.at("rank"),
+                 .alpha = lora.at("alpha"),
+                 .rslora = lora.at("rslora"),
+                 .targets = lora.at("targets")};
+  }
   return spec;
 }
 
@@ -211,7 +218,10 @@ Recipe recipe_from_resolved(const Json& resolved) {
     require<UsageError>(
         !recipe.model.path.empty() || !recipe.tokenizer.path.empty() || !recipe.tokenizer.train.empty(),
         "a network from scratch needs tokenizer.path or tokenizer.train, \"characters\" or \"bpe\"");
-    for (const auto& stage : resolved.at("stages")) recipe.stages.push_back(read_stage(stage, recipe.seed));
+    for (const auto& stage : resolved.at("stages")) {
+      recipe.stages.push_back(read_stage(stage, recipe.seed));
+      recipe.stages.back().learner.router_aux_loss = recipe.model.router_aux_loss;
+    }
     return recipe;
   } catch (const Json::exception& error) {
     fail<DataError>("recipe.resolved.json does not hold a recipe of this version: ", error.what());
@@ -227,6 +237,9 @@ std::string describe(const Recipe& recipe) {
     out << "  model: from scratch, " << shape.num_layers << " layers of width " << shape.hidden_size << '\n';
   } else {
     out << "  model: " << recipe.model.path.string() << '\n';
+  }
+  if (const auto& lora = recipe.model.lora) {
+    out << "  trained: adapters of rank " << lora->rank << ", scale " << lora->scale() << '\n';
   }
   for (const auto& stage : recipe.stages) {
     out << "  " << stage.name << " (" << stage.use << "): ";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "buffers/rollout_group.h"
 #include "learner/advantages.h"
 #include "learner/policy_learner.h"
+#include "model/lora.h"
 #include "model/model_config.h"
 #include "optim/optimizer.h"
 #include "rewards/reward.h"
@@ -17,10 +19,12 @@
 
 namespace sluice::recipes {
 
-// A directory to start from, or the shape of a network to start from scratch.
+// A directory to start from, or the shape of a network to start from scratch; and what of it is trained.
 struct ModelSpec {
   std::filesystem::path path;
-  model::LlamaShape shape;  // used when path is empty; the vocabulary is the tokenizer's
+  model::LlamaShape shape;                // used when path is empty; the vocabulary is the tokenizer's
+  double router_aux_loss = 0.0;           // weight of the experts' balance in the loss
+  std::optional<model::LoraConfig> lora;  // adapters are trained instead of the weights
 };
 
 struct TokenizerSpec {

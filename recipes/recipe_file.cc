@@ -51,6 +51,9 @@ std::vector<std::string> key_names(const std::string& table) {
   for (const auto& key : schema()) {
     if (key.table == table) names.push_back(key.name);
   }
+  for (const auto& inner : schema_tables()) {
+    if (inner.name.starts_with(table + ".")) names.push_back(inner.name.substr(table.size() + 1));
+  }
   return names;
 }
 
@@ -109,6 +112,15 @@ Json read_value(const SchemaKey& key, const toml::node& node, const Source& sour
           value, "\"", listing(key.choices));  // few enough to show: gpu is near to cpu
       return value;
     }
+    case KeyType::TextList: {
+      if (!node.is_array()) wrong_type("a list of text");
+      Json list = Json::array();
+      for (const auto& item : *node.as_array()) {
+        if (!item.is_string()) wrong_type("a list of text");
+        list.push_back(item.as_string()->get());
+      }
+      return list;
+    }
     case KeyType::Path: {
       if (!node.is_string()) wrong_type("a path in quotes");
       const fs::path value = node.as_string()->get();
@@ -122,6 +134,12 @@ Json read_value(const SchemaKey& key, const toml::node& node, const Source& sour
 Json read_table(const std::string& table, const toml::table& values, const Source& source) {
   Json result = Json::object();
   for (const auto& [name, node] : values) {
+    const std::string inner = table + "." + std::string(name.str());
+    if (find_table(inner) != nullptr) {
+      require<UsageError>(node.is_table(), at(source, node), ": ", inner, " is a table, got ", type_of(node));
+      result[std::string(name.str())] = read_table(inner, *node.as_table(), source);
+      continue;
+    }
     const SchemaKey* key = find_key(table, name.str());
     require<UsageError>(key != nullptr, at(source, node), ": [", table, "] has no key \"",
                         std::string(name.str()), "\"", suggestion(name.str(), key_names(table)));
@@ -216,7 +234,8 @@ Layer read_layer(const toml::table& values, const std::string& scope, const std:
   for (const auto& [key_name, node] : values) {
     const std::string name(key_name.str());
     if (scope.empty() && name == "stages") continue;
-    const SchemaTable* table = find_table(name);
+    // "model.lora" in quotes is no key: the table of that name lies inside `model`.
+    const SchemaTable* table = name.find('.') == std::string::npos ? find_table(name) : nullptr;
     if (name == "rewards") {
       layer.tables["rewards"] = read_rewards(node, source);
     } else if (table != nullptr) {
@@ -229,7 +248,8 @@ Layer read_layer(const toml::table& values, const std::string& scope, const std:
     } else {
       auto known = key_names(scope);
       for (const auto& t : schema_tables()) {
-        if (scope.empty() || serves(t, use)) known.push_back(t.name);
+        const bool is_inner = t.name.find('.') != std::string::npos;
+        if (!is_inner && (scope.empty() || serves(t, use))) known.push_back(t.name);
       }
       known.push_back("rewards");
       if (scope.empty()) known.push_back("stages");
@@ -245,7 +265,7 @@ void merge(Layer& into, const Layer& from) {
   into.top.update(from.top);
   for (const auto& [name, values] : from.tables.items()) {
     if (values.is_object() && into.tables.contains(name)) {
-      into.tables[name].update(values);
+      into.tables[name].update(values, /*merge_objects=*/true);
     } else {
       into.tables[name] = values;
     }
@@ -340,6 +360,18 @@ Json defaults_of(const std::string& table) {
     if (key.table == table) values[key.name] = key.default_value;
   }
   return values;
+}
+
+// A table inside a table is null unless the recipe has it.
+void fill_inner_tables(const std::string& table, Json& values) {
+  for (const auto& inner : schema_tables()) {
+    if (!inner.name.starts_with(table + ".")) continue;
+    Json& value = values[inner.name.substr(table.size() + 1)];
+    if (value.is_null()) continue;
+    Json filled = defaults_of(inner.name);
+    filled.update(value);
+    value = std::move(filled);
+  }
 }
 
 // Everything a recipe says, before the stages are filled in.
@@ -453,8 +485,9 @@ Json resolve_recipe(const fs::path& file, const std::vector<std::string>& overri
   for (const char* table : {"model", "tokenizer", "monitor"}) {
     resolved[table] = defaults_of(table);
     for (const Layer* layer : {&top, &override_all}) {
-      if (layer->tables.contains(table)) resolved[table].update(layer->tables[table]);
+      if (layer->tables.contains(table)) resolved[table].update(layer->tables[table], true);
     }
+    fill_inner_tables(table, resolved[table]);
   }
   resolved["stages"] = Json::array();
   for (const auto& stage : stages) resolved["stages"].push_back(resolve_stage(stage, top, override_all));

@@ -13,6 +13,7 @@ constexpr auto kBool = KeyType::Boolean;
 constexpr auto kInt = KeyType::Integer;
 constexpr auto kNumber = KeyType::Number;
 constexpr auto kText = KeyType::Text;
+constexpr auto kTextList = KeyType::TextList;
 constexpr auto kPath = KeyType::Path;
 
 SchemaKey boolean(std::string table, std::string name, bool value, std::string help) {
@@ -29,6 +30,9 @@ SchemaKey text(std::string table, std::string name, Json value, std::vector<std:
                std::string help) {
   return {std::move(table),   std::move(name), kText, std::move(value), {}, {},
           std::move(choices), std::move(help)};
+}
+SchemaKey text_list(std::string table, std::string name, std::string help) {
+  return {std::move(table), std::move(name), kTextList, Json::array(), {}, {}, {}, std::move(help)};
 }
 SchemaKey path(std::string table, std::string name, std::string help) {
   return {std::move(table), std::move(name), kPath, nullptr, {}, {}, {}, std::move(help)};
@@ -54,6 +58,19 @@ std::vector<SchemaKey> make_schema() {
       integer("model", "max_position", 512, 8, 1 << 24, "From scratch: longest sequence, in tokens."),
       number("model", "rope_theta", 10000, 1, 1e12, "From scratch: base of the rotary frequencies."),
       boolean("model", "tie_embeddings", false, "From scratch: the output head is the embedding."),
+      number("model", "router_aux_loss", 0, 0, 100,
+             "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "
+             "are used alike and the number of experts over those a token takes when the same ones always "
+             "are; 0.001 to 0.01 where expert load drifts. Computed for each micro-batch, so it changes a "
+             "little with batch.micro_batch_tokens; `aux_loss` in the metrics is before this weight."),
+
+      integer("model.lora", "rank", 8, 1, 4096, "Rows of A, columns of B; more can learn more."),
+      number("model.lora", "alpha", 16, 1e-3, 1e5, "B A x is scaled by alpha / rank."),
+      boolean("model.lora", "rslora", false, "Scale by alpha / sqrt(rank) instead, for ranks above 32."),
+      text_list(
+          "model.lora", "targets",
+          "Matrices that get an adapter, by the end of their names, \"q_proj\"; empty: all of attention "
+          "and feed-forward, or of attention alone in a network with experts."),
 
       path("tokenizer", "path",
            "A tokenizer.model file or a directory with one; default: the model directory's."),
@@ -158,6 +175,8 @@ std::string type_name(KeyType type) {
       return "number";
     case kText:
       return "text";
+    case kTextList:
+      return "list of text";
     case kPath:
       return "path";
   }
@@ -184,6 +203,11 @@ const std::vector<SchemaKey>& schema() {
 const std::vector<SchemaTable>& schema_tables() {
   static const std::vector<SchemaTable> tables = {
       {"model", {}, "The network."},
+      {"model.lora",
+       {},
+       "With this table, `model = { lora = { rank = 8 } }`, the weights are frozen and adapters of low rank "
+       "beside them are trained, in every stage new ones; what a stage ends in is merged. They want about "
+       "ten times the learning rate of the weights."},
       {"tokenizer", {}, "Text to token ids."},
       {"monitor", {}, "Where the run can be watched."},
       {"data", {"sft", "grpo", "eval"}, "The dataset."},

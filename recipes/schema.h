@@ -10,7 +10,7 @@
 
 namespace sluice::recipes {
 
-enum class KeyType { Boolean, Integer, Number, Text, Path };
+enum class KeyType { Boolean, Integer, Number, Text, TextList, Path };
 
 struct SchemaKey {
   std::string table;  // "" for the recipe itself, "stage" for a stage's own keys, else the table's name

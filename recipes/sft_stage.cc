@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "model/model_directory.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
 #include "sft/sft_trainer.h"
@@ -14,7 +13,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
                   const StopRequest& stop) {
   const StageStart start = find_start(run, recipe, stage);
   const auto tokenizer = text::load_tokenizer(start.checkpoint.model());
-  const auto network = model::load_model(start.checkpoint.model(), device_of(recipe));
+  const auto network = load_trained(run, recipe, stage, start);
   transport::SoloCollective collective;
   optim::Optimizer optimizer(*network, collective, stage.optim, stage.steps);
   if (start.resumed) load_optimizer(start.checkpoint, optimizer);
@@ -31,7 +30,8 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   sft::SftTrainer trainer(*network, optimizer, std::move(tokenized.examples),
                           {.examples_per_step = stage.batch.examples_per_step,
                            .micro_batch_tokens = stage.batch.micro_batch_tokens,
-                           .seed = stage_seed(recipe, stage.name)});
+                           .seed = stage_seed(recipe, stage.name),
+                           .router_aux_loss = recipe.model.router_aux_loss});
 
   const SteadyClock clock;
   const Millis began = clock.now_ms();

@@ -128,6 +128,28 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
           .started_from = state.started_from};
 }
 
+Checkpoint find_origin(const RunDirectory& run, const StageSpec& stage, const StageStart& start) {
+  const fs::path directory = run.checkpoints() / start.started_from;
+  const std::string damage = check_directory(directory);
+  require<DataError>(damage.empty(), stage.name, ": what the stage began with, ", directory.string(),
+                     ", is damaged: ", damage);
+  return open_checkpoint(directory);
+}
+
+std::unique_ptr<model::Network> load_trained(const RunDirectory& run, const Recipe& recipe,
+                                             const StageSpec& stage, const StageStart& start) {
+  const auto& lora = recipe.model.lora;
+  const bool goes_on = lora && start.resumed;
+  const Checkpoint weights = goes_on ? find_origin(run, stage, start) : start.checkpoint;
+  auto network = model::load_model(weights.model(), device_of(recipe));
+  if (goes_on) {
+    model::load_adapter(start.checkpoint.adapter(), *network);
+  } else if (lora) {
+    network->add_adapter(*lora, stage_seed(recipe, stage.name));
+  }
+  return network;
+}
+
 StageMonitor::StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                            int64_t last_step)
     : stage_(stage), jsonl_(run.metrics(), last_step), redis_(make_redis(run, recipe)) {}

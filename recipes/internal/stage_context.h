@@ -75,4 +75,11 @@ struct StageStart {
 // initial one in a new run. Throws DataError when the end of the stage before is not there.
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage);
 
+// What the stage began with: its reference, and the weights its adapters stand beside. Throws DataError when
+// it is damaged.
+Checkpoint find_origin(const RunDirectory& run, const StageSpec& stage, const StageStart& start);
+// The network that the stage trains, with the recipe's adapters: fresh ones, or as the checkpoint has them.
+std::unique_ptr<model::Network> load_trained(const RunDirectory& run, const Recipe& recipe,
+                                             const StageSpec& stage, const StageStart& start);
+
 }  // namespace sluice::recipes

@@ -232,6 +232,43 @@ TEST(WholeRun, StopsAfterAStepOnSigintAndSigtermAndGoesOn) {
   expect_undisturbed(workspace);
 }
 
+// Adapters in both stages, stopped in the first and killed in the second.
+TEST(WholeRun, WithAdaptersItResumesToTheSameWeights) {
+  const std::vector<std::string> arguments{"run",           "recipe.toml",       "--resume",
+                                           "grpo.steps=10", "model.lora.rank=4", "optim.lr=1e-2"};
+  const Workspace alone, disturbed;
+  const auto undisturbed = sluice(alone, arguments);
+  ASSERT_EQ(undisturbed.code, 0) << undisturbed.out << undisturbed.err;
+  {
+    Sluice run(disturbed, arguments);
+    ASSERT_TRUE(run.wait_for_step("sft", 2)) << run.out() << run.err();
+    run.process().signal(SIGINT);
+    ASSERT_EQ(run.exit_code(), 128 + SIGINT) << run.out() << run.err();
+  }
+  {
+    Sluice run(disturbed, arguments);
+    ASSERT_TRUE(run.wait_for_step("grpo", 7)) << run.out() << run.err();  // a checkpoint at 5
+    run.process().signal(SIGKILL);
+    ASSERT_EQ(run.exit_code(), 128 + SIGKILL);
+  }
+  const auto resumed = sluice(disturbed, arguments);
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+
+  const Outcome expected = outcome_of(alone), outcome = outcome_of(disturbed);
+  EXPECT_EQ(outcome.weights(), expected.weights());
+  EXPECT_EQ(outcome.model, expected.model);
+  EXPECT_EQ(outcome.steps, expected.steps);
+  const auto checkpoints = disturbed.run() / "checkpoints";
+  EXPECT_NE(outcome.model, sha256_file(checkpoints / "step_000006" / "hf" / "model.safetensors"));
+  const auto adapter = checkpoints / "latest" / "adapter";
+  EXPECT_TRUE(fs::exists(adapter / "adapter_model.safetensors"));
+  EXPECT_EQ(read_json(adapter / "adapter_config.json").at("base_model_name_or_path"),
+            (checkpoints / "step_000006" / "hf").string());
+  // Moments of the adapters alone.
+  EXPECT_LT(fs::file_size(checkpoints / "latest" / "state" / "optimizer.safetensors"),
+            fs::file_size(checkpoints / "latest" / "hf" / "model.safetensors"));
+}
+
 TEST(WholeRun, ResumingAFinishedRunChangesNothing) {
   const Workspace workspace;
   const std::vector<std::string> arguments{"run", "recipe.toml", "--resume", "sft.steps=1", "grpo.steps=1"};

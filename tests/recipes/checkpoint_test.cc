@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "model/model_directory.h"
 #include "tests/base/temp_folder.h"
 #include "tests/tiny_network.h"
@@ -100,6 +101,23 @@ TEST_F(CheckpointTest, TheInitialOneHasNoOptimizerAndNoVersions) {
   EXPECT_EQ(checkpoint.name(), "step_000000");
   EXPECT_TRUE(load_versions(checkpoint).empty());
   EXPECT_THROW(load_optimizer(checkpoint, optimizer_), DataError);
+}
+
+TEST_F(CheckpointTest, OfANetworkWithAdaptersHasThemMergedInAndBesideIt) {
+  network_->add_adapter({.rank = 2}, /*seed=*/1);
+  network_->trained().flat().add_(0.5);
+  optim::Optimizer optimizer(*network_, collective_, {.lr = 0.01, .schedule = {}}, 10);
+  const auto checkpoint =
+      write_checkpoint(folder_.path(), {.step = 3, .stage = "sft", .started_from = "step_000001"},
+                       {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer}, 1);
+
+  const auto merged = model::load_model(checkpoint.model(), at::kCPU);
+  EXPECT_TRUE(at::equal(merged->flat(), network_->merged_flat()));
+  const auto other = tiny_network();
+  model::load_adapter(checkpoint.adapter(), *other);
+  EXPECT_TRUE(at::equal(other->trained().flat(), network_->trained().flat()));
+  const Json config = read_json(checkpoint.adapter() / "adapter_config.json");
+  EXPECT_EQ(config.at("base_model_name_or_path"), (folder_ / "step_000001" / "hf").string());
 }
 
 TEST_F(CheckpointTest, SkipsADamagedOneAndNamesIt) {

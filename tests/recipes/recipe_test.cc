@@ -148,6 +148,32 @@ TEST(Recipe, WantsANameOfItsOwnForEachReward) {
   EXPECT_EQ(rewards[1].options, Json({{"max", 8}}));
 }
 
+TEST(Recipe, TrainsAdaptersWhereItHasATableOfThem) {
+  const RecipeFolder folder;
+  EXPECT_FALSE(folder.load(kGrpo).model.lora.has_value());
+  const auto plain = folder.load("model = { lora = {} }\n" + kGrpo).model.lora;
+  ASSERT_TRUE(plain.has_value());
+  EXPECT_EQ(plain->rank, 8);
+  EXPECT_EQ(plain->alpha, 16.0);
+  EXPECT_FALSE(plain->rslora);
+  EXPECT_TRUE(plain->targets.empty());
+  const std::string text =
+      "model = { lora = { rank = 4, targets = [\"q_proj\"] }, router_aux_loss = 0.01 }\n";
+  const auto recipe = folder.load(text + kGrpo, {"model.lora.alpha=2", "model.router_aux_loss=0.5"});
+  EXPECT_EQ(recipe.model.lora->rank, 4);  // an override of one key leaves the others
+  EXPECT_EQ(recipe.model.lora->alpha, 2.0);
+  EXPECT_EQ(recipe.model.lora->targets, std::vector<std::string>{"q_proj"});
+  EXPECT_EQ(recipe.stages[0].learner.router_aux_loss, 0.5);
+  EXPECT_TRUE(recipe_from_resolved(recipe.resolved).model.lora.has_value());
+  EXPECT_THAT(describe(recipe), HasSubstr("adapters of rank 4"));
+
+  expect_refused_at_the_top("model = { lora = { rnak = @4 } }", "[model.lora] has no key \"rnak\"");
+  expect_refused_at_the_top("model = { lora = { rank = @0 } }", "model.lora.rank is 0");
+  expect_refused_at_the_top("model = { lora = @8 }", "model.lora is a table, got an integer");
+  expect_refused_at_the_top("model = { lroa = @{} }", "[model] has no key \"lroa\"; did you mean \"lora\"?");
+  expect_refused_at_the_top("\"model.lora\" = @{}", "a recipe has no key \"model.lora\"");
+}
+
 TEST(Recipe, RefusesAStageThatLacksWhatItNeeds) {
   const std::string tokenizer = "tokenizer = { train = \"characters\" }\n";
   const std::string data = "data = { use = \"text\", path = \"x\" }\n";

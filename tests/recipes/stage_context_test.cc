@@ -1,5 +1,6 @@
 #include "recipes/internal/stage_context.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,19 +16,37 @@ using testing::HasSubstr;
 
 struct FindStart : testing::Test {
   void write(int64_t step, const std::string& stage, int64_t stage_step, bool done) {
+    write(step, stage, stage_step, done, *network_, "");
+  }
+  void write(int64_t step, const std::string& stage, int64_t stage_step, bool done,
+             const model::Network& network, const std::string& started_from) {
     write_checkpoint(run_.directory.checkpoints(),
-                     {.step = step, .stage = stage, .stage_step = stage_step, .stage_done = done},
-                     {.network = *network_, .tokenizer = *tokenizer_}, 2);
+                     {.step = step,
+                      .stage = stage,
+                      .stage_step = stage_step,
+                      .stage_done = done,
+                      .started_from = started_from},
+                     {.network = network, .tokenizer = *tokenizer_}, 2);
   }
   fs::path weights(const std::string& checkpoint) const {
     return run_.directory.checkpoints() / checkpoint / "hf" / "model.safetensors";
   }
 
+  Recipe load(std::vector<std::string> overrides) const {
+    for (const char* common : {"data={use=\"text\", path=\"corpus.txt\"}", "tokenizer.train=characters",
+                               "rewards=[{use=\"real_words\"}]"}) {
+      overrides.push_back(common);
+    }
+    return folder_.load("[[stages]]\nuse = \"sft\"\nsteps = 4\n[[stages]]\nuse = \"grpo\"\nsteps = 4\n",
+                        overrides);
+  }
+  std::unique_ptr<model::Network> trained(const Recipe& recipe, const std::string& stage) const {
+    return load_trained(run_.directory, recipe, recipe.stage(stage),
+                        find_start(run_.directory, recipe, recipe.stage(stage)));
+  }
+
   RecipeFolder folder_;
-  const Recipe recipe_ =
-      folder_.load("[[stages]]\nuse = \"sft\"\nsteps = 4\n[[stages]]\nuse = \"grpo\"\nsteps = 4\n",
-                   {"data={use=\"text\", path=\"corpus.txt\"}", "tokenizer.train=characters",
-                    "rewards=[{use=\"real_words\"}]"});
+  const Recipe recipe_ = load({});
   const OpenedRun run_ = open_run(folder_.path() / "runs", recipe_, false);
   std::unique_ptr<text::Tokenizer> tokenizer_ = text::train_character_tokenizer("to be or not to be\n");
   std::unique_ptr<model::Network> network_ = tiny_network();
@@ -71,6 +90,43 @@ TEST_F(FindStart, PutsRightALinkThatACrashLeftBehind) {
   fs::create_symlink("step_000002", link);
   find_start(run_.directory, recipe_, recipe_.stage("grpo"));
   EXPECT_EQ(fs::read_symlink(link), "step_000004");
+}
+
+TEST_F(FindStart, WithoutAdaptersTrainsTheWeightsOfTheCheckpoint) {
+  write(4, "sft", 4, true);
+  const auto network = trained(recipe_, "grpo");
+  EXPECT_FALSE(network->lora().has_value());
+  EXPECT_EQ(network->snapshot(0).hash, network_->snapshot(0).hash);
+}
+
+TEST_F(FindStart, AdaptersBeginAnewInEachStageAndGoOnBesideTheSameWeights) {
+  const Recipe recipe = load({"model.lora.rank=2"});
+  write(0, "", 0, false);
+  auto network = trained(recipe, "sft");
+  ASSERT_TRUE(network->lora().has_value());
+  EXPECT_EQ(network->snapshot(0).hash, network_->snapshot(0).hash);
+  const auto first = network->trained().flat().clone();
+  network->trained().flat().add_(0.01);  // as training does
+  write(2, "sft", 2, false, *network, "step_000000");
+
+  const auto resumed = trained(recipe, "sft");
+  EXPECT_TRUE(at::equal(resumed->flat(), network_->flat()));
+  EXPECT_TRUE(at::equal(resumed->trained().flat(), network->trained().flat()));
+
+  write(4, "sft", 4, true, *network, "step_000000");
+  const auto next = trained(recipe, "grpo");
+  EXPECT_TRUE(at::equal(next->flat(), network->merged_flat()));
+  EXPECT_TRUE(at::equal(next->merged_flat(), next->flat()));
+  EXPECT_FALSE(at::equal(next->trained().flat(), first));  // numbers of its own
+}
+
+TEST_F(FindStart, SaysWhenTheWeightsBesideTheAdaptersAreDamaged) {
+  const Recipe recipe = load({"model.lora.rank=2"});
+  write(0, "", 0, false);
+  write(2, "sft", 2, false, *trained(recipe, "sft"), "step_000000");
+  fs::resize_file(weights("step_000000"), 100);
+  EXPECT_THAT(message_of<DataError>([&] { trained(recipe, "sft"); }),
+              testing::AllOf(HasSubstr("step_000000"), HasSubstr("is damaged")));
 }
 
 }  // namespace
