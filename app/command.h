@@ -13,6 +13,7 @@ Command add_run(CLI::App& app);
 Command add_check(CLI::App& app);
 Command add_eval(CLI::App& app);
 Command add_data(CLI::App& app);
+Command add_tokenizer(CLI::App& app);
 Command add_doctor(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_help(CLI::App& app);

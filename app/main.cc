@@ -23,6 +23,7 @@ constexpr Entry kCommands[] = {
     {"check", "Read a recipe and say what it would do", add_check},
     {"eval", "Measure a model on the held-out prompts of a recipe", add_eval},
     {"data", "Look at a recipe's dataset", add_data},
+    {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer},
     {"doctor", "Say what this machine has and what is missing", add_doctor},
     {"bench", "Measure speed, as ratios within one run", add_bench},
     {"help", "Explain recipes and rewards", add_help},

@@ -82,11 +82,14 @@ void check_prompts(const StageSpec& stage, const std::vector<text::Row>& rows,
   }
 }
 
-// What characters the first stage's data is made of: whole texts, or prompts and completions.
-std::string characters_of(const Recipe& recipe) {
+// The text of the first stage's data: whole texts, or prompts and completions. Rows of a text follow each
+// other in it; other rows get a line each where lines matter.
+std::string training_text(const Recipe& recipe) {
+  const auto& data = recipe.stages.front().data;
+  const char* between = recipe.tokenizer.train == "characters" || data.use == "text" ? "" : "\n";
   std::string joined;
-  for (const auto& row : text::read_examples(recipe.stages.front().data, text::Split::Train)) {
-    joined += row.prompt + row.completion;
+  for (const auto& row : text::read_examples(data, text::Split::Train)) {
+    joined += row.prompt + row.completion + between;
   }
   return joined;
 }
@@ -94,8 +97,12 @@ std::string characters_of(const Recipe& recipe) {
 }  // namespace
 
 std::unique_ptr<text::Tokenizer> make_tokenizer(const Recipe& recipe) {
-  if (!recipe.tokenizer.train.empty()) return text::train_character_tokenizer(characters_of(recipe));
-  return text::load_tokenizer(recipe.tokenizer.path.empty() ? recipe.model.path : recipe.tokenizer.path);
+  const auto& spec = recipe.tokenizer;
+  if (spec.train.empty()) return text::load_tokenizer(spec.path.empty() ? recipe.model.path : spec.path);
+  const std::string text = training_text(recipe);
+  if (spec.train == "characters") return text::train_character_tokenizer(text);
+  return text::train_tokenizer(
+      text, {.kind = spec.train, .vocab_size = spec.vocab_size, .special_tokens = spec.special_tokens});
 }
 
 std::vector<int64_t> check_inputs(const Recipe& recipe) {

@@ -74,8 +74,12 @@ std::vector<SchemaKey> make_schema() {
 
       path("tokenizer", "path",
            "A tokenizer.model file or a directory with one; default: the model directory's."),
-      text("tokenizer", "train", nullptr, {"characters"},
-           "Train one on the training part of the first stage's data: one piece for each character."),
+      text("tokenizer", "train", nullptr, {"characters", "bpe", "unigram"},
+           "Train one on the training part of the first stage's data: a piece for each character, or the "
+           "pieces of words that `bpe` or `unigram` learns."),
+      integer("tokenizer", "vocab_size", nullptr, 512, 32000,
+              "bpe, unigram: ids of the trained tokenizer; default: 8000."),
+      text_list("tokenizer", "special_tokens", "bpe, unigram: further special tokens, such as \"<turn>\"."),
 
       text("monitor", "redis", "private", {},
            "\"private\": a redis-server of the run's own on a unix socket; \"off\"; or redis://host:port, "

@@ -78,6 +78,22 @@ TEST_F(Inputs, AreRefusedWhereTheTokenizerHasMorePiecesThanTheModel) {
               AllOf(HasSubstr("the tokenizer has 33 pieces"), HasSubstr("only 16")));  // 28, "\n", 4 special
 }
 
+TEST_F(Inputs, ATokenizerOfPiecesIsTrainedOnTheRows) {
+  std::string rows;
+  for (int i = 0; i < 400; ++i) {
+    const std::string number = std::to_string(i);
+    rows += R"({"prompt": "How much is )" + number + " and " + number + R"(?", "completion": "It is )" +
+            std::to_string(2 * i) + R"(.", "answer": "x"})" + "\n";
+  }
+  write_rows(rows);
+  std::string recipe = kSums;
+  const std::string trained = "train = \"characters\"";
+  recipe.replace(recipe.find(trained), trained.size(),
+                 "train = \"bpe\", vocab_size = 512, special_tokens = [\"<|turn|>\"]");
+  const auto error = message_of<DataError>([&] { make_tokenizer(folder_.load(recipe)); });
+  EXPECT_THAT(error, HasSubstr("fills a vocabulary of 3"));  // the rows have few words
+}
+
 TEST_F(Inputs, APromptMustFitTheModelWithItsCompletion) {
   EXPECT_THAT(complaint<DataError>({"grpo.rollout.max_new_tokens=5"}),  // 4 + 5 > 8
               AllOf(HasSubstr("rows.jsonl:1: the prompt has 4 tokens"),

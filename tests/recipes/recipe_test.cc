@@ -148,6 +148,24 @@ TEST(Recipe, WantsANameOfItsOwnForEachReward) {
   EXPECT_EQ(rewards[1].options, Json({{"max", 8}}));
 }
 
+TEST(Recipe, SaysWhichTokenizerIsTrained) {
+  const RecipeFolder folder;
+  EXPECT_EQ(folder.load(kGrpo).tokenizer.train, "characters");
+  EXPECT_EQ(folder.load(kGrpo, {"tokenizer.train=bpe"}).tokenizer.vocab_size, 8000);
+  const auto spec = folder
+                        .load(kGrpo, {"tokenizer.train=unigram", "tokenizer.vocab_size=600",
+                                      "tokenizer.special_tokens=[\"<|im_start|>\", \"<|im_end|>\"]"})
+                        .tokenizer;
+  EXPECT_EQ(spec.train, "unigram");
+  EXPECT_EQ(spec.vocab_size, 600);
+  EXPECT_EQ(spec.special_tokens, (std::vector<std::string>{"<|im_start|>", "<|im_end|>"}));
+
+  EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.train=words"}), HasSubstr("characters, bpe, unigram"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.vocab_size=100"}), HasSubstr("512 to 32000"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.special_tokens=\"<a>\""}), HasSubstr("wants a list of text"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.special_tokens=[1]"}), HasSubstr("wants a list of text"));
+}
+
 TEST(Recipe, TrainsAdaptersWhereItHasATableOfThem) {
   const RecipeFolder folder;
   EXPECT_FALSE(folder.load(kGrpo).model.lora.has_value());
@@ -198,6 +216,8 @@ TEST(Recipe, RefusesCombinationsThatCannotWork) {
   EXPECT_THAT(folder.refusal("model = { heads = 4, kv_heads = 3 }\n" + kGrpo),
               HasSubstr("model.heads 4 is no multiple of model.kv_heads 3"));
   EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.path=t.model"}), HasSubstr("cannot both be set"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"tokenizer.vocab_size=600"}),
+              HasSubstr("are for tokenizer.train = \"bpe\" or \"unigram\""));
   EXPECT_THAT(folder.refusal(kGrpo, {"algorithm.dual_clip=0.5"}),
               HasSubstr("algorithm.dual_clip 0.5 is neither 0 nor more than 1"));
   EXPECT_THAT(folder.refusal("data = { path = \"x\" }\n[[stages]]\nuse = \"sft\"\nsteps = 1\n"),
