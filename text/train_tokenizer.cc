@@ -118,9 +118,10 @@ std::unique_ptr<Tokenizer> train_tokenizer(std::string_view text, const Tokenize
 
   auto trained = std::make_unique<internal::SentencePieceTokenizer>(model, internal::TokenizerFiles{},
                                                                     "tokenizer: the trained model");
-  require<DataError>(trained->vocab_size() == training.vocab_size,
-                     "tokenizer: the text fills a vocabulary of ", trained->vocab_size(), " at most, not ",
-                     training.vocab_size, "; ask for that many or give more text");
+  const int64_t filled = trained->vocab_size();
+  require<DataError>(filled == training.vocab_size, "tokenizer: the text fills a vocabulary of ", filled,
+                     " at most, not ", training.vocab_size,
+                     filled < kMinVocabSize ? "; give more text" : "; ask for that many or give more text");
   if (training.kind == "bpe") return trained;
   return internal::with_tokenizer_json(model, internal::unigram_tokenizer_json(*trained));
 }
