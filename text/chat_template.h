@@ -45,6 +45,8 @@ class ChatTemplate {
   ChatTemplate(std::string source, Json variables, const std::string& where,
                const TemplateLimits& limits = {});
   ~ChatTemplate();
+  ChatTemplate(ChatTemplate&&) noexcept;
+  ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
   // `messages` is an array of {"role", "content", ...}. Throws DataError "where:line: ..." when the template
   // raises one (raise_exception), goes past a limit, or asks for what the conversation lacks.
@@ -58,8 +60,8 @@ class ChatTemplate {
 };
 
 // The template of a model directory: chat_template.jinja, else `chat_template` of tokenizer_config.json (a
-// string, or the one named "default" of a list), with the special tokens that file names as variables.
-// Nothing when there is none.
+// string, or the one named "default" of a list). Its variables are the special tokens that
+// tokenizer_config.json and special_tokens_map.json name. Nothing when there is none.
 std::optional<ChatTemplate> load_chat_template(const std::filesystem::path& directory);
 
 }  // namespace sluice::text
