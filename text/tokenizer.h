@@ -69,13 +69,14 @@ struct TokenizerTraining {
   int64_t vocab_size = 8000;                     // 512 .. 32,000
   std::vector<std::string> special_tokens = {};  // further symbols of their own, "<|im_start|>"
 };
+inline constexpr size_t kMaxTrainingBytes = 64u << 20;
+
 // Trains a SentencePiece tokenizer with byte fallback, so that every text comes back unchanged (identity
 // normalizer, white space kept, digits split), but for U+2581, which comes back as the space it stands for.
 // Ids: 0 unknown, 1 begin, 2 end, 3 padding, then the special tokens, the 256 bytes and what was learned. The
 // same text gives the same file. Of a text longer than kMaxTrainingBytes evenly spread lines are learned
 // from. Throws DataError as above and when the text is too small for the vocabulary, naming the largest that
 // it can fill; UsageError for a training that makes no sense.
-inline constexpr size_t kMaxTrainingBytes = 64u << 20;
 std::unique_ptr<Tokenizer> train_tokenizer(std::string_view text, const TokenizerTraining& training);
 
 // Decodes ids as they come. What push() returns, end to end and then finish(), is decode() of all ids; it
