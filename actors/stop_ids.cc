@@ -1,6 +1,5 @@
 #include "actors/stop_ids.h"
 
-#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,8 +11,6 @@ namespace {
 
 constexpr std::string_view kAnswer = "assistant-answer";
 
-bool is_blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
-
 // The special token behind the answer of a rendered conversation; white space may stand between them.
 std::optional<int32_t> end_of_turn(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat) {
   const auto conversation = Json::array(
@@ -21,11 +18,17 @@ std::optional<int32_t> end_of_turn(const text::Tokenizer& tokenizer, const text:
   const std::string rendered = chat.render(conversation).text;
   const size_t answer = rendered.rfind(kAnswer);
   if (answer == std::string::npos) return std::nullopt;
-  for (const int32_t id : tokenizer.encode(rendered.substr(answer + kAnswer.size()))) {
+  const size_t end = rendered.find_first_not_of(" \t\r\n", answer + kAnswer.size());
+  if (end == std::string::npos) return std::nullopt;
+  const std::string behind = rendered.substr(end);
+  for (const int32_t id : tokenizer.encode(behind)) {
     const std::span<const int32_t> one(&id, 1);
-    if (!is_blank(tokenizer.decode(one))) return std::nullopt;
-    // Special tokens are those that decode to nothing unless they are asked for.
-    if (!is_blank(tokenizer.decode(one, /*keep_specials=*/true))) return id;
+    const std::string spelled = tokenizer.decode(one, /*keep_specials=*/true);
+    if (spelled.empty()) continue;  // the space that a model puts before every text
+    // Special tokens are those that decode to nothing unless they are asked for; so does the unknown one, but
+    // nothing spells it.
+    if (tokenizer.decode(one).empty() && behind.starts_with(spelled)) return id;
+    return std::nullopt;
   }
   return std::nullopt;
 }

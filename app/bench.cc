@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "actors/engine.h"
+#include "app/bench_tokenizer.h"
 #include "app/command.h"
 #include "base/json.h"
 #include "base/philox.h"
@@ -114,7 +115,10 @@ Command add_bench(CLI::App& app) {
   decode->add_option("--tokens", arguments->tokens, "Tokens of each")
       ->capture_default_str()
       ->check(CLI::Range(1, 128));
-  return [arguments] { return bench_decode(arguments->prompts, arguments->tokens); };
+  auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
+  return [arguments, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
+    return tokenizer->parsed() ? run_tokenizer() : bench_decode(arguments->prompts, arguments->tokens);
+  };
 }
 
 }  // namespace sluice::app

@@ -1,12 +1,107 @@
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "app/command.h"
+#include "app/memory_report.h"
+#include "app/model_arguments.h"
 #include "app/recipe_options.h"
+#include "base/error.h"
 #include "base/terminal.h"
+#include "model/families/family.h"
+#include "model/memory_plan.h"
+#include "model/model_directory.h"
+#include "model/weight_files.h"
 #include "recipes/inputs.h"
 
 namespace sluice::app {
+namespace {
+
+std::string name_of(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return "float32";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    case at::kFloat8_e4m3fn:
+    case at::kFloat8_e5m2:
+      return "float8";
+    default:
+      return c10::toString(type);
+  }
+}
+
+// What most numbers of a directory are stored in.
+std::string stored_type(const std::filesystem::path& directory) {
+  std::map<std::string, int64_t> numbers;
+  const model::WeightFiles files(directory);
+  for (const auto& entry : files.entries()) {
+    int64_t count = 1;
+    for (const int64_t size : entry.shape) count *= size;
+    numbers[name_of(entry.type)] += count;
+  }
+  const auto most = std::ranges::max_element(numbers, {}, [](const auto& item) { return item.second; });
+  return most == numbers.end() ? "nothing" : most->first;
+}
+
+int check_directory(const std::filesystem::path& directory, bool json) {
+  const auto config = model::read_model_config(directory);
+  const auto served = model::plan_memory(config, {});
+  const auto trained = model::plan_memory(config, {.trains = true});
+  if (json) {
+    const Json report = {{"model", directory.string()},
+                         {"family", config.family->model_type},
+                         {"parameters", served.parameters},
+                         {"dtype", stored_type(directory)},
+                         {"memory", {{"served", memory_json(served)}, {"trained", memory_json(trained)}}}};
+    std::cout << report.dump(2) << '\n';
+    return 0;
+  }
+  const auto bytes = [](int64_t count) { return format_bytes(static_cast<uint64_t>(count)); };
+  std::cout << directory.string() << "\n  family      " << config.family->model_type << ", "
+            << config.num_layers() << " layers of width " << config.hidden_size << ", " << config.max_position
+            << " positions\n  parameters  " << format_count(served.parameters) << ", stored as "
+            << stored_type(directory) << "\n  weights     " << bytes(served.weights)
+            << " in float32\n  KV cache    " << format_count(served.cache_per_token)
+            << " bytes a token\n  training    " << bytes(trained.total() - trained.activations)
+            << " and activations: gradients " << bytes(trained.gradients) << ", optimizer "
+            << bytes(trained.optimizer) << ", update " << bytes(trained.update) << '\n';
+  return 0;
+}
+
+void print_rows(const recipes::Recipe& recipe, const recipes::InputsFound& inputs) {
+  std::cout << "data:\n";
+  for (size_t i = 0; i < inputs.stages.size(); ++i) {
+    const auto& stage = recipe.stages[i];
+    std::cout << "  " << stage.name << ": " << format_count(inputs.stages[i].rows)
+              << (stage.use == "sft" ? " examples\n" : " prompts\n");
+  }
+}
+
+int check_recipe(const RecipeArguments& arguments, bool json) {
+  const auto recipe = arguments.load();
+  if (!json) std::cout << describe(recipe);
+  const auto inputs = recipes::check_inputs(recipe);
+  const auto memory = plan_stages(recipe, inputs);
+  if (json) {
+    Json report = recipe.resolved;
+    report["memory"] = memory_json(recipe, memory);
+    std::cout << report.dump(2) << '\n';
+    return 0;
+  }
+  print_rows(recipe, inputs);
+  print_memory(std::cout, recipe, memory);
+  std::cout << "ok; start it with: sluice run " << arguments.file << '\n';
+  return 0;
+}
+
+}  // namespace
 
 Command add_check(CLI::App& app) {
   struct Arguments {
@@ -15,22 +110,13 @@ Command add_check(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   add_recipe_arguments(app, arguments->recipe);
-  app.add_flag("--json", arguments->json, "Print the resolved recipe instead");
+  app.add_flag("--json", arguments->json, "Print the resolved recipe and its memory plan instead");
+  app.footer("A model directory, checkpoint or run instead of a recipe: its family, size and memory");
   return [arguments] {
-    const auto recipe = arguments->recipe.load();
-    if (arguments->json) {
-      std::cout << recipe.resolved.dump(2) << '\n';
-      return 0;
-    }
-    std::cout << describe(recipe) << "data:\n";
-    const auto counts = recipes::check_inputs(recipe);
-    for (size_t i = 0; i < counts.size(); ++i) {
-      const auto& stage = recipe.stages[i];
-      std::cout << "  " << stage.name << ": " << format_count(counts[i])
-                << (stage.use == "sft" ? " examples\n" : " prompts\n");
-    }
-    std::cout << "ok; start it with: sluice run " << arguments->recipe.file << '\n';
-    return 0;
+    const auto& recipe = arguments->recipe;
+    if (!std::filesystem::is_directory(recipe.file)) return check_recipe(recipe, arguments->json);
+    require<UsageError>(recipe.overrides.empty(), "check: a model directory takes no overrides");
+    return check_directory(find_model(recipe.file), arguments->json);
   };
 }
 

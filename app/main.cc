@@ -20,8 +20,11 @@ struct Entry {
 
 constexpr Entry kCommands[] = {
     {"run", "Run a recipe: supervise its stages and actors", add_run},
-    {"check", "Read a recipe and say what it would do", add_check},
+    {"check", "Read a recipe, or a model directory, and say what it would do and need", add_check},
     {"eval", "Measure a model on the held-out prompts of a recipe", add_eval},
+    {"generate", "Complete prompts with a model directory", add_generate},
+    {"score", "The log-probs that a model directory gives to text or ids", add_score},
+    {"export", "Save a model directory, or a run's model, for other tools", add_export},
     {"data", "Look at a recipe's dataset", add_data},
     {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer},
     {"doctor", "Say what this machine has and what is missing", add_doctor},

@@ -80,10 +80,15 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
 
   MemoryPlan plan{.parameters = declared.num_numbers()};
   plan.weights = plan.parameters * static_cast<int64_t>(c10::elementSize(use.weight_type));
+  int64_t trained = plan.parameters;
+  if (use.lora) {
+    trained = Network::declare_adapter(config, *use.lora).num_numbers();
+    plan.weights += trained * kFloatBytes;
+  }
   if (use.trains) {
-    plan.gradients = plan.parameters * kFloatBytes;
-    plan.optimizer = 2 * plan.parameters * kFloatBytes;
-    plan.update = 2 * plan.parameters * kFloatBytes;
+    plan.gradients = trained * kFloatBytes;
+    plan.optimizer = 2 * trained * kFloatBytes;
+    plan.update = 2 * trained * kFloatBytes;
   }
   const auto number = static_cast<int64_t>(c10::elementSize(use.cache_type));
   for (const auto& layer : cache_layout(config)) {

@@ -4,8 +4,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "model/kv_cache.h"
+#include "model/lora.h"
 #include "model/model_config.h"
 
 namespace sluice::model {
@@ -15,9 +17,10 @@ struct MemoryUse {
   at::ScalarType weight_type = at::kFloat;
   at::ScalarType cache_type = at::kFloat;
   bool trains = false;
-  int64_t rows = 0;             // of one packed forward, at most
-  int64_t sequences = 0;        // in the cache at once; 0: no cache
-  int64_t sequence_tokens = 0;  // of one of them, at most
+  std::optional<LoraConfig> lora = {};  // adapters of float32 beside the weights: what is trained then
+  int64_t rows = 0;                     // of one packed forward, at most
+  int64_t sequences = 0;                // in the cache at once; 0: no cache
+  int64_t sequence_tokens = 0;          // of one of them, at most
 };
 
 // All in bytes. Weights, gradients, moments and cache are exact; `activations` is an estimate:
@@ -32,8 +35,8 @@ struct MemoryUse {
 // and beside the layers the hidden states and one chunk of logits, and, where weights are trained or widened,
 // one more copy of the largest matrix in float32.
 struct MemoryPlan {
-  int64_t parameters = 0;  // numbers, not bytes
-  int64_t weights = 0;
+  int64_t parameters = 0;       // numbers, not bytes
+  int64_t weights = 0;          // adapters among them
   int64_t gradients = 0;        // float32
   int64_t optimizer = 0;        // AdamW's two moments, float32
   int64_t update = 0;           // what the update works with: which numbers decay, and a denominator

@@ -118,7 +118,8 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
   const auto tokenizer = text::load_tokenizer(model_directory);
   const auto network = model::load_model(model_directory, device_of(recipe));
   const auto rewards = make_rewards(stage);
-  const auto stops = actors::stop_ids(*network, *tokenizer);
+  const auto chat = text::load_chat_template(model_directory);
+  const auto stops = actors::stop_ids(network->config(), tokenizer.get(), chat ? &*chat : nullptr);
   const auto exact = std::find(rewards.names().begin(), rewards.names().end(), kExactAnswer);
   std::vector<double> exact_alone(rewards.names().size(), 0.0);
   if (exact != rewards.names().end()) exact_alone[static_cast<size_t>(exact - rewards.names().begin())] = 1.0;

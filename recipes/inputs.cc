@@ -1,13 +1,16 @@
 #include "recipes/inputs.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
+#include "actors/stop_ids.h"
 #include "base/error.h"
 #include "model/model_directory.h"
 #include "monitor/redis_monitor.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/stages.h"
+#include "text/chat_template.h"
 #include "transport/sockets.h"
 
 namespace sluice::recipes {
@@ -38,20 +41,18 @@ struct Room {
   std::string name;
 };
 
-Room open_model(const Recipe& recipe, const text::Tokenizer& tokenizer) {
-  if (recipe.model.path.empty()) return {recipe.model.shape.max_position, "model.max_position"};
-  const auto config = model::read_model_config(recipe.model.path);
-  require<DataError>(tokenizer.vocab_size() <= config.vocab_size, "the tokenizer has ",
-                     tokenizer.vocab_size(), " pieces, the model ", recipe.model.path.string(), " only ",
-                     config.vocab_size);
-  return {config.max_position, "max_position_embeddings of " + recipe.model.path.string()};
+Room room_of(const Recipe& recipe, const model::ModelConfig& config) {
+  const auto& path = recipe.model.path;
+  return {config.max_position,
+          path.empty() ? "model.max_position" : "max_position_embeddings of " + path.string()};
 }
 
-void check_examples(const StageSpec& stage, const std::vector<text::Row>& rows,
-                    const text::Tokenizer& tokenizer, const Room& room) {
+// The checks of a stage return the tokens of its longest sequence.
+int64_t check_examples(const StageSpec& stage, const std::vector<text::Row>& rows,
+                       const text::Tokenizer& tokenizer, const Room& room) {
   require<UsageError>(!stage.batch.append_eos || tokenizer.eos_id().has_value(), "stage ", stage.name,
                       ": batch.append_eos is set, but the tokenizer has no end-of-sequence token");
-  if (stage.batch.max_length <= room.tokens) return;  // what is longer is cut
+  if (stage.batch.max_length <= room.tokens) return stage.batch.max_length;  // what is longer is cut
   for (const auto& row : rows) {
     const int64_t tokens = std::ssize(tokenizer.encode(row.prompt)) +
                            std::ssize(tokenizer.encode(row.completion)) + (stage.batch.append_eos ? 1 : 0);
@@ -60,10 +61,11 @@ void check_examples(const StageSpec& stage, const std::vector<text::Row>& rows,
                         " would keep more of it than ", room.name, " = ", room.tokens,
                         "; set batch.max_length to at most that");
   }
+  return room.tokens;
 }
 
-void check_prompts(const StageSpec& stage, const std::vector<text::Row>& rows,
-                   const text::Tokenizer& tokenizer, const Room& room) {
+int64_t check_prompts(const StageSpec& stage, const std::vector<text::Row>& rows,
+                      const text::Tokenizer& tokenizer, const Room& room) {
   const int64_t new_tokens = stage.rollout.sampling.max_new_tokens;
   require<UsageError>(new_tokens < room.tokens, "stage ", stage.name,
                       ": rollout.max_new_tokens = ", new_tokens, " leaves no room for a prompt in ",
@@ -74,12 +76,15 @@ void check_prompts(const StageSpec& stage, const std::vector<text::Row>& rows,
   if (const int64_t limit = stage.evaluation.prompts; stage.use == "eval" && limit > 0) {
     end = rows.begin() + std::min(limit, std::ssize(rows));
   }
+  int64_t longest = 0;
   for (auto row = rows.begin(); row != end; ++row) {
     const int64_t tokens = std::ssize(tokenizer.encode(row->prompt));
     require<DataError>(tokens <= room.tokens - new_tokens, row->where(), ": the prompt has ", tokens,
                        " tokens, and with rollout.max_new_tokens = ", new_tokens, " of stage ", stage.name,
                        " it does not fit ", room.name, " = ", room.tokens);
+    longest = std::max(longest, tokens + new_tokens);
   }
+  return longest;
 }
 
 // The text of the first stage's data: whole texts, or prompts and completions. Rows of a text follow each
@@ -94,18 +99,47 @@ std::string training_text(const Recipe& recipe) {
   return joined;
 }
 
+// Whether the network has what the recipe wants trained and balanced.
+void check_network(const ModelSpec& spec, const model::ModelConfig& config) {
+  if (spec.lora) model::Network::declare_adapter(config, *spec.lora);
+  const bool routes = config.experts && config.experts->router.score == model::RouterScore::Softmax;
+  require<UsageError>(spec.router_aux_loss == 0.0 || routes, "model.router_aux_loss is ",
+                      spec.router_aux_loss, ", and this network has no experts with a softmax router");
+}
+
+const std::filesystem::path& tokenizer_path(const Recipe& recipe) {
+  return recipe.tokenizer.path.empty() ? recipe.model.path : recipe.tokenizer.path;
+}
+
 }  // namespace
 
 std::unique_ptr<text::Tokenizer> make_tokenizer(const Recipe& recipe) {
   const auto& spec = recipe.tokenizer;
-  if (spec.train.empty()) return text::load_tokenizer(spec.path.empty() ? recipe.model.path : spec.path);
+  if (spec.train.empty()) return text::load_tokenizer(tokenizer_path(recipe));
   const std::string text = training_text(recipe);
   if (spec.train == "characters") return text::train_character_tokenizer(text);
   return text::train_tokenizer(
       text, {.kind = spec.train, .vocab_size = spec.vocab_size, .special_tokens = spec.special_tokens});
 }
 
-std::vector<int64_t> check_inputs(const Recipe& recipe) {
+model::ModelConfig make_model_config(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+  const auto& path = recipe.model.path;
+  model::LlamaShape shape = recipe.model.shape;
+  shape.vocab_size = tokenizer.vocab_size();
+  shape.bos_id = tokenizer.bos_id();
+  shape.pad_id = tokenizer.pad_id();
+  auto config = path.empty() ? model::llama_config(shape) : model::read_model_config(path);
+  require<DataError>(tokenizer.vocab_size() <= config.vocab_size, "the tokenizer has ",
+                     tokenizer.vocab_size(), " pieces, the model ", path.string(), " only ",
+                     config.vocab_size);
+  std::optional<text::ChatTemplate> chat;
+  if (recipe.tokenizer.train.empty()) chat = text::load_chat_template(tokenizer_path(recipe));
+  const auto stops = actors::stop_ids(config, &tokenizer, chat ? &*chat : nullptr);
+  config.eos_ids.assign(stops.begin(), stops.end());
+  return config;
+}
+
+InputsFound check_inputs(const Recipe& recipe) {
   check_addresses(recipe);
   device_of(recipe);
   if (!recipe.model.path.empty())
@@ -115,14 +149,15 @@ std::vector<int64_t> check_inputs(const Recipe& recipe) {
   for (const auto& stage : recipe.stages) rows.push_back(read_rows(stage));
 
   const auto tokenizer = make_tokenizer(recipe);
-  const Room room = open_model(recipe, *tokenizer);
-  std::vector<int64_t> counts;
+  InputsFound found{.stages = {}, .model = make_model_config(recipe, *tokenizer)};
+  check_network(recipe.model, found.model);
+  const Room room = room_of(recipe, found.model);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
-    (stage.use == "sft" ? check_examples : check_prompts)(stage, rows[i], *tokenizer, room);
-    counts.push_back(std::ssize(rows[i]));
+    const auto check = stage.use == "sft" ? check_examples : check_prompts;
+    found.stages.push_back({.rows = std::ssize(rows[i]), .longest = check(stage, rows[i], *tokenizer, room)});
   }
-  return counts;
+  return found;
 }
 
 }  // namespace sluice::recipes

@@ -28,20 +28,16 @@ std::string training_text(const text::DataOptions& data) {
 }
 
 std::unique_ptr<model::Network> make_network(const Recipe& recipe, const text::Tokenizer& tokenizer) {
-  if (!recipe.model.path.empty()) {
-    auto network = model::load_model(recipe.model.path, at::kCPU);
-    require<DataError>(tokenizer.vocab_size() <= network->config().vocab_size, "the tokenizer has ",
-                       tokenizer.vocab_size(), " pieces, the model ", recipe.model.path.string(), " only ",
-                       network->config().vocab_size);
+  const auto config = make_model_config(recipe, tokenizer);
+  if (recipe.model.path.empty()) {
+    auto network = std::make_unique<model::Network>(config, at::kCPU);
+    network->init(recipe.seed);
     return network;
   }
-  model::LlamaShape shape = recipe.model.shape;
-  shape.vocab_size = tokenizer.vocab_size();
-  shape.bos_id = tokenizer.bos_id();
-  shape.pad_id = tokenizer.pad_id();
-  if (tokenizer.eos_id()) shape.eos_ids = {*tokenizer.eos_id()};
-  auto network = std::make_unique<model::Network>(model::llama_config(shape), at::kCPU);
-  network->init(recipe.seed);
+  std::vector<std::string> notices;
+  auto network = model::load_model(recipe.model.path, at::kCPU, {.notices = &notices});
+  for (const auto& notice : notices) std::cerr << "sluice: " << notice << '\n';
+  network->set_eos_ids(config.eos_ids);
   return network;
 }
 

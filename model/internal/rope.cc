@@ -1,6 +1,7 @@
 #include "model/internal/rope.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <bit>
@@ -104,6 +105,8 @@ RopeTables Rope::tables(const PackedBatch& batch, int64_t max_position) {
 }
 
 void Rope::grow(int64_t positions) {
+  // They outlive the call, which may be an actor's that never wants gradients; the next may be a learner's.
+  const c10::InferenceMode ordinary(false);
   const auto frequencies = rope_frequencies(config_, 0);
   const auto half = std::ssize(frequencies);
   auto cos = at::empty({positions, half}, at::kFloat), sin = at::empty({positions, half}, at::kFloat);

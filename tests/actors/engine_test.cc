@@ -332,5 +332,23 @@ TEST(Engine, RefusesWhatDoesNotFitTheModel) {
   EXPECT_TRUE(engine.step(0).empty());
 }
 
+TEST(Engine, ShowsWhatARunningCompletionHasSoFar) {
+  const auto network = decided_network();
+  Engine engine(*network, {}, {});
+  engine.submit(request_of(0, /*num_samples=*/1, /*max_new_tokens=*/3));
+  EXPECT_TRUE(engine.tokens_of(0, 0).empty());
+  std::vector<int32_t> first_two;
+  for (size_t tokens = 1; tokens <= 2; ++tokens) {
+    EXPECT_TRUE(engine.step(0).empty());
+    ASSERT_EQ(engine.tokens_of(0, 0).size(), tokens);
+    first_two.push_back(engine.tokens_of(0, 0).back());
+  }
+  const auto results = engine.step(0);
+  ASSERT_EQ(results.size(), 1);
+  const auto& tokens = results[0].completions[0].tokens;
+  EXPECT_EQ(first_two, std::vector<int32_t>(tokens.begin(), tokens.begin() + 2));
+  EXPECT_TRUE(engine.tokens_of(0, 0).empty());  // it runs no longer
+}
+
 }  // namespace
 }  // namespace sluice::actors

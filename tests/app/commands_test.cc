@@ -13,6 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string shipped(const std::string& recipe) {
   return (fs::path(SLUICE_SOURCE_DIR) / "recipes" / (recipe + ".toml")).string();
@@ -29,6 +30,59 @@ TEST(Commands, CheckReadsARecipeAndItsData) {
   const auto json = sluice(workspace, {"check", "recipe.toml", "--json", "grpo.steps=7"});
   EXPECT_EQ(parse_json(json.out, "check")["stages"][1]["steps"], 7);
   EXPECT_FALSE(fs::exists(workspace / "runs"));
+}
+
+// A network of 32 wide, 2 layers: 4 bytes a number, 2 * 2 * 32 numbers a token of cache.
+TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
+  const Workspace workspace;
+  const auto json = sluice(workspace, {"check", "recipe.toml", "--json"});
+  ASSERT_EQ(json.code, 0) << json.err;
+  const Json memory = parse_json(json.out, "check")["memory"];
+  EXPECT_GT(memory["host_bytes"], 1 << 20);
+  ASSERT_EQ(memory["stages"].size(), 2);
+  const Json& roles = memory["stages"][1]["roles"];
+  std::vector<std::string> names;
+  int64_t total = 0;
+  for (const auto& role : roles) {
+    names.push_back(role["role"]);
+    total += role["count"].get<int64_t>() * role["total"].get<int64_t>();
+  }
+  EXPECT_THAT(names, ElementsAre("learner", "reference", "published weights", "actor"));
+  EXPECT_EQ(memory["stages"][1]["total"], total);
+  EXPECT_EQ(roles[0]["optimizer"], 2 * roles[0]["weights"].get<int64_t>());
+  EXPECT_EQ(roles[1]["optimizer"], 0);
+  EXPECT_EQ(roles[2]["count"], 2);  // staleness 1
+  EXPECT_EQ(roles[3]["count"], 2);
+  EXPECT_EQ(roles[3]["weights"], 0);  // mapped
+  EXPECT_EQ(roles[3]["kv_cache_per_token"], 2 * 2 * 32 * 4);
+  EXPECT_EQ(roles[3]["kv_cache"], (8 + 1) * (8 + 48) * 2 * 2 * 32 * 4);  // a group and its prompt, 56 tokens
+
+  const auto text = sluice(workspace, {"check", "recipe.toml"});
+  EXPECT_THAT(text.out, HasSubstr("grpo, 2 x actor: "));
+  EXPECT_THAT(text.out, HasSubstr("together on this machine: "));
+  EXPECT_THAT(text.out, Not(HasSubstr("warning")));
+  // 64 actors with caches of 1,025 sequences each.
+  const auto large =
+      sluice(workspace, {"check", "recipe.toml", "rollout.actors=64", "rollout.group_size=1024",
+                         "model.hidden_size=4096", "model.layers=64"});
+  EXPECT_EQ(large.code, 0) << large.err;
+  EXPECT_THAT(large.out, HasSubstr("warning: this does not fit"));
+}
+
+TEST(Commands, CheckSaysWhatAModelDirectoryIs) {
+  const Workspace workspace;
+  const auto llama = fs::path(SLUICE_SOURCE_DIR) / "data" / "goldens" / "llama";
+  const auto text = sluice(workspace, {"check", llama.string()});
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("llama, 2 layers of width 64, 128 positions"));
+  EXPECT_THAT(text.out, HasSubstr("stored as bfloat16"));
+
+  const Json json = parse_json(sluice(workspace, {"check", llama.string(), "--json"}).out, "check");
+  // 2 * 256 * 64, and in each of 2 layers 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 80 + 2 * 64; the last norm.
+  EXPECT_EQ(json["parameters"], 32768 + 2 * (8192 + 4096 + 15360 + 128) + 64);
+  EXPECT_EQ(json["memory"]["served"]["kv_cache_per_token"], 2 * 2 * 2 * 16 * 4);
+  EXPECT_EQ(sluice(workspace, {"check", llama.string(), "steps=3"}).code, 2);
+  EXPECT_EQ(sluice(workspace, {"check", workspace.run().parent_path().string()}).code, 2);  // not there
 }
 
 TEST(Commands, CheckAcceptsTheShippedRecipes) {

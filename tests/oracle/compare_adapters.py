@@ -1,13 +1,35 @@
 """LoRA adapters of PEFT in Sluice, and Sluice's in PEFT."""
+import json
+from pathlib import Path
+
 import peft
 import torch
 from transformers.pytorch_utils import Conv1D
 
 import golden
-from sluice import json_lines, run, write_lines
+from sluice import SOURCE, json_lines, run, write_lines
 
 TOLERANCE = 1e-4
 RANK, ALPHA, SEED, SCALE = 4, 6, 9, 0.2
+
+RECIPE = """
+name = "adapter"
+model = {{ hidden_size = 32, layers = 2, heads = 2, max_position = 64 }}
+tokenizer = {{ train = "characters" }}
+data = {{ use = "gsm8k_notes", path = "{data}", generated = 512 }}
+
+[[stages]]
+use = "sft"
+name = "base"
+steps = 4
+
+[[stages]]
+use = "sft"
+name = "adapter"
+steps = 8
+optim = {{ lr = 5e-2 }}
+model = {{ lora = {{ rank = 4, alpha = 6, rslora = true }} }}
+"""
 
 
 def projections(model):
@@ -63,15 +85,29 @@ def compare_one(report, directory, cases, work, name, **settings):
                       TOLERANCE)
 
 
-def compare_written(report, directory, adapter):
-    """An adapter directory that Sluice wrote, opened by PEFT and by Sluice."""
-    model = peft.PeftModel.from_pretrained(golden.load(directory), adapter).eval()
+def compare_written(report, work):
+    """An adapter that Sluice trained and wrote, opened by PEFT on the model it names, and its merged weights."""
+    recipe = work / "adapter.toml"
+    recipe.write_text(RECIPE.format(data=SOURCE / "data" / "gsm8k" / "train.jsonl"))
+    run("run", recipe, "--runs", work / "runs")
+    checkpoint = work / "runs" / "adapter" / "checkpoints" / "latest"
+    adapter, merged = checkpoint / "adapter", checkpoint / "hf"
+    base = Path(json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"])
+    model = peft.PeftModel.from_pretrained(golden.load(base), adapter).eval()
     generator = torch.Generator().manual_seed(SEED)
-    texts = [torch.randint(3, model.config.vocab_size, (length,), generator=generator).tolist() for length in (5, 17, 40)]
-    file = write_lines(adapter.parent / "written_ids.jsonl", [{"ids": ids} for ids in texts])
-    rows = json_lines("score", directory, "--file", file, "--ids", "--adapter", adapter, "--dtype", "float32")
-    for ids, row in zip(texts, rows, strict=True):
-        report.within("adapter of Sluice: log-probs in PEFT", directory.name, row["logprobs"], logprobs(model, ids), TOLERANCE)
+    texts = [torch.randint(4, model.config.vocab_size, (length,), generator=generator).tolist() for length in (5, 17, 40)]
+    wanted = [logprobs(model, ids) for ids in texts]
+    moved = max(abs(x - y) for ids, numbers in zip(texts, wanted) for x, y in zip(logprobs(golden.load(base), ids), numbers))
+    report.count("adapter of Sluice: moves the log-probs", 1, moved < 100 * TOLERANCE, f"by {moved:.3g} only")
+
+    file = write_lines(work / "written_ids.jsonl", [{"ids": ids} for ids in texts])
+    for where, options in (("on its base", (base, "--adapter", adapter)), ("merged", (merged,))):
+        rows = json_lines("score", *options, "--file", file, "--ids", "--dtype", "float32")
+        for row, numbers in zip(rows, wanted, strict=True):
+            report.within(f"adapter of Sluice {where}: log-probs in PEFT", "the run", row["logprobs"], numbers, TOLERANCE)
+    reopened = golden.load(merged)
+    for ids, numbers in zip(texts, wanted):
+        report.within("adapter of Sluice merged: in transformers", "the run", logprobs(reopened, ids), numbers, TOLERANCE)
 
 
 def compare(report, directory, cases, work):

@@ -127,6 +127,11 @@ def compare(report, directories=()):
     for directory in directories or sorted(path.parent for path in GOLDENS.glob("*/golden.json")):
         print(f"models: {directory.name}", file=sys.stderr)
         compare_directory(report, directory)
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            compare_adapters.compare_written(report, Path(work))
+        except Refused as error:
+            report.refused("adapter of Sluice: runs", "the run", error)
     report.note("bfloat16: weights stored wider are rounded on load, and transformers' numbers are those of the rounded weights.")
     report.note("A save of float8 weights holds them dequantised; layers of multi-token prediction are left out of it.")
 

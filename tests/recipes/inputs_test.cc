@@ -51,7 +51,15 @@ struct Inputs : testing::Test {
 };
 
 TEST_F(Inputs, OfAGoodRecipeAreCountedByStage) {
-  EXPECT_THAT(check_inputs(folder_.load(kSums)), ElementsAre(2, 2, 2));
+  const auto found = check_inputs(folder_.load(kSums));
+  std::vector<int64_t> rows, longest;
+  for (const auto& stage : found.stages) {
+    rows.push_back(stage.rows);
+    longest.push_back(stage.longest);
+  }
+  EXPECT_THAT(rows, ElementsAre(2, 2, 2));
+  EXPECT_THAT(longest, ElementsAre(8, 8, 8));  // the model's positions; prompts of 4 and 4 new tokens
+  EXPECT_EQ(found.model.vocab_size, 11);       // 4 special ids, "\n", and 0 1 2 9 + =
 }
 
 TEST_F(Inputs, AreRefusedWhereAnAddressIsMalformedOrNotOfThisHost) {
@@ -92,6 +100,15 @@ TEST_F(Inputs, ATokenizerOfPiecesIsTrainedOnTheRows) {
                  "train = \"bpe\", vocab_size = 512, special_tokens = [\"<|turn|>\"]");
   const auto error = message_of<DataError>([&] { make_tokenizer(folder_.load(recipe)); });
   EXPECT_THAT(error, HasSubstr("fills a vocabulary of 3"));  // the rows have few words
+}
+
+TEST_F(Inputs, AreRefusedWhereTheNetworkLacksWhatIsTrainedOrBalanced) {
+  EXPECT_EQ(complaint<Error>({"model.lora.targets=[\"q_proj\"]"}), "");
+  EXPECT_THAT(complaint<DataError>({"model.lora.targets=[\"query\"]"}),
+              AllOf(HasSubstr("called \"query\""), HasSubstr("q_proj")));
+  EXPECT_THAT(
+      complaint<UsageError>({"model.router_aux_loss=0.01"}),
+      HasSubstr("model.router_aux_loss is 0.01, and this network has no experts with a softmax router"));
 }
 
 TEST_F(Inputs, APromptMustFitTheModelWithItsCompletion) {

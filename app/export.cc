@@ -1,0 +1,55 @@
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "actors/stop_ids.h"
+#include "app/command.h"
+#include "app/model_arguments.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "model/model_directory.h"
+#include "text/chat_template.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::optional<at::ScalarType> type_of(const std::string& dtype) {
+  if (dtype == "float32") return at::kFloat;
+  if (dtype == "bfloat16") return at::kBFloat16;
+  if (dtype == "float16") return at::kHalf;
+  return std::nullopt;  // as each tensor was stored
+}
+
+}  // namespace
+
+Command add_export(CLI::App& app) {
+  struct Arguments {
+    ModelArguments model;
+    std::string output, dtype;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  add_model_arguments(app, arguments->model);
+  app.add_option("--output", arguments->output, "The directory to write; it must not be there")->required();
+  app.add_option("--dtype", arguments->dtype,
+                 "What tensors are written in (default: what each was stored in)")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
+  return [arguments] {
+    const fs::path output = fs::weakly_canonical(arguments->output);
+    require<UsageError>(!fs::exists(output), "export: ", output.string(), " is there already");
+    const auto model = arguments->model.load();
+    const auto chat = text::load_chat_template(model.directory);
+    const auto stops =
+        actors::stop_ids(model.network->config(), model.tokenizer.get(), chat ? &*chat : nullptr);
+    model.network->set_eos_ids({stops.begin(), stops.end()});
+    write_directory_atomically(output, [&](const fs::path& temporary) {
+      model::save_model(temporary, *model.network, {.dtype = type_of(arguments->dtype)});
+      if (model.tokenizer) model.tokenizer->save(temporary);
+    });
+    std::cout << output.string() << '\n';
+    return 0;
+  };
+}
+
+}  // namespace sluice::app

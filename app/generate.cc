@@ -1,0 +1,206 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "actors/engine.h"
+#include "actors/group_scorer.h"
+#include "actors/stop_ids.h"
+#include "app/command.h"
+#include "app/input_lines.h"
+#include "app/model_arguments.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/terminal.h"
+#include "text/chat_template.h"
+
+namespace sluice::app {
+namespace {
+
+constexpr int64_t kDefaultTokens = 256;
+
+struct GenerateArguments {
+  ModelArguments model;
+  std::string prompts, prompt;
+  bool ids = false, chat = false, greedy = false, ignore_eos = false, json = false;
+  buffers::SamplingParams sampling;  // max_new_tokens 0: kDefaultTokens, or as many as fit
+  uint64_t seed = 0;
+  int64_t batch = 64;
+};
+
+void check_arguments(const GenerateArguments& arguments) {
+  require<UsageError>(arguments.prompts.empty() != arguments.prompt.empty(),
+                      "generate: wants either --prompts FILE or --prompt TEXT");
+  require<UsageError>(!arguments.ids || !arguments.prompts.empty(),
+                      "generate: --ids goes with --prompts FILE");
+  require<UsageError>(!arguments.ids || !arguments.chat, "generate: --chat wants text, not --ids");
+  require<UsageError>(arguments.sampling.top_p > 0, "generate: --top-p 0 would keep no token");
+}
+
+// Where prompts are rendered, or what ends a turn ends a completion.
+std::optional<text::ChatTemplate> load_template(const GenerateArguments& arguments,
+                                                const LoadedModel& model) {
+  if (!arguments.chat && arguments.ignore_eos) return std::nullopt;
+  auto chat = text::load_chat_template(model.directory);
+  require<DataError>(!arguments.chat || chat.has_value(), model.directory.string(),
+                     ": no chat template in it, and --chat wants one");
+  return chat;
+}
+
+// What the model is asked: the text as it stands behind a begin of sequence, or as what a user says.
+std::vector<int64_t> encode(const GenerateArguments& arguments, const LoadedModel& model,
+                            const std::optional<text::ChatTemplate>& chat, const std::string& text) {
+  const auto& tokenizer = model.need_tokenizer();
+  std::vector<int32_t> ids;
+  if (arguments.chat) {
+    const auto message = Json::array({{{"role", "user"}, {"content", text}}});
+    ids = tokenizer.encode(chat->render(message, {.add_generation_prompt = true}).text);
+  } else {
+    ids = tokenizer.with_specials(tokenizer.encode(text));
+  }
+  return {ids.begin(), ids.end()};
+}
+
+std::vector<actors::GenerationRequest> make_requests(const GenerateArguments& arguments,
+                                                     const LoadedModel& model,
+                                                     const std::optional<text::ChatTemplate>& chat) {
+  std::vector<InputLine> lines;
+  if (arguments.prompts.empty()) {
+    lines.push_back({.where = "--prompt", .text = arguments.prompt, .ids = {}});
+  } else {
+    lines = read_input_lines(arguments.prompts, "prompt", arguments.ids);
+  }
+  const auto& config = model.network->config();
+  std::vector<actors::GenerationRequest> requests;
+  for (auto& line : lines) {
+    if (!arguments.ids) line.ids = encode(arguments, model, chat, line.text);
+    auto sampling = arguments.sampling;
+    if (arguments.greedy) sampling.temperature = 0;
+    if (sampling.max_new_tokens == 0) {
+      const int64_t room = config.max_position - std::ssize(line.ids);
+      sampling.max_new_tokens = std::clamp<int64_t>(room, 1, kDefaultTokens);
+    }
+    const auto number = static_cast<uint64_t>(requests.size());
+    requests.push_back({.id = number,
+                        .prompt = checked_ids(line, config, sampling.max_new_tokens),
+                        .seed = arguments.seed,
+                        .group = number,
+                        .sampling = sampling});
+  }
+  return requests;
+}
+
+std::string json_line(const buffers::Completion& completion, const text::Tokenizer* tokenizer) {
+  Json line = {{"ids", completion.tokens}};
+  if (tokenizer != nullptr) line["text"] = actors::completion_text(completion, *tokenizer);
+  line["logprobs"] = completion.logprobs;
+  line["finish_reason"] = completion.finish == buffers::FinishReason::Stop ? "stop" : "length";
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string plain_line(const buffers::Completion& completion, const text::Tokenizer* tokenizer) {
+  if (tokenizer != nullptr) return actors::completion_text(completion, *tokenizer);
+  std::string line;
+  for (const int32_t id : completion.tokens) line += (line.empty() ? "" : " ") + std::to_string(id);
+  return line;
+}
+
+// Prints every completion as soon as those before it are out.
+void print_in_order(actors::Engine& engine, size_t count, bool json, const text::Tokenizer* tokenizer) {
+  std::vector<std::optional<std::string>> lines(count);
+  size_t next = 0;
+  while (!engine.idle()) {
+    for (const auto& result : engine.step(/*version=*/0)) {
+      const auto& completion = result.completions.front();
+      lines[result.id] = json ? json_line(completion, tokenizer) : plain_line(completion, tokenizer);
+    }
+    for (; next < count && lines[next]; ++next) {
+      std::cout << *lines[next] << std::endl;
+      lines[next]->clear();
+    }
+  }
+}
+
+// Prints the one completion while it is made.
+void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer) {
+  text::StreamingDecoder decoder(tokenizer);
+  size_t shown = 0;
+  const auto show = [&](std::span<const int32_t> tokens) {
+    for (; shown < tokens.size(); ++shown) {
+      // Ids that only pad the model's vocabulary have no text.
+      if (tokens[shown] < tokenizer.vocab_size()) std::cout << decoder.push(tokens[shown]) << std::flush;
+    }
+  };
+  while (!engine.idle()) {
+    const auto results = engine.step(/*version=*/0);
+    show(engine.tokens_of(/*id=*/0, /*sample=*/0));
+    for (const auto& result : results) {
+      const auto& completion = result.completions.front();
+      const bool stopped = completion.finish == buffers::FinishReason::Stop;
+      show(std::span(completion.tokens).first(completion.tokens.size() - (stopped ? 1 : 0)));
+    }
+  }
+  std::cout << decoder.finish() << std::endl;
+}
+
+int generate(const GenerateArguments& arguments) {
+  check_arguments(arguments);
+  const auto model = arguments.model.load();
+  const auto chat = load_template(arguments, model);
+  const auto* tokenizer = model.tokenizer.get();
+  auto requests = make_requests(arguments, model, chat);
+  std::set<int32_t> stops;
+  if (!arguments.ignore_eos) {
+    stops = actors::stop_ids(model.network->config(), tokenizer, chat ? &*chat : nullptr);
+  }
+  actors::Engine engine(*model.network, std::move(stops),
+                        {.max_rows = arguments.batch, .one_group_at_a_time = false});
+  const size_t count = requests.size();
+  for (auto& request : requests) engine.submit(std::move(request));
+  if (count == 1 && !arguments.json && tokenizer != nullptr && is_interactive(STDOUT_FILENO)) {
+    print_as_it_comes(engine, *tokenizer);
+  } else {
+    print_in_order(engine, count, arguments.json, tokenizer);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command add_generate(CLI::App& app) {
+  auto arguments = std::make_shared<GenerateArguments>();
+  auto& sampling = arguments->sampling;
+  add_model_arguments(app, arguments->model);
+  app.add_option("--prompts", arguments->prompts, "JSONL of {\"prompt\": TEXT}, with --ids {\"ids\": [...]}");
+  app.add_option("--prompt", arguments->prompt, "One prompt");
+  app.add_flag("--ids", arguments->ids, "Prompts are token ids: for directories without a tokenizer");
+  app.add_flag("--chat", arguments->chat, "A prompt is what a user says: render it with the chat template");
+  auto* greedy = app.add_flag("--greedy", arguments->greedy, "The likeliest token, always");
+  app.add_option("--temperature", sampling.temperature, "Log-probs are those after it")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->excludes(greedy);
+  app.add_option("--top-p", sampling.top_p, "Sample from the likeliest tokens that have this probability")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->excludes(greedy);
+  app.add_option("--top-k", sampling.top_k, "Sample from so many tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->excludes(greedy);
+  app.add_option("--seed", arguments->seed, "Of the draws")->capture_default_str();
+  app.add_option("--max-tokens", sampling.max_new_tokens,
+                 "New tokens of a completion (default: 256, or what the model has positions for)")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--ignore-eos", arguments->ignore_eos, "Let nothing but --max-tokens end a completion");
+  app.add_option("--batch", arguments->batch, "Completions decoded together")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_load_dtype(app, arguments->model);
+  app.add_flag("--json", arguments->json, "A JSON line for each prompt: ids, text, logprobs, finish_reason");
+  return [arguments] { return generate(*arguments); };
+}
+
+}  // namespace sluice::app

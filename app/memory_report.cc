@@ -1,0 +1,177 @@
+#include "app/memory_report.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <ostream>
+
+#include "actors/engine.h"
+#include "base/device_info.h"
+#include "base/terminal.h"
+
+namespace sluice::app {
+namespace {
+
+std::string bytes(int64_t count) { return format_bytes(static_cast<uint64_t>(count)); }
+
+// Of the machine, or of the container that this runs in; 0 when it is not known.
+int64_t host_bytes() {
+  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    int64_t limit = 0;
+    if (std::ifstream(file) >> limit && limit > 0) return std::min(limit, machine);
+  }
+  return std::max<int64_t>(machine, 0);
+}
+
+int64_t device_bytes() {
+  const auto devices = device_info().devices;
+  return devices.empty() ? 0 : static_cast<int64_t>(devices.front().memory_bytes);
+}
+
+class Planner {
+ public:
+  Planner(const recipes::Recipe& recipe, const recipes::InputsFound& inputs)
+      : recipe_(recipe), inputs_(inputs) {}
+
+  StageMemory stage(size_t index) const {
+    const auto& stage = recipe_.stages[index];
+    const int64_t longest = inputs_.stages[index].longest;
+    if (stage.use == "sft") return {stage.name, {learner(stage.batch.examples_per_step, stage, longest)}};
+    if (stage.use == "eval") return {stage.name, {decoder("evaluation", 1, kMaxRows, longest)}};
+    return {stage.name, policy_roles(stage, longest)};
+  }
+
+ private:
+  static constexpr int64_t kMaxRows = actors::EngineOptions{}.max_rows;
+
+  std::vector<RoleMemory> policy_roles(const recipes::StageSpec& stage, int64_t longest) const {
+    const auto& rollout = stage.rollout;
+    std::vector<RoleMemory> roles = {learner(rollout.prompts_per_step * rollout.group_size, stage, longest)};
+    if (stage.learner.loss.beta != 0.0) {
+      const model::MemoryUse use{.rows = rows(stage, rollout.prompts_per_step * rollout.group_size, longest)};
+      roles.push_back({.role = "reference", .plan = model::plan_memory(inputs_.model, use)});
+    }
+    roles.push_back({.role = "published weights",
+                     .count = rollout.staleness + 1,
+                     .on_host = true,
+                     .plan = model::plan_memory(inputs_.model, {})});
+    roles.back().plan.activations = 0;  // nothing is computed with them there
+    const int64_t together = recipe_.deterministic ? rollout.group_size : kMaxRows;
+    roles.push_back(decoder("actor", rollout.actors, together, longest));
+    if (recipe_.device == "cpu") roles.back().plan.weights = 0;
+    return roles;
+  }
+
+  static int64_t rows(const recipes::StageSpec& stage, int64_t sequences, int64_t longest) {
+    const int64_t budget =
+        stage.use == "sft" ? stage.batch.micro_batch_tokens : stage.learner.micro_batch_tokens;
+    return std::min(std::max(budget, longest), sequences * longest);
+  }
+
+  RoleMemory learner(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
+    const model::MemoryUse use{
+        .trains = true, .lora = recipe_.model.lora, .rows = rows(stage, sequences, longest)};
+    return {.role = "learner", .plan = model::plan_memory(inputs_.model, use)};
+  }
+
+  // One sequence more than are decoded: a prompt that still has samples to start.
+  RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest) const {
+    const model::MemoryUse use{
+        .rows = std::max(together, longest), .sequences = together + 1, .sequence_tokens = longest};
+    return {.role = role, .count = count, .plan = model::plan_memory(inputs_.model, use)};
+  }
+
+  const recipes::Recipe& recipe_;
+  const recipes::InputsFound& inputs_;
+};
+
+int64_t largest(const std::vector<StageMemory>& stages, bool on_host) {
+  int64_t most = 0;
+  for (const auto& stage : stages) most = std::max(most, stage.total(on_host));
+  return most;
+}
+
+// "weights 1.0 GB, KV cache 2.0 GB (131,072 bytes a token)", without what there is none of.
+std::string parts_of(const model::MemoryPlan& plan) {
+  std::string text;
+  const auto add = [&](const char* name, int64_t count, const std::string& note = {}) {
+    if (count > 0) text += (text.empty() ? "" : ", ") + std::string(name) + " " + bytes(count) + note;
+  };
+  add("weights", plan.weights);
+  add("gradients", plan.gradients);
+  add("optimizer", plan.optimizer);
+  add("update", plan.update);
+  add("KV cache", plan.cache, " (" + format_count(plan.cache_per_token) + " bytes a token)");
+  add("activations", plan.activations);
+  return text;
+}
+
+void print_total(std::ostream& out, const char* what, int64_t needed, int64_t there) {
+  out << "  " << what << ": " << bytes(needed);
+  if (there > 0) out << " of " << bytes(there);
+  out << '\n';
+  if (there > 0 && needed > there) {
+    out << "  warning: this does not fit; smaller are batch.micro_batch_tokens, rollout.actors, or the "
+           "model\n";
+  }
+}
+
+}  // namespace
+
+int64_t StageMemory::total(bool on_host) const {
+  int64_t sum = 0;
+  for (const auto& role : roles) sum += role.on_host == on_host ? role.total() : 0;
+  return sum;
+}
+
+std::vector<StageMemory> plan_stages(const recipes::Recipe& recipe, const recipes::InputsFound& inputs) {
+  const Planner planner(recipe, inputs);
+  std::vector<StageMemory> stages;
+  for (size_t i = 0; i < recipe.stages.size(); ++i) stages.push_back(planner.stage(i));
+  if (recipe.device == "cpu") {
+    for (auto& stage : stages) {
+      for (auto& role : stage.roles) role.on_host = true;
+    }
+  }
+  return stages;
+}
+
+Json memory_json(const model::MemoryPlan& plan) {
+  return {{"weights", plan.weights},         {"gradients", plan.gradients},
+          {"optimizer", plan.optimizer},     {"update", plan.update},
+          {"kv_cache", plan.cache},          {"kv_cache_per_token", plan.cache_per_token},
+          {"activations", plan.activations}, {"total", plan.total()}};
+}
+
+Json memory_json(const recipes::Recipe& recipe, const std::vector<StageMemory>& stages) {
+  Json list = Json::array();
+  for (const auto& stage : stages) {
+    Json roles = Json::array();
+    for (const auto& role : stage.roles) {
+      Json one = {
+          {"role", role.role}, {"count", role.count}, {"device", role.on_host ? "cpu" : recipe.device}};
+      one.update(memory_json(role.plan));
+      roles.push_back(std::move(one));
+    }
+    list.push_back(
+        {{"stage", stage.stage}, {"roles", roles}, {"total", stage.total(true) + stage.total(false)}});
+  }
+  return {{"host_bytes", host_bytes()}, {"stages", list}};
+}
+
+void print_memory(std::ostream& out, const recipes::Recipe& recipe, const std::vector<StageMemory>& stages) {
+  out << "memory:\n";
+  for (const auto& stage : stages) {
+    for (const auto& role : stage.roles) {
+      out << "  " << stage.stage << ", ";
+      if (role.count > 1) out << role.count << " x ";
+      out << role.role << ": " << bytes(role.plan.total()) << " = " << parts_of(role.plan) << '\n';
+    }
+  }
+  print_total(out, "together on this machine", largest(stages, true), host_bytes());
+  if (recipe.device != "cpu") print_total(out, "together on the GPU", largest(stages, false), device_bytes());
+}
+
+}  // namespace sluice::app

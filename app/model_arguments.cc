@@ -1,0 +1,60 @@
+#include "app/model_arguments.h"
+
+#include <iostream>
+#include <vector>
+
+#include "base/error.h"
+#include "model/model_directory.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has_tokenizer(const fs::path& directory) {
+  return fs::exists(directory / "tokenizer.json") || fs::exists(directory / "tokenizer.model");
+}
+
+}  // namespace
+
+fs::path find_model(const fs::path& path) {
+  // The link is followed at once: a run that goes on may move it.
+  for (const char* below : {"", "hf", "checkpoints/latest/hf"}) {
+    if (fs::exists(path / below / "config.json")) return fs::canonical(path / below);
+  }
+  fail<DataError>(path.string(), ": neither a model directory (config.json), nor a checkpoint",
+                  " (hf/config.json), nor a run (checkpoints/latest)");
+}
+
+const text::Tokenizer& LoadedModel::need_tokenizer() const {
+  require<DataError>(tokenizer != nullptr, directory.string(),
+                     ": no tokenizer (tokenizer.json or tokenizer.model) in it; give token ids with --ids");
+  return *tokenizer;
+}
+
+LoadedModel ModelArguments::load() const {
+  LoadedModel loaded{.directory = find_model(model), .network = nullptr, .tokenizer = nullptr};
+  std::vector<std::string> notices;
+  loaded.network =
+      model::load_model(loaded.directory, at::kCPU,
+                        {.dtype = dtype == "bfloat16" ? at::kBFloat16 : at::kFloat, .notices = &notices});
+  for (const auto& notice : notices) std::cerr << "sluice: " << notice << '\n';
+  if (!adapter.empty()) model::load_adapter(adapter, *loaded.network);
+  if (has_tokenizer(loaded.directory)) loaded.tokenizer = text::load_tokenizer(loaded.directory);
+  return loaded;
+}
+
+void add_model_arguments(CLI::App& app, ModelArguments& arguments) {
+  app.add_option("model", arguments.model,
+                 "A model directory, a checkpoint, or a run (its latest checkpoint)")
+      ->required();
+  app.add_option("--adapter", arguments.adapter, "A PEFT adapter directory (LoRA) to put on it");
+}
+
+void add_load_dtype(CLI::App& app, ModelArguments& arguments) {
+  app.add_option("--dtype", arguments.dtype, "What weights are kept in, whatever the directory stores")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+}
+
+}  // namespace sluice::app

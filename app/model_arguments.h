@@ -1,0 +1,39 @@
+// The arguments of every command that takes a model directory, and what they load.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "model/network.h"
+#include "text/tokenizer.h"
+
+namespace sluice::app {
+
+// The model directory that a path means: itself, `hf` of a checkpoint, or that of a run's latest checkpoint.
+// Throws DataError saying what was looked for.
+std::filesystem::path find_model(const std::filesystem::path& path);
+
+struct LoadedModel {
+  std::filesystem::path directory;
+  std::unique_ptr<model::Network> network;     // with the adapter beside its weights
+  std::unique_ptr<text::Tokenizer> tokenizer;  // null where the directory has none
+
+  // Throws DataError where there is none.
+  const text::Tokenizer& need_tokenizer() const;
+};
+
+struct ModelArguments {
+  std::string model, adapter;
+  std::string dtype = "float32";  // what weights are kept in: float32 | bfloat16
+
+  // What was left out or changed is said on stderr.
+  LoadedModel load() const;
+};
+
+// DIR and --adapter. `--dtype` means what weights are loaded in to most commands, and to one what it writes.
+void add_model_arguments(CLI::App& app, ModelArguments& arguments);
+void add_load_dtype(CLI::App& app, ModelArguments& arguments);
+
+}  // namespace sluice::app
