@@ -43,9 +43,9 @@ TEST_F(Export, KeepsTheTokenizersFilesAndNamesEveryStopId) {
   const auto model = workspace_ / "letters";
   write_letters(model);
   const auto tokenizer = text::load_tokenizer(model);
-  const auto comma = *tokenizer->find("c");
+  const auto letter = *tokenizer->find("c");
   Json config = read_json(model / "config.json");
-  config["eos_token_id"] = comma;
+  config["eos_token_id"] = letter;
   write_plain(model / "config.json", config.dump());
 
   ASSERT_EQ(run(model.string(), {"--dtype", "bfloat16"}).code, 0);
@@ -53,7 +53,7 @@ TEST_F(Export, KeepsTheTokenizersFilesAndNamesEveryStopId) {
   for (const char* file : {"tokenizer.model", "tokenizer_config.json", "chat_template.jinja"}) {
     EXPECT_EQ(read_file(out / file), read_file(model / file)) << file;
   }
-  EXPECT_EQ(read_json(out / "generation_config.json").at("eos_token_id"), Json({2, comma}));
+  EXPECT_EQ(read_json(out / "generation_config.json").at("eos_token_id"), Json({2, letter}));
   EXPECT_EQ(read_json(out / "config.json").at("dtype"), "bfloat16");
   EXPECT_EQ(check_directory(out), "");
 }
