@@ -53,10 +53,8 @@ std::unique_ptr<Tokenizer> make_json_tokenizer(TokenizerFiles files, const std::
   AddedTokenList added(parts.model->vocabulary());
   add_tokens(document, added, prefix);
   parts.specials = read_special_tokens(files, added, where);
-  if (!parts.specials.surround) {
-    const Json* part = find_part(document, "post_processor");
-    parts.specials.surround =
-        part == nullptr ? Surround{} : read_post_processor(*part, prefix + "post_processor");
+  if (const Json* part = find_part(document, "post_processor")) {
+    parts.surround = read_post_processor(*part, prefix + "post_processor");
   }
   parts.added = added.tokens();
   return std::make_unique<JsonTokenizer>(std::move(parts), std::move(files), file);

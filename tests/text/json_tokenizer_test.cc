@@ -139,9 +139,9 @@ TEST(JsonTokenizer, PutsTheTemplateAroundIds) {
                                       "end": {"id": "end", "ids": [2, 2], "tokens": ["</s>", "</s>"]}}}]})");
   EXPECT_THAT(tokenizer_of(document)->with_specials({0}), ElementsAre(1, 0, 2, 2));
 
-  // What the configuration says counts instead.
-  const Json config = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"add_eos_token", true}};
-  EXPECT_THAT(tokenizer_of(document, config)->with_specials({0}), ElementsAre(0, 2));
+  // Where there is a tokenizer.json, transformers goes by it alone.
+  const Json config = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"add_bos_token", false}};
+  EXPECT_THAT(tokenizer_of(document, config)->with_specials({0}), ElementsAre(1, 0, 2, 2));
 }
 
 TEST(JsonTokenizer, NeverLetsTextBecomeASpecialToken) {

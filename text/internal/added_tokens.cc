@@ -73,6 +73,11 @@ std::optional<TokenId> AddedTokenList::id(const std::string& content) const {
   return found->second;
 }
 
+bool AddedTokenList::has(const AddedToken& token) const {
+  const auto found = ids_.find(token.content);
+  return found != ids_.end() && tokens_.at(found->second) == token;
+}
+
 AddedToken read_added_token(const Json& object, const std::string& where) {
   const bool special = json_member_or<bool>(object, "special", false, where);
   return {.content = json_member<std::string>(object, "content", where),

@@ -22,6 +22,8 @@ struct AddedToken {
   bool rstrip = false;       // and after it
   bool normalized = false;   // found, in its normal form, in the normalized text
   bool special = false;      // decodes to nothing
+
+  bool operator==(const AddedToken&) const = default;
 };
 
 // The added tokens of a tokenizer, while its files are read. A token that the vocabulary has keeps its id
@@ -36,6 +38,8 @@ class AddedTokenList {
   void add(const AddedToken& token, std::optional<int64_t> declared_id, const std::string& where);
 
   std::optional<TokenId> id(const std::string& content) const;
+  // Whether this token is there, with these properties.
+  bool has(const AddedToken& token) const;
   const std::map<TokenId, AddedToken>& tokens() const { return tokens_; }
 
  private:

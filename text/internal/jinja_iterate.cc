@@ -12,7 +12,7 @@ Next characters(Context& context, std::shared_ptr<const Text> text) {
     context.charge();
     const size_t length = character_length(text->bytes, offset);
     offset += length;
-    return Value::text(text->bytes.substr(offset - length, length), text->markup);
+    return Value::text(text->bytes.substr(offset - length, length));
   };
 }
 

@@ -110,7 +110,7 @@ void JsonTokenizer::index_tokens() {
 }
 
 void JsonTokenizer::check_ids(const std::string& where) const {
-  for (const auto* side : {&parts_.specials.surround->before, &parts_.specials.surround->after}) {
+  for (const auto* side : {&parts_.surround.before, &parts_.surround.after}) {
     for (const TokenId id : *side) {
       require<DataError>(id < vocab_size(), where, ": post_processor: the id ", id,
                          " is not in a vocabulary of ", vocab_size());
@@ -120,12 +120,9 @@ void JsonTokenizer::check_ids(const std::string& where) const {
 
 // Of tokenizer.json and of what the other files make of it; not of their bytes, which hold other things too.
 std::string JsonTokenizer::compute_hash() const {
-  Json rest = {{"added", Json::array()},
-               {"bos", bos_id().value_or(-1)},
-               {"eos", eos_id().value_or(-1)},
-               {"pad", pad_id().value_or(-1)},
-               {"before", parts_.specials.surround->before},
-               {"after", parts_.specials.surround->after}};
+  Json rest = {{"added", Json::array()},           {"bos", bos_id().value_or(-1)},
+               {"eos", eos_id().value_or(-1)},     {"pad", pad_id().value_or(-1)},
+               {"before", parts_.surround.before}, {"after", parts_.surround.after}};
   for (const auto& [id, token] : parts_.added) {
     rest["added"].push_back(
         {id, token.content, token.single_word, token.lstrip, token.rstrip, token.normalized, token.special});
@@ -207,7 +204,7 @@ void JsonTokenizer::encode_piece(std::string_view piece, Specials specials, Work
 }
 
 std::vector<TokenId> JsonTokenizer::with_specials(std::vector<TokenId> ids) const {
-  const auto& [before, after] = *parts_.specials.surround;
+  const auto& [before, after] = parts_.surround;
   ids.insert(ids.begin(), before.begin(), before.end());
   ids.insert(ids.end(), after.begin(), after.end());
   return ids;

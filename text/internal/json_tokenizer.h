@@ -25,7 +25,8 @@ struct TokenizerParts {
   std::unique_ptr<Decoder> decoder;             // may be null: then tokens are joined with spaces
   std::unique_ptr<TokenModel> model;
   std::map<TokenId, AddedToken> added;
-  SpecialTokens specials;  // with surround
+  SpecialTokens specials;
+  Surround surround;
 };
 
 class JsonTokenizer : public Tokenizer {

@@ -1,8 +1,8 @@
 // The ids of pieces met before: most words of a text are words it has had already.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <span>
 #include <string_view>
@@ -21,8 +21,7 @@ class PieceCache {
   bool find(std::string_view piece, std::vector<TokenId>& out) const {
     if (piece.size() > kMaxBytes) return false;
     const Slot& slot = slots_[index(piece)];
-    if (slot.num_bytes != piece.size() || std::memcmp(slot.bytes, piece.data(), piece.size()) != 0)
-      return false;
+    if (std::string_view(slot.bytes, slot.num_bytes) != piece) return false;
     out.insert(out.end(), slot.ids, slot.ids + slot.num_ids);
     return true;
   }
@@ -33,8 +32,8 @@ class PieceCache {
     Slot& slot = slots_[index(piece)];
     slot.num_bytes = static_cast<uint8_t>(piece.size());
     slot.num_ids = static_cast<uint8_t>(ids.size());
-    std::memcpy(slot.bytes, piece.data(), piece.size());
-    std::memcpy(slot.ids, ids.data(), ids.size_bytes());
+    std::copy(piece.begin(), piece.end(), slot.bytes);
+    std::copy(ids.begin(), ids.end(), slot.ids);  // there may be none
   }
 
  private:

@@ -21,10 +21,10 @@ class Reader {
       : files_(files), added_(added), where_(where), config_(parse(kTokenizerConfig)) {}
 
   SpecialTokens read() {
-    const bool listed = config_.contains("added_tokens_decoder");
     take_named(config_, place(kTokenizerConfig));
-    if (listed) {
+    if (config_.contains("added_tokens_decoder")) {
       add_listed();
+      add_named();
     } else {
       const Json map = parse(kSpecialTokensMap);
       take_named(map, place(kSpecialTokensMap));
@@ -32,20 +32,11 @@ class Reader {
       add_named();
       add_extra(map, place(kSpecialTokensMap));
     }
-    if (listed) add_named();
     add_extra(config_, place(kTokenizerConfig));
-    return {.bos = id_of("bos_token"),
-            .eos = id_of("eos_token"),
-            .pad = id_of("pad_token"),
-            .surround = surround()};
+    return {.bos = id_of("bos_token"), .eos = id_of("eos_token"), .pad = id_of("pad_token")};
   }
 
  private:
-  struct Named {
-    AddedToken token;
-    bool by_name_only;  // only its text was given
-  };
-
   std::string place(const char* file) const { return where_ + ": " + file; }
 
   Json parse(const char* file) const {
@@ -57,16 +48,20 @@ class Reader {
   }
 
   // A special token, given as its text or as an object.
-  static Named read_token(const Json& value, const std::string& place) {
-    if (!value.is_string()) {
-      Named named{read_added_token(value, place), false};
-      named.token.special = true;
-      return named;
-    }
+  static AddedToken read_token(const Json& value, const std::string& place) {
     AddedToken token;
-    token.content = value.get<std::string>();
+    if (value.is_string()) {
+      token.content = value.get<std::string>();
+    } else {
+      token = read_added_token(value, place);
+    }
     token.special = true;
-    return {token, true};
+    return token;
+  }
+
+  bool is_named(const std::string& content) const {
+    return std::any_of(named_.begin(), named_.end(),
+                       [&](const auto& named) { return named.second.content == content; });
   }
 
   void take_named(const Json& object, const std::string& place) {
@@ -89,9 +84,10 @@ class Reader {
                          "\" is no id");
       tokens[id] = read_added_token(value, list + "." + key);
     }
-    for (const auto& [id, token] : tokens) {
+    for (auto& [id, token] : tokens) {
+      if (added_.has(token)) continue;
+      token.special |= is_named(token.content);
       added_.add(token, id, list + "." + std::to_string(id));
-      known_[token.content] = token;
     }
   }
 
@@ -106,29 +102,22 @@ class Reader {
       if (added_.tokens().contains(static_cast<TokenId>(id))) continue;
       AddedToken token;
       token.content = content;
-      token.special = std::any_of(named_.begin(), named_.end(), [&](const auto& named) {
-        return named.second.token.content == token.content;
-      });
+      token.special = is_named(content);
       token.normalized = !token.special;
       added_.add(token, id, place(kAddedTokens));
     }
-    for (const auto& [id, token] : added_.tokens()) known_[token.content] = token;
+  }
+
+  void add_if_missing(const AddedToken& token, const std::string& place) {
+    if (!added_.id(token.content)) added_.add(token, std::nullopt, place);
   }
 
   void add_named() {
     for (const char* key : kNamed) {
       const auto found = named_.find(key);
-      if (found == named_.end()) continue;
-      const auto known = known_.find(found->second.token.content);
-      AddedToken token = known == known_.end() ? found->second.token : known->second;
-      token.special = true;
-      added_.add(token, std::nullopt, where_ + ": " + key);
+      if (found != named_.end()) add_if_missing(found->second, where_ + ": " + key);
     }
-    for (const auto& [key, named] : named_) {
-      if (std::find(kNamed.begin(), kNamed.end(), key) == kNamed.end()) {
-        added_.add(named.token, std::nullopt, where_ + ": " + key);
-      }
-    }
+    for (const auto& [key, token] : named_) add_if_missing(token, where_ + ": " + key);
   }
 
   void add_extra(const Json& object, const std::string& file) {
@@ -136,36 +125,21 @@ class Reader {
       const auto found = object.find(key);
       if (found == object.end() || !found->is_structured()) continue;
       for (const auto& value : *found) {
-        added_.add(read_token(value, file + ": " + key).token, std::nullopt, file + ": " + key);
+        add_if_missing(read_token(value, file + ": " + key), file + ": " + key);
       }
     }
   }
 
   std::optional<TokenId> id_of(const std::string& key) const {
     const auto found = named_.find(key);
-    return found == named_.end() ? std::nullopt : added_.id(found->second.token.content);
-  }
-
-  std::optional<Surround> surround() const {
-    if (!config_.contains("add_bos_token") && !config_.contains("add_eos_token")) return std::nullopt;
-    const std::string file = place(kTokenizerConfig);
-    Surround out;
-    const auto put = [&](const char* wanted, const char* key, std::vector<TokenId>& ids) {
-      const auto id = id_of(key);
-      if (json_member_or<bool>(config_, wanted, false, file) && id) ids.push_back(*id);
-    };
-    put("add_bos_token", "bos_token", out.before);
-    put("add_eos_token", "eos_token", out.after);
-    return out;
+    return found == named_.end() ? std::nullopt : added_.id(found->second.content);
   }
 
   const TokenizerFiles& files_;
   AddedTokenList& added_;
   const std::string& where_;
   const Json config_;
-  std::map<std::string, Named> named_;  // by key, "bos_token"
-  std::map<std::string, AddedToken>
-      known_;  // by content: the properties that win over those given with a name
+  std::map<std::string, AddedToken> named_;  // by key, "bos_token"
 };
 
 }  // namespace

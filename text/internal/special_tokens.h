@@ -21,13 +21,11 @@ struct SpecialTokens {
   std::optional<TokenId> bos;
   std::optional<TokenId> eos;
   std::optional<TokenId> pad;
-  // Set when tokenizer_config.json has add_bos_token or add_eos_token: it then counts instead of the
-  // post-processor.
-  std::optional<Surround> surround;
 };
 
 // Reads tokenizer_config.json, special_tokens_map.json and added_tokens.json, as far as they are there.
-// Tokens that they name and `added` lacks are added to it. Throws DataError naming `where` and the file.
+// Tokens that they name and `added` lacks are added to it. The post-processor of tokenizer.json says what
+// stands around a text, whatever their add_bos_token says. Throws DataError naming `where` and the file.
 SpecialTokens read_special_tokens(const TokenizerFiles& files, AddedTokenList& added,
                                   const std::string& where);
 
