@@ -10,7 +10,6 @@
 #include "app/recipe_options.h"
 #include "base/error.h"
 #include "base/terminal.h"
-#include "model/families/family.h"
 #include "model/memory_plan.h"
 #include "model/model_directory.h"
 #include "model/weight_files.h"
@@ -56,7 +55,7 @@ int check_directory(const std::filesystem::path& directory, bool json) {
   const auto trained = model::plan_memory(config, {.trains = true});
   if (json) {
     const Json report = {{"model", directory.string()},
-                         {"family", config.family->model_type},
+                         {"family", config.family_name()},
                          {"parameters", served.parameters},
                          {"dtype", stored_type(directory)},
                          {"memory", {{"served", memory_json(served)}, {"trained", memory_json(trained)}}}};
@@ -64,8 +63,8 @@ int check_directory(const std::filesystem::path& directory, bool json) {
     return 0;
   }
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<uint64_t>(count)); };
-  std::cout << directory.string() << "\n  family      " << config.family->model_type << ", "
-            << config.num_layers() << " layers of width " << config.hidden_size << ", " << config.max_position
+  std::cout << directory.string() << "\n  family      " << config.family_name() << ", " << config.num_layers()
+            << " layers of width " << config.hidden_size << ", " << config.max_position
             << " positions\n  parameters  " << format_count(served.parameters) << ", stored as "
             << stored_type(directory) << "\n  weights     " << bytes(served.weights)
             << " in float32\n  KV cache    " << format_count(served.cache_per_token)

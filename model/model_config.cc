@@ -87,6 +87,8 @@ Json tokens_to_json(const std::vector<int64_t>& ids) {
 
 }  // namespace
 
+std::string_view ModelConfig::family_name() const { return family->model_type; }
+
 ModelConfig model_config_from_json(const Json& source, const std::string& where) {
   const ConfigReader json(source, where);
   ModelConfig config;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -104,6 +105,7 @@ struct ModelConfig {
   Json generation;  // generation_config.json, null when there is none
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
+  std::string_view family_name() const;  // "qwen2", the model_type of config.json
 };
 
 // Throws DataError naming `where` for an unknown family, rope type or activation and for quantised weights

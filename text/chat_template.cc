@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "text/internal/jinja_parser.h"
-#include "text/internal/jinja_renderer.h"
+#include "text/jinja/parser.h"
+#include "text/jinja/renderer.h"
 
 namespace sluice::text {
 namespace {

@@ -3,8 +3,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "text/internal/sentencepiece_tokenizer.h"
 #include "text/internal/tokenizer_files.h"
+#include "text/sentencepiece/tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace sluice::text {

@@ -90,8 +90,8 @@ class StreamingDecoder {
  private:
   const Tokenizer& tokenizer_;
   std::vector<TokenId> byte_ids_;  // of "<0x00>" to "<0xFF>", ascending
-  std::vector<TokenId> window_;  // ids whose text is not all out yet, after one that gives the context
-  size_t emitted_ = 0;           // bytes of decode(window_) that are out
+  std::vector<TokenId> window_;    // ids whose text is not all out yet, after one that gives the context
+  size_t emitted_ = 0;             // bytes of decode(window_) that are out
 };
 
 }  // namespace sluice::text

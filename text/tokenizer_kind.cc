@@ -1,7 +1,7 @@
 #include "base/files.h"
 #include "base/json.h"
-#include "text/internal/sentencepiece_model.h"
 #include "text/internal/tokenizer_files.h"
+#include "text/sentencepiece/model.h"
 #include "text/tokenizer.h"
 
 namespace sluice::text {

@@ -4,9 +4,9 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/internal/sentencepiece_tokenizer.h"
-#include "text/internal/training_text.h"
 #include "text/internal/utf8.h"
+#include "text/sentencepiece/tokenizer.h"
+#include "text/sentencepiece/training_text.h"
 #include "text/tokenizer.h"
 
 namespace sluice::text {

@@ -1,6 +1,6 @@
 #include "tests/fuzz/targets.h"
-#include "text/internal/sentencepiece_model.h"
 #include "text/internal/tokenizer_files.h"
+#include "text/sentencepiece/model.h"
 
 namespace sluice::fuzz {
 namespace {

@@ -25,7 +25,7 @@ inline constexpr const char* kAddedTokens = "added_tokens.json";
 // from here has the hash and the ids it will have when it is loaded again. Throws DataError naming `where`.
 std::unique_ptr<Tokenizer> make_tokenizer(TokenizerFiles files, const std::string& where);
 
-// The same for files that have a tokenizer.json (text/tokenizer_json.cc says what of it is read).
+// The same for files that have a tokenizer.json (text/tokenizer_json/load.cc says what of it is read).
 std::unique_ptr<Tokenizer> make_json_tokenizer(TokenizerFiles files, const std::string& where);
 
 }  // namespace sluice::text::internal
