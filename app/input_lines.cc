@@ -1,17 +1,12 @@
 #include "app/input_lines.h"
 
-#include <string_view>
-
 #include "base/error.h"
-#include "base/files.h"
-#include "base/json.h"
+#include "base/json_lines.h"
 
 namespace sluice::app {
 namespace {
 
-InputLine read_line(std::string_view bytes, const std::string& where, const std::string& column, bool ids) {
-  const Json json = parse_json(bytes, where);
-  require<DataError>(json.is_object(), where, ": not a JSON object");
+InputLine read_line(const Json& json, const std::string& where, const std::string& column, bool ids) {
   InputLine line{.where = where, .text = {}, .ids = {}};
   if (ids) {
     line.ids = json_member<std::vector<int64_t>>(json, "ids", where);
@@ -27,18 +22,20 @@ InputLine read_line(std::string_view bytes, const std::string& where, const std:
 
 std::vector<InputLine> read_input_lines(const std::filesystem::path& file, const std::string& column,
                                         bool ids) {
-  const std::string content = read_file(file);
   std::vector<InputLine> lines;
-  std::string_view rest = content;
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const size_t end = rest.find('\n');
-    const auto bytes = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-    if (bytes.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    lines.push_back(read_line(bytes, file.string() + ":" + std::to_string(number), column, ids));
-  }
+  for_each_json_line(file, [&](int64_t number, const Json& row) {
+    lines.push_back(read_line(row, file.string() + ":" + std::to_string(number), column, ids));
+  });
   require<DataError>(!lines.empty(), file.string(), ": no line in it");
   return lines;
+}
+
+std::vector<std::string> read_texts(const std::filesystem::path& file) {
+  std::vector<std::string> texts;
+  for_each_json_line(file, [&](int64_t number, const Json& row) {
+    texts.push_back(json_member<std::string>(row, "text", file.string() + ":" + std::to_string(number)));
+  });
+  return texts;
 }
 
 std::vector<int32_t> checked_ids(const InputLine& line, const model::ModelConfig& config,

@@ -1,4 +1,4 @@
-// The inputs of `generate` and `score`: a JSONL file of texts, or of token ids.
+// What commands read: JSONL files of texts, or of token ids.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,10 @@ struct InputLine {
 // "file:line: ..." for a line that is malformed, lacks it or is empty, and for a file without lines.
 std::vector<InputLine> read_input_lines(const std::filesystem::path& file, const std::string& column,
                                         bool ids);
+
+// The column `text` of every line that is not blank; it may be empty, so that there is an answer to each
+// line.
+std::vector<std::string> read_texts(const std::filesystem::path& file);
 
 // The line's ids as the network takes them. Throws DataError naming the line for none, for one outside the
 // vocabulary and for more than the positions take beside `new_tokens`.

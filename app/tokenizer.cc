@@ -6,9 +6,10 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <sstream>
 
 #include "app/command.h"
+#include "app/input_lines.h"
+#include "app/tokenizer_chat.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -91,22 +92,6 @@ void print_ids(const std::vector<text::TokenId>& ids, bool json) {
   std::cout << '\n';
 }
 
-// The column `text` of every line that is not blank; it may be empty, so that there is an answer to each
-// line.
-std::vector<std::string> read_lines(const std::string& file) {
-  std::istringstream lines(read_file(file));
-  std::vector<std::string> texts;
-  int64_t number = 1;
-  for (std::string line; std::getline(lines, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const std::string where = file + ":" + std::to_string(number);
-    const Json row = parse_json(line, where);
-    require<DataError>(row.is_object(), where, ": not a JSON object");
-    texts.push_back(json_member<std::string>(row, "text", where));
-  }
-  return texts;
-}
-
 int encode(const EncodeArguments& arguments, bool has_text) {
   require<UsageError>(has_text != !arguments.file.empty(),
                       "tokenizer encode: give either --text TEXT or --file FILE");
@@ -119,7 +104,7 @@ int encode(const EncodeArguments& arguments, bool has_text) {
     print_ids(tokenizer->encode(arguments.text, specials), arguments.json);
     return 0;
   }
-  for (const auto& text : read_lines(arguments.file)) {
+  for (const auto& text : read_texts(arguments.file)) {
     print_ids(tokenizer->encode(text, specials), arguments.json);
   }
   return 0;
@@ -228,7 +213,9 @@ Command add_tokenizer(CLI::App& app) {
   for (auto* sub : {decoding, about}) {
     sub->add_option("tokenizer", arguments->directory, "A folder with a tokenizer, or its file")->required();
   }
-  return [arguments, training, encoding, decoding] {
+  auto* chatting = app.add_subcommand("chat", "Print what the chat template makes of conversations");
+  return [arguments, training, encoding, decoding, chatting, chat = add_tokenizer_chat(*chatting)] {
+    if (chatting->parsed()) return chat();
     if (training->parsed()) return train(arguments->train);
     if (encoding->parsed()) return encode(arguments->encode, encoding->count("--text") > 0);
     if (decoding->parsed()) return decode(arguments->directory, arguments->ids);

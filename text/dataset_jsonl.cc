@@ -1,7 +1,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "text/internal/json_lines.h"
+#include "base/json_lines.h"
+#include "text/internal/columns.h"
 #include "text/internal/readers.h"
 
 namespace sluice::text::internal {

@@ -15,8 +15,9 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json_lines.h"
 #include "base/philox.h"
-#include "text/internal/json_lines.h"
+#include "text/internal/columns.h"
 #include "text/internal/readers.h"
 
 namespace sluice::text::internal {

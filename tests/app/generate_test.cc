@@ -153,7 +153,7 @@ TEST_F(Generate, RefusesALineThatCannotBeAPrompt) {
         part);
   };
   refused("{\"ids\": [3", "prompts.jsonl:2");
-  refused("[3]", "prompts.jsonl:2: not a JSON object");
+  refused("[3]", "prompts.jsonl:2: expected a JSON object, saw array");
   refused("{\"prompt\": \"hello\"}", "prompts.jsonl:2");
   refused("{\"ids\": []}", "prompts.jsonl:2: \"ids\" is empty");
   refused("{\"ids\": [256]}", "prompts.jsonl:2: id 256, the model has 256 ids");

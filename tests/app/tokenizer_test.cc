@@ -84,6 +84,31 @@ TEST_F(TokenizerCommand, SaysWhatATokenizerIs) {
   EXPECT_EQ(report["hash"], sha256_file(kLlama2));
 }
 
+// A conversation of the words of Qwen's tokenizer, with a template that says what is to be learned.
+TEST_F(TokenizerCommand, PrintsWhatAChatTemplateMakes) {
+  const std::string source(SLUICE_SOURCE_DIR);
+  fs::copy(source + "/data/tokenizers/minimind", workspace_ / "chat");
+  fs::copy_file(source + "/data/chat_templates/chatml_masked.jinja", workspace_ / "chat/chat_template.jinja");
+  write_plain(workspace_ / "talk.jsonl",
+              R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}]})"
+              "\n");
+  const std::string text = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n";
+  EXPECT_EQ(run({"chat", "chat", "--file", "talk.jsonl"}).out, text + "\n");
+  EXPECT_EQ(run({"chat", "chat", "--file", "talk.jsonl", "--generation-prompt"}).out,
+            text + "<|im_start|>assistant\n\n");
+
+  const Json out = parse_json(run({"chat", "chat", "--file", "talk.jsonl", "--json"}).out, "chat");
+  EXPECT_EQ(out["text"], text);
+  const size_t learned = text.find("Yes.");
+  EXPECT_EQ(out["generation"], Json({{learned, learned + std::string("Yes.<|im_end|>").size()}}));
+  write_plain(workspace_ / "text.jsonl", Json{{"text", text}}.dump() + "\n");
+  const Json encoded = parse_json(run({"encode", "chat", "--file", "text.jsonl", "--json"}).out, "encode");
+  EXPECT_EQ(out["ids"], encoded["ids"]);
+
+  expect_refused({"chat", "chat", "--file", "text.jsonl"}, 3, {"text.jsonl:1", "messages"});
+  expect_refused({"chat", kLlama2, "--file", "talk.jsonl"}, 3, {"no chat template"});
+}
+
 TEST_F(TokenizerCommand, SaysWhatIsWrong) {
   const auto text = corpus();
   fs::create_directory(workspace_ / "there");
