@@ -22,3 +22,6 @@ foreach(library zmq hiredis xxhash pcre2 utf8proc)
   add_library(${library} INTERFACE)
   target_link_libraries(${library} INTERFACE PkgConfig::PC_${library})
 endforeach()
+# hiredis asks for 64-bit file offsets, which a 64-bit system has; the macro alone would part its users from the
+# precompiled headers.
+set_target_properties(PkgConfig::PC_hiredis PROPERTIES INTERFACE_COMPILE_OPTIONS "")
