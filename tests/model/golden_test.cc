@@ -196,6 +196,44 @@ TEST_P(GoldenTest, GradientNormsAreThoseOfTransformers) {
   }
 }
 
+// A weighted sum of the log-probs of a short sequence, in float64, in whose gradient every parameter has a
+// part.
+at::Tensor weighted_logprobs(const Network& network, const std::vector<int32_t>& tokens) {
+  PackedBatchBuilder builder;
+  builder.add(tokens);
+  const auto out = network.logprobs(builder.build(at::kCPU), next_tokens(tokens), 1.0);
+  const auto weights = at::linspace(-1, 2, std::ssize(tokens) - 1, at::kDouble);
+  return (out.logprobs * weights).sum();
+}
+
+// Every block kind whole: attention with its norms and rotation, latent attention, router and experts, fused
+// and transposed projections, tied and untied heads, each parameter moved on its own along a direction.
+TEST_P(GoldenTest, GradientsAreThoseOfDifferences) {
+  constexpr double kStep = 1e-6;
+  const auto one_network = load_model(directory(), at::kCPU, {.dtype = at::kDouble});
+  auto tokens = golden.cases[2].prompt;
+  tokens.resize(12);
+  weighted_logprobs(*one_network, tokens).backward();
+  int64_t moved = 0;
+  for (const auto& [name, parameter] : one_network->parameters()) {
+    if (!parameter.requires_grad()) continue;
+    const auto gradient = parameter.grad().defined() ? parameter.grad() : at::zeros_like(parameter);
+    const at::NoGradGuard no_grad;
+    const auto direction = at::sin(at::arange(parameter.numel(), at::kDouble) * 0.7 + 1.0).view_as(parameter);
+    const auto along = [&](double step) {
+      parameter.add_(direction, step);
+      const double value = weighted_logprobs(*one_network, tokens).item<double>();
+      parameter.sub_(direction, step);
+      return value;
+    };
+    const double difference = (along(kStep) - along(-kStep)) / (2 * kStep);
+    const double expected = (gradient * direction).sum().item<double>();
+    EXPECT_NEAR(difference, expected, 1e-5 * std::max(1.0, std::abs(expected))) << name;
+    if (std::abs(expected) > 1e-3) ++moved;
+  }
+  EXPECT_GT(moved, std::ssize(one_network->parameters()) / 2);
+}
+
 std::vector<std::string> all_goldens() {
   std::vector<std::string> names{"toy_llama"};
   for (const auto& entry : fs::directory_iterator(fs::path(SLUICE_SOURCE_DIR) / "data/goldens")) {
