@@ -5,11 +5,13 @@
 
 #include "base/error.h"
 #include "model/families/family.h"
+#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {
 
 constexpr const char* kQuantisation = "quantization_config";
+constexpr const char* kAutoMap = "auto_map";  // classes in .py files, which are never read or copied
 constexpr int64_t kMaxAllExperts = 1 << 16;
 
 void check_rotation(const ModelConfig& config, const std::string& where) {
@@ -40,28 +42,19 @@ void check_experts(const ModelConfig& config, const std::string& where) {
 }
 
 // What is read by its own name: blocks of F8 with a scale each.
-void check_quantisation(const ConfigReader& json) {
-  if (!json.has(kQuantisation)) return;
+std::optional<std::array<int64_t, 2>> read_float8_block(const ConfigReader& json) {
+  if (!json.has(kQuantisation)) return std::nullopt;
   const auto table = json.object(kQuantisation);
   const auto method = table.text_or("quant_method", "");
   require<DataError>(
-      method == "fp8" && table.has("weight_block_size"), table.where(), ": quant_method \"", method,
-      "\" is not supported; those that are: fp8 with weight_block_size. Or convert the directory to"
+      method == "fp8" && table.has("weight_block_size"), table.where(), ": quant_method ",
+      quoted_name(method),
+      " is not supported; those that are: fp8 with weight_block_size. Or convert the directory to"
       " bfloat16 first");
   const auto sizes = json_member<std::vector<int64_t>>(table.json(), "weight_block_size", table.where());
   require<DataError>(sizes.size() == 2 && sizes[0] > 0 && sizes[1] > 0, table.where(),
                      ": weight_block_size is not two sizes above 0");
-}
-
-std::optional<int64_t> checked_token(const Json& value, const char* key, const ModelConfig& config,
-                                     const std::string& where) {
-  if (value.is_null()) return std::nullopt;
-  require<DataError>(value.is_number_integer(), where, ": ", key, " is not an integer, it is ", value.dump());
-  // Some published files have -1 for "there is none"; JSON's comparison takes 2^64 - 1 for it too.
-  if (!value.is_number_unsigned() && value == -1) return std::nullopt;
-  require<DataError>(value >= 0 && value < config.vocab_size, where, ": ", key, " is ", value.dump(),
-                     ", vocab_size is ", config.vocab_size);
-  return value.get<int64_t>();
+  return std::array{sizes[0], sizes[1]};
 }
 
 void read_tokens(const ConfigReader& json, ModelConfig& config) {
@@ -87,6 +80,17 @@ Json tokens_to_json(const std::vector<int64_t>& ids) {
 
 }  // namespace
 
+std::optional<int64_t> checked_token(const Json& value, const char* key, const ModelConfig& config,
+                                     const std::string& where) {
+  if (value.is_null()) return std::nullopt;
+  require<DataError>(value.is_number_integer(), where, ": ", key, " is not an integer, it is ", value.dump());
+  // Some published files have -1 for "there is none"; JSON's comparison takes 2^64 - 1 for it too.
+  if (!value.is_number_unsigned() && value == -1) return std::nullopt;
+  require<DataError>(value >= 0 && value < config.vocab_size, where, ": ", key, " is ", value.dump(),
+                     ", vocab_size is ", config.vocab_size);
+  return value.get<int64_t>();
+}
+
 std::string_view ModelConfig::family_name() const { return family->model_type; }
 
 ModelConfig model_config_from_json(const Json& source, const std::string& where) {
@@ -94,7 +98,7 @@ ModelConfig model_config_from_json(const Json& source, const std::string& where)
   ModelConfig config;
   config.family = &find_family(json);
   config.source = source;
-  check_quantisation(json);
+  config.float8_block = read_float8_block(json);
   config.family->read(json, config);
   require<DataError>(config.norm_eps >= 0 && config.norm_eps < 1, where, ": the norm epsilon is ",
                      config.norm_eps);
@@ -102,7 +106,7 @@ ModelConfig model_config_from_json(const Json& source, const std::string& where)
   check_experts(config, where);
   // Sequences may be as long as the scaling stretches them.
   for (const auto& rope : config.ropes) {
-    if (rope.type != "dynamic") continue;
+    if (rope.type != "dynamic" && rope.type != "yarn") continue;
     const double longest = static_cast<double>(rope.original_max_position) * rope.factor;
     require<DataError>(longest <= static_cast<double>(kMaxPosition), where, ": ", longest, " positions");
     config.max_position = std::max(config.max_position, static_cast<int64_t>(longest));
@@ -119,6 +123,7 @@ Json model_config_to_json(const ModelConfig& config, const std::string& dtype) {
   json["torch_dtype"] = dtype;  // transformers 4
   json["dtype"] = dtype;        // transformers 5
   json.erase(kQuantisation);
+  json.erase(kAutoMap);
   return json;
 }
 

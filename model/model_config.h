@@ -3,6 +3,7 @@
 // A family (model/families) reads its own keys into what stands here; the network is built from this alone.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -99,6 +100,7 @@ struct ModelConfig {
   std::optional<ExpertsConfig> experts;
   std::vector<RopeConfig> ropes;
   std::vector<LayerConfig> layers;
+  std::optional<std::array<int64_t, 2>> float8_block;  // rows and columns that share a scale in F8 tensors
 
   std::optional<int64_t> bos_id, pad_id;
   std::vector<int64_t> eos_ids;
@@ -114,6 +116,11 @@ struct ModelConfig {
 ModelConfig model_config_from_json(const Json& json, const std::string& where);
 // What transformers reads back, unknown keys kept; `dtype` as torch calls it, "float32".
 Json model_config_to_json(const ModelConfig& config, const std::string& dtype);
+
+// The id that `value` of either file's `key` names; null and -1, which some published files have, name none.
+// Throws DataError naming `where` for what is no id of the vocabulary.
+std::optional<int64_t> checked_token(const Json& value, const char* key, const ModelConfig& config,
+                                     const std::string& where);
 
 // config.json of a Llama of these sizes: what a recipe makes from nothing.
 struct LlamaShape {

@@ -28,6 +28,10 @@ std::optional<int64_t> ConfigReader::size_if(const char* key, int64_t max) const
   return has(key) ? std::optional(size(key, max)) : std::nullopt;
 }
 
+std::optional<int64_t> ConfigReader::size_if(const char* key, int64_t fallback, int64_t max) const {
+  return json_.contains(key) ? size_if(key, max) : fallback;
+}
+
 int64_t ConfigReader::count_or(const char* key, int64_t fallback, int64_t max) const {
   if (!has(key)) return fallback;
   const auto value = json_member<int64_t>(json_, key, where_);
@@ -48,6 +52,10 @@ double ConfigReader::number_or(const char* key, double fallback) const {
 
 std::optional<double> ConfigReader::number_if(const char* key) const {
   return has(key) ? std::optional(number(key)) : std::nullopt;
+}
+
+std::optional<double> ConfigReader::number_if(const char* key, double fallback) const {
+  return json_.contains(key) ? number_if(key) : fallback;
 }
 
 bool ConfigReader::flag_or(const char* key, bool fallback) const {

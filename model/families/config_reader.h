@@ -14,7 +14,8 @@ namespace sluice::model {
 inline constexpr int64_t kMaxVocab = 1 << 24, kMaxWidth = 1 << 20, kMaxLayers = 1 << 10, kMaxHeads = 1 << 12,
                          kMaxHeadDim = 1 << 12, kMaxPosition = 1 << 24, kMaxExperts = 1 << 12;
 
-// A missing key and one that is null are the same. All of these throw DataError naming the file and the key.
+// A missing key and one that is null are the same, but where both a value and none can be meant. All of these
+// throw DataError naming the file and the key.
 class ConfigReader {
  public:
   // `json` outlives it.
@@ -24,10 +25,13 @@ class ConfigReader {
   int64_t size(const char* key, int64_t max) const;  // 1 .. max
   int64_t size_or(const char* key, int64_t fallback, int64_t max) const;
   std::optional<int64_t> size_if(const char* key, int64_t max) const;
+  // `fallback` for a missing key, none for null: how transformers tells its default from "there is none".
+  std::optional<int64_t> size_if(const char* key, int64_t fallback, int64_t max) const;
   int64_t count_or(const char* key, int64_t fallback, int64_t max) const;  // 0 .. max
   double number(const char* key) const;
   double number_or(const char* key, double fallback) const;
   std::optional<double> number_if(const char* key) const;
+  std::optional<double> number_if(const char* key, double fallback) const;  // the same
   bool flag_or(const char* key, bool fallback) const;
   std::string text_or(const char* key, const std::string& fallback) const;
   // An object inside; `key` joins its name.

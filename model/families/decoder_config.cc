@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 
@@ -15,8 +16,8 @@ Activation read_activation(const ConfigReader& json, const char* key, const char
                                                                  {"gelu_pytorch_tanh", Activation::GeluTanh}};
   const auto name = json.text_or(key, fallback);
   const auto found = kActivations.find(name);
-  require<DataError>(found != kActivations.end(), json.where(), ": ", key, " \"", name,
-                     "\" is not supported; those that are: silu, gelu, gelu_new, gelu_pytorch_tanh");
+  require<DataError>(found != kActivations.end(), json.where(), ": ", key, " ", quoted_name(name),
+                     " is not supported; those that are: silu, gelu, gelu_new, gelu_pytorch_tanh");
   return found->second;
 }
 
@@ -60,8 +61,8 @@ void read_windows(const ConfigReader& json, std::optional<int64_t> window,
                          ": layer_types has sliding_attention, and there is", " no sliding_window");
       config.layers[i].window = window;
     } else {
-      require<DataError>(types[i] == "full_attention", json.where(), ": layer type \"", types[i],
-                         "\" is not supported; those that are: full_attention, sliding_attention");
+      require<DataError>(types[i] == "full_attention", json.where(), ": layer type ", quoted_name(types[i]),
+                         " is not supported; those that are: full_attention, sliding_attention");
     }
   }
 }

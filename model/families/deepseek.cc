@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "model/families/decoder_config.h"
 #include "model/families/family.h"
+#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {
@@ -72,8 +73,8 @@ void read_v2(const ConfigReader& json, ModelConfig& config) {
   router.normalise = false;
   router.group_score = 1;
   const auto method = json.text_or("topk_method", "greedy");
-  require<DataError>(method == "greedy" || method == "group_limited_greedy", json.where(), ": topk_method \"",
-                     method, "\" is not supported; those that are: greedy, group_limited_greedy");
+  require<DataError>(method == "greedy" || method == "group_limited_greedy", json.where(), ": topk_method ",
+                     quoted_name(method), " is not supported; those that are: greedy, group_limited_greedy");
   if (method == "greedy") router.num_groups = router.top_groups = 1;
 }
 
@@ -83,8 +84,11 @@ void read_v3(const ConfigReader& json, ModelConfig& config) {
   read_experts(json, config);
   if (!config.experts) return;
   config.experts->selection_bias = true;
-  config.experts->router.score = RouterScore::Sigmoid;
-  config.experts->router.normalise = json.flag_or("norm_topk_prob", true);
+  auto& router = config.experts->router;
+  router.score = RouterScore::Sigmoid;
+  router.num_groups = json.size_if("n_group", 8, kMaxExperts).value_or(1);
+  router.top_groups = json.size_if("topk_group", 4, kMaxExperts).value_or(1);
+  router.normalise = json.flag_or("norm_topk_prob", true);
   // What is not loaded is not promised to who reads the file next.
   if (config.source.contains(kPredictionLayers)) config.source[kPredictionLayers] = 0;
 }

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {
@@ -31,11 +32,11 @@ const Family& find_family(const ConfigReader& json) {
     const auto names = json_member<std::vector<std::string>>(json.json(), "architectures", json.where());
     require<DataError>(names.size() == 1 && names.front() == family->architecture, json.where(),
                        ": architectures is ", json.json().at("architectures").dump(), "; of model_type ",
-                       type, " only ", std::string(family->architecture), " is supported");
+                       quoted_name(type), " only ", std::string(family->architecture), " is supported");
     return *family;
   }
-  fail<DataError>(json.where(), ": model_type \"", type,
-                  "\" is not supported; those that are: ", known_types());
+  fail<DataError>(json.where(), ": model_type ", quoted_name(type),
+                  " is not supported; those that are: ", known_types());
 }
 
 }  // namespace sluice::model

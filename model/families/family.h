@@ -31,6 +31,14 @@ struct WeightNames {
   std::string_view attention_output = "self_attn.o_proj";
   std::string_view attention_post_norm = "";
 
+  // Latent attention, beside `query` where queries are not compressed and `attention_output`.
+  std::string_view query_down = "self_attn.q_a_proj";
+  std::string_view query_down_norm = "self_attn.q_a_layernorm";
+  std::string_view query_up = "self_attn.q_b_proj";
+  std::string_view key_value_down = "self_attn.kv_a_proj_with_mqa";
+  std::string_view key_value_down_norm = "self_attn.kv_a_layernorm";
+  std::string_view key_value_up = "self_attn.kv_b_proj";
+
   std::string_view mlp_norm = "post_attention_layernorm";
   std::string_view gate = "mlp.gate_proj";
   std::string_view up = "mlp.up_proj";

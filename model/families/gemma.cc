@@ -23,8 +23,6 @@ void read_common(const ConfigReader& json, ModelConfig& config, int64_t pattern)
   const double scalar = json.number_or("query_pre_attn_scalar", 256);
   require<DataError>(scalar > 0, json.where(), ": query_pre_attn_scalar is ", scalar);
   config.attention.scale = 1.0 / std::sqrt(scalar);
-  config.attention.soft_cap = json.number_if("attn_logit_softcapping");
-  config.logit_soft_cap = json.number_if("final_logit_softcapping");
   for (const auto& cap : {config.attention.soft_cap, config.logit_soft_cap}) {
     require<DataError>(!cap || *cap > 0, json.where(), ": a soft cap is ", cap.value_or(0));
   }
@@ -36,11 +34,15 @@ void read_common(const ConfigReader& json, ModelConfig& config, int64_t pattern)
 }
 
 void read_gemma2(const ConfigReader& json, ModelConfig& config) {
+  config.attention.soft_cap = json.number_if("attn_logit_softcapping", 50.0);
+  config.logit_soft_cap = json.number_if("final_logit_softcapping", 30.0);
   read_common(json, config, kGemma2Pattern);
   config.ropes = {read_rope(json, config.attention.head_dim)};
 }
 
 void read_gemma3(const ConfigReader& json, ModelConfig& config) {
+  config.attention.soft_cap = json.number_if("attn_logit_softcapping");
+  config.logit_soft_cap = json.number_if("final_logit_softcapping");
   read_common(json, config, json.size_or("sliding_window_pattern", kGemma3Pattern, kMaxLayers));
   config.attention.qk_norm = true;
   const int64_t head_dim = config.attention.head_dim;

@@ -1,4 +1,4 @@
-// Mistral: a Llama whose layers all see a sliding window, where the file states one.
+// Mistral: a Llama whose layers all see a sliding window, unless the file says null.
 #include "model/families/decoder_config.h"
 #include "model/families/family.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 void read(const ConfigReader& json, ModelConfig& config) {
   read_decoder(json, config);
-  const auto window = json.size_if("sliding_window", kMaxPosition);
+  const auto window = json.size_if("sliding_window", 4096, kMaxPosition);
   for (auto& layer : config.layers) layer.window = window;
   config.ropes = {read_rope(json, config.attention.head_dim)};
 }

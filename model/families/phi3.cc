@@ -11,7 +11,6 @@ void read(const ConfigReader& json, ModelConfig& config) {
   const auto window = json.size_if("sliding_window", kMaxPosition);
   for (auto& layer : config.layers) layer.window = window;
   auto rope = read_rope(json, config.attention.head_dim);
-  // The first files say "yarn" where they mean two sets of factors.
   require<DataError>(rope.type == "default" || rope.type == "longrope", json.where(), ": rope type \"",
                      rope.type, "\" is not one of this family's: default, longrope");
   config.ropes = {std::move(rope)};

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/families/decoder_config.h"
+#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {
@@ -85,10 +86,12 @@ RopeConfig read_rope_table(const ConfigReader& table, const ConfigReader& json, 
   require<DataError>(rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0, table.where(), ": heads of ", head_dim,
                      " numbers of which ", part, " are rotated are no pairs");
   rope.type = table.text_or(table.has("rope_type") ? "rope_type" : "type", "default");
-  if (rope.type == "su") rope.type = "longrope";  // as the first Phi-3 files call it
+  // As the first Phi-3 files call it; YaRN itself has no factor of its own for each frequency.
+  const bool old_yarn = rope.type == "yarn" && table.has("short_factor");
+  if (rope.type == "su" || old_yarn) rope.type = "longrope";
   const bool known = std::ranges::find(kTypes, rope.type) != std::end(kTypes);
-  require<DataError>(known, table.where(), ": rope type \"", rope.type,
-                     "\" is not supported; those that are: default, linear, dynamic, yarn, llama3, longrope");
+  require<DataError>(known, table.where(), ": rope type ", quoted_name(rope.type),
+                     " is not supported; those that are: default, linear, dynamic, yarn, llama3, longrope");
   if (rope.type == "default") return rope;
 
   rope.original_max_position = original_position(table, json);

@@ -4,6 +4,7 @@
 // vectors: the projection of the keys is absorbed into the queries, that of the values into the result.
 #include <ATen/ATen.h>
 
+#include "model/families/family.h"
 #include "model/internal/attention_layer.h"
 #include "model/operators.h"
 
@@ -19,22 +20,24 @@ class LatentAttention : public AttentionLayer {
         layer_(config.layers[static_cast<size_t>(index)]),
         rope_layout_(config.ropes.front().layout),
         index_(index) {
-    const std::string name = prefix + "self_attn.";
+    const auto& names = config.family->names;
+    const auto named = [&](std::string_view name) { return prefix + std::string(name); };
     const bool bias = config.attention.qkv_bias;
     const int64_t hidden = config.hidden_size, query = heads_ * (shape_.nope_dim + shape_.rope_dim);
     if (shape_.query_rank > 0) {
-      q_down_ = Linear(parameters, {{name + "q_a_proj", shape_.query_rank}}, {.in = hidden, .bias = bias});
-      q_norm_ = Norm(parameters, name + "q_a_layernorm", shape_.query_rank, config.norm, kNormEps);
-      q_up_ = Linear(parameters, {{name + "q_b_proj", query}}, {.in = shape_.query_rank});
+      q_down_ =
+          Linear(parameters, {{named(names.query_down), shape_.query_rank}}, {.in = hidden, .bias = bias});
+      q_norm_ = Norm(parameters, named(names.query_down_norm), shape_.query_rank, config.norm, kNormEps);
+      q_up_ = Linear(parameters, {{named(names.query_up), query}}, {.in = shape_.query_rank});
     } else {
-      q_up_ = Linear(parameters, {{name + "q_proj", query}}, {.in = hidden});
+      q_up_ = Linear(parameters, {{named(names.query), query}}, {.in = hidden});
     }
-    kv_down_ = Linear(parameters, {{name + "kv_a_proj_with_mqa", shape_.kv_rank + shape_.rope_dim}},
+    kv_down_ = Linear(parameters, {{named(names.key_value_down), shape_.kv_rank + shape_.rope_dim}},
                       {.in = hidden, .bias = bias});
-    kv_norm_ = Norm(parameters, name + "kv_a_layernorm", shape_.kv_rank, config.norm, kNormEps);
-    kv_up_ = Linear(parameters, {{name + "kv_b_proj", heads_ * (shape_.nope_dim + shape_.value_dim)}},
+    kv_norm_ = Norm(parameters, named(names.key_value_down_norm), shape_.kv_rank, config.norm, kNormEps);
+    kv_up_ = Linear(parameters, {{named(names.key_value_up), heads_ * (shape_.nope_dim + shape_.value_dim)}},
                     {.in = shape_.kv_rank});
-    output_ = Linear(parameters, {{name + "o_proj", hidden}},
+    output_ = Linear(parameters, {{named(names.attention_output), hidden}},
                      {.in = heads_ * shape_.value_dim, .bias = config.attention.output_bias});
   }
 

@@ -75,6 +75,73 @@ TEST(ModelConfig, WritesWhatItReadsBack) {
   EXPECT_EQ(written.at("torch_dtype"), "float32");
 }
 
+// The .py files that it names are neither read nor copied.
+TEST(ModelConfig, ALinkToCodeIsNotWritten) {
+  Json json = minimal();
+  json["auto_map"] = {{"AutoModelForCausalLM", "modeling_mine.MineForCausalLM"}};
+  const auto written = model_config_to_json(model_config_from_json(json, "config.json"), "float32");
+  EXPECT_FALSE(written.contains("auto_map"));
+}
+
+// What Qwen2.5's card says to write for long texts.
+TEST(ModelConfig, PositionsGoAsFarAsYarnStretchesThem) {
+  Json json = minimal();
+  json["model_type"] = "qwen2";
+  json["max_position_embeddings"] = 32768;
+  json["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32768}};
+  EXPECT_EQ(model_config_from_json(json, "config.json").max_position, 131072);
+  json["max_position_embeddings"] = 200'000;
+  EXPECT_EQ(model_config_from_json(json, "config.json").max_position, 200'000);
+}
+
+TEST(ModelConfig, AMissingKeyHasTheDefaultOfItsFamilyWhereNullMeansNone) {
+  const auto read = [](const char* model_type, const Json& changes) {
+    Json json = minimal();
+    json["model_type"] = model_type;
+    json.update(changes);
+    return model_config_from_json(json, "config.json");
+  };
+  EXPECT_EQ(read("mistral", Json::object()).layers[0].window, 4096);
+  EXPECT_EQ(read("mistral", {{"sliding_window", nullptr}}).layers[0].window, std::nullopt);
+  EXPECT_EQ(read("mixtral", Json::object()).layers[0].window, std::nullopt);
+
+  const auto gemma = read("gemma2", Json::object());
+  EXPECT_EQ(gemma.attention.soft_cap, 50.0);
+  EXPECT_EQ(gemma.logit_soft_cap, 30.0);
+  const auto uncapped =
+      read("gemma2", {{"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", nullptr}});
+  EXPECT_EQ(uncapped.attention.soft_cap, std::nullopt);
+  EXPECT_EQ(uncapped.logit_soft_cap, std::nullopt);
+  EXPECT_EQ(read("gemma3_text", Json::object()).attention.soft_cap, std::nullopt);
+
+  Json deepseek = {{"kv_lora_rank", 16},      {"qk_nope_head_dim", 8},  {"qk_rope_head_dim", 8},
+                   {"v_head_dim", 8},         {"n_routed_experts", 16}, {"moe_intermediate_size", 32},
+                   {"num_experts_per_tok", 2}};
+  const auto grouped = read("deepseek_v3", deepseek);
+  EXPECT_EQ(grouped.experts->router.num_groups, 8);
+  EXPECT_EQ(grouped.experts->router.top_groups, 4);
+  EXPECT_EQ(read("deepseek_v2", deepseek).experts->router.num_groups, 1);
+  deepseek.update({{"n_group", nullptr}, {"topk_group", nullptr}});
+  EXPECT_EQ(read("deepseek_v3", deepseek).experts->router.num_groups, 1);
+  EXPECT_EQ(read("deepseek_v3", deepseek).experts->router.top_groups, 1);
+}
+
+TEST(ModelConfig, TheFirstNamesOfLongropeAreTaken) {
+  const auto file = std::filesystem::path(SLUICE_SOURCE_DIR) / "data/goldens/phi3_longrope/config.json";
+  Json json = read_json(file);
+  const auto expected = model_config_from_json(json, "config.json").ropes.front();
+  for (const char* type : {"su", "yarn"}) {
+    json["rope_scaling"]["type"] = type;
+    const auto rope = model_config_from_json(json, "config.json").ropes.front();
+    EXPECT_EQ(rope.type, "longrope");
+    EXPECT_EQ(rope.short_factor, expected.short_factor);
+    EXPECT_EQ(rope.long_factor, expected.long_factor);
+    EXPECT_EQ(rope.table_scale, expected.table_scale);
+  }
+  json["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}};
+  expect_refusal(json, "rope type \"yarn\" is not one of this family's");
+}
+
 TEST(ModelConfig, CountsTheParametersOfTheToyModel) {
   const auto config = read_model_config(std::filesystem::path(SLUICE_SOURCE_DIR) / "data/toy_llama");
   // 4 layers of 4 x 128 x 128 + 3 x 128 x 344 + 256, two tables of 16 x 128 and the last norm
@@ -90,6 +157,9 @@ TEST(ModelConfig, RefusesWhatItWouldGetWrong) {
   expect_refusal(with("model_type", "gemma9"),
                  "\"gemma9\" is not supported; those that are: llama, qwen2, qwen3");
   expect_refusal(with("architectures", {"LlamaForSequenceClassification"}), "only LlamaForCausalLM");
+  expect_refusal(with("model_type", "\x1b[2J" + std::string(1000, 'x')), "model_type \"\\u001b[2Jxxx");
+  expect_refusal(with("model_type", std::string(1000, 'x')), "x...\" is not supported");
+  expect_refusal(with("rope_scaling", {{"rope_type", "\x1b[2J"}}), "rope type \"\\u001b[2J\" is not");
   expect_refusal(
       with("rope_scaling", {{"rope_type", "spiral"}, {"factor", 4.0}}),
       "\"spiral\" is not supported; those that are: default, linear, dynamic, yarn, llama3, longrope");
