@@ -1,5 +1,6 @@
 #include "actors/stop_ids.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,6 +49,14 @@ std::set<int32_t> stop_ids(const model::ModelConfig& config, const text::Tokeniz
   if (const auto id = tokenizer->eos_id()) add(*id, "the tokenizer's end of sequence");
   if (chat == nullptr) return ids;
   if (const auto id = end_of_turn(*tokenizer, *chat)) add(*id, "the chat template's end of a turn");
+  return ids;
+}
+
+std::vector<int64_t> ordered_stop_ids(const model::ModelConfig& config, const std::set<int32_t>& stops) {
+  auto ids = config.eos_ids;
+  for (const int32_t id : stops) {
+    if (std::ranges::count(ids, id) == 0) ids.push_back(id);
+  }
   return ids;
 }
 

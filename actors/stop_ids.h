@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <set>
+#include <vector>
 
 #include "model/model_config.h"
 #include "text/chat_template.h"
@@ -16,5 +17,8 @@ namespace sluice::actors {
 // template that cannot render a question and its answer.
 std::set<int32_t> stop_ids(const model::ModelConfig& config, const text::Tokenizer* tokenizer,
                            const text::ChatTemplate* chat);
+
+// The ids in the order that a model directory names them: config.json's own first, as they stand there.
+std::vector<int64_t> ordered_stop_ids(const model::ModelConfig& config, const std::set<int32_t>& stops);
 
 }  // namespace sluice::actors

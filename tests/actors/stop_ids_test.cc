@@ -73,6 +73,11 @@ TEST_F(StopIds, MustBeIdsOfTheModel) {
               HasSubstr("eos_token_id is 32"));
 }
 
+TEST_F(StopIds, StandBehindThoseOfTheConfigurationWhenTheyAreWritten) {
+  config_.eos_ids = {9, 7};
+  EXPECT_THAT(ordered_stop_ids(config_, {kEos, 7, 9, kEnd}), ElementsAre(9, 7, kEos, kEnd));
+}
+
 TEST_F(StopIds, RefuseATemplateThatCannotRenderATurn) {
   EXPECT_THAT(message_of<DataError>([&] { with_turn("{{ raise_exception('no answers here') }}"); }),
               HasSubstr("no answers here"));
