@@ -46,6 +46,8 @@ at::Tensor mix_experts(const at::Tensor& x, const Routing& routing, const std::v
 // gradient flows through Pbar. 1 when balanced. `row_mask` [rows] leaves rows out where 0; undefined for
 // none.
 at::Tensor balance_loss(const at::Tensor& logits, const at::Tensor& experts, const at::Tensor& row_mask = {});
+// Nothing here trains with the next two: they are what the examples of the spec, section 12, pin down.
+//
 // mean of logsumexp(logits)^2 (ST-MoE 2022).
 at::Tensor router_z_loss(const at::Tensor& logits);
 // DeepSeek-V3's balance of one sequence, times alpha: selection by unbiased sigmoid scores.

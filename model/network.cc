@@ -75,7 +75,8 @@ at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Ten
   Pass pass(batch, view, layers_->ropes, max_position);
   auto hidden = embed(batch);
   for (const Block& block : layers_->blocks) hidden = block.forward(std::move(hidden), pass);
-  if (balance != nullptr) *balance = mean_balance(pass.routed);
+  const bool softmax = config_.experts && config_.experts->router.score == RouterScore::Softmax;
+  if (balance != nullptr && softmax) *balance = mean_balance(pass.routed);
   return layers_->last_norm(hidden);
 }
 

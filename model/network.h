@@ -25,14 +25,15 @@ struct BatchLogprobs {
   at::Tensor logprobs;      // [targets] float32
   at::Tensor entropy;       // [targets] float32, without gradient
   at::Tensor balance_loss;  // scalar, mean of balance_loss() over the layers with experts; undefined without
-                            // gradients and without experts
+                            // gradients and without softmax routers
 };
 
 // Not safe from several threads at once.
 class Network {
  public:
   // Parameters are allocated in one flat buffer of `dtype` (float32, bfloat16 or float64) and left
-  // uninitialised. bfloat16 is storage: numbers are computed in float32, and nothing can be trained.
+  // uninitialised. bfloat16 is storage, of all but buffers: numbers are computed in float32, and nothing can
+  // be trained.
   Network(const ModelConfig& config, const at::Device& device, at::ScalarType dtype = at::kFloat);
   ~Network();
   // The parameters that a network of this shape has, unbound: nothing of their size is allocated.

@@ -13,6 +13,10 @@ Pass::Pass(const PackedBatch& batch, const CacheView* view, std::vector<Rope>& r
     : batch_(batch), view_(view) {
   for (auto& rope : ropes) ropes_.push_back(rope.tables(batch, max_position));
   if (view == nullptr) return;
+  one_query_each_ = true;
+  for (size_t s = 1; s < batch.starts.size(); ++s) {
+    one_query_each_ = one_query_each_ && batch.starts[s] - batch.starts[s - 1] <= 1;
+  }
   starts_ = std::ranges::all_of(view->cached, [](int64_t cached) { return cached == 0; });
   require(std::ranges::all_of(batch.prefix, [](int64_t prefix) { return prefix == kNoPrefix; }),
           "network: a batch over a cache has no prefix links");
@@ -26,7 +30,7 @@ std::shared_ptr<const AttentionPlan> Pass::plan(const std::optional<int64_t>& wi
 }
 
 std::optional<int64_t> Pass::mask_window(const std::optional<int64_t>& window) const {
-  return !starts_ && batch_.num_rows() == batch_.num_sequences() ? std::nullopt : window;
+  return !starts_ && one_query_each_ ? std::nullopt : window;
 }
 
 at::Tensor Pass::keep(int64_t layer, const std::string& name, const at::Tensor& x,

@@ -43,6 +43,7 @@ class Pass {
   const PackedBatch& batch_;
   const CacheView* view_;
   bool starts_ = true;
+  bool one_query_each_ = false;  // of every sequence that has some
   std::vector<RopeTables> ropes_;
   std::map<std::optional<int64_t>, std::shared_ptr<const AttentionPlan>> plans_;
   std::map<std::optional<int64_t>, CacheWrites> writes_;

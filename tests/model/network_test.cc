@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/model_directory.h"
 
 namespace sluice::model {
 namespace {
@@ -144,6 +145,44 @@ TEST(Network, CompletionsGoOnFromCopiesOfOnePromptInTheCache) {
   const auto out = network->forward(next.build(at::kCPU), &view);
   EXPECT_LE(difference(out[0], alone(*network, {3, 1, 4, 1, 5, 9, 2, 6, 5}).detach()[8]), 1e-5);
   EXPECT_LE(difference(out[1], alone(*network, {3, 1, 4, 1, 5, 8, 7}).detach()[6]), 1e-5);
+}
+
+// Two rows and none: as many rows as sequences, which once passed for a step of one row each.
+TEST(Network, AWindowHoldsWhereAnEmptySequenceStandsBesideOneThatGoesOnByTwo) {
+  auto config = small_config();
+  for (auto& layer : config.layers) layer.window = 3;
+  Network network(config, at::kCPU);
+  network.init(7);
+  for (const auto& [name, parameter] : network.parameters()) {
+    if (parameter.dim() == 2) parameter.detach().mul_(10);
+  }
+  KvCache cache({.layout = network.cache_layout(), .num_blocks = 2, .block_size = 12}, at::kCPU);
+  CacheView view{.cache = &cache, .block_table = {cache.allocate(1), cache.allocate(1)}, .cached = {0, 0}};
+  const Tokens tokens{3, 1, 4, 1, 5, 9, 2};
+  PackedBatchBuilder start, next;
+  start.add(std::span(tokens).first(5));
+  start.add(Tokens{});
+  network.forward(start.build(at::kCPU), &view);
+  view.cached = {5, 0};
+  next.add(std::span(tokens).subspan(5), kNoPrefix, 5);
+  next.add(Tokens{});
+  const auto out = network.forward(next.build(at::kCPU), &view);
+  EXPECT_LE(difference(out, alone(network, tokens).detach().slice(0, 5)), 1e-5);
+}
+
+// The formula is the softmax router's.
+TEST(Network, ABalanceIsMeasuredOfSoftmaxRoutersAlone) {
+  const auto balance_of = [](const std::string& golden) {
+    const auto network =
+        load_model(std::filesystem::path(SLUICE_SOURCE_DIR) / "data" / "goldens" / golden, at::kCPU);
+    PackedBatchBuilder builder;
+    builder.add(Tokens{3, 4, 5});
+    const TokenTargets targets{at::tensor({0, 1}, at::kLong), at::tensor({4, 5}, at::kLong)};
+    return network->logprobs(builder.build(at::kCPU), targets, 1.0).balance_loss;
+  };
+  EXPECT_TRUE(balance_of("mixtral").defined());
+  EXPECT_TRUE(balance_of("deepseek_v2").defined());
+  EXPECT_FALSE(balance_of("deepseek_v3").defined());
 }
 
 TEST(Network, WithoutGradientsGivesTheSameNumbers) {
