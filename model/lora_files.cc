@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "model/internal/safetensors_header.h"
 #include "model/lora.h"
 #include "model/network.h"
 #include "model/safetensors.h"
@@ -91,14 +92,14 @@ std::vector<const SafetensorsEntry*> match(const SafetensorsFile& file, const Pa
     require<DataError>(!node.empty(), where, kPrefix, slot.name, " of shape ", shape_text(slot.shape),
                        " is missing");
     const auto& entry = *node.mapped();
-    require<DataError>(entry.shape == slot.shape, where, entry.name, " should be ", shape_text(slot.shape),
-                       ", it is ", shape_text(entry.shape));
-    require<DataError>(at::isFloatingType(entry.type) && !at::isFloat8Type(entry.type), where, entry.name,
-                       " is of type ", c10::toString(entry.type));
+    require<DataError>(entry.shape == slot.shape, where, quoted_name(entry.name), " should be ",
+                       shape_text(slot.shape), ", it is ", shape_text(entry.shape));
+    require<DataError>(at::isFloatingType(entry.type) && !at::isFloat8Type(entry.type), where,
+                       quoted_name(entry.name), " is of type ", c10::toString(entry.type));
     found.push_back(&entry);
   }
-  require<DataError>(entries.empty(), where, entries.empty() ? "" : entries.begin()->first, " of shape ",
-                     entries.empty() ? "" : shape_text(entries.begin()->second->shape),
+  require<DataError>(entries.empty(), where, entries.empty() ? "" : quoted_name(entries.begin()->first),
+                     " of shape ", entries.empty() ? "" : shape_text(entries.begin()->second->shape),
                      " is not part of what the target_modules name");
   return found;
 }

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "model/families/family.h"
 #include "model/float8.h"
+#include "model/internal/safetensors_header.h"
 #include "model/weight_files.h"
 
 namespace sluice::model {
@@ -18,6 +20,9 @@ namespace {
 
 constexpr const char* kGeneration = "generation_config.json";
 constexpr std::string_view kScale = "_scale_inv";  // after the name of an F8 tensor
+
+constexpr std::pair<at::ScalarType, const char*> kDtypes[] = {
+    {at::kFloat, "float32"}, {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kDouble, "float64"}};
 
 bool is_float8(at::ScalarType type) { return type == at::kFloat8_e4m3fn || type == at::kFloat8_e5m2; }
 
@@ -29,11 +34,8 @@ void add_generation_config(const std::filesystem::path& file, ModelConfig& confi
   if (json.contains("eos_token_id")) {
     const Json& value = json.at("eos_token_id");
     for (const Json& id : value.is_array() ? value : Json::array({value})) {
-      if (id.is_null()) continue;
-      require<DataError>(id.is_number_integer() && id >= 0 && id < config.vocab_size, file.string(),
-                         ": eos_token_id is ", id.dump(), ", vocab_size is ", config.vocab_size);
-      const auto eos = id.get<int64_t>();
-      if (std::ranges::count(config.eos_ids, eos) == 0) config.eos_ids.push_back(eos);
+      const auto eos = checked_token(id, "eos_token_id", config, file.string());
+      if (eos && std::ranges::count(config.eos_ids, *eos) == 0) config.eos_ids.push_back(*eos);
     }
   }
   config.generation = std::move(json);
@@ -47,12 +49,13 @@ Json generation_config(const ModelConfig& config, const Json& written) {
   return json;
 }
 
-// Which tensor of the files each parameter is, everything checked.
+// Which tensor of the files each parameter is, everything checked. `dtype` is what they are loaded into.
 class WeightMap {
  public:
-  WeightMap(const std::filesystem::path& directory, const ModelConfig& config)
+  WeightMap(const std::filesystem::path& directory, const ModelConfig& config, at::ScalarType dtype)
       : files_(directory),
         config_(config),
+        dtype_(dtype),
         parameters_(Network::declare(config)),
         where_(directory.string()) {
     std::set<std::string> used;
@@ -73,9 +76,8 @@ class WeightMap {
     const std::string name = stored_name(slot);
     auto tensor = files_.read(name);
     if (is_float8(tensor.scalar_type())) {
-      const auto block =
-          config_.source.at("quantization_config").at("weight_block_size").get<std::vector<int64_t>>();
-      tensor = dequantise_blocks(tensor, files_.read(name + std::string(kScale)), block[0], block[1]);
+      const auto [rows, columns] = *config_.float8_block;
+      tensor = dequantise_blocks(tensor, files_.read(name + std::string(kScale)), rows, columns);
     }
     return slot.transposed ? tensor.t() : tensor;
   }
@@ -99,19 +101,44 @@ class WeightMap {
                        shape_text(slot.stored_shape()), ", it is ", shape_text(entry.shape));
     require<DataError>(at::isFloatingType(entry.type), files_.where(name), " is of type ",
                        c10::toString(entry.type));
-    if (!is_float8(entry.type)) return name;
-    require<DataError>(config_.source.contains("quantization_config"), files_.where(name), " is of type ",
-                       c10::toString(entry.type), ", and config.json has no quantization_config");
-    require<DataError>(files_.contains(name + std::string(kScale)), files_.where(name), ": ", name, kScale,
-                       " is missing");
-    add_notice("F8 weights are widened to float32 with their block scales, and saved so");
+    if (is_float8(entry.type)) check_scale(entry);
+    if (entry.type == at::kDouble && dtype_ != at::kDouble) {
+      add_notice("F64 weights are rounded to " + dtype_name(dtype_) +
+                 ", and what is saved as F64 has the rounded numbers");
+    }
     return name;
+  }
+
+  // That an F8 tensor has the scales of its blocks.
+  void check_scale(const WeightEntry& entry) {
+    const std::string where = files_.where(entry.name), scale = entry.name + std::string(kScale);
+    require<DataError>(config_.float8_block.has_value(), where, " is of type ", c10::toString(entry.type),
+                       ", and config.json has no quantization_config");
+    require<DataError>(entry.shape.size() == 2, where, " is of type ", c10::toString(entry.type),
+                       " and shape ", shape_text(entry.shape), "; only matrices have blocks");
+    require<DataError>(files_.contains(scale), where, ": its scales ", quoted_name(scale), " are missing");
+    const auto& scales = files_.entry(scale);
+    const auto blocks = [&](size_t i) {
+      const int64_t size = entry.shape[i], block = (*config_.float8_block)[i];
+      return size / block + (size % block != 0 ? 1 : 0);
+    };
+    const std::vector<int64_t> wanted{blocks(0), blocks(1)};
+    require<DataError>(scales.shape == wanted, files_.where(scale), " should be ", shape_text(wanted),
+                       ", it is ", shape_text(scales.shape));
+    require<DataError>(at::isFloatingType(scales.type) && !is_float8(scales.type), files_.where(scale),
+                       " is of type ", c10::toString(scales.type));
+    add_notice("F8 weights are widened to float32 with their block scales, and saved so");
   }
 
   void check_extra(const WeightEntry& entry, const std::set<std::string>& used) {
     const std::string& name = entry.name;
-    if (name.ends_with("rotary_emb.inv_freq")) return;
-    if (config_.tie_embeddings && name == std::string(config_.family->names.head) + ".weight") return;
+    if (name.ends_with("rotary_emb.inv_freq")) {
+      return add_notice(
+          "rotary frequencies are worked out from config.json, those of the file are not loaded");
+    }
+    if (config_.tie_embeddings && name == std::string(config_.family->names.head) + ".weight") {
+      return add_notice("embeddings are tied, so the file's " + name + " is not loaded");
+    }
     if (name.ends_with(kScale) && used.contains(name.substr(0, name.size() - kScale.size()))) return;
     const std::string reason =
         config_.family->skipped == nullptr ? "" : config_.family->skipped(name, config_);
@@ -126,23 +153,11 @@ class WeightMap {
 
   const WeightFiles files_;
   const ModelConfig& config_;
+  const at::ScalarType dtype_;
   const Parameters parameters_;
   const std::string where_;
   std::vector<std::string> notices_;
 };
-
-const char* name_of(at::ScalarType type) {
-  switch (type) {
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    case at::kDouble:
-      return "float64";
-    default:
-      return "float32";
-  }
-}
 
 // What most numbers of the network are written in.
 at::ScalarType main_type(const Parameters& weights, const SaveOptions& options) {
@@ -154,6 +169,21 @@ at::ScalarType main_type(const Parameters& weights, const SaveOptions& options) 
 
 }  // namespace
 
+std::string dtype_name(at::ScalarType type) {
+  if (is_float8(type)) return "float8";
+  for (const auto& [known, name] : kDtypes) {
+    if (known == type) return name;
+  }
+  return c10::toString(type);
+}
+
+std::optional<at::ScalarType> dtype_named(std::string_view name) {
+  for (const auto& [type, known] : kDtypes) {
+    if (known == name) return type;
+  }
+  return std::nullopt;
+}
+
 ModelConfig read_model_config(const std::filesystem::path& directory) {
   const auto file = directory / "config.json";
   require<DataError>(std::filesystem::exists(file), directory.string(),
@@ -163,11 +193,16 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
   return config;
 }
 
+void check_model(const std::filesystem::path& directory) {
+  const auto config = read_model_config(directory);
+  WeightMap(directory, config, at::kFloat);
+}
+
 std::unique_ptr<Network> load_model(const std::filesystem::path& directory, const at::Device& device,
                                     const LoadOptions& options) {
   const auto config = read_model_config(directory);
   // Before the network is allocated: its size comes from config.json, which may say anything.
-  const WeightMap files(directory, config);
+  const WeightMap files(directory, config, options.dtype);
   if (options.notices != nullptr) {
     for (const auto& notice : files.notices()) options.notices->push_back(directory.string() + ": " + notice);
   }
@@ -181,17 +216,23 @@ void save_model(const std::filesystem::path& directory, const Network& network, 
   std::filesystem::create_directories(directory);
   const auto& config = network.config();
   const auto& weights = network.weights();
-  const Json json = model_config_to_json(config, name_of(main_type(weights, options)));
+  const Json json = model_config_to_json(config, dtype_name(main_type(weights, options)));
   write_file_atomically(directory / "config.json", json.dump(2) + "\n");
   write_file_atomically(directory / kGeneration, generation_config(config, json).dump(2) + "\n");
 
   const at::Tensor flat = network.merged_flat();
   std::vector<TensorSource> tensors;
-  for (const auto& slot : weights.slots()) {
-    const auto type = options.dtype.value_or(slot.stored_type);
+  for (size_t i = 0; i < weights.slots().size(); ++i) {
+    const auto& slot = weights.slots()[i];
+    // A buffer may have memory of its own, and rounding it would lose what it is for.
+    const bool buffer = slot.kind == ParameterKind::Buffer;
+    auto type = options.dtype.value_or(slot.stored_type);
+    if (buffer && options.dtype) type = at::kFloat;
+    const auto values =
+        buffer ? weights[i].detach() : flat.narrow(0, slot.offset, slot.count).view(slot.shape);
     tensors.push_back(
-        {.name = slot.name, .type = type, .shape = slot.stored_shape(), .produce = [&slot, flat, type] {
-           const auto tensor = flat.narrow(0, slot.offset, slot.count).view(slot.shape).to(type);
+        {.name = slot.name, .type = type, .shape = slot.stored_shape(), .produce = [&slot, values, type] {
+           const auto tensor = values.to(type);
            return slot.transposed ? tensor.t().contiguous() : tensor;
          }});
   }

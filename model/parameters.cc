@@ -29,10 +29,20 @@ void Parameters::bind(const at::Tensor& flat, bool requires_grad) {
   require(flat.dim() == 1 && flat.numel() == num_numbers_, "parameters: a buffer of ", flat.sizes(), " for ",
           num_numbers_, " numbers");
   flat_ = flat;
-  tensors_.clear();
-  for (const auto& slot : slots_) {
-    auto leaf = flat.narrow(0, slot.offset, slot.count).view(slot.shape).detach();
-    leaf.set_requires_grad(requires_grad && slot.kind != ParameterKind::Buffer);
+  const auto before = std::exchange(tensors_, {});
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const auto& slot = slots_[i];
+    const auto place = flat.narrow(0, slot.offset, slot.count);
+    at::Tensor leaf;
+    if (slot.kind != ParameterKind::Buffer || flat.scalar_type() != at::kBFloat16) {
+      leaf = place.view(slot.shape).detach();
+      leaf.set_requires_grad(requires_grad && slot.kind != ParameterKind::Buffer);
+    } else if (before.empty()) {
+      place.zero_();
+      leaf = at::full(slot.shape, slot.initial, flat.options().dtype(at::kFloat));
+    } else {
+      leaf = before[i].tensor;
+    }
     tensors_.push_back({slot.name, std::move(leaf)});
   }
 }

@@ -41,7 +41,8 @@ class Parameters {
   // Declares a tensor after those before it and returns its index.
   size_t add(ParameterSlot slot);
   void set_stored_type(size_t index, at::ScalarType type) { slots_[index].stored_type = type; }
-  // Lets the tensors be views of `flat` [num_numbers()]: leaves that require grad or not.
+  // Lets the tensors be views of `flat` [num_numbers()]: leaves that require grad or not. Buffers stay in
+  // float32 where `flat` is bfloat16: they have memory of their own then, and zeros stand in their place.
   void bind(const at::Tensor& flat, bool requires_grad);
 
   const std::vector<ParameterSlot>& slots() const { return slots_; }

@@ -135,6 +135,10 @@ void write_shards(const fs::path& directory, const std::vector<Shard>& shards,
 
 }  // namespace
 
+bool has_weight_files(const fs::path& directory) {
+  return fs::exists(directory / kWhole) || fs::exists(directory / kIndex);
+}
+
 WeightFiles::WeightFiles(const fs::path& directory) {
   const auto whole = directory / kWhole, index = directory / kIndex;
   if (fs::exists(whole)) {
@@ -169,14 +173,14 @@ void WeightFiles::add(SafetensorsFile file) {
   for (size_t i = 0; i < file.entries().size(); ++i) {
     const auto& entry = file.entries()[i];
     places_[entry.name] = {files_.size(), i, entries_.size()};
-    entries_.push_back({entry.name, entry.type, entry.shape, file.path()});
+    entries_.push_back({entry.name, entry.type, entry.shape});
   }
   files_.push_back(std::move(file));
 }
 
 const WeightFiles::Place& WeightFiles::place_of(const std::string& name) const {
   const auto found = places_.find(name);
-  require<DataError>(found != places_.end(), listed_in_.string(), ": there is no tensor ", name);
+  require<DataError>(found != places_.end(), listed_in_.string(), ": there is no tensor ", quoted_name(name));
   return found->second;
 }
 
@@ -190,7 +194,7 @@ at::Tensor WeightFiles::read(const std::string& name) const {
 }
 
 std::string WeightFiles::where(const std::string& name) const {
-  return files_[place_of(name).file].path().string() + ": tensor " + name;
+  return files_[place_of(name).file].path().string() + ": tensor " + quoted_name(name);
 }
 
 void write_sharded(const fs::path& directory, const std::vector<TensorSource>& tensors,

@@ -17,8 +17,10 @@ struct WeightEntry {
   std::string name;
   at::ScalarType type{};
   std::vector<int64_t> shape;
-  std::filesystem::path file;
 };
+
+// Whether there is something for WeightFiles to open.
+bool has_weight_files(const std::filesystem::path& directory);
 
 // Opens model.safetensors or, without it, the shards that model.safetensors.index.json names; tensors are
 // read one at a time. Safe from any thread.
@@ -35,7 +37,7 @@ class WeightFiles {
   const WeightEntry& entry(const std::string& name) const;  // a name that is not there is a DataError
   // A name that is not there is a DataError.
   at::Tensor read(const std::string& name) const;
-  std::string where(const std::string& name) const;  // "FILE: tensor NAME"
+  std::string where(const std::string& name) const;  // "FILE: tensor \"NAME\""
 
  private:
   struct Place {

@@ -135,15 +135,14 @@ model::ModelConfig make_model_config(const Recipe& recipe, const text::Tokenizer
   std::optional<text::ChatTemplate> chat;
   if (recipe.tokenizer.train.empty()) chat = text::load_chat_template(tokenizer_path(recipe));
   const auto stops = actors::stop_ids(config, &tokenizer, chat ? &*chat : nullptr);
-  config.eos_ids.assign(stops.begin(), stops.end());
+  config.eos_ids = actors::ordered_stop_ids(config, stops);
   return config;
 }
 
 InputsFound check_inputs(const Recipe& recipe) {
   check_addresses(recipe);
   device_of(recipe);
-  if (!recipe.model.path.empty())
-    model::load_model(recipe.model.path, at::kCPU);  // every tensor, or it says which
+  if (!recipe.model.path.empty()) model::check_model(recipe.model.path);  // every tensor, or it says which
 
   std::vector<std::vector<text::Row>> rows;
   for (const auto& stage : recipe.stages) rows.push_back(read_rows(stage));

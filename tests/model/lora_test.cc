@@ -283,7 +283,7 @@ TEST_F(AdapterDirectory, IsRefusedWithASettingThatIsNotRead) {
 // A rank that the tensors do not have is seen before anything of its size is made.
 TEST_F(AdapterDirectory, IsRefusedWithARankThatMakesNoSense) {
   EXPECT_THAT(refusal("r", 1'000'000), HasSubstr("rank 1000000"));
-  EXPECT_THAT(refusal("r", 4000), HasSubstr("lora_A.weight should be [4000, 16], it is [2, 16]"));
+  EXPECT_THAT(refusal("r", 4000), HasSubstr("lora_A.weight\" should be [4000, 16], it is [2, 16]"));
   EXPECT_THAT(refusal("r", "2"), HasSubstr("adapter_config.json"));
 }
 
@@ -292,11 +292,13 @@ TEST_F(AdapterDirectory, IsRefusedWithATensorThatIsMissingLeftOverOrMisshapen) {
   EXPECT_THAT(refusal([&](auto& tensors) {
                 tensors.push_back({"base_model.model.lm_head.lora_A.weight", at::zeros({2, 16})});
               }),
-              HasSubstr("tensor base_model.model.lm_head.lora_A.weight of shape [2, 16] is not part"));
+              HasSubstr("tensor \"base_model.model.lm_head.lora_A.weight\" of shape [2, 16] is not part"));
+  EXPECT_THAT(refusal([&](auto& tensors) { tensors.back().name = "\x1b[2J"; }),
+              HasSubstr("\"\\u001b[2J\" of shape"));
   EXPECT_THAT(refusal([&](auto& tensors) {
                 tensors.pop_back(), tensors.front().tensor = at::zeros({3, 16});
               }),
-              HasSubstr("tensor " + first + " should be [2, 16], it is [3, 16]"));
+              HasSubstr("tensor \"" + first + "\" should be [2, 16], it is [3, 16]"));
   EXPECT_THAT(refusal([&](auto& tensors) { tensors.erase(tensors.begin()); }),
               HasSubstr("tensor " + first + " of shape [2, 16] is missing"));
 }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 
 #include "base/error.h"
@@ -116,7 +117,8 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
     auto tensors = whole;
     tensors.push_back({"model.layers.2.mlp.up_proj.weight", at::zeros({2, 2})});
     write_model(directory.path(), tensors);
-    expect_refusal(directory.path(), "model.layers.2.mlp.up_proj.weight of shape [2, 2] is not part");
+    expect_refusal(directory.path(),
+                   "tensor \"model.layers.2.mlp.up_proj.weight\" of shape [2, 2] is not part");
   }
   {
     const TemporaryDirectory directory;
@@ -125,7 +127,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
       if (tensor.name == "model.norm.weight") tensor.tensor = at::zeros({63});
     }
     write_model(directory.path(), tensors);
-    expect_refusal(directory.path(), "model.norm.weight should be [64], it is [63]");
+    expect_refusal(directory.path(), "tensor \"model.norm.weight\" should be [64], it is [63]");
   }
   {
     const TemporaryDirectory directory;
@@ -134,7 +136,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
       if (tensor.name == "model.norm.weight") tensor.tensor = at::zeros({64}, at::kInt);
     }
     write_model(directory.path(), tensors);
-    expect_refusal(directory.path(), "model.norm.weight is of type Int");
+    expect_refusal(directory.path(), "tensor \"model.norm.weight\" is of type Int");
   }
 }
 
@@ -203,6 +205,179 @@ TEST(ModelDirectory, EndsOfGenerationComeFromBothFiles) {
   EXPECT_EQ(read_model_config(directory.path()).eos_ids, (std::vector<int64_t>{2, 9}));
   write_file_atomically(directory / "generation_config.json", R"({"eos_token_id": [256]})");
   EXPECT_THROW(read_model_config(directory.path()), DataError);
+}
+
+TEST(ModelDirectory, MinusOneNamesNoEndInEitherFile) {
+  const TemporaryDirectory directory;
+  std::filesystem::copy_file(data("goldens/llama") / "config.json", directory / "config.json");
+  write_file_atomically(directory / "generation_config.json", R"({"eos_token_id": [-1, 9, null]})");
+  EXPECT_EQ(read_model_config(directory.path()).eos_ids, (std::vector<int64_t>{2, 9}));
+  write_file_atomically(directory / "generation_config.json", R"({"eos_token_id": 18446744073709551615})");
+  EXPECT_THROW(read_model_config(directory.path()), DataError);
+}
+
+// Steps of bfloat16 are 0.125 at 16: rounded, all experts would be alike.
+TEST(ModelDirectory, ASelectionBiasStaysInFloat32WhateverWeightsAreKeptOrWrittenIn) {
+  const TemporaryDirectory directory;
+  const std::string name = "model.layers.1.mlp.gate.e_score_correction_bias";
+  const auto bias = 16 + at::arange(8, at::kFloat) * 1e-3;
+  std::filesystem::copy_file(data("goldens/deepseek_v3") / "config.json", directory / "config.json");
+  auto tensors = read_safetensors(data("goldens/deepseek_v3") / "model.safetensors");
+  for (auto& tensor : tensors) {
+    if (tensor.name == name) tensor.tensor = bias;
+  }
+  write_safetensors(directory / "model.safetensors", tensors);
+  const auto network = load_model(directory.path(), at::kCPU, {.dtype = at::kBFloat16});
+  network->add_adapter({.rank = 1}, /*seed=*/1);  // binds the weights anew
+  const auto index = static_cast<size_t>(network->weights().find(name));
+  EXPECT_TRUE(at::equal(network->weights()[index], bias));
+  save_model(directory / "saved", *network, {.dtype = at::kBFloat16});
+  EXPECT_TRUE(at::equal(WeightFiles(directory / "saved").read(name), bias));
+}
+
+// The tensors of a directory with F8 weights, for a test to spoil.
+class EightBitModel : public testing::Test {
+ protected:
+  EightBitModel() {
+    const WeightFiles files(data("goldens/llama_f8"));
+    for (const auto& entry : files.entries()) tensors_[entry.name] = files.read(entry.name);
+  }
+
+  void expect_refused(const std::string& name, const at::Tensor& tensor, const std::string& part) const {
+    auto changed = tensors_;
+    if (tensor.defined()) {
+      changed[name] = tensor;
+    } else {
+      changed.erase(name);
+    }
+    expect_refused(changed, config_, part);
+  }
+  void expect_refused(const std::map<std::string, at::Tensor>& tensors, const Json& config,
+                      const std::string& part) const {
+    const TemporaryDirectory directory;
+    write_file_atomically(directory / "config.json", config.dump());
+    std::vector<NamedTensor> list;
+    for (const auto& [name, tensor] : tensors) list.push_back({name, tensor});
+    write_safetensors(directory / "model.safetensors", list);
+    expect_refusal(directory.path(), "model.safetensors: tensor " + part);
+    EXPECT_THROW(check_model(directory.path()), DataError);  // from the headers
+  }
+
+  std::map<std::string, at::Tensor> tensors_;
+  const Json config_ = read_json(data("goldens/llama_f8") / "config.json");
+};
+
+TEST_F(EightBitModel, NamesTheFileAndTheScalesThatDoNotFit) {
+  const std::string weight = "model.layers.0.mlp.up_proj.weight", scale = weight + "_scale_inv";
+  expect_refused(scale, at::ones({1, 2}), "\"" + scale + "\" should be [2, 2], it is [1, 2]");
+  expect_refused(scale, at::ones({4}), "\"" + scale + "\" should be [2, 2], it is [4]");
+  expect_refused(scale, at::ones({2, 2}, at::kInt), "\"" + scale + "\" is of type Int");
+  expect_refused(scale, at::ones({2, 2}).to(at::kFloat8_e4m3fn),
+                 "\"" + scale + "\" is of type Float8_e4m3fn");
+  expect_refused(scale, {}, "\"" + weight + "\": its scales \"" + scale + "\" are missing");
+  expect_refused("model.norm.weight", at::ones({136}).to(at::kFloat8_e4m3fn),
+                 "\"model.norm.weight\" is of type Float8_e4m3fn and shape [136]");
+}
+
+TEST_F(EightBitModel, IsRefusedWhereTheConfigurationSaysNothingOfBlocks) {
+  const std::string none =
+      "\"model.layers.0.self_attn.q_proj.weight\" is of type Float8_e4m3fn, and config.json has no";
+  Json config = config_;
+  config["quantization_config"] = nullptr;
+  expect_refused(tensors_, config, none);
+  config.erase("quantization_config");
+  expect_refused(tensors_, config, none);
+}
+
+TEST(ModelDirectory, WhatIsNotLoadedOrIsRoundedIsSaid) {
+  const TemporaryDirectory directory;
+  std::filesystem::copy_file(data("goldens/gemma2") / "config.json", directory / "config.json");
+  auto tensors = read_safetensors(data("goldens/gemma2") / "model.safetensors");
+  for (auto& tensor : tensors) tensor.tensor = tensor.tensor.to(at::kDouble);
+  tensors.push_back({"lm_head.weight", at::zeros({256, 64})});
+  tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", at::zeros({8})});
+  tensors.push_back({"model.layers.1.self_attn.rotary_emb.inv_freq", at::zeros({8})});
+  write_safetensors(directory / "model.safetensors", tensors);
+  std::vector<std::string> notices;
+  const auto network = load_model(directory.path(), at::kCPU, {.notices = &notices});
+  EXPECT_THAT(notices,
+              testing::UnorderedElementsAre(testing::HasSubstr("F64 weights are rounded to float32"),
+                                            testing::HasSubstr("the file's lm_head.weight is not loaded"),
+                                            testing::HasSubstr("rotary frequencies")));
+  EXPECT_TRUE(at::equal(network->flat(), load_model(data("goldens/gemma2"), at::kCPU)->flat()));
+  notices.clear();
+  load_model(directory.path(), at::kCPU, {.dtype = at::kDouble, .notices = &notices});
+  EXPECT_EQ(notices.size(), 2u);
+}
+
+// openai-community/gpt2 names its tensors without "transformer." and has the causal mask of each layer.
+TEST(ModelDirectory, Gpt2AsItWasPublishedGivesTheSameNumbersWithOneNotice) {
+  const TemporaryDirectory directory;
+  std::filesystem::copy_file(data("goldens/gpt2") / "config.json", directory / "config.json");
+  auto tensors = read_safetensors(data("goldens/gpt2") / "model.safetensors");
+  const std::string prefix = "transformer.";
+  for (auto& tensor : tensors) {
+    ASSERT_TRUE(tensor.name.starts_with(prefix)) << tensor.name;
+    tensor.name = tensor.name.substr(prefix.size());
+  }
+  for (const char* layer : {"h.0", "h.1"}) {
+    tensors.push_back({std::string(layer) + ".attn.bias", at::ones({1, 1, 128, 128}).tril()});
+    tensors.push_back({std::string(layer) + ".attn.masked_bias", at::full({1}, -1e4)});
+  }
+  write_safetensors(directory / "model.safetensors", tensors);
+  std::vector<std::string> notices;
+  const auto network = load_model(directory.path(), at::kCPU, {.notices = &notices});
+  EXPECT_THAT(notices, testing::ElementsAre(testing::HasSubstr("causal masks of old files are not loaded")));
+  EXPECT_TRUE(at::equal(network->flat(), load_model(data("goldens/gpt2"), at::kCPU)->flat()));
+}
+
+// A table of 256 GiB, in a file that has a hole for it.
+TEST(ModelDirectory, IsCheckedFromItsHeadersAlone) {
+  const TemporaryDirectory directory;
+  constexpr int64_t kVocab = 1 << 20, kHidden = 1 << 16;
+  write_file_atomically(directory / "config.json", Json{{"model_type", "llama"},
+                                                        {"vocab_size", kVocab},
+                                                        {"hidden_size", kHidden},
+                                                        {"intermediate_size", 1},
+                                                        {"num_hidden_layers", 1},
+                                                        {"num_attention_heads", 1},
+                                                        {"head_dim", 2},
+                                                        {"tie_word_embeddings", true}}
+                                                       .dump());
+  Json header = Json::object();
+  int64_t end = 0;
+  for (const auto& slot : Network::declare(read_model_config(directory.path())).slots()) {
+    header[slot.name] = {
+        {"dtype", "F32"}, {"shape", slot.shape}, {"data_offsets", {end, end + 4 * slot.count}}};
+    end += 4 * slot.count;
+  }
+  const std::string text = header.dump();
+  const uint64_t size = text.size();
+  write_file_atomically(directory / "model.safetensors",
+                        std::string(reinterpret_cast<const char*>(&size), sizeof(size)) + text);
+  std::filesystem::resize_file(directory / "model.safetensors", 8 + size + static_cast<uint64_t>(end));
+  EXPECT_GT(end, int64_t{1} << 38);
+  EXPECT_NO_THROW(check_model(directory.path()));
+  std::filesystem::resize_file(directory / "model.safetensors", 8 + size + static_cast<uint64_t>(end) - 4);
+  EXPECT_THROW(check_model(directory.path()), DataError);
+}
+
+TEST(ModelDirectory, ANameOfAnExtraTensorIsPrintedQuotedAndCut) {
+  const TemporaryDirectory directory;
+  auto tensors = read_safetensors(data("goldens/llama") / "model.safetensors");
+  tensors.push_back({"\x1b[2J" + std::string(100'000, 'x'), at::zeros({1})});
+  write_model(directory.path(), tensors);
+  expect_refusal(directory.path(), "tensor \"\\u001b[2Jxxx");
+  expect_refusal(directory.path(), "x...\" of shape [1] is not part of this network");
+}
+
+TEST(ModelDirectory, TypesHaveOneNameEach) {
+  for (const char* name : {"float32", "bfloat16", "float16", "float64"}) {
+    EXPECT_EQ(dtype_name(dtype_named(name).value()), name);
+  }
+  EXPECT_EQ(dtype_name(at::kFloat8_e5m2), "float8");
+  EXPECT_EQ(dtype_named("float8"), std::nullopt);
+  EXPECT_EQ(dtype_named(""), std::nullopt);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST(WeightFiles, OneFileOrShardsReadTheSame) {
   EXPECT_TRUE(files.contains("d"));
   EXPECT_FALSE(files.contains("e"));
   EXPECT_THROW(files.read("e"), DataError);
-  EXPECT_EQ(files.where("d"), (shards / "model-00002-of-00002.safetensors").string() + ": tensor d");
+  EXPECT_EQ(files.where("d"), (shards / "model-00002-of-00002.safetensors").string() + ": tensor \"d\"");
   EXPECT_EQ(files.entries()[0].type, at::kFloat);
   EXPECT_THAT(files.entries()[0].shape, testing::ElementsAre(100));
 }
