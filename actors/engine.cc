@@ -13,7 +13,6 @@ namespace sluice::actors {
 namespace {
 
 constexpr int64_t kPrefillTokens = 2048;  // of several prompts computed together; a longer one goes alone
-constexpr int64_t kBlockMultiple = 16;
 
 int64_t block_size_for(const GenerationRequest& request) {
   const int64_t tokens = std::ssize(request.prompt) + request.sampling.max_new_tokens;

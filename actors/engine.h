@@ -30,6 +30,9 @@ struct GenerationResult {
   std::vector<buffers::Completion> completions;  // without text and outcomes
 };
 
+// What the cache sets aside for a sequence is a multiple of so many tokens.
+inline constexpr int64_t kBlockMultiple = 16;
+
 struct EngineOptions {
   int64_t max_rows = 128;           // completions decoded together
   bool one_group_at_a_time = true;  // so that a group's bits do not depend on what else is decoded

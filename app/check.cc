@@ -3,6 +3,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "app/command.h"
 #include "app/memory_report.h"
@@ -18,59 +19,56 @@
 namespace sluice::app {
 namespace {
 
-std::string name_of(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return "float32";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    case at::kDouble:
-      return "float64";
-    case at::kFloat8_e4m3fn:
-    case at::kFloat8_e5m2:
-      return "float8";
-    default:
-      return c10::toString(type);
-  }
-}
-
-// What most numbers of a directory are stored in.
-std::string stored_type(const std::filesystem::path& directory) {
+// What most numbers of a directory are stored in; nothing where the weights are not there (yet).
+std::optional<std::string> stored_type(const std::filesystem::path& directory) {
+  if (!model::has_weight_files(directory)) return std::nullopt;
   std::map<std::string, int64_t> numbers;
   const model::WeightFiles files(directory);
   for (const auto& entry : files.entries()) {
     int64_t count = 1;
     for (const int64_t size : entry.shape) count *= size;
-    numbers[name_of(entry.type)] += count;
+    numbers[model::dtype_name(entry.type)] += count;
   }
   const auto most = std::ranges::max_element(numbers, {}, [](const auto& item) { return item.second; });
   return most == numbers.end() ? "nothing" : most->first;
+}
+
+// Activations depend on how many rows are computed together, which a directory does not say.
+Json directory_json(model::MemoryPlan plan, int64_t cache_16_bits) {
+  plan.activations = 0;
+  Json json = memory_json(plan);
+  json.erase("activations");
+  json["kv_cache_per_token_16_bits"] = cache_16_bits;
+  return json;
 }
 
 int check_directory(const std::filesystem::path& directory, bool json) {
   const auto config = model::read_model_config(directory);
   const auto served = model::plan_memory(config, {});
   const auto trained = model::plan_memory(config, {.trains = true});
+  const int64_t cache_16_bits = model::plan_memory(config, {.cache_type = at::kBFloat16}).cache_per_token;
+  const auto stored = stored_type(directory);
   if (json) {
     const Json report = {{"model", directory.string()},
                          {"family", config.family_name()},
                          {"parameters", served.parameters},
-                         {"dtype", stored_type(directory)},
-                         {"memory", {{"served", memory_json(served)}, {"trained", memory_json(trained)}}}};
+                         {"dtype", stored ? Json(*stored) : Json(nullptr)},
+                         {"memory",
+                          {{"served", directory_json(served, cache_16_bits)},
+                           {"trained", directory_json(trained, cache_16_bits)}}}};
     std::cout << report.dump(2) << '\n';
     return 0;
   }
   const auto bytes = [](int64_t count) { return format_bytes(static_cast<uint64_t>(count)); };
   std::cout << directory.string() << "\n  family      " << config.family_name() << ", " << config.num_layers()
             << " layers of width " << config.hidden_size << ", " << config.max_position
-            << " positions\n  parameters  " << format_count(served.parameters) << ", stored as "
-            << stored_type(directory) << "\n  weights     " << bytes(served.weights)
-            << " in float32\n  KV cache    " << format_count(served.cache_per_token)
-            << " bytes a token\n  training    " << bytes(trained.total() - trained.activations)
-            << " and activations: gradients " << bytes(trained.gradients) << ", optimizer "
-            << bytes(trained.optimizer) << ", update " << bytes(trained.update) << '\n';
+            << " positions\n  parameters  " << format_count(served.parameters)
+            << (stored ? ", stored as " + *stored : ", weights are not there") << "\n  weights     "
+            << bytes(served.weights) << " in float32\n  KV cache    " << format_count(served.cache_per_token)
+            << " bytes a token in float32, " << format_count(cache_16_bits) << " in 16 bits\n  training    "
+            << bytes(trained.total() - trained.activations) << " and activations: gradients "
+            << bytes(trained.gradients) << ", optimizer " << bytes(trained.optimizer) << ", update "
+            << bytes(trained.update) << '\n';
   return 0;
 }
 

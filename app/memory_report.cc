@@ -78,8 +78,10 @@ class Planner {
 
   // One sequence more than are decoded: a prompt that still has samples to start.
   RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest) const {
-    const model::MemoryUse use{
-        .rows = std::max(together, longest), .sequences = together + 1, .sequence_tokens = longest};
+    const int64_t block = actors::kBlockMultiple;
+    const model::MemoryUse use{.rows = std::max(together, longest),
+                               .sequences = together + 1,
+                               .sequence_tokens = (longest + block - 1) / block * block};
     return {.role = role, .count = count, .plan = model::plan_memory(inputs_.model, use)};
   }
 
@@ -155,8 +157,9 @@ Json memory_json(const recipes::Recipe& recipe, const std::vector<StageMemory>& 
       one.update(memory_json(role.plan));
       roles.push_back(std::move(one));
     }
-    list.push_back(
-        {{"stage", stage.stage}, {"roles", roles}, {"total", stage.total(true) + stage.total(false)}});
+    Json total = {{"cpu", stage.total(/*on_host=*/true)}};
+    if (recipe.device != "cpu") total[recipe.device] = stage.total(/*on_host=*/false);
+    list.push_back({{"stage", stage.stage}, {"roles", roles}, {"total", total}});
   }
   return {{"host_bytes", host_bytes()}, {"stages", list}};
 }

@@ -34,6 +34,7 @@ struct StageMemory {
 std::vector<StageMemory> plan_stages(const recipes::Recipe& recipe, const recipes::InputsFound& inputs);
 
 Json memory_json(const model::MemoryPlan& plan);
+// Totals are by device.
 Json memory_json(const recipes::Recipe& recipe, const std::vector<StageMemory>& stages);
 // A line for each role, the largest total against what the machine has, and a warning when it does not fit.
 void print_memory(std::ostream& out, const recipes::Recipe& recipe, const std::vector<StageMemory>& stages);

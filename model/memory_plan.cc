@@ -4,13 +4,13 @@
 
 #include "base/error.h"
 #include "model/internal/block.h"
+#include "model/internal/raw_operators.h"
 #include "model/network.h"
 
 namespace sluice::model {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
-constexpr int64_t kChunkNumbers = int64_t{1} << 21, kChunkRows = 64;  // of logits, as token_logprobs() cuts
 
 CacheLayout cache_layout(const ModelConfig& config) {
   CacheLayout layout;
@@ -63,7 +63,7 @@ int64_t activation_bytes(const ModelConfig& config, const MemoryUse& use, int64_
     all += numbers;
     widest = std::max(widest, numbers);
   }
-  const int64_t chunk = std::min(use.rows, std::max(kChunkNumbers / config.vocab_size, kChunkRows));
+  const int64_t chunk = std::min(use.rows, raw::logit_chunk_rows(config.vocab_size));
   int64_t numbers = use.rows * ((use.trains ? all : widest) + config.hidden_size) + chunk * config.vocab_size;
   if (use.trains || use.weight_type != at::kFloat) numbers += largest_matrix;
   return numbers * kFloatBytes;

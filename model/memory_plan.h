@@ -20,7 +20,7 @@ struct MemoryUse {
   std::optional<LoraConfig> lora = {};  // adapters of float32 beside the weights: what is trained then
   int64_t rows = 0;                     // of one packed forward, at most
   int64_t sequences = 0;                // in the cache at once; 0: no cache
-  int64_t sequence_tokens = 0;          // of one of them, at most
+  int64_t sequence_tokens = 0;          // that the cache has room for in each
 };
 
 // All in bytes. Weights, gradients, moments and cache are exact; `activations` is an estimate:

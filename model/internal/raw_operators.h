@@ -55,6 +55,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
                                                                   const AttentionPlan& plan,
                                                                   const AttentionOptions& options);
 
+// How many rows have their logits at once in the next two.
+int64_t logit_chunk_rows(int64_t vocab);
 // Log-probs, entropy and log-sum-exp, [rows] each.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
                                                               const at::Tensor& head,

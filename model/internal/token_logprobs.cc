@@ -11,11 +11,9 @@ namespace {
 // Logits of one chunk at most: 8 MB, so that they stay in the cache where the vocabulary is small.
 constexpr int64_t kChunkNumbers = int64_t{1} << 21;
 
-int64_t chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbers / vocab, 64, 4096); }
-
 template <class F>
 void for_each_chunk(int64_t rows, int64_t vocab, F f) {
-  const int64_t step = chunk_rows(vocab);
+  const int64_t step = raw::logit_chunk_rows(vocab);
   for (int64_t first = 0; first < rows; first += step) f(first, std::min(step, rows - first));
 }
 
@@ -71,6 +69,8 @@ at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, const
 }
 
 namespace raw {
+
+int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbers / vocab, 64, 4096); }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
                                                               const at::Tensor& head,

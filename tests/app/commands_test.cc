@@ -48,14 +48,15 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
     total += role["count"].get<int64_t>() * role["total"].get<int64_t>();
   }
   EXPECT_THAT(names, ElementsAre("learner", "reference", "published weights", "actor"));
-  EXPECT_EQ(memory["stages"][1]["total"], total);
+  EXPECT_EQ(memory["stages"][1]["total"]["cpu"], total);
+  EXPECT_EQ(memory["stages"][1]["total"].size(), 1);  // of the devices, one
   EXPECT_EQ(roles[0]["optimizer"], 2 * roles[0]["weights"].get<int64_t>());
   EXPECT_EQ(roles[1]["optimizer"], 0);
   EXPECT_EQ(roles[2]["count"], 2);  // staleness 1
   EXPECT_EQ(roles[3]["count"], 2);
   EXPECT_EQ(roles[3]["weights"], 0);  // mapped
   EXPECT_EQ(roles[3]["kv_cache_per_token"], 2 * 2 * 32 * 4);
-  EXPECT_EQ(roles[3]["kv_cache"], (8 + 1) * (8 + 48) * 2 * 2 * 32 * 4);  // a group and its prompt, 56 tokens
+  EXPECT_EQ(roles[3]["kv_cache"], (8 + 1) * 64 * 2 * 2 * 32 * 4);  // a group and its prompt, 8 + 48 tokens
 
   const auto text = sluice(workspace, {"check", "recipe.toml"});
   EXPECT_THAT(text.out, HasSubstr("grpo, 2 x actor: "));
@@ -76,13 +77,32 @@ TEST(Commands, CheckSaysWhatAModelDirectoryIs) {
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("llama, 2 layers of width 64, 128 positions"));
   EXPECT_THAT(text.out, HasSubstr("stored as bfloat16"));
+  EXPECT_THAT(text.out, HasSubstr("512 bytes a token in float32, 256 in 16 bits"));
 
   const Json json = parse_json(sluice(workspace, {"check", llama.string(), "--json"}).out, "check");
   // 2 * 256 * 64, and in each of 2 layers 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 80 + 2 * 64; the last norm.
   EXPECT_EQ(json["parameters"], 32768 + 2 * (8192 + 4096 + 15360 + 128) + 64);
-  EXPECT_EQ(json["memory"]["served"]["kv_cache_per_token"], 2 * 2 * 2 * 16 * 4);
+  const Json& served = json["memory"]["served"];
+  EXPECT_EQ(served["kv_cache_per_token"], 2 * 2 * 2 * 16 * 4);
+  EXPECT_EQ(served["kv_cache_per_token_16_bits"], 2 * 2 * 2 * 16 * 2);
+  EXPECT_FALSE(served.contains("activations"));  // of no row that is known
+  EXPECT_EQ(served["total"], served["weights"]);
+  EXPECT_EQ(json["memory"]["trained"]["total"], 6 * served["weights"].get<int64_t>());
   EXPECT_EQ(sluice(workspace, {"check", llama.string(), "steps=3"}).code, 2);
   EXPECT_EQ(sluice(workspace, {"check", workspace.run().parent_path().string()}).code, 2);  // not there
+}
+
+TEST(Commands, CheckPlansADirectoryThatHasNoWeightsYet) {
+  const Workspace workspace;
+  const auto golden = fs::path(SLUICE_SOURCE_DIR) / "data" / "goldens" / "llama";
+  fs::create_directory(workspace / "model");
+  fs::copy_file(golden / "config.json", workspace / "model" / "config.json");
+  const auto text = sluice(workspace, {"check", "model"});
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("weights are not there"));
+  const Json json = parse_json(sluice(workspace, {"check", "model", "--json"}).out, "check");
+  EXPECT_EQ(json["dtype"], nullptr);
+  EXPECT_EQ(json["memory"]["served"]["weights"], 4 * json["parameters"].get<int64_t>());
 }
 
 TEST(Commands, CheckAcceptsTheShippedRecipes) {

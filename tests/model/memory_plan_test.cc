@@ -106,6 +106,13 @@ TEST(MemoryPlan, ALayerWithAWindowKeepsItsRingAlone) {
   EXPECT_EQ(plan_memory(config, {.sequences = 1, .sequence_tokens = 4}).cache, 4 * 16 * (4 + 4));
 }
 
+// token_logprobs() takes 4,096 rows at once at most, however small the vocabulary.
+TEST(MemoryPlan, LogitsAreThoseOfOneChunk) {
+  const auto of_rows = [](int64_t rows) { return plan_memory(tiny_config(), {.rows = rows}).activations; };
+  EXPECT_EQ(of_rows(4096) - of_rows(4095), 4 * (188 + 16 + 23));
+  EXPECT_EQ(of_rows(4097) - of_rows(4096), 4 * (188 + 16));
+}
+
 // 4 * 16 of the stream, (2 + 2) * 8 of q, k and v, 2 * (8 + 2) of the heads' output, 3 * 24 of the
 // feed-forward: 188 a row and layer.
 TEST(MemoryPlan, ActivationsAreThoseOfAllLayersOnlyWhereABackwardWantsThem) {
