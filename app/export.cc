@@ -1,6 +1,5 @@
 #include <iostream>
 #include <memory>
-#include <optional>
 
 #include "actors/stop_ids.h"
 #include "app/command.h"
@@ -8,19 +7,11 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "model/model_directory.h"
-#include "text/chat_template.h"
 
 namespace sluice::app {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::optional<at::ScalarType> type_of(const std::string& dtype) {
-  if (dtype == "float32") return at::kFloat;
-  if (dtype == "bfloat16") return at::kBFloat16;
-  if (dtype == "float16") return at::kHalf;
-  return std::nullopt;  // as each tensor was stored
-}
 
 }  // namespace
 
@@ -39,13 +30,12 @@ Command add_export(CLI::App& app) {
     const fs::path output = fs::weakly_canonical(arguments->output);
     require<UsageError>(!fs::exists(output), "export: ", output.string(), " is there already");
     const auto model = arguments->model.load();
-    const auto chat = text::load_chat_template(model.directory);
-    const auto stops =
-        actors::stop_ids(model.network->config(), model.tokenizer.get(), chat ? &*chat : nullptr);
-    model.network->set_eos_ids({stops.begin(), stops.end()});
+    const auto tokenizer = model.load_tokenizer();
+    model.network->set_eos_ids(
+        actors::ordered_stop_ids(model.network->config(), model.stop_ids(tokenizer.get())));
     write_directory_atomically(output, [&](const fs::path& temporary) {
-      model::save_model(temporary, *model.network, {.dtype = type_of(arguments->dtype)});
-      if (model.tokenizer) model.tokenizer->save(temporary);
+      model::save_model(temporary, *model.network, {.dtype = model::dtype_named(arguments->dtype)});
+      if (tokenizer) tokenizer->save(temporary);
     });
     std::cout << output.string() << '\n';
     return 0;

@@ -39,22 +39,45 @@ void check_arguments(const GenerateArguments& arguments) {
   require<UsageError>(arguments.sampling.top_p > 0, "generate: --top-p 0 would keep no token");
 }
 
-// Where prompts are rendered, or what ends a turn ends a completion.
+// What prompts are rendered with, if they are.
 std::optional<text::ChatTemplate> load_template(const GenerateArguments& arguments,
                                                 const LoadedModel& model) {
-  if (!arguments.chat && arguments.ignore_eos) return std::nullopt;
+  if (!arguments.chat) return std::nullopt;
   auto chat = text::load_chat_template(model.directory);
-  require<DataError>(!arguments.chat || chat.has_value(), model.directory.string(),
+  require<DataError>(chat.has_value(), model.directory.string(),
                      ": no chat template in it, and --chat wants one");
   return chat;
 }
 
+std::vector<InputLine> read_prompts(const GenerateArguments& arguments) {
+  if (arguments.prompts.empty()) return {{.where = "--prompt", .text = arguments.prompt, .ids = {}}};
+  auto lines = read_input_lines(arguments.prompts, "prompt", arguments.ids);
+  for (const auto& line : lines) {
+    require<DataError>(!arguments.chat || line.ids.empty(), line.where, ": --chat wants text, not ids");
+  }
+  return lines;
+}
+
+// Null where there is none and none is needed: ids are answered with ids.
+std::unique_ptr<text::Tokenizer> load_tokenizer(const LoadedModel& model,
+                                                const std::vector<InputLine>& lines) {
+  const bool all_ids = std::ranges::none_of(lines, [](const auto& line) { return line.ids.empty(); });
+  if (!all_ids) return model.need_tokenizer();
+  std::string why = model.directory.string() + ": no tokenizer in it";
+  try {
+    if (auto tokenizer = model.load_tokenizer()) return tokenizer;
+  } catch (const DataError& error) {
+    why = error.what();
+  }
+  std::cerr << "sluice: " << why << "; completions are printed without text\n";
+  return nullptr;
+}
+
 // What the model is asked: the text as it stands behind a begin of sequence, or as what a user says.
-std::vector<int64_t> encode(const GenerateArguments& arguments, const LoadedModel& model,
-                            const std::optional<text::ChatTemplate>& chat, const std::string& text) {
-  const auto& tokenizer = model.need_tokenizer();
+std::vector<int64_t> encode(const text::Tokenizer& tokenizer, const std::optional<text::ChatTemplate>& chat,
+                            const std::string& text) {
   std::vector<int32_t> ids;
-  if (arguments.chat) {
+  if (chat) {
     const auto message = Json::array({{{"role", "user"}, {"content", text}}});
     ids = tokenizer.encode(chat->render(message, {.add_generation_prompt = true}).text);
   } else {
@@ -64,18 +87,13 @@ std::vector<int64_t> encode(const GenerateArguments& arguments, const LoadedMode
 }
 
 std::vector<actors::GenerationRequest> make_requests(const GenerateArguments& arguments,
-                                                     const LoadedModel& model,
+                                                     const model::ModelConfig& config,
+                                                     std::vector<InputLine> lines,
+                                                     const text::Tokenizer* tokenizer,
                                                      const std::optional<text::ChatTemplate>& chat) {
-  std::vector<InputLine> lines;
-  if (arguments.prompts.empty()) {
-    lines.push_back({.where = "--prompt", .text = arguments.prompt, .ids = {}});
-  } else {
-    lines = read_input_lines(arguments.prompts, "prompt", arguments.ids);
-  }
-  const auto& config = model.network->config();
   std::vector<actors::GenerationRequest> requests;
   for (auto& line : lines) {
-    if (!arguments.ids) line.ids = encode(arguments, model, chat, line.text);
+    if (line.ids.empty()) line.ids = encode(*tokenizer, chat, line.text);
     auto sampling = arguments.sampling;
     if (arguments.greedy) sampling.temperature = 0;
     if (sampling.max_new_tokens == 0) {
@@ -108,15 +126,17 @@ std::string plain_line(const buffers::Completion& completion, const text::Tokeni
 }
 
 // Prints every completion as soon as those before it are out.
-void print_in_order(actors::Engine& engine, size_t count, bool json, const text::Tokenizer* tokenizer) {
-  std::vector<std::optional<std::string>> lines(count);
+void print_in_order(actors::Engine& engine, const std::vector<InputLine>& prompts, bool json,
+                    const text::Tokenizer* tokenizer) {
+  std::vector<std::optional<std::string>> lines(prompts.size());
   size_t next = 0;
   while (!engine.idle()) {
     for (const auto& result : engine.step(/*version=*/0)) {
       const auto& completion = result.completions.front();
+      check_logprobs(prompts[result.id].where, completion.logprobs);
       lines[result.id] = json ? json_line(completion, tokenizer) : plain_line(completion, tokenizer);
     }
-    for (; next < count && lines[next]; ++next) {
+    for (; next < lines.size() && lines[next]; ++next) {
       std::cout << *lines[next] << std::endl;
       lines[next]->clear();
     }
@@ -149,20 +169,21 @@ int generate(const GenerateArguments& arguments) {
   check_arguments(arguments);
   const auto model = arguments.model.load();
   const auto chat = load_template(arguments, model);
-  const auto* tokenizer = model.tokenizer.get();
-  auto requests = make_requests(arguments, model, chat);
+  const auto prompts = read_prompts(arguments);
+  const auto tokenizer = load_tokenizer(model, prompts);
+  const auto& config = model.network->config();
+  auto requests = make_requests(arguments, config, prompts, tokenizer.get(), chat);
   std::set<int32_t> stops;
   if (!arguments.ignore_eos) {
-    stops = actors::stop_ids(model.network->config(), tokenizer, chat ? &*chat : nullptr);
+    stops = chat ? actors::stop_ids(config, tokenizer.get(), &*chat) : model.stop_ids(tokenizer.get());
   }
   actors::Engine engine(*model.network, std::move(stops),
                         {.max_rows = arguments.batch, .one_group_at_a_time = false});
-  const size_t count = requests.size();
   for (auto& request : requests) engine.submit(std::move(request));
-  if (count == 1 && !arguments.json && tokenizer != nullptr && is_interactive(STDOUT_FILENO)) {
+  if (prompts.size() == 1 && !arguments.json && tokenizer != nullptr && is_interactive(STDOUT_FILENO)) {
     print_as_it_comes(engine, *tokenizer);
   } else {
-    print_in_order(engine, count, arguments.json, tokenizer);
+    print_in_order(engine, prompts, arguments.json, tokenizer.get());
   }
   return 0;
 }
@@ -173,9 +194,9 @@ Command add_generate(CLI::App& app) {
   auto arguments = std::make_shared<GenerateArguments>();
   auto& sampling = arguments->sampling;
   add_model_arguments(app, arguments->model);
-  app.add_option("--prompts", arguments->prompts, "JSONL of {\"prompt\": TEXT}, with --ids {\"ids\": [...]}");
+  app.add_option("--prompts", arguments->prompts, "JSONL of {\"prompt\": TEXT}, or {\"ids\": [...]}");
   app.add_option("--prompt", arguments->prompt, "One prompt");
-  app.add_flag("--ids", arguments->ids, "Prompts are token ids: for directories without a tokenizer");
+  app.add_flag("--ids", arguments->ids, "Prompts are token ids, whatever text stands beside them");
   app.add_flag("--chat", arguments->chat, "A prompt is what a user says: render it with the chat template");
   auto* greedy = app.add_flag("--greedy", arguments->greedy, "The likeliest token, always");
   app.add_option("--temperature", sampling.temperature, "Log-probs are those after it")

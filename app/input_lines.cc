@@ -1,5 +1,7 @@
 #include "app/input_lines.h"
 
+#include <cmath>
+
 #include "base/error.h"
 #include "base/json_lines.h"
 
@@ -8,7 +10,7 @@ namespace {
 
 InputLine read_line(const Json& json, const std::string& where, const std::string& column, bool ids) {
   InputLine line{.where = where, .text = {}, .ids = {}};
-  if (ids) {
+  if (ids || (!json.contains(column) && json.contains("ids"))) {
     line.ids = json_member<std::vector<int64_t>>(json, "ids", where);
     require<DataError>(!line.ids.empty(), where, ": \"ids\" is empty");
   } else {
@@ -53,6 +55,10 @@ std::vector<int32_t> checked_ids(const InputLine& line, const model::ModelConfig
     ids.push_back(static_cast<int32_t>(id));
   }
   return ids;
+}
+
+void check_logprobs(const std::string& where, std::span<const float> logprobs) {
+  for (const float logprob : logprobs) require(std::isfinite(logprob), where, ": a log-prob is ", logprob);
 }
 
 }  // namespace sluice::app

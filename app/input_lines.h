@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,9 @@ struct InputLine {
   std::vector<int64_t> ids;  // until they are checked they may be anything
 };
 
-// Every line that is not blank: the text in `column`, or with `ids` the list "ids". Throws DataError
-// "file:line: ..." for a line that is malformed, lacks it or is empty, and for a file without lines.
+// Every line that is not blank: the text in `column` or, where there is none, the list "ids"; with `ids`
+// always that list. Throws DataError "file:line: ..." for a line that is malformed, lacks it or is empty, and
+// for a file without lines.
 std::vector<InputLine> read_input_lines(const std::filesystem::path& file, const std::string& column,
                                         bool ids);
 
@@ -29,5 +31,8 @@ std::vector<std::string> read_texts(const std::filesystem::path& file);
 // vocabulary and for more than the positions take beside `new_tokens`.
 std::vector<int32_t> checked_ids(const InputLine& line, const model::ModelConfig& config,
                                  int64_t new_tokens = 0);
+
+// Throws Error naming the line for one that is not finite, which JSON could not say.
+void check_logprobs(const std::string& where, std::span<const float> logprobs);
 
 }  // namespace sluice::app

@@ -3,8 +3,10 @@
 #include <iostream>
 #include <vector>
 
+#include "actors/stop_ids.h"
 #include "base/error.h"
 #include "model/model_directory.h"
+#include "text/chat_template.h"
 
 namespace sluice::app {
 namespace {
@@ -26,21 +28,38 @@ fs::path find_model(const fs::path& path) {
                   " (hf/config.json), nor a run (checkpoints/latest)");
 }
 
-const text::Tokenizer& LoadedModel::need_tokenizer() const {
+std::unique_ptr<text::Tokenizer> LoadedModel::load_tokenizer() const {
+  return has_tokenizer(directory) ? text::load_tokenizer(directory) : nullptr;
+}
+
+std::unique_ptr<text::Tokenizer> LoadedModel::need_tokenizer() const {
+  auto tokenizer = load_tokenizer();
   require<DataError>(tokenizer != nullptr, directory.string(),
                      ": no tokenizer (tokenizer.json or tokenizer.model) in it; give token ids with --ids");
-  return *tokenizer;
+  return tokenizer;
+}
+
+std::set<int32_t> LoadedModel::stop_ids(const text::Tokenizer* tokenizer) const {
+  auto ids = actors::stop_ids(network->config(), tokenizer, /*chat=*/nullptr);
+  if (tokenizer == nullptr) return ids;
+  try {
+    const auto chat = text::load_chat_template(directory);
+    return actors::stop_ids(network->config(), tokenizer, chat ? &*chat : nullptr);
+  } catch (const DataError& error) {
+    std::cerr << "sluice: " << error.what()
+              << "; what the chat template ends a turn with ends no completion\n";
+    return ids;
+  }
 }
 
 LoadedModel ModelArguments::load() const {
-  LoadedModel loaded{.directory = find_model(model), .network = nullptr, .tokenizer = nullptr};
+  LoadedModel loaded{.directory = find_model(model), .network = nullptr};
   std::vector<std::string> notices;
   loaded.network =
       model::load_model(loaded.directory, at::kCPU,
                         {.dtype = dtype == "bfloat16" ? at::kBFloat16 : at::kFloat, .notices = &notices});
   for (const auto& notice : notices) std::cerr << "sluice: " << notice << '\n';
   if (!adapter.empty()) model::load_adapter(adapter, *loaded.network);
-  if (has_tokenizer(loaded.directory)) loaded.tokenizer = text::load_tokenizer(loaded.directory);
   return loaded;
 }
 

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "model/network.h"
@@ -17,11 +18,16 @@ std::filesystem::path find_model(const std::filesystem::path& path);
 
 struct LoadedModel {
   std::filesystem::path directory;
-  std::unique_ptr<model::Network> network;     // with the adapter beside its weights
-  std::unique_ptr<text::Tokenizer> tokenizer;  // null where the directory has none
+  std::unique_ptr<model::Network> network;  // with the adapter beside its weights
 
-  // Throws DataError where there is none.
-  const text::Tokenizer& need_tokenizer() const;
+  // Null where the directory has none. Throws DataError for one that is not read.
+  std::unique_ptr<text::Tokenizer> load_tokenizer() const;
+  // Throws DataError where there is none, too.
+  std::unique_ptr<text::Tokenizer> need_tokenizer() const;
+
+  // actors::stop_ids(), for who has no other use for the chat template: one that is not read or does not
+  // render is said on stderr and left out.
+  std::set<int32_t> stop_ids(const text::Tokenizer* tokenizer) const;
 };
 
 struct ModelArguments {

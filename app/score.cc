@@ -31,10 +31,11 @@ struct Scored {
 
 std::vector<Scored> read_scored(const ScoreArguments& arguments, const LoadedModel& model) {
   std::vector<Scored> all;
+  std::unique_ptr<text::Tokenizer> tokenizer;  // loaded for the first line of text
   for (auto& line : read_input_lines(arguments.file, "text", arguments.ids)) {
-    if (!arguments.ids) {
-      const auto& tokenizer = model.need_tokenizer();
-      const auto ids = tokenizer.with_specials(tokenizer.encode(line.text));
+    if (line.ids.empty()) {
+      if (tokenizer == nullptr) tokenizer = model.need_tokenizer();
+      const auto ids = tokenizer->with_specials(tokenizer->encode(line.text));
       line.ids.assign(ids.begin(), ids.end());
     }
     all.push_back({.where = line.where, .ids = checked_ids(line, model.network->config()), .logprobs = {}});
@@ -65,9 +66,7 @@ void score_bin(const model::Network& network, const std::vector<int64_t>& bin, s
     auto& one = all[static_cast<size_t>(index)];
     one.logprobs.assign(next, next + one.ids.size() - 1);
     next += one.logprobs.size();
-    for (const float logprob : one.logprobs) {
-      require(std::isfinite(logprob), one.where, ": a log-prob is ", logprob);
-    }
+    check_logprobs(one.where, one.logprobs);
   }
 }
 
@@ -113,9 +112,8 @@ int score(const ScoreArguments& arguments) {
 Command add_score(CLI::App& app) {
   auto arguments = std::make_shared<ScoreArguments>();
   add_model_arguments(app, arguments->model);
-  app.add_option("--file", arguments->file, "JSONL of {\"text\": TEXT}, with --ids {\"ids\": [...]}")
-      ->required();
-  app.add_flag("--ids", arguments->ids, "Lines are token ids: for directories without a tokenizer");
+  app.add_option("--file", arguments->file, "JSONL of {\"text\": TEXT} or {\"ids\": [...]}")->required();
+  app.add_flag("--ids", arguments->ids, "Lines are token ids, whatever text stands beside them");
   add_load_dtype(app, arguments->model);
   app.add_flag("--json", arguments->json,
                "A JSON line for each input: ids, and the logprobs of all but the first");

@@ -53,9 +53,24 @@ TEST_F(Export, KeepsTheTokenizersFilesAndNamesEveryStopId) {
   for (const char* file : {"tokenizer.model", "tokenizer_config.json", "chat_template.jinja"}) {
     EXPECT_EQ(read_file(out / file), read_file(model / file)) << file;
   }
-  EXPECT_EQ(read_json(out / "generation_config.json").at("eos_token_id"), Json({2, letter}));
+  EXPECT_EQ(read_json(out / "generation_config.json").at("eos_token_id"),
+            Json({letter, 2}));  // the first stays first
   EXPECT_EQ(read_json(out / "config.json").at("dtype"), "bfloat16");
   EXPECT_EQ(check_directory(out), "");
+}
+
+TEST_F(Export, TemplatesThatAreNotReadOrDoNotRenderAreSaidAndLeftOut) {
+  const auto model = workspace_ / "letters";
+  write_letters(model);
+  for (const char* bad : {"{% unknown %}", "{{ raise_exception('no answers here') }}"}) {
+    write_plain(model / "chat_template.jinja", bad);
+    const auto finished = run(model.string());
+    EXPECT_EQ(finished.code, 0) << finished.err;
+    EXPECT_THAT(finished.err, HasSubstr("what the chat template ends a turn with ends no completion"));
+    EXPECT_EQ(read_json(workspace_ / "out" / "config.json").at("eos_token_id"), 2);
+    EXPECT_EQ(read_file(workspace_ / "out" / "chat_template.jinja"), bad);
+    fs::remove_all(workspace_ / "out");
+  }
 }
 
 TEST_F(Export, WritesOverNothing) {

@@ -170,6 +170,53 @@ TEST_F(Generate, RefusesALineThatCannotBeAPrompt) {
   expect_refused({letters(), "--prompts", "prompts.jsonl"}, 3, "prompts.jsonl:1: \"prompt\" is empty");
 }
 
+TEST_F(Generate, ATokenizerThatIsNotNeededNeedNotBeRead) {
+  write_plain(fs::path(letters()) / "tokenizer.model", "damaged");
+  write_prompts("{\"ids\": [5, 6]}\n");
+  for (const auto& more : {std::vector<std::string>{"--ids"}, std::vector<std::string>{}}) {
+    std::vector<std::string> arguments = {"generate",     letters(), "--prompts", "prompts.jsonl",
+                                          "--max-tokens", "3",       "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto finished = sluice(workspace_, arguments);
+    ASSERT_EQ(finished.code, 0) << finished.err;
+    EXPECT_THAT(finished.err, HasSubstr("completions are printed without text"));
+    EXPECT_FALSE(json_lines(finished.out).at(0).contains("text"));
+  }
+  expect_refused({letters(), "--prompt", "hello"}, 3, "tokenizer.model");
+}
+
+TEST_F(Generate, ATemplateThatIsNotNeededNeedNotBeRead) {
+  for (const char* bad : {"{% unknown %}", "{{ raise_exception('no answers here') }}"}) {
+    write_plain(fs::path(letters()) / "chat_template.jinja", bad);
+    const auto finished =
+        sluice(workspace_, {"generate", letters(), "--prompt", "hello", "--max-tokens", "3"});
+    EXPECT_EQ(finished.code, 0) << finished.err;
+    EXPECT_THAT(finished.err, HasSubstr("what the chat template ends a turn with ends no completion"));
+    const auto chat = sluice(workspace_, {"generate", letters(), "--chat", "--prompt", "hello"});
+    EXPECT_EQ(chat.code, 3) << chat.out << chat.err;
+  }
+}
+
+TEST_F(Generate, TakesLinesOfIdsAndOfTextTogether) {
+  const auto tokenizer = text::load_tokenizer(letters());
+  write_prompts("{\"prompt\": \"hello\"}\n" +
+                id_lines({tokenizer->with_specials(tokenizer->encode("hello"))}));
+  const std::vector<std::string> arguments = {letters(), "--greedy",  "--max-tokens",
+                                              "4",       "--prompts", "prompts.jsonl"};
+  const auto lines = run(arguments);
+  ASSERT_EQ(lines.size(), 2);
+  EXPECT_EQ(lines[0].at("ids"), lines[1].at("ids"));
+  auto chat = arguments;
+  chat.push_back("--chat");
+  expect_refused(chat, 3, "prompts.jsonl:2: --chat wants text, not ids");
+}
+
+TEST_F(Generate, WeightsThatAreNoNumbersGiveNoLine) {
+  const auto model = workspace_ / "nan";
+  write_broken_letters(model);
+  expect_refused({model.string(), "--prompt", "hello", "--json"}, 1, "not finite");
+}
+
 TEST_F(Generate, RefusesADirectoryThatLacksWhatIsAskedFor) {
   const auto llama = golden_folder("llama").string();
   expect_refused({llama, "--prompt", "hello"}, 3, "no tokenizer");

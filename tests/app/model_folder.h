@@ -1,7 +1,10 @@
 // Model directories for the commands that take one, and what they print.
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -43,6 +46,14 @@ inline void write_letters(const std::filesystem::path& directory) {
   write_file_atomically(directory / "chat_template.jinja",
                         "{% for m in messages %}{{ m.role }} {{ m.content }}{{ eos_token }}{% endfor %}"
                         "{% if add_generation_prompt %}assistant {% endif %}");
+}
+
+// The same with weights that are no numbers.
+inline void write_broken_letters(const std::filesystem::path& directory) {
+  write_letters(directory);
+  const auto network = model::load_model(directory, at::kCPU);
+  network->flat().fill_(std::numeric_limits<float>::quiet_NaN());
+  model::save_model(directory, *network, {.dtype = at::kFloat});
 }
 
 // A line of {KEY: ids} for each list.

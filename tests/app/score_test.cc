@@ -106,6 +106,26 @@ TEST_F(Score, AFileIsScoredInPacksThatChangeNothing) {
   }
 }
 
+TEST_F(Score, LinesOfIdsNeedNeitherTheFlagNorATokenizer) {
+  const std::string ids = "{\"ids\": [5, 6, 7]}\n";
+  const auto expected = run(ids, {"--ids", "--json"}).out;
+  EXPECT_EQ(json_lines(expected).size(), 1u);
+  write_plain(workspace_ / "letters" / "tokenizer.model", "damaged");
+  EXPECT_EQ(run(ids, {"--json"}).out, expected);
+  EXPECT_EQ(run(ids, {"--ids", "--json"}).out, expected);
+  const auto text = run(ids + "{\"text\": \"a\"}\n", {"--json"});
+  EXPECT_EQ(text.code, 3);
+  EXPECT_THAT(text.err, HasSubstr("tokenizer.model"));
+}
+
+TEST_F(Score, WeightsThatAreNoNumbersGiveNoLine) {
+  write_broken_letters(workspace_ / "letters");
+  const auto finished = run("{\"ids\": [9]}\n{\"ids\": [5, 6]}\n", {"--json"});
+  EXPECT_EQ(finished.code, 1);
+  EXPECT_THAT(finished.err, HasSubstr("texts.jsonl:2: a log-prob is"));
+  EXPECT_EQ(finished.out, "");
+}
+
 TEST_F(Score, RefusesLinesThatCannotBeScored) {
   const auto refused = [&](const std::string& line, const std::string& part) {
     const auto finished = run("{\"text\": \"a\"}\n" + line + "\n", {"--json"});
