@@ -117,6 +117,7 @@ TEST(HostileConfig, WithRotationsThatAreNone) {
        {R"({"rope_scaling": {"rope_type": "linear", "factor": -4}})", "factor"},
        {R"({"rope_scaling": {"rope_type": "linear", "factor": 1e300}})", "factor"},
        {R"({"rope_scaling": {"rope_type": "dynamic", "factor": 1e8}})", "positions"},
+       {R"({"rope_scaling": {"rope_type": "yarn", "factor": 1e8}})", "positions"},
        {R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2}, "head_dim": 2})", "dynamic"},
        {R"({"rope_scaling": {"rope_type": "yarn", "factor": 4, "beta_fast": 0}})", "beta_fast"},
        {R"({"rope_scaling": {"rope_type": "yarn", "factor": 4}, "rope_theta": 1})", "yarn"},
