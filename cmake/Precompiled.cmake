@@ -8,7 +8,7 @@ set(SLUICE_TEST_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND SLUICE_PRECOMPILED_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
   # A test spends its time in what it tests.
-  list(APPEND SLUICE_TEST_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess> $<$<CONFIG:Release>:-O1>)
+  list(APPEND SLUICE_TEST_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess> $<$<CONFIG:Release>:-O0>)
 endif()
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cc CONTENT "")
 
@@ -52,13 +52,14 @@ function(sluice_use_precompiled target)
   target_compile_options(${target} PRIVATE ${SLUICE_PRECOMPILED_FLAGS})
 endfunction()
 
-# For the tests of a room: all of its sources.
-function(sluice_use_precompiled_tests target)
+# For the tests of a library, or of the program: all of its sources.
+function(sluice_use_precompiled_tests target library)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     return()
   endif()
   sluice_aten_sources(aten ${ARGN})
-  if(aten)
+  get_target_property(links ${library} LINK_LIBRARIES)
+  if(aten OR torch IN_LIST links)
     target_precompile_headers(${target} REUSE_FROM precompiled_aten_tests)
   else()
     target_precompile_headers(${target} REUSE_FROM precompiled_tests)

@@ -51,7 +51,8 @@ function(sluice_tests room)
   target_include_directories(${room}_test PRIVATE ${CMAKE_SOURCE_DIR})
   target_compile_definitions(${room}_test PRIVATE SLUICE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   SLUICE_BINARY="$<TARGET_FILE_DIR:${room}_test>/sluice")
-  sluice_use_precompiled_tests(${room}_test ${sources})
+  list(GET ARGN 0 library)
+  sluice_use_precompiled_tests(${room}_test ${library} ${sources})
   target_link_libraries(${room}_test PRIVATE ${ARGN} sluice_warnings GTest::gtest GTest::gmock GTest::gtest_main)
 
   if(TARGET sluice)  # the program's own tests
