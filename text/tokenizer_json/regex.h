@@ -39,11 +39,12 @@ class RegexMemory {
 class Regex {
  public:
   // Throws DataError naming `where` for what is malformed or means something else to PCRE2: nested character
-  // classes, \h, a "+" after a counted repetition.
+  // classes, \h, \K, \Q, "(*", options other than i, m and x, a "+" after a counted repetition.
   Regex(const std::string& pattern, const std::string& where);
 
   // Appends the matches in a text that is UTF-8, left to right, none over another. Throws Error naming the
-  // expression when it backtracks without bound on this text.
+  // expression when it backtracks without bound on this text, or takes five seconds and one more per
+  // megabyte.
   void find_all(std::string_view text, RegexMemory& memory, std::vector<Range>& out) const;
 
  private:
