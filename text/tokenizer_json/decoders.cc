@@ -23,6 +23,12 @@ void fuse(Tokens& tokens) {
   tokens.assign(1, std::move(text));
 }
 
+size_t bytes_of(const Tokens& tokens) {
+  size_t bytes = 0;
+  for (const auto& token : tokens) bytes += token.size();
+  return bytes;
+}
+
 class ByteLevel : public Decoder {
  public:
   void apply(Tokens& tokens, RegexMemory&) const override {
@@ -92,13 +98,15 @@ class Replace : public Decoder {
 
   void apply(Tokens& tokens, RegexMemory& memory) const override {
     std::vector<Range> matches;
+    size_t room = max_grown(bytes_of(tokens));  // of the tokens that change
     for (auto& token : tokens) {
       matches.clear();
       pattern_.find_all(token, memory, matches);
       if (matches.empty()) continue;
       const bool first = &token == &tokens.front() && in_first_ != content_;
       const bool last = &token == &tokens.back() && in_last_ != content_;
-      token = replace_matches(token, matches, first ? in_first_ : last ? in_last_ : content_);
+      token = replace_matches(token, matches, first ? in_first_ : last ? in_last_ : content_, room);
+      room -= token.size();
     }
   }
 
@@ -134,7 +142,13 @@ class Sequence : public Decoder {
  public:
   explicit Sequence(std::vector<Made> parts) : parts_(std::move(parts)) {}
   void apply(Tokens& tokens, RegexMemory& memory) const override {
-    for (const auto& part : parts_) part->apply(tokens, memory);
+    const size_t limit = max_grown(bytes_of(tokens));
+    for (const auto& part : parts_) {
+      part->apply(tokens, memory);
+      const size_t bytes = bytes_of(tokens);
+      require(bytes <= limit, "tokenizer: tokens are decoded to ", bytes, " bytes, at most ", limit,
+              " are allowed");
+    }
   }
 
  private:

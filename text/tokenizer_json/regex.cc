@@ -267,8 +267,13 @@ void Pattern::find_all(std::string_view text, RegexMemory& memory, std::vector<R
 }
 
 std::string replace_matches(std::string_view text, const std::vector<Range>& matches,
-                            std::string_view content) {
+                            std::string_view content, size_t max_bytes) {
+  size_t size = text.size() + matches.size() * content.size();
+  for (const auto& match : matches) size -= match.end - match.begin;
+  require(size <= max_bytes, "tokenizer: what is put for ", matches.size(), " matches makes ", size,
+          " bytes of ", text.size(), ", at most ", max_bytes, " are allowed");
   std::string out;
+  out.reserve(size);
   size_t done = 0;
   for (const auto& match : matches) {
     out += text.substr(done, match.begin - done);

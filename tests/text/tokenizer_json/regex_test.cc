@@ -120,7 +120,9 @@ TEST(Pattern, OfAStringStandsForItself) {
   ASSERT_EQ(found.size(), 2);
   EXPECT_EQ(found[0].begin, 2);
   EXPECT_EQ(found[1].end, 6);
-  EXPECT_EQ(replace_matches("aaa.a.b", found, "-"), "aa--b");
+  EXPECT_EQ(replace_matches("aaa.a.b", found, "-", 5), "aa--b");
+  EXPECT_THAT(message_of<Error>([&] { replace_matches("aaa.a.b", found, "-", 4); }),
+              HasSubstr("makes 5 bytes of 7, at most 4 are allowed"));
 }
 
 }  // namespace
