@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "text/chat_template.h"
+#include "text/internal/tokenizer_files.h"
 
 namespace sluice::text {
 namespace {
@@ -38,9 +39,7 @@ void collect_tokens(const Json& config, bool replace, Json& variables) {
 
 Json read_object(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return Json::object();
-  Json config = read_json(file);
-  require<DataError>(config.is_object(), file.string(), ": an object is wanted, saw ", config.type_name());
-  return config;
+  return internal::parse_object(read_file(file, JsonLimits().max_bytes), file.string());
 }
 
 }  // namespace

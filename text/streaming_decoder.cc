@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "text/internal/spelling.h"
 #include "text/tokenizer.h"
 
 namespace sluice::text {
@@ -11,11 +12,9 @@ constexpr size_t kMaxBytesHeld = 3;  // of a character that is not complete
 }  // namespace
 
 StreamingDecoder::StreamingDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  for (const char high : kDigits) {
-    for (const char low : kDigits) {
-      if (const auto id = tokenizer.find(std::string("<0x") + high + low + ">")) byte_ids_.push_back(*id);
-    }
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto id = tokenizer.find(internal::byte_token(static_cast<unsigned char>(byte)));
+    if (id) byte_ids_.push_back(*id);
   }
   std::sort(byte_ids_.begin(), byte_ids_.end());
 }

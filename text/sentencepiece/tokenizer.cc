@@ -88,7 +88,7 @@ void SentencePieceTokenizer::read_tokens(const SentencePieceModel& model, const 
   }
   for (const auto& [id, token] : found_first) specials_.emplace(token.content, id);
   finder_.emplace(
-      found_first, [](const AddedToken& token) { return token.content; }, where);
+      found_first, [](TokenId, const AddedToken& token) { return token.content; }, where);
   const auto choose = [&](const std::string& spelled, int id) -> std::optional<TokenId> {
     if (const auto found = spelled.empty() ? std::nullopt : find(spelled)) return found;
     return id >= 0 && id < vocab_size() ? std::optional<TokenId>(id) : std::nullopt;

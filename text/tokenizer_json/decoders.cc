@@ -1,10 +1,10 @@
 #include "text/tokenizer_json/decoders.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/internal/unicode.h"
 #include "text/internal/utf8.h"
 #include "text/tokenizer_json/byte_alphabet.h"
@@ -39,19 +39,6 @@ class ByteLevel : public Decoder {
   }
 };
 
-// The byte of "<0x0A>".
-std::optional<char> byte_of(const std::string& token) {
-  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
-  int value = 0;
-  for (const char digit : {token[3], token[4]}) {
-    const bool decimal = digit >= '0' && digit <= '9';
-    const char letter = static_cast<char>(digit | 0x20);
-    if (!decimal && (letter < 'a' || letter > 'f')) return std::nullopt;
-    value = value * 16 + (decimal ? digit - '0' : letter - 'a' + 10);
-  }
-  return static_cast<char>(value);
-}
-
 // Bytes side by side become the text that they are, or one U+FFFD each when they are none.
 class ByteFallback : public Decoder {
  public:
@@ -69,7 +56,7 @@ class ByteFallback : public Decoder {
     };
     for (auto& token : tokens) {
       if (const auto byte = byte_of(token)) {
-        bytes.push_back(*byte);
+        bytes.push_back(static_cast<char>(*byte));
       } else {
         flush();
         out.push_back(std::move(token));

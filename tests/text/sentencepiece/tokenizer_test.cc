@@ -147,7 +147,7 @@ TEST(SentencePiece, NamesTheFileBesideItThatIsMalformed) {
     return message;
   };
   EXPECT_THAT(refused("added_tokens.json", "{"), HasSubstr("added_tokens.json"));
-  EXPECT_THAT(refused("added_tokens.json", "[1]"), HasSubstr("not an object"));
+  EXPECT_THAT(refused("added_tokens.json", "[1]"), HasSubstr("an object is wanted"));
   EXPECT_THAT(refused("added_tokens.json", R"({"<a>": "b"})"), HasSubstr("\"<a>\" has no id"));
   EXPECT_THAT(refused("added_tokens.json", R"({"<a>": -1})"), HasSubstr("has the id -1"));
   EXPECT_THAT(refused("added_tokens.json", R"({"<a>": 9999999})"), HasSubstr("has the id 9999999"));
