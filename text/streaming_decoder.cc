@@ -31,11 +31,16 @@ std::string StreamingDecoder::push(TokenId id) {
   const bool incomplete = text.ends_with(kReplacement);
   const size_t end = text.size() - (incomplete ? kReplacement.size() : 0);
   std::string out = text.substr(std::min(emitted_, end), end - std::min(emitted_, end));
-  // The tokens that what follows can change, and one before them.
-  const size_t keep = incomplete ? kMaxBytesHeld + 1 : 1;
-  if (window_.size() > keep)
+  // The tokens that what follows can change, and one before them. Without any text they are no context: a
+  // model that takes spaces away from the begin would take those that follow too.
+  const size_t keep = std::min(incomplete ? kMaxBytesHeld + 1 : 1, window_.size());
+  std::string rest = tokenizer_.decode(std::span(window_).last(keep));
+  if (rest.empty()) {
+    rest = text;
+  } else {
     window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
-  emitted_ = tokenizer_.decode(window_).size() - (incomplete ? kReplacement.size() : 0);
+  }
+  emitted_ = rest.size() - (rest.ends_with(kReplacement) ? kReplacement.size() : 0);
   return out;
 }
 

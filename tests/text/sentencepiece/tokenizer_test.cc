@@ -177,5 +177,23 @@ TEST(SentencePiece, LeavesUserDefinedPiecesToTheLibrary) {
   EXPECT_EQ(tokenizer->decode(Ids{3, 6, 4}), "a<sym>b");
 }
 
+// As Gemma's <end_of_turn> is, where there is no tokenizer.json: the library once found it in any text.
+TEST(SentencePiece, GivesNoSpecialTokenForTextThoughItIsAPiece) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.model", small_model(piece("<end>", kUserDefined) + piece("d><e", kUserDefined) +
+                                              piece("<e", kNormal) + piece("nd>", kNormal)));
+  folder.write("tokenizer_config.json", R"({"added_tokens_decoder": {
+    "6": {"content": "<end>", "special": true}, "7": {"content": "d><e", "special": true}}})");
+  const auto tokenizer = load_tokenizer(folder.path());
+
+  EXPECT_THAT(tokenizer->encode("a<end>b"), ElementsAre(3, 6, 4));
+  for (const char* text : {"a<end>b", "<end>", "<end><end>", "<<end>end>", "ad><e<end>b"}) {
+    const auto ids = tokenizer->encode(text, Specials::AsText);
+    EXPECT_THAT(ids, testing::Not(testing::Contains(testing::AnyOf(6, 7)))) << text;
+    EXPECT_FALSE(ids.empty());
+  }
+  EXPECT_THAT(tokenizer->encode("ab", Specials::AsText), ElementsAre(5));
+}
+
 }  // namespace
 }  // namespace sluice::text
