@@ -40,7 +40,8 @@ std::string StreamingDecoder::push(TokenId id) {
   } else {
     window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
   }
-  emitted_ = rest.size() - (rest.ends_with(kReplacement) ? kReplacement.size() : 0);
+  const bool held = incomplete && rest.ends_with(kReplacement);
+  emitted_ = rest.size() - (held ? kReplacement.size() : 0);
   return out;
 }
 

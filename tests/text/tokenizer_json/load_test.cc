@@ -116,6 +116,14 @@ TEST(TokenizerJson, PutsFewIdsAroundAText) {
   EXPECT_THAT(refusal_of_ids(0, 65), HasSubstr("post_processor.single: 66 pieces, at most 65"));
 }
 
+// Such a file was once read for ever: the match began after it ended.
+TEST(TokenizerJson, RefusesAnExpressionWhoseMatchEndsBeforeItBegins) {
+  EXPECT_THAT(
+      refusal_of("/normalizer",
+                 {{"type", "Replace"}, {"pattern", {{"Regex", R"((?=(?1))|(ab\K))"}}}, {"content", "b"}}),
+      HasSubstr("normalizer.pattern: \\K in a regular expression is not supported"));
+}
+
 // Its normal form went into the trie however long it was.
 TEST(TokenizerJson, RefusesAnAddedTokenWhoseNormalFormIsTooLong) {
   auto document = bpe_document({"a"});
