@@ -33,13 +33,13 @@ std::string StreamingDecoder::push(TokenId id) {
   std::string out = text.substr(std::min(emitted_, end), end - std::min(emitted_, end));
   // The tokens that what follows can change, and one before them. Without any text they are no context: a
   // model that takes spaces away from the begin would take those that follow too.
-  const size_t keep = std::min(incomplete ? kMaxBytesHeld + 1 : 1, window_.size());
+  size_t keep = std::min(incomplete ? kMaxBytesHeld + 1 : 1, window_.size());
   std::string rest = tokenizer_.decode(std::span(window_).last(keep));
-  if (rest.empty()) {
-    rest = text;
-  } else {
-    window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
+  while (rest.empty() && keep < window_.size()) {
+    keep = std::min(2 * keep, window_.size());
+    rest = tokenizer_.decode(std::span(window_).last(keep));
   }
+  window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
   const bool held = incomplete && rest.ends_with(kReplacement);
   emitted_ = rest.size() - (held ? kReplacement.size() : 0);
   return out;

@@ -57,7 +57,7 @@ class UnicodeForm : public Normalizer {
   // As utf8proc_map() does it, but for the marks, which it orders by swapping neighbours.
   void append_form(std::string& out, std::string_view text) const {
     std::vector<Code> codes;
-    codes.reserve(text.size());
+    codes.reserve(text.size() + 1);
     std::array<Code, kMaxDecomposed> made{};
     int unused = 0;
     for (size_t at = 0; at < text.size();) {
@@ -70,11 +70,11 @@ class UnicodeForm : public Normalizer {
       at += character.length;
     }
     order_marks(codes);
+    codes.push_back(0);  // room for the zero behind the text
     const auto size =
-        utf8proc_normalize_utf32(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()), options_);
+        utf8proc_reencode(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()) - 1, options_);
     require(size >= 0, "tokenizer: cannot normalize: ", utf8proc_errmsg(size));
-    codes.resize(static_cast<size_t>(size));
-    for (const Code code : codes) append_utf8(out, static_cast<char32_t>(code));
+    out.append(reinterpret_cast<const char*>(codes.data()), static_cast<size_t>(size));
   }
 
   // Each run of marks by combining class; of equal ones the order stays.
