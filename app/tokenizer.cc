@@ -28,7 +28,7 @@ struct TrainArguments {
   int64_t vocab_size = 0;  // 0: the default of the kind
 };
 
-std::string read_texts(const std::vector<std::string>& files) {
+std::string join_files(const std::vector<std::string>& files) {
   std::string joined;
   for (const auto& file : files) {
     joined += read_file(file);
@@ -61,7 +61,7 @@ std::unique_ptr<text::Tokenizer> train_one(const std::string& text, const TrainA
 
 int train(const TrainArguments& arguments) {
   check_arguments(arguments);
-  const std::string text = read_texts(arguments.texts);
+  const std::string text = join_files(arguments.texts);
   if (arguments.kind != "characters" && text.size() > text::kMaxTrainingBytes) {
     std::cerr << "notice: the text has " << format_bytes(text.size()) << "; evenly spread lines, "
               << format_bytes(text::kMaxTrainingBytes) << " of them, are learned from\n";

@@ -71,6 +71,7 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
 RenderedChat ChatTemplate::render(const Json& messages, const ChatOptions& options) const {
+  if (tool_template_ != nullptr && !options.tools.is_null()) return tool_template_->render(messages, options);
   require<DataError>(messages.is_array(), impl_->where, ": the messages of a conversation are an array, saw ",
                      messages.type_name());
   require<DataError>(options.extra.is_object(), impl_->where, ": further variables are an object, saw ",
@@ -78,6 +79,10 @@ RenderedChat ChatTemplate::render(const Json& messages, const ChatOptions& optio
   jinja::Context context(impl_->where, impl_->limits);
   jinja::Renderer renderer(context, variables_of(context, impl_->variables, messages, options));
   return renderer.run(impl_->block);
+}
+
+void ChatTemplate::set_tool_template(ChatTemplate other) {
+  tool_template_ = std::make_unique<const ChatTemplate>(std::move(other));
 }
 
 const std::string& ChatTemplate::source() const { return impl_->source; }

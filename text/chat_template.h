@@ -52,16 +52,21 @@ class ChatTemplate {
   // raises one (raise_exception), goes past a limit, or asks for what the conversation lacks.
   RenderedChat render(const Json& messages, const ChatOptions& options = {}) const;
 
+  // What render() takes in place of this one when there are tools.
+  void set_tool_template(ChatTemplate other);
+
   const std::string& source() const;
 
  private:
   struct Impl;
   std::unique_ptr<const Impl> impl_;
+  std::unique_ptr<const ChatTemplate> tool_template_;  // may be null
 };
 
 // The template of a model directory: chat_template.jinja, else `chat_template` of tokenizer_config.json (a
-// string, or the one named "default" of a list). Its variables are the special tokens that
-// tokenizer_config.json and special_tokens_map.json name. Nothing when there is none.
+// string, or the one named "default" of a list, and "tool_use" where there are tools). Its variables are the
+// special tokens that tokenizer_config.json and special_tokens_map.json name. Nothing when there is none.
+// Throws DataError naming the file for one that is malformed, and for a list without "default".
 std::optional<ChatTemplate> load_chat_template(const std::filesystem::path& directory);
 
 }  // namespace sluice::text

@@ -2,26 +2,36 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "text/chat_template.h"
+#include "text/internal/tokenizer_files.h"
 
 namespace sluice::text {
 namespace {
 
 constexpr uint64_t kMaxTemplateBytes = 1 << 20;
 
-// A string, or the one named "default" of a list of {"name", "template"}.
-std::optional<std::string> template_of(const Json& config, const std::string& where) {
+struct Sources {
+  std::optional<std::string> usual;
+  std::optional<std::string> with_tools;
+};
+
+// A string, or of a list of {"name", "template"} the ones named "default" and "tool_use".
+Sources templates_of(const Json& config, const std::string& where) {
   const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
+  if (found == config.end() || found->is_null()) return {};
+  if (found->is_string()) return {.usual = found->get<std::string>()};
   require<DataError>(found->is_array(), where, ": \"chat_template\" should be a string or an array, saw ",
                      found->type_name());
+  Sources out;
   std::string names;
   for (const Json& entry : *found) {
     const auto name = json_member<std::string>(entry, "name", where);
-    if (name == "default") return json_member<std::string>(entry, "template", where);
+    if (name == "default") out.usual = json_member<std::string>(entry, "template", where);
+    if (name == "tool_use") out.with_tools = json_member<std::string>(entry, "template", where);
     names += (names.empty() ? "" : ", ") + name;
   }
-  fail<DataError>(where, ": none of the chat templates is named \"default\", saw ", names);
+  require<DataError>(out.usual.has_value(), where, ": none of the chat templates is named \"default\", saw ",
+                     names);
+  return out;
 }
 
 // "bos_token" and its kin, as text; `replace` says whether a name that is there already is taken over.
@@ -38,9 +48,7 @@ void collect_tokens(const Json& config, bool replace, Json& variables) {
 
 Json read_object(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return Json::object();
-  Json config = read_json(file);
-  require<DataError>(config.is_object(), file.string(), ": an object is wanted, saw ", config.type_name());
-  return config;
+  return internal::parse_object(read_file(file, JsonLimits().max_bytes), file.string());
 }
 
 }  // namespace
@@ -62,9 +70,14 @@ std::optional<ChatTemplate> load_chat_template(const std::filesystem::path& dire
   if (std::filesystem::exists(file)) {
     return ChatTemplate(read_file(file, kMaxTemplateBytes), std::move(variables), file.string());
   }
-  auto source = template_of(config, config_file.string());
-  if (!source) return std::nullopt;
-  return ChatTemplate(std::move(*source), std::move(variables), config_file.string() + " (chat_template)");
+  auto [usual, with_tools] = templates_of(config, config_file.string());
+  if (!usual) return std::nullopt;
+  const std::string where = config_file.string() + " (chat_template)";
+  ChatTemplate chat(std::move(*usual), variables, where);
+  if (with_tools) {
+    chat.set_tool_template(ChatTemplate(std::move(*with_tools), std::move(variables), where + " tool_use"));
+  }
+  return chat;
 }
 
 }  // namespace sluice::text

@@ -21,12 +21,18 @@ constexpr std::array kFiles = {internal::kTokenizerJson,
                                "vocab.json",
                                "merges.txt"};
 
-bool is_json(const std::string& bytes) {
+}  // namespace
+
+bool internal::is_json(std::string_view bytes) {
   const size_t first = bytes.find_first_not_of(" \t\r\n");
-  return first != std::string::npos && bytes[first] == '{';
+  return first != std::string_view::npos && bytes[first] == '{';
 }
 
-}  // namespace
+Json internal::parse_object(std::string_view bytes, const std::string& where) {
+  Json json = parse_json(bytes, where);
+  require<DataError>(json.is_object(), where, ": an object is wanted, saw ", json.type_name());
+  return json;
+}
 
 std::unique_ptr<Tokenizer> internal::make_tokenizer(TokenizerFiles files, const std::string& where) {
   if (files.contains(kTokenizerJson)) return make_json_tokenizer(std::move(files), where);
@@ -50,7 +56,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
     }
   } else {
     std::string bytes = read_file(path, internal::kMaxTokenizerBytes);
-    files[is_json(bytes) ? internal::kTokenizerJson : internal::kTokenizerModel] = std::move(bytes);
+    files[internal::is_json(bytes) ? internal::kTokenizerJson : internal::kTokenizerModel] = std::move(bytes);
   }
   return internal::make_tokenizer(std::move(files), path.string());
 }

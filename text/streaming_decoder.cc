@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "text/internal/spelling.h"
 #include "text/tokenizer.h"
 
 namespace sluice::text {
@@ -11,11 +12,9 @@ constexpr size_t kMaxBytesHeld = 3;  // of a character that is not complete
 }  // namespace
 
 StreamingDecoder::StreamingDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  for (const char high : kDigits) {
-    for (const char low : kDigits) {
-      if (const auto id = tokenizer.find(std::string("<0x") + high + low + ">")) byte_ids_.push_back(*id);
-    }
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto id = tokenizer.find(internal::byte_token(static_cast<unsigned char>(byte)));
+    if (id) byte_ids_.push_back(*id);
   }
   std::sort(byte_ids_.begin(), byte_ids_.end());
 }
@@ -32,11 +31,17 @@ std::string StreamingDecoder::push(TokenId id) {
   const bool incomplete = text.ends_with(kReplacement);
   const size_t end = text.size() - (incomplete ? kReplacement.size() : 0);
   std::string out = text.substr(std::min(emitted_, end), end - std::min(emitted_, end));
-  // The tokens that what follows can change, and one before them.
-  const size_t keep = incomplete ? kMaxBytesHeld + 1 : 1;
-  if (window_.size() > keep)
-    window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
-  emitted_ = tokenizer_.decode(window_).size() - (incomplete ? kReplacement.size() : 0);
+  // The tokens that what follows can change, and one before them. Without any text they are no context: a
+  // model that takes spaces away from the begin would take those that follow too.
+  size_t keep = std::min(incomplete ? kMaxBytesHeld + 1 : 1, window_.size());
+  std::string rest = tokenizer_.decode(std::span(window_).last(keep));
+  while (rest.empty() && keep < window_.size()) {
+    keep = std::min(2 * keep, window_.size());
+    rest = tokenizer_.decode(std::span(window_).last(keep));
+  }
+  window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(keep));
+  const bool held = incomplete && rest.ends_with(kReplacement);
+  emitted_ = rest.size() - (held ? kReplacement.size() : 0);
   return out;
 }
 

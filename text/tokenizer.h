@@ -27,12 +27,13 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // What the vocabulary lacks becomes the unknown token, a run of such characters one token where the model
-  // says so; bytes that are not UTF-8 are read as U+FFFD.
+  // says so; bytes that are not UTF-8 are read as U+FFFD. Throws DataError for a text that is too long (1
+  // GiB; less for SentencePiece), Error for what the tokenizer's own rules cannot be applied to.
   virtual std::vector<TokenId> encode(std::string_view text, Specials specials = Specials::Parse) const = 0;
   // The ids with what the tokenizer's own files put around a single text: begin of sequence and the like.
   virtual std::vector<TokenId> with_specials(std::vector<TokenId> ids) const = 0;
-  // Ids out of range are an Error. Special tokens decode to nothing, the unknown one too, unless
-  // `keep_specials`.
+  // Ids out of range are an Error, and what the tokenizer's own rules cannot be applied to. Special tokens
+  // decode to nothing, the unknown one too, unless `keep_specials`.
   virtual std::string decode(std::span<const TokenId> ids, bool keep_specials = false) const = 0;
   // The id whose token is spelled exactly so, added tokens included.
   virtual std::optional<TokenId> find(std::string_view token) const = 0;
@@ -45,7 +46,7 @@ class Tokenizer {
   // SHA-256 of the bytes that define it; equal hashes mean equal ids.
   virtual const std::string& hash() const = 0;
   // Writes its files (tokenizer.model, tokenizer_config.json, ...) as transformers and llama.cpp expect them;
-  // files that lay beside a loaded model are written byte for byte.
+  // files that lay beside a loaded model are written byte for byte. Throws Error when one cannot be written.
   virtual void save(const std::filesystem::path& directory) const = 0;
 };
 
@@ -54,7 +55,8 @@ class Tokenizer {
 // when there is none.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
-// What load_tokenizer() makes of it, for people: "SentencePiece bpe", "tokenizer.json Unigram".
+// What load_tokenizer() makes of it, for people: "SentencePiece bpe", "tokenizer.json Unigram". Throws
+// DataError for a file that is missing or malformed.
 std::string tokenizer_kind(const std::filesystem::path& path);
 
 // Trains a SentencePiece tokenizer whose pieces are the single characters of `text` (identity normalizer, no
@@ -84,7 +86,7 @@ std::unique_ptr<Tokenizer> train_tokenizer(std::string_view text, const Tokenize
 class StreamingDecoder {
  public:
   explicit StreamingDecoder(const Tokenizer& tokenizer);  // outlives it
-  std::string push(TokenId id);
+  std::string push(TokenId id);                           // throws as decode() does
   std::string finish();  // what is still held back, incomplete characters as U+FFFD
 
  private:

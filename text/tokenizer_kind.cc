@@ -32,9 +32,8 @@ std::string tokenizer_kind(const std::filesystem::path& path) {
     file = path / (fast ? internal::kTokenizerJson : internal::kTokenizerModel);
   }
   const std::string bytes = read_file(file, internal::kMaxTokenizerBytes);
-  const size_t first = bytes.find_first_not_of(" \t\r\n");
-  return first != std::string::npos && bytes[first] == '{' ? json_kind(bytes, file.string())
-                                                           : sentencepiece_kind(bytes, file.string());
+  return internal::is_json(bytes) ? json_kind(bytes, file.string())
+                                  : sentencepiece_kind(bytes, file.string());
 }
 
 }  // namespace sluice::text

@@ -171,6 +171,15 @@ TEST(HostileChatTemplate, WorkWithoutEndIsCutOff) {
       {"{{ ('a' * 8000000).find('a' * 4000000 ~ 'b') }}{{ ('a' * 8000000).rfind('b' ~ 'a' * 4000000) }}"
        "{{ ('a' * 8000000).rsplit('a' * 4000 ~ 'b' ~ 'a' * 4000) }}",
        "1: the template takes "},
+      {"{{ range(100000) | list | tojson(separators=('a' * 8000000, ':')) }}", "1: a text of "},
+      {"{{ {'a': 1, 'b': 2, 'c': 3} | tojson(separators=(',', 'a' * 8000000)) }}", "1: a text of "},
+      {"{{ ('a' * 8000000) | trim('b' * 8000000 ~ 'a') }}", "1: the template takes "},
+      {"{{ ('a' * 8000000).strip('b' * 8000000 ~ 'a') }}", "1: the template takes "},
+      {"{{ ('a' * 8000000).lstrip('ab') }}", "1: the template takes "},
+      {"{% set x = 'a' * 8000000 %}{% for i in range(99999) %}{{ x[-1] }}{% endfor %}",
+       "1: the template takes "},
+      {"{% set x = 'a' * 8000000 %}{% for i in range(99999) %}{{ x[9999999] }}{% endfor %}",
+       "1: the template takes "},
       {"{{ 9223372036854775807 + 1 }}", "1: 9223372036854775807 + 1 is beyond 64 bits"},
       {"{{ (-9223372036854775807 - 1) // -1 }}", "1: -9223372036854775808 // -1 is beyond 64 bits"},
       {"{{ 9 ** 99 }}", "1: 9 ** 99 is beyond 64 bits"},
@@ -182,6 +191,14 @@ TEST(HostileChatTemplate, WorkWithoutEndIsCutOff) {
        "1: int: 999999999999999999999999999999 is beyond 64 bits"},
       {"{{ strftime_now('%9999999d') }}", "1: strftime_now(): '%9999999d' gives no date of up to 1023 bytes"},
   });
+}
+
+// Each look once counted the characters of the text.
+TEST(HostileChatTemplate, WhetherATextIsEmptyIsKnownAtOnce) {
+  const std::string source =
+      "{% set x = 'a' * 8000000 %}{% for i in range(50000) %}{{ '' if x else 'b' }}{% endfor %}";
+  const ChatTemplate chat(source, Json::object(), "t", {.timeout_ms = 10'000});
+  EXPECT_EQ(chat.render(Json::array()).text, "");
 }
 
 TEST(HostileChatTemplate, LimitsAreThoseThatWereGiven) {

@@ -34,6 +34,17 @@ TEST(LoadChatTemplate, TakesTheDefaultOfAList) {
             file.string() + ": none of the chat templates is named \"default\", saw rag");
 }
 
+TEST(LoadChatTemplate, TakesTheOneForToolsWhenThereAreTools) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer_config.json",
+               R"({"bos_token": "<s>", "chat_template": [{"name": "default", "template": "d"},
+                   {"name": "tool_use", "template": "{{ bos_token }} {{ tools | length }}"}]})");
+  const auto chat = load_chat_template(folder.path());
+  EXPECT_EQ(chat->render(kMessages).text, "d");
+  EXPECT_EQ(chat->render(kMessages, {.tools = Json::array({{{"name", "f"}}})}).text, "<s> 1");
+  EXPECT_EQ(chat->render(kMessages, {.tools = Json::array()}).text, "<s> 0");
+}
+
 TEST(LoadChatTemplate, KnowsSpecialTokensAsTextAndAsObjects) {
   const TemporaryFolder folder;
   folder.write("chat_template.jinja", "{{ bos_token }} {{ eos_token }} {{ image_token }} {{ unk_token }}|");

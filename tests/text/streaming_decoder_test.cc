@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/philox.h"
 #include "tests/base/temp_folder.h"
+#include "tests/text/model_bytes.h"
+#include "tests/text/temporary_folder.h"
 #include "tests/text/tiny_tokenizer.h"
 #include "text/internal/unicode.h"
 
@@ -64,6 +66,32 @@ TEST(StreamingDecoder, HoldsARunOfBytesUntilItHasEnded) {
   EXPECT_THAT(stream(*tokenizer, {0, 1, 2, 3, 0}), ElementsAre("a", "", "", "", "中 a", ""));
   EXPECT_THAT(stream(*tokenizer, {1, 2, 3, 5}), ElementsAre("", "", "", "", "\uFFFD\uFFFD\uFFFD\uFFFD"));
   EXPECT_THAT(stream(*tokenizer, {4, 0, 4, 6}), ElementsAre("", " a", " ", "b", ""));
+}
+
+// With nothing but such ids left of the window, what is out was once counted as less than nothing.
+TEST(StreamingDecoder, KeepsWhatIsIncompleteOverIdsThatAreNoTokens) {
+  auto document = byte_level();
+  document["model"]["vocab"]["z"] = 9;  // 7 and 8 are holes
+  const auto tokenizer = tokenizer_of(document);
+  EXPECT_THAT(stream(*tokenizer, {1, 8, 8, 7, 8, 8, 0, 8}), ElementsAre("", "", "", "", "", "",
+                                                                        "\uFFFD"
+                                                                        "a",
+                                                                        "", ""));
+  EXPECT_THAT(stream(*tokenizer, {8, 1, 2, 8, 3}), ElementsAre("", "", "", "", "中", ""));
+}
+
+// This model drops spaces at the begin: with a space alone as context it dropped the next ones too.
+TEST(StreamingDecoder, KeepsSpacesBehindASpace) {
+  const TemporaryFolder folder;
+  const auto tokenizer = load_tokenizer(folder.write("spaces.model", small_model(piece("▁") + piece("▁a"))));
+  EXPECT_THAT(stream(*tokenizer, {4, 6, 7}), ElementsAre("b", " ", " a", ""));
+  EXPECT_THAT(stream(*tokenizer, {6, 7, 6}), ElementsAre("", "a", " ", ""));
+  for (uint64_t i = 0; i < 200; ++i) {
+    Ids ids;
+    for (uint64_t k = 0; k < 8; ++k)
+      ids.push_back(static_cast<TokenId>(3 + random_bits(5, RandomUse::Data, i, k) % 5));
+    expect_same_as_whole(*tokenizer, ids);
+  }
 }
 
 TEST(StreamingDecoder, MayBeUsedAgain) {

@@ -35,12 +35,12 @@ std::optional<Value> element(Context& context, const Value& value, int64_t place
   const bool walked = value.as_text() != nullptr || (value.as<const List>() != nullptr &&
                                                      value.as<const List>()->kind <= List::Kind::Range);
   if (!walked) return std::nullopt;
+  if (const std::string* text = value.as_text()) context.charge_bytes(text->size());
   const int64_t length = *length_of(value);
   if (place < 0) place += length;
   if (place < 0 || place >= length) return std::nullopt;
   if (const List* list = value.as<const List>()) return list->items[static_cast<size_t>(place)];
   const std::string& text = *value.as_text();
-  context.charge_bytes(text.size());
   size_t offset = 0;
   for (; place > 0; --place) offset += character_length(text, offset);
   return Value::text(text.substr(offset, character_length(text, offset)), value.is_markup());
@@ -67,8 +67,7 @@ std::vector<size_t> slice_places(Context& context, int64_t length, const Value& 
   return places;
 }
 
-Value slice_text(Context& context, const std::string& text, bool markup, const std::vector<size_t>& places) {
-  context.charge_bytes(text.size());
+Value slice_text(const std::string& text, bool markup, const std::vector<size_t>& places) {
   const auto starts = character_starts(text);
   std::string out;
   for (const size_t place : places) out.append(text, starts[place], starts[place + 1] - starts[place]);
@@ -114,8 +113,9 @@ Value get_slice(Context& context, const Value& value, const Value& begin, const 
   context.require(placed(begin) && placed(end) && placed(step), "the parts of a slice are integers");
   const int64_t stride = step.is_none() ? 1 : *step.as_integer();
   context.require(stride != 0, "the step of a slice is 0");
+  if (list == nullptr) context.charge_bytes(value.as_text()->size());
   const auto places = slice_places(context, *length_of(value), begin, end, stride);
-  if (list == nullptr) return slice_text(context, *value.as_text(), value.is_markup(), places);
+  if (list == nullptr) return slice_text(*value.as_text(), value.is_markup(), places);
   std::vector<Value> items;
   items.reserve(places.size());
   for (const size_t place : places) items.push_back(list->items[place]);

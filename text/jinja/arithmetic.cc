@@ -141,12 +141,6 @@ std::optional<Value> repeat(Context& context, const Value& value, int64_t times)
   return make_list(context, std::move(items), list->kind);
 }
 
-void require_defined(Context& context, const Value& value) {
-  if (const auto* undefined = std::get_if<Undefined>(&value.data())) {
-    context.fail(undefined->why ? *undefined->why : "a value is undefined");
-  }
-}
-
 }  // namespace
 
 Value arithmetic(Context& context, Operator op, const Value& left, const Value& right) {

@@ -15,7 +15,7 @@ namespace {
 Value trim(Context& context, const Value& value, Arguments arguments) {
   const Bound bound(context, "trim", std::move(arguments), {"chars"});
   const std::string text = to_text(context, value);
-  return Value::text(std::string(strip(text, bound.text_or_nothing(0), Sides::Both)));
+  return Value::text(std::string(strip(context, text, bound.text_or_nothing(0), Sides::Both)));
 }
 
 template <std::string (*map)(std::string_view)>
@@ -107,11 +107,6 @@ Value length_filter(Context& context, const Value& value, Arguments arguments) {
   const auto length = length_of(value);
   context.require(length.has_value(), "a '", type_name(value), "' has no length");
   return Value::integer(*length);
-}
-
-void require_defined(Context& context, const Value& value) {
-  const auto* undefined = std::get_if<Undefined>(&value.data());
-  if (undefined != nullptr) context.fail(undefined->why ? *undefined->why : "a value is undefined");
 }
 
 Value int_filter(Context& context, const Value& value, Arguments arguments) {

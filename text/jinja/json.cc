@@ -26,9 +26,9 @@ class JsonWriter {
     } else if (const bool* boolean = value.as_boolean()) {
       out_ += *boolean ? "true" : "false";
     } else if (const auto integer = value.as_integer()) {
-      out_ += std::to_string(*integer);
+      put(std::to_string(*integer));
     } else if (const double* real = value.as_real()) {
-      out_ += number(*real);
+      put(number(*real));
     } else if (const std::string* text = value.as_text()) {
       string(*text);
     } else if (const Dict* dict = value.as<const Dict>()) {
@@ -70,7 +70,7 @@ class JsonWriter {
     for (size_t i = 0; i < members.size(); ++i) {
       if (i > 0) separate();
       string(members[i].first);
-      out_ += style_.key_separator;
+      put(style_.key_separator);
       add(*members[i].second);
     }
     close('}');
@@ -91,6 +91,11 @@ class JsonWriter {
     return repr(value);
   }
 
+  void put(std::string_view text) {
+    context_.charge_bytes(text.size(), out_.size());
+    out_ += text;
+  }
+
   void open(char bracket) {
     out_.push_back(bracket);
     ++level_;
@@ -102,7 +107,7 @@ class JsonWriter {
     out_.push_back(bracket);
   }
   void separate() {
-    out_ += style_.item_separator;
+    put(style_.item_separator);
     new_line();
   }
   void new_line() {

@@ -71,7 +71,7 @@ class Lexer {
   // "+".
   void text(std::string_view text, char control, bool output) {
     if (control == '-') {
-      text = strip(text, std::nullopt, Sides::Right);
+      text = strip_space(text, Sides::Right);
     } else if (control != '+' && !output) {
       const size_t line = text.rfind('\n') + 1;  // 0 when there is none
       const bool begins = line > 0 || line_begins_;

@@ -46,7 +46,7 @@ bool take_prefix(std::string& digits, int64_t& base) {
 
 std::optional<int64_t> parse_integer(Context& context, std::string_view text, int64_t base) {
   context.require(base == 0 || (base >= 2 && base <= 36), "int: a base of ", base);
-  std::string digits(strip(text, std::nullopt, Sides::Both));
+  std::string digits(strip_space(text, Sides::Both));
   const bool negative = digits.starts_with('-');
   if (negative || digits.starts_with('+')) digits.erase(0, 1);
   if (!take_prefix(digits, base)) return std::nullopt;
@@ -63,7 +63,7 @@ std::optional<int64_t> parse_integer(Context& context, std::string_view text, in
 }
 
 std::optional<double> parse_real(std::string_view text) {
-  const auto plain = without_underscores(strip(text, std::nullopt, Sides::Both));
+  const auto plain = without_underscores(strip_space(text, Sides::Both));
   if (!plain || plain->empty()) return std::nullopt;
   const bool sign = plain->front() == '+';
   const char* begin = plain->data() + (sign ? 1 : 0);

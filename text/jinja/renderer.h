@@ -17,6 +17,7 @@ class Renderer {
  public:
   Renderer(Context& context, std::shared_ptr<Scope> variables);
 
+  // Throws DataError "where:line: ..." for what the template raises or cannot do, and past a limit.
   RenderedChat run(const Block& block);
 
  private:

@@ -18,6 +18,25 @@ size_t line_end(std::string_view text, size_t offset, size_t length) {
   return ends ? length : 0;
 }
 
+// Without the characters at its ends that `stripped(offset, length)` takes.
+template <class Stripped>
+std::string_view strip_where(std::string_view text, Stripped&& stripped, Sides sides) {
+  size_t begin = 0;
+  while (sides != Sides::Right && begin < text.size()) {
+    const size_t length = character_length(text, begin);
+    if (!stripped(begin, length)) break;
+    begin += length;
+  }
+  size_t end = text.size();
+  while (sides != Sides::Left && end > begin) {
+    size_t before = end - 1;
+    while (before > begin && (static_cast<unsigned char>(text[before]) & 0xC0) == 0x80) --before;
+    if (!stripped(before, end - before)) break;
+    end = before;
+  }
+  return text.substr(begin, end - begin);
+}
+
 std::vector<std::string> split_at_space(Context& context, std::string_view text, int64_t limit) {
   std::vector<std::string> parts;
   size_t at = skip_space(text, 0);
@@ -37,7 +56,7 @@ std::vector<std::string> split_at_space(Context& context, std::string_view text,
 
 std::vector<std::string> split_at_space_from_right(Context& context, std::string_view text, int64_t limit) {
   std::vector<std::string> parts;
-  text = strip(text, std::nullopt, Sides::Right);
+  text = strip_space(text, Sides::Right);
   while (!text.empty()) {
     context.charge();
     if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) {
@@ -52,7 +71,7 @@ std::vector<std::string> split_at_space_from_right(Context& context, std::string
       begin = before;
     }
     parts.emplace_back(text.substr(begin));
-    text = strip(text.substr(0, begin), std::nullopt, Sides::Right);
+    text = strip_space(text.substr(0, begin), Sides::Right);
   }
   std::reverse(parts.begin(), parts.end());
   return parts;
@@ -88,23 +107,6 @@ char32_t code_point(std::string_view text, size_t offset, size_t length) {
   return code;
 }
 
-void append_utf8(std::string& out, char32_t code) {
-  const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (code < 0x80) return put(code);
-  if (code < 0x800) {
-    put(0xC0 | (code >> 6));
-  } else {
-    if (code < 0x10000) {
-      put(0xE0 | (code >> 12));
-    } else {
-      put(0xF0 | (code >> 18));
-      put(0x80 | ((code >> 12) & 0x3F));
-    }
-    put(0x80 | ((code >> 6) & 0x3F));
-  }
-  put(0x80 | (code & 0x3F));
-}
-
 bool is_space(char32_t code) {
   if (code < 0x80) return code == ' ' || (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x1F);
   return code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||
@@ -120,25 +122,20 @@ size_t skip_space(std::string_view text, size_t offset) {
   return offset;
 }
 
-std::string_view strip(std::string_view text, std::optional<std::string_view> characters, Sides sides) {
+std::string_view strip_space(std::string_view text, Sides sides) {
+  return strip_where(
+      text, [&](size_t offset, size_t length) { return is_space(code_point(text, offset, length)); }, sides);
+}
+
+std::string_view strip(Context& context, std::string_view text, std::optional<std::string_view> characters,
+                       Sides sides) {
+  context.charge_bytes(text.size());
+  if (!characters) return strip_space(text, sides);
   const auto stripped = [&](size_t offset, size_t length) {
-    if (!characters) return is_space(code_point(text, offset, length));
+    context.charge_bytes(characters->size());
     return find(*characters, text.substr(offset, length)) != std::string_view::npos;
   };
-  size_t begin = 0;
-  while (sides != Sides::Right && begin < text.size()) {
-    const size_t length = character_length(text, begin);
-    if (!stripped(begin, length)) break;
-    begin += length;
-  }
-  size_t end = text.size();
-  while (sides != Sides::Left && end > begin) {
-    size_t before = end - 1;
-    while (before > begin && (static_cast<unsigned char>(text[before]) & 0xC0) == 0x80) --before;
-    if (!stripped(before, end - before)) break;
-    end = before;
-  }
-  return text.substr(begin, end - begin);
+  return strip_where(text, stripped, sides);
 }
 
 size_t find(std::string_view text, std::string_view part, size_t from) {

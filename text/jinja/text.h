@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/internal/unicode.h"
 #include "text/jinja/context.h"
 
 namespace sluice::text::jinja {
@@ -18,15 +19,17 @@ int64_t count_characters(std::string_view text);
 // The offset of each character, and the size as last element.
 std::vector<size_t> character_starts(std::string_view text);
 char32_t code_point(std::string_view text, size_t offset, size_t length);
-void append_utf8(std::string& out, char32_t code);
+using internal::append_utf8;
 
 bool is_space(char32_t code);
 // Where white space that begins at `offset` ends.
 size_t skip_space(std::string_view text, size_t offset);
 
 enum class Sides { Left, Right, Both };
+std::string_view strip_space(std::string_view text, Sides sides);
 // Without `characters`, white space.
-std::string_view strip(std::string_view text, std::optional<std::string_view> characters, Sides sides);
+std::string_view strip(Context& context, std::string_view text, std::optional<std::string_view> characters,
+                       Sides sides);
 
 // Without `separator`, at runs of white space, and empty parts are left out. `limit` below 0 is none.
 std::vector<std::string> split(Context& context, std::string_view text,

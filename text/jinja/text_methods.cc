@@ -17,8 +17,7 @@ Value texts(Context& context, std::vector<std::string> parts) {
 template <Sides sides>
 Value strip_method(Context& context, const Value& self, Arguments arguments) {
   const Bound bound(context, "strip()", std::move(arguments), {"chars"});
-  context.charge_bytes(self.as_text()->size());
-  return Value::text(std::string(strip(*self.as_text(), bound.text_or_nothing(0), sides)));
+  return Value::text(std::string(strip(context, *self.as_text(), bound.text_or_nothing(0), sides)));
 }
 
 template <bool from_right>

@@ -159,8 +159,14 @@ const char* type_name(const Value& value) {
 bool truth(const Value& value) {
   if (value.is_undefined() || value.is_none()) return false;
   if (const auto number = value.as_number()) return *number != 0.0;
+  if (const std::string* text = value.as_text()) return !text->empty();
   if (value.as<Loop>() != nullptr) return true;
   return length_of(value).value_or(1) > 0;
+}
+
+void require_defined(Context& context, const Value& value) {
+  const auto* undefined = std::get_if<Undefined>(&value.data());
+  if (undefined != nullptr) context.fail(undefined->why ? *undefined->why : "a value is undefined");
 }
 
 int depth_of(const Value& value) {

@@ -142,6 +142,8 @@ Value from_json(Context& context, const Json& json);
 const char* type_name(List::Kind kind);
 const char* type_name(const Value& value);
 bool truth(const Value& value);
+// Fails for an undefined value, saying why it is.
+void require_defined(Context& context, const Value& value);
 // How deep containers lie in it; 0 for what is none.
 int depth_of(const Value& value);
 // Nothing for what has no length.

@@ -3,13 +3,13 @@
 #include <initializer_list>
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/sentencepiece/model_wire.h"
 
 namespace sluice::text::internal {
 namespace {
 
 constexpr size_t kMaxPieces = 1u << 20;
-constexpr size_t kMaxPieceBytes = 1024;
 constexpr size_t kMaxSelfTestBytes = 1u << 20;  // the library encodes these texts as it loads
 constexpr size_t kMaxNameBytes = 1024;
 

@@ -1,10 +1,10 @@
 // What must hold among the pieces of a SentencePiece model.
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/internal/utf8.h"
 #include "text/sentencepiece/model.h"
 
@@ -24,21 +24,13 @@ void check_distinct(const SentencePieceModel& model, const std::string& where) {
   }
 }
 
-std::optional<size_t> byte_of(std::string_view piece) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
-  const size_t high = kDigits.find(piece[3]), low = kDigits.find(piece[4]);
-  if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
-  return 16 * high + low;
-}
-
 void check_bytes(const SentencePieceModel& model, const std::string& where) {
   std::array<bool, 256> found{};
   for (const auto& piece : model.pieces) {
     if (piece.type != PieceType::Byte) continue;
     const auto byte = byte_of(piece.text);
-    require<DataError>(byte.has_value(), where, ": byte ", piece.offset, ": the byte piece \"", piece.text,
-                       "\" is not spelled <0xNN>");
+    require<DataError>(byte && piece.text == byte_token(*byte), where, ": byte ", piece.offset,
+                       ": the byte piece \"", piece.text, "\" is not spelled <0xNN>");
     require<DataError>(model.byte_fallback, where, ": byte ", piece.offset, ": the byte piece ", piece.text,
                        " in a model without byte_fallback");
     found[*byte] = true;

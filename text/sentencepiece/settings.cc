@@ -14,10 +14,7 @@ constexpr size_t kMaxTokenBytes = 1024;
 
 Json read_object(const TokenizerFiles& files, const char* name, const std::string& where) {
   const auto found = files.find(name);
-  if (found == files.end()) return Json::object();
-  Json json = parse_json(found->second, where);
-  require<DataError>(json.is_object(), where, ": not an object, but ", json.type_name());
-  return json;
+  return found == files.end() ? Json::object() : parse_object(found->second, where);
 }
 
 void add_token(std::map<TokenId, AddedToken>& added, int64_t id, AddedToken token, const std::string& where) {

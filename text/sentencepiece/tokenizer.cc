@@ -1,10 +1,12 @@
 #include "text/sentencepiece/tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "text/internal/spelling.h"
 #include "text/internal/unicode.h"
 #include "text/tokenizer.h"
 
@@ -43,6 +45,17 @@ std::string hash_of(const std::string& model, const SentencePieceSettings& setti
   return sha256_hex(beside.empty() ? model : model + beside.dump());
 }
 
+// A piece as it is in a text.
+std::string with_spaces(std::string_view piece) {
+  std::string out;
+  for (size_t at = 0; at < piece.size();) {
+    const bool space = piece.substr(at).starts_with(kSpaceMark);
+    out += space ? ' ' : piece[at];
+    at += space ? kSpaceMark.size() : 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 void silence_sentencepiece() {
@@ -60,6 +73,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::string model, TokenizerFiles
     load(without_prefix_, model_ + std::string(kNoDummyPrefix), where);
     const bool unigram = checked.kind == ModelKind::Unigram;
     const bool first = settings_.add_prefix_space.value_or(true), later = settings_.legacy.value_or(unigram);
+    inside_ = &without_prefix_;
     if (!first) first_ = &without_prefix_;
     later_ = later ? first_ : &without_prefix_;
     if (!first || later != unigram) spaces = {first, later};
@@ -70,6 +84,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::string model, TokenizerFiles
 
 void SentencePieceTokenizer::read_tokens(const SentencePieceModel& model, const std::string& where) {
   std::map<TokenId, AddedToken> found_first;
+  std::map<TokenId, AddedToken> pieces;
   for (const auto& piece : model.pieces) {
     const bool special = piece.type == PieceType::Control || piece.type == PieceType::Unknown;
     const std::string text(piece.text);
@@ -84,11 +99,15 @@ void SentencePieceTokenizer::read_tokens(const SentencePieceModel& model, const 
     Token& token = tokens_[static_cast<size_t>(id)];
     found_first.insert_or_assign(id, added);
     if (token.text == added.content && token.place == Place::Text && !added.special) continue;
-    token = {added.content, added.special ? Place::Special : Place::Added};
+    const bool is_piece = added.special && token.place == Place::Text;
+    if (is_piece) pieces[id] = {.content = with_spaces(token.text)};
+    token = {added.content, added.special ? Place::Special : Place::Added, is_piece};
   }
   for (const auto& [id, token] : found_first) specials_.emplace(token.content, id);
   finder_.emplace(
-      found_first, [](const AddedToken& token) { return token.content; }, where);
+      found_first, [](TokenId, const AddedToken& token) { return token.content; }, where);
+  piece_finder_.emplace(
+      pieces, [](TokenId, const AddedToken& token) { return token.content; }, where);
   const auto choose = [&](const std::string& spelled, int id) -> std::optional<TokenId> {
     if (const auto found = spelled.empty() ? std::nullopt : find(spelled)) return found;
     return id >= 0 && id < vocab_size() ? std::optional<TokenId>(id) : std::nullopt;
@@ -107,6 +126,37 @@ void SentencePieceTokenizer::append_ids(const sentencepiece::SentencePieceProces
   ids.insert(ids.end(), more.begin(), more.end());
 }
 
+bool SentencePieceTokenizer::is_clean(std::span<const TokenId> ids) const {
+  return std::none_of(ids.begin(), ids.end(),
+                      [&](TokenId id) { return tokens_[static_cast<size_t>(id)].is_piece; });
+}
+
+void SentencePieceTokenizer::append_as_text(const sentencepiece::SentencePieceProcessor& processor,
+                                            std::string_view text, std::vector<TokenId>& ids) const {
+  const size_t from = ids.size();
+  append_ids(processor, text, ids);
+  if (is_clean(std::span(ids).subspan(from))) return;
+  std::vector<TextPart> parts;
+  piece_finder_->split(text, Specials::Parse, parts);
+  std::vector<size_t> cuts = {0};
+  for (const auto& part : parts) {
+    size_t cut = part.begin + (part.end - part.begin) / 2;
+    while (cut < part.end && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) ++cut;
+    if (part.id >= 0 && cut > cuts.back() && cut < part.end) cuts.push_back(cut);
+  }
+  if (cuts.size() == 1) {  // a single character, or text that the model's rules have made the token
+    std::replace_if(
+        ids.begin() + static_cast<std::ptrdiff_t>(from), ids.end(),
+        [&](TokenId id) { return tokens_[static_cast<size_t>(id)].is_piece; }, processor_.unk_id());
+    return;
+  }
+  ids.resize(from);
+  cuts.push_back(text.size());
+  for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+    append_as_text(i == 0 ? processor : *inside_, text.substr(cuts[i], cuts[i + 1] - cuts[i]), ids);
+  }
+}
+
 std::vector<TokenId> SentencePieceTokenizer::encode(std::string_view text, Specials specials) const {
   require<DataError>(text.size() <= kMaxTextBytes, "tokenizer: a text of ", text.size(), " bytes, at most ",
                      kMaxTextBytes, " are encoded at once");
@@ -114,7 +164,7 @@ std::vector<TokenId> SentencePieceTokenizer::encode(std::string_view text, Speci
   text = as_utf8(text, repaired);
   std::vector<TokenId> ids;
   if (specials == Specials::AsText) {
-    append_ids(*first_, text, ids);
+    append_as_text(*first_, text, ids);
     return ids;
   }
   std::vector<TextPart> parts;

@@ -2,8 +2,9 @@
 //
 // Special tokens are what transformers' conversion makes special: control pieces, the unknown piece and the
 // tokens of added_tokens.json and added_tokens_decoder. Specials::Parse cuts them out of the text first;
-// user- defined pieces are found by the library in either case, and Specials::AsText is the library's
-// encoding and nothing else.
+// user-defined pieces are found by the library in either case. Specials::AsText is the library's encoding,
+// but where that has a piece which added_tokens_decoder calls special, the text is cut inside of its
+// spelling.
 //
 // A model that puts a space before every text (the dummy prefix) does so where a text begins; what follows a
 // special token gets one when tokenizer_config.json says `legacy`, or says nothing and the model is a
@@ -64,11 +65,15 @@ class SentencePieceTokenizer : public Tokenizer {
   struct Token {
     std::string text;
     Place place = Place::Added;
+    bool is_piece = false;  // special, and yet the library gives it for text
   };
 
   void read_tokens(const SentencePieceModel& model, const std::string& where);
   void append_ids(const sentencepiece::SentencePieceProcessor& processor, std::string_view text,
                   std::vector<TokenId>& ids) const;
+  void append_as_text(const sentencepiece::SentencePieceProcessor& processor, std::string_view text,
+                      std::vector<TokenId>& ids) const;
+  bool is_clean(std::span<const TokenId> ids) const;
   void append_text(std::vector<std::string_view>& pieces, std::string& text) const;
   std::string config() const;
   std::string special_tokens() const;
@@ -80,11 +85,13 @@ class SentencePieceTokenizer : public Tokenizer {
   // Only const members are called after construction.
   sentencepiece::SentencePieceProcessor processor_;
   sentencepiece::SentencePieceProcessor without_prefix_;
-  const sentencepiece::SentencePieceProcessor* first_ = &processor_;  // for the begin of a text
-  const sentencepiece::SentencePieceProcessor* later_ = &processor_;  // for what follows a special token
-  std::vector<Token> tokens_;                                         // by id
-  std::map<std::string, TokenId, std::less<>> specials_;              // and added tokens
-  std::optional<AddedTokenFinder> finder_;                            // of them
+  const sentencepiece::SentencePieceProcessor* first_ = &processor_;   // for the begin of a text
+  const sentencepiece::SentencePieceProcessor* later_ = &processor_;   // for what follows a special token
+  const sentencepiece::SentencePieceProcessor* inside_ = &processor_;  // for what follows other text
+  std::vector<Token> tokens_;                                          // by id
+  std::map<std::string, TokenId, std::less<>> specials_;               // and added tokens
+  std::optional<AddedTokenFinder> finder_;                             // of them
+  std::optional<AddedTokenFinder> piece_finder_;                       // of special tokens that are pieces
   std::optional<TokenId> bos_, eos_, pad_;
 };
 

@@ -1,13 +1,13 @@
 #include "text/sentencepiece/training_text.h"
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/sentencepiece/tokenizer.h"
 
 namespace sluice::text::internal {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\u2581";  // how SentencePiece writes a space
-constexpr size_t kSentenceCharacters = 1000;       // below the trainer's limit of 4192 bytes
+constexpr size_t kSentenceCharacters = 1000;  // below the trainer's limit of 4192 bytes
 
 }  // namespace
 

@@ -8,8 +8,6 @@
 namespace sluice::text::internal {
 namespace {
 
-constexpr size_t kMaxContent = 1024;  // bytes: they bound what a look at one place of a text can cost
-
 // The character that ends at `end`.
 char32_t character_before(std::string_view text, size_t end) {
   size_t begin = end - 1;
@@ -46,8 +44,8 @@ size_t skip_spaces_right(std::string_view text, size_t end) {
 void AddedTokenList::add(const AddedToken& token, std::optional<int64_t> declared_id,
                          const std::string& where) {
   if (token.content.empty()) return;
-  require<DataError>(token.content.size() <= kMaxContent, where, ": an added token of ", token.content.size(),
-                     " bytes, at most ", kMaxContent, " are read");
+  require<DataError>(token.content.size() <= kMaxAddedToken, where, ": an added token of ",
+                     token.content.size(), " bytes, at most ", kMaxAddedToken, " are read");
   const auto known = ids_.find(token.content);
   auto id = known != ids_.end() ? std::optional(known->second) : vocabulary_.find(token.content);
   if (!id) {
@@ -89,12 +87,12 @@ AddedToken read_added_token(const Json& object, const std::string& where) {
 }
 
 AddedTokenFinder::AddedTokenFinder(const std::map<TokenId, AddedToken>& tokens,
-                                   const std::function<std::string(const AddedToken&)>& normal,
+                                   const std::function<std::string(TokenId, const AddedToken&)>& normal,
                                    const std::string& where)
     : tokens_(tokens) {
   std::vector<std::pair<std::string, int32_t>> entries;
   for (const auto& [id, token] : tokens_) {
-    auto text = normal(token);
+    auto text = normal(id, token);
     if (!text.empty()) entries.emplace_back(std::move(text), id);
   }
   trie_ = ByteTrie(std::move(entries), where);

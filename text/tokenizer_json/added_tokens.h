@@ -15,6 +15,9 @@
 
 namespace sluice::text::internal {
 
+inline constexpr size_t kMaxAddedToken =
+    1024;  // bytes: they bound what a look at one place of a text can cost
+
 struct AddedToken {
   std::string content;
   bool single_word = false;  // not inside a longer word
@@ -48,7 +51,7 @@ class AddedTokenList {
   std::map<std::string, TokenId, std::less<>> ids_;
 };
 
-// Reads {"content": "</s>", "lstrip": false, ...}.
+// Reads {"content": "</s>", "lstrip": false, ...}. Throws DataError naming `where`.
 AddedToken read_added_token(const Json& object, const std::string& where);
 
 // A part of a text: a token, or text between tokens where `id` is -1.
@@ -61,9 +64,11 @@ struct TextPart {
 // Finds tokens: at each place the longest, from left to right. Immutable, safe from any thread.
 class AddedTokenFinder {
  public:
-  // `normal` gives the text to look for.
+  // `normal` gives the text to look for. Throws DataError naming `where` when the texts are too long
+  // together.
   AddedTokenFinder(const std::map<TokenId, AddedToken>& tokens,
-                   const std::function<std::string(const AddedToken&)>& normal, const std::string& where);
+                   const std::function<std::string(TokenId, const AddedToken&)>& normal,
+                   const std::string& where);
 
   // Appends the parts of a text that is UTF-8. Special tokens count as text where `specials` says so.
   void split(std::string_view text, Specials specials, std::vector<TextPart>& out) const;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/internal/unicode.h"
 #include "text/tokenizer_json/component.h"
 #include "text/tokenizer_json/merge_table.h"
@@ -13,7 +14,7 @@ namespace sluice::text::internal {
 namespace {
 
 constexpr char32_t kDirect = 0x250;  // characters below are looked up by index: the byte-level alphabet is
-constexpr std::string_view kSpaceMark = "\u2581";
+constexpr size_t kMaxMerges = 1u << 22;
 constexpr size_t kMaxPiece = 1u << 30;  // positions are 32 bits
 
 struct BpeOptions {
@@ -179,7 +180,7 @@ std::pair<std::string_view, std::string_view> merge_sides(const Json& merge, con
   const std::string_view text = merge.get_ref<const std::string&>();
   const size_t space = text.find(' ');
   require<DataError>(space != std::string_view::npos && text.find(' ', space + 1) == std::string_view::npos,
-                     where, ": two tokens with a space between them are wanted, saw \"", text, "\"");
+                     where, ": two tokens with a space between them are wanted, saw ", quoted(text));
   return {text.substr(0, space), text.substr(space + 1)};
 }
 
@@ -191,17 +192,19 @@ struct ReadMerges {
 ReadMerges read_merges(const Json& list, const Vocabulary& vocabulary, const std::string& prefix,
                        const std::string& where) {
   ReadMerges out;
+  require<DataError>(list.size() <= kMaxMerges, where, ".merges: ", list.size(), " of them, at most ",
+                     kMaxMerges, " are read");
   out.table = MergeTable(list.size());
   for (size_t rank = 0; rank < list.size(); ++rank) {
     const std::string place = where + ".merges[" + std::to_string(rank) + "]";
     const auto [left, right] = merge_sides(list[rank], place);
     const auto id = [&](std::string_view token) {
       const auto found = vocabulary.find(token);
-      require<DataError>(found.has_value(), place, ": the vocabulary has no \"", token, "\"");
+      require<DataError>(found.has_value(), place, ": the vocabulary has no ", quoted(token));
       return *found;
     };
-    require<DataError>(right.starts_with(prefix), place, ": \"", right, "\" does not begin with \"", prefix,
-                       "\"");
+    require<DataError>(right.starts_with(prefix), place, ": ", quoted(right), " does not begin with ",
+                       quoted(prefix));
     const TokenId left_id = id(left);
     const TokenId right_id = id(right);
     out.table.add(left_id, right_id, id(std::string(left) + std::string(right.substr(prefix.size()))));
@@ -215,7 +218,7 @@ Vocabulary read_vocabulary(const Json& tokens, const std::string& where) {
                      tokens.type_name());
   Vocabulary vocabulary;
   for (const auto& [token, id] : tokens.items()) {
-    require<DataError>(id.is_number_integer(), where, "[\"", token, "\"]: a number is wanted, saw ",
+    require<DataError>(id.is_number_integer(), where, "[", quoted(token), "]: a number is wanted, saw ",
                        id.type_name());
     vocabulary.add(token, id.get<int64_t>(), where);
   }
@@ -238,7 +241,7 @@ std::unique_ptr<TokenModel> read_bpe(const Json& model, const std::string& where
   const auto unk = json_member_or<std::string>(model, "unk_token", "", where);
   if (!unk.empty()) {
     options.unk_id = vocabulary.find(unk);
-    require<DataError>(options.unk_id.has_value(), where, ".unk_token: the vocabulary has no \"", unk, "\"");
+    require<DataError>(options.unk_id.has_value(), where, ".unk_token: the vocabulary has no ", quoted(unk));
   }
   auto merges = read_merges(json_part(model, "merges", where), vocabulary, options.prefix, where);
   return std::make_unique<Bpe>(std::move(vocabulary), std::move(merges.table), std::move(options),

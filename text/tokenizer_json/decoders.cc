@@ -1,10 +1,10 @@
 #include "text/tokenizer_json/decoders.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/internal/unicode.h"
 #include "text/internal/utf8.h"
 #include "text/tokenizer_json/byte_alphabet.h"
@@ -23,6 +23,12 @@ void fuse(Tokens& tokens) {
   tokens.assign(1, std::move(text));
 }
 
+size_t bytes_of(const Tokens& tokens) {
+  size_t bytes = 0;
+  for (const auto& token : tokens) bytes += token.size();
+  return bytes;
+}
+
 class ByteLevel : public Decoder {
  public:
   void apply(Tokens& tokens, RegexMemory&) const override {
@@ -32,19 +38,6 @@ class ByteLevel : public Decoder {
     if (as_utf8(tokens[0], repaired).data() != tokens[0].data()) tokens[0] = std::move(repaired);
   }
 };
-
-// The byte of "<0x0A>".
-std::optional<char> byte_of(const std::string& token) {
-  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
-  int value = 0;
-  for (const char digit : {token[3], token[4]}) {
-    const bool decimal = digit >= '0' && digit <= '9';
-    const char letter = static_cast<char>(digit | 0x20);
-    if (!decimal && (letter < 'a' || letter > 'f')) return std::nullopt;
-    value = value * 16 + (decimal ? digit - '0' : letter - 'a' + 10);
-  }
-  return static_cast<char>(value);
-}
 
 // Bytes side by side become the text that they are, or one U+FFFD each when they are none.
 class ByteFallback : public Decoder {
@@ -63,7 +56,7 @@ class ByteFallback : public Decoder {
     };
     for (auto& token : tokens) {
       if (const auto byte = byte_of(token)) {
-        bytes.push_back(*byte);
+        bytes.push_back(static_cast<char>(*byte));
       } else {
         flush();
         out.push_back(std::move(token));
@@ -92,13 +85,15 @@ class Replace : public Decoder {
 
   void apply(Tokens& tokens, RegexMemory& memory) const override {
     std::vector<Range> matches;
+    size_t room = max_grown(bytes_of(tokens));  // of the tokens that change
     for (auto& token : tokens) {
       matches.clear();
       pattern_.find_all(token, memory, matches);
       if (matches.empty()) continue;
       const bool first = &token == &tokens.front() && in_first_ != content_;
       const bool last = &token == &tokens.back() && in_last_ != content_;
-      token = replace_matches(token, matches, first ? in_first_ : last ? in_last_ : content_);
+      token = replace_matches(token, matches, first ? in_first_ : last ? in_last_ : content_, room);
+      room -= token.size();
     }
   }
 
@@ -134,7 +129,13 @@ class Sequence : public Decoder {
  public:
   explicit Sequence(std::vector<Made> parts) : parts_(std::move(parts)) {}
   void apply(Tokens& tokens, RegexMemory& memory) const override {
-    for (const auto& part : parts_) part->apply(tokens, memory);
+    const size_t limit = max_grown(bytes_of(tokens));
+    for (const auto& part : parts_) {
+      part->apply(tokens, memory);
+      const size_t bytes = bytes_of(tokens);
+      require(bytes <= limit, "tokenizer: tokens are decoded to ", bytes, " bytes, at most ", limit,
+              " are allowed");
+    }
   }
 
  private:

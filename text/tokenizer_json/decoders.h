@@ -14,7 +14,8 @@ namespace sluice::text::internal {
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // Changes the tokens; their text end to end is the result.
+  // Changes the tokens; their text end to end is the result. Throws Error when it grows beyond max_grown() or
+  // an expression cannot be matched to it.
   virtual void apply(std::vector<std::string>& tokens, RegexMemory& memory) const = 0;
 };
 

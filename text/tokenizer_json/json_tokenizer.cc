@@ -3,15 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "text/internal/spelling.h"
 #include "text/internal/unicode.h"
 
 namespace sluice::text::internal {
 namespace {
 
 constexpr size_t kMaxTextBytes = 1u << 30;
-constexpr std::string_view kSpaceMark = "\u2581";
+constexpr Millis kMaxNormalizeMs = 10'000;  // for all added tokens
 
 template <class Finder>
 std::map<TokenId, AddedToken> select(const std::map<TokenId, AddedToken>& tokens, Finder&& wanted) {
@@ -69,12 +71,13 @@ class JsonTokenizer::Lease {
 
 JsonTokenizer::JsonTokenizer(TokenizerParts parts, TokenizerFiles files, const std::string& where)
     : parts_(std::move(parts)), files_(std::move(files)) {
+  normalize_added(where);
   raw_finder_.emplace(
       select(parts_.added, [](const AddedToken& token) { return !token.normalized; }),
-      [](const AddedToken& token) { return token.content; }, where);
+      [](TokenId, const AddedToken& token) { return token.content; }, where);
   normal_finder_.emplace(
       select(parts_.added, [](const AddedToken& token) { return token.normalized; }),
-      [&](const AddedToken& token) { return normal_form(token); }, where);
+      [&](TokenId id, const AddedToken&) { return normal_forms_.at(id); }, where);
   index_tokens();
   check_ids(where);
   hash_ = compute_hash();
@@ -82,11 +85,22 @@ JsonTokenizer::JsonTokenizer(TokenizerParts parts, TokenizerFiles files, const s
 
 JsonTokenizer::~JsonTokenizer() = default;
 
-std::string JsonTokenizer::normal_form(const AddedToken& token) const {
-  NormalText normal{token.content, true};
+void JsonTokenizer::normalize_added(const std::string& where) {
   RegexMemory memory;
-  if (token.normalized && parts_.normalizer != nullptr) parts_.normalizer->apply(normal, memory);
-  return normal.text;
+  const SteadyClock clock;
+  const Millis deadline = clock.now_ms() + kMaxNormalizeMs;
+  for (const auto& [id, token] : parts_.added) {
+    NormalText normal{token.content, true};
+    if (token.normalized && parts_.normalizer != nullptr) {
+      parts_.normalizer->apply(normal, memory);
+      require<DataError>(normal.text.size() <= kMaxAddedToken, where, ": the added token ",
+                         quoted(token.content), " has a normal form of ", normal.text.size(),
+                         " bytes, at most ", kMaxAddedToken, " are read");
+      require<DataError>(clock.now_ms() <= deadline, where, ": the added tokens take longer than ",
+                         kMaxNormalizeMs, " ms to normalize");
+    }
+    normal_forms_[id] = std::move(normal.text);
+  }
 }
 
 void JsonTokenizer::index_tokens() {
@@ -100,7 +114,7 @@ void JsonTokenizer::index_tokens() {
   for (const auto& [id, token] : parts_.added) {
     const auto index = static_cast<size_t>(id);
     added_ids_[token.content] = id;
-    texts_[index] = &(normal_forms_[id] = normal_form(token));
+    texts_[index] = &normal_forms_.at(id);
     silent_[index] = forbidden_[index] = token.special;
   }
   if (const auto unk = parts_.model->unk_id()) {

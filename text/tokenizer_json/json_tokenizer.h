@@ -31,7 +31,8 @@ struct TokenizerParts {
 
 class JsonTokenizer : public Tokenizer {
  public:
-  // save() writes `files` as they are.
+  // save() writes `files` as they are. Throws DataError naming `where` for an id around a text that the
+  // vocabulary lacks and for an added token whose normal form is too long; Error when it has none in time.
   JsonTokenizer(TokenizerParts parts, TokenizerFiles files, const std::string& where);
   ~JsonTokenizer() override;
 
@@ -50,7 +51,7 @@ class JsonTokenizer : public Tokenizer {
   struct Workspace;
   class Lease;
 
-  std::string normal_form(const AddedToken& token) const;
+  void normalize_added(const std::string& where);
   void index_tokens();
   void check_ids(const std::string& where) const;
   std::string compute_hash() const;

@@ -2,7 +2,8 @@
 
 #include <utf8proc.h>
 
-#include <cstdlib>
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include "base/error.h"
@@ -14,6 +15,13 @@ namespace sluice::text::internal {
 namespace {
 
 using Made = std::unique_ptr<Normalizer>;
+
+constexpr size_t kMaxDecomposed = 18;  // characters that one becomes: U+FDFA in NFKD
+
+void require_room(const NormalText& normal, size_t bytes) {
+  require(bytes <= normal.max_bytes, "tokenizer: a text is normalized to ", bytes, " bytes, at most ",
+          normal.max_bytes, " are allowed");
+}
 
 // NFC, NFD, NFKC, NFKD. ASCII is in all four forms and begins something new, so only the rest is looked at,
 // each run of it with the character that it may combine with.
@@ -37,20 +45,48 @@ class UnicodeForm : public Normalizer {
       out.append(text, begin, end - begin);
       begin = end++;
       while (end < text.size() && !is_ascii(end)) ++end;
-      append_form(out, text, begin, end - begin);
+      append_form(out, std::string_view(text).substr(begin, end - begin));
       begin = end;
     }
     normal.text = std::move(out);
   }
 
  private:
-  void append_form(std::string& out, const std::string& text, size_t begin, size_t length) const {
-    utf8proc_uint8_t* made = nullptr;
-    const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + begin,
-                                   static_cast<utf8proc_ssize_t>(length), &made, options_);
-    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(made, std::free);
+  using Code = utf8proc_int32_t;
+
+  // As utf8proc_map() does it, but for the marks, which it orders by swapping neighbours.
+  void append_form(std::string& out, std::string_view text) const {
+    std::vector<Code> codes;
+    codes.reserve(text.size() + 1);
+    std::array<Code, kMaxDecomposed> made{};
+    int unused = 0;
+    for (size_t at = 0; at < text.size();) {
+      const Character character = character_at(text, at);
+      const auto count = utf8proc_decompose_char(static_cast<Code>(character.code), made.data(), made.size(),
+                                                 options_, &unused);
+      require(count >= 0 && static_cast<size_t>(count) <= made.size(),
+              "tokenizer: cannot normalize a character that becomes ", count);
+      codes.insert(codes.end(), made.begin(), made.begin() + count);
+      at += character.length;
+    }
+    order_marks(codes);
+    codes.push_back(0);  // room for the zero behind the text
+    const auto size =
+        utf8proc_reencode(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()) - 1, options_);
     require(size >= 0, "tokenizer: cannot normalize: ", utf8proc_errmsg(size));
-    out.append(reinterpret_cast<const char*>(made), static_cast<size_t>(size));
+    out.append(reinterpret_cast<const char*>(codes.data()), static_cast<size_t>(size));
+  }
+
+  // Each run of marks by combining class; of equal ones the order stays.
+  static void order_marks(std::vector<Code>& codes) {
+    const auto combining_class = [](Code code) { return utf8proc_get_property(code)->combining_class; };
+    const auto is_marking = [&](Code code) { return combining_class(code) != 0; };
+    const auto before = [&](Code a, Code b) { return combining_class(a) < combining_class(b); };
+    for (auto at = codes.begin(); at != codes.end();) {
+      const auto begin = std::find_if(at, codes.end(), is_marking);
+      at = std::find_if_not(begin, codes.end(), is_marking);
+      if (!std::is_sorted(begin, at, before)) std::stable_sort(begin, at, before);
+    }
   }
 
   const utf8proc_option_t options_;
@@ -70,7 +106,7 @@ class Replace : public Normalizer {
     if (first.begin == 0 && first.end > 0) {
       normal.at_start &= !content_.empty() && character_at(normal.text, 0).length == first.end;
     }
-    normal.text = replace_matches(normal.text, matches, content_);
+    normal.text = replace_matches(normal.text, matches, content_, normal.max_bytes);
   }
 
  private:
@@ -82,7 +118,9 @@ class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
   void apply(NormalText& normal, RegexMemory&) const override {
-    if (!normal.text.empty()) normal.text.insert(0, prefix_);
+    if (normal.text.empty()) return;
+    require_room(normal, prefix_.size() + normal.text.size());
+    normal.text.insert(0, prefix_);
   }
 
  private:
@@ -145,6 +183,7 @@ class ByteLevel : public Normalizer {
   void apply(NormalText& normal, RegexMemory&) const override {
     std::string out;
     append_as_alphabet(out, normal.text);
+    require_room(normal, out.size());
     normal.text = std::move(out);
   }
 };

@@ -5,7 +5,16 @@
 namespace sluice::text::internal {
 namespace {
 
+// What is in use puts one or two ids around a text.
+constexpr size_t kMaxAround = 64;
+
 const ComponentTable<Surround>& table();
+
+void require_few(const Surround& around, const std::string& where) {
+  const size_t count = around.before.size() + around.after.size();
+  require<DataError>(count <= kMaxAround, where, ": ", count, " ids around a text, at most ", kMaxAround,
+                     " are read");
+}
 
 std::vector<TokenId> read_template_ids(const Json& component, const std::string& name,
                                        const std::string& where) {
@@ -23,7 +32,10 @@ std::vector<TokenId> read_template_ids(const Json& component, const std::string&
 Surround read_template(const Json& component, const std::string& where) {
   Surround out;
   bool behind_text = false;
-  for (const Json& piece : json_part(component, "single", where)) {
+  const Json& pieces = json_part(component, "single", where);
+  require<DataError>(pieces.size() <= kMaxAround + 1, where, ".single: ", pieces.size(), " pieces, at most ",
+                     kMaxAround + 1, " are read");
+  for (const Json& piece : pieces) {
     const std::string place = where + ".single";
     if (piece.contains("Sequence")) {
       const auto id = json_member<std::string>(json_part(piece, "Sequence", place), "id", place);
@@ -36,6 +48,7 @@ Surround read_template(const Json& component, const std::string& where) {
     auto& side = behind_text ? out.after : out.before;
     const auto ids = read_template_ids(component, name, where);
     side.insert(side.end(), ids.begin(), ids.end());
+    require_few(out, place);
   }
   require<DataError>(behind_text, where, ".single: a template without the text");
   return out;
@@ -49,6 +62,7 @@ Surround read_sequence(const Json& component, const std::string& where) {
   for (const auto& outer : read_components(table(), component, "processors", where)) {
     out.before.insert(out.before.begin(), outer.before.begin(), outer.before.end());
     out.after.insert(out.after.end(), outer.after.begin(), outer.after.end());
+    require_few(out, where);
   }
   return out;
 }

@@ -31,6 +31,7 @@ struct CutMemory {
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
+  // Throws Error when an expression cannot be matched to the text.
   virtual void apply(Pieces& pieces, CutMemory& memory) const = 0;
 };
 

@@ -7,6 +7,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "text/internal/unicode.h"
 
@@ -19,6 +20,11 @@ constexpr size_t kMaxStack = 8u << 20;
 // Steps of one match: what any pattern in use needs is a few for each byte that it looks at.
 constexpr uint64_t kMinSteps = 1u << 20;
 constexpr uint64_t kStepsPerByte = 64;
+// All matches of a text together. PCRE2 counts no steps while it runs over a repeated character, so that
+// "a*b|a" is quadratic within them; a pattern in use needs a hundredth of this time.
+constexpr Millis kMinTime = 5'000;
+constexpr size_t kBytesPerMilli = 1000;
+constexpr size_t kMatchesBetweenChecks = 64;
 
 // Oniguruma's \s is White_Space and its \w has marks and connectors; PCRE2's differ in U+180E and in those.
 constexpr std::string_view kSpaces = R"(\t-\r\x{85}\p{Z})";
@@ -65,6 +71,11 @@ class Translation {
     const char kind = at_ + 1 < in_.size() ? in_[at_ + 1] : '\0';
     require<DataError>(kind != 'h' && kind != 'H', where_, ": \\", kind,
                        " in a regular expression is not supported; write [0-9a-fA-F]");
+    // \K in a group that a lookahead calls would end a match before it begins.
+    require<DataError>(kind == '\0' || std::string_view("KQE").find(kind) == std::string_view::npos, where_,
+                       ": \\", kind, " in a regular expression is not supported");
+    if (kind == 'v') return put("\\x0B");
+    if (!in_class_ && (kind == 'b' || kind == 'B')) return word_border(kind == 'b');
     const std::string_view set = kind == 's' || kind == 'S'   ? kSpaces
                                  : kind == 'w' || kind == 'W' ? kWords
                                                               : "";
@@ -74,6 +85,21 @@ class Translation {
     out_ += set;
     if (!in_class_) out_ += "]";
     at_ += 2;
+  }
+
+  // In the place of an escape of two letters.
+  void put(std::string_view text) {
+    out_ += text;
+    at_ += 2;
+  }
+
+  // PCRE2's own \b goes by its own \w.
+  void word_border(bool wanted) {
+    const std::string word = "[" + std::string(kWords) + "]";
+    const std::string after_word = "(?<=" + word + ")", before_word = "(?=" + word + ")";
+    const std::string after_none = "(?<!" + word + ")", before_none = "(?!" + word + ")";
+    put("(?:" + after_word + (wanted ? before_none : before_word) + "|" + after_none +
+        (wanted ? before_word : before_none) + ")");
   }
 
   // \p{Lu} and \x{85} with their braces.
@@ -104,7 +130,28 @@ class Translation {
     copy(1);
   }
 
+  // Of "(?...)" and "(?...:", letters are options: Ruby has i, x and m, which makes a dot take line ends.
+  void open_group() {
+    require<DataError>(!follows("(*", at_) && !follows("(?C", at_), where_, ": \"",
+                       in_.substr(at_, follows("(*", at_) ? 2 : 3),
+                       "\" in a regular expression is not supported");
+    if (!follows("(?", at_)) return copy(1);
+    copy(2);
+    const auto is_option = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '^';
+    };
+    size_t end = at_;
+    while (end < in_.size() && is_option(in_[end])) ++end;
+    if (!follows(")", end) && !follows(":", end)) return;
+    for (; at_ < end; ++at_) {
+      require<DataError>(std::string_view("imx-").find(in_[at_]) != std::string_view::npos, where_,
+                         ": the option \"", in_[at_], "\" in a regular expression is not supported");
+      out_ += in_[at_] == 'm' ? 's' : in_[at_];
+    }
+  }
+
   void outside_class(char c) {
+    if (c == '(') return open_group();
     if (c != '{') return copy(1);
     const size_t end = in_.find('}', at_);
     const bool counted =
@@ -166,6 +213,8 @@ bool Regex::find(std::string_view text, size_t from, RegexMemory& memory, Range&
   require(matched >= 0, where_, ": the regular expression \"", pattern_,
           "\" cannot be matched to this text: ", message_of(matched));
   const size_t* offsets = pcre2_get_ovector_pointer(memory.data_);
+  require(from <= offsets[0] && offsets[0] <= offsets[1], where_, ": the regular expression \"", pattern_,
+          "\" finds a match at byte ", offsets[0], " that ends at ", offsets[1], ", looking from ", from);
   found = {offsets[0], offsets[1]};
   return true;
 }
@@ -175,10 +224,18 @@ void Regex::find_all(std::string_view text, RegexMemory& memory, std::vector<Ran
   const uint64_t steps = kMinSteps + kStepsPerByte * text.size();
   pcre2_set_match_limit(memory.context_, static_cast<uint32_t>(std::min<uint64_t>(
                                              steps, std::numeric_limits<uint32_t>::max())));
+  const SteadyClock clock;
+  Millis deadline = 0;  // none before the first look at the clock, which most texts never come to
   size_t from = 0;
   size_t last_end = std::string_view::npos;
   Range match{};
-  while (from <= text.size() && find(text, from, memory, match)) {
+  for (size_t count = 1; from <= text.size() && find(text, from, memory, match); ++count) {
+    if (count % kMatchesBetweenChecks == 0) {
+      const Millis now = clock.now_ms();
+      if (deadline == 0) deadline = now + kMinTime + static_cast<Millis>(text.size() / kBytesPerMilli);
+      require(now <= deadline, where_, ": the regular expression \"", pattern_,
+              "\" takes too long on a text of ", text.size(), " bytes");
+    }
     if (match.begin == match.end && match.end == last_end) {  // nothing, where a match has just ended
       from += from < text.size() ? character_at(text, from).length : 1;
       continue;
@@ -210,8 +267,13 @@ void Pattern::find_all(std::string_view text, RegexMemory& memory, std::vector<R
 }
 
 std::string replace_matches(std::string_view text, const std::vector<Range>& matches,
-                            std::string_view content) {
+                            std::string_view content, size_t max_bytes) {
+  size_t size = text.size() + matches.size() * content.size();
+  for (const auto& match : matches) size -= match.end - match.begin;
+  require(size <= max_bytes, "tokenizer: what is put for ", matches.size(), " matches makes ", size,
+          " bytes of ", text.size(), ", at most ", max_bytes, " are allowed");
   std::string out;
+  out.reserve(size);
   size_t done = 0;
   for (const auto& match : matches) {
     out += text.substr(done, match.begin - done);

@@ -39,11 +39,12 @@ class RegexMemory {
 class Regex {
  public:
   // Throws DataError naming `where` for what is malformed or means something else to PCRE2: nested character
-  // classes, \h, a "+" after a counted repetition.
+  // classes, \h, \K, \Q, "(*", options other than i, m and x, a "+" after a counted repetition.
   Regex(const std::string& pattern, const std::string& where);
 
   // Appends the matches in a text that is UTF-8, left to right, none over another. Throws Error naming the
-  // expression when it backtracks without bound on this text.
+  // expression when it backtracks without bound on this text, or takes five seconds and one more per
+  // megabyte.
   void find_all(std::string_view text, RegexMemory& memory, std::vector<Range>& out) const;
 
  private:
@@ -68,8 +69,12 @@ class Pattern {
   std::shared_ptr<const Regex> regex_;
 };
 
-// Puts `content` in the place of each match.
+// How long a text of so many bytes may become by the rules of a tokenizer.json: what is in use writes two or
+// three bytes for one, and forty times "aa" for "a" would be 2^40.
+constexpr size_t max_grown(size_t bytes) { return (size_t{64} << 10) + 16 * bytes; }
+
+// Puts `content` in the place of each match. Throws Error when that takes more than `max_bytes`.
 std::string replace_matches(std::string_view text, const std::vector<Range>& matches,
-                            std::string_view content);
+                            std::string_view content, size_t max_bytes);
 
 }  // namespace sluice::text::internal

@@ -41,10 +41,7 @@ class Reader {
 
   Json parse(const char* file) const {
     const auto found = files_.find(file);
-    if (found == files_.end()) return Json::object();
-    Json parsed = parse_json(found->second, place(file));
-    require<DataError>(parsed.is_object(), place(file), ": an object is wanted, saw ", parsed.type_name());
-    return parsed;
+    return found == files_.end() ? Json::object() : parse_object(found->second, place(file));
   }
 
   // A special token, given as its text or as an object.

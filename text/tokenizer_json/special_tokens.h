@@ -29,7 +29,8 @@ struct SpecialTokens {
 SpecialTokens read_special_tokens(const TokenizerFiles& files, AddedTokenList& added,
                                   const std::string& where);
 
-// Reads the member "post_processor" of a tokenizer.json.
+// Reads the member "post_processor" of a tokenizer.json. Throws DataError naming `where` for a type that is
+// not supported, a template without the text and more than 64 ids around it.
 Surround read_post_processor(const Json& component, const std::string& where);
 
 }  // namespace sluice::text::internal

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "text/internal/spelling.h"
 #include "text/internal/unicode.h"
 #include "text/tokenizer_json/byte_trie.h"
 #include "text/tokenizer_json/component.h"
@@ -136,9 +137,12 @@ std::unique_ptr<TokenModel> read_unigram(const Json& model, const std::string& w
     const Json& entry = list[id];
     require<DataError>(entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number(),
                        place, ": a token and its score are wanted, saw ", entry.dump().substr(0, 80));
+    const auto& token = entry[0].get_ref<const std::string&>();
+    require<DataError>(token.size() <= kMaxPieceBytes, place, ": a token of ", token.size(),
+                       " bytes, at most ", kMaxPieceBytes, " are taken");
     scores.push_back(read_score(entry[1].get<double>()));
     require<DataError>(std::isfinite(scores.back()), place, ": a score that is no finite number");
-    vocabulary.add(entry[0].get_ref<const std::string&>(), static_cast<int64_t>(id), place);
+    vocabulary.add(token, static_cast<int64_t>(id), place);
   }
   vocabulary.finish(where + ".vocab");
   std::optional<TokenId> unk_id;

@@ -147,7 +147,7 @@ TEST(SentencePiece, NamesTheFileBesideItThatIsMalformed) {
     return message;
   };
   EXPECT_THAT(refused("added_tokens.json", "{"), HasSubstr("added_tokens.json"));
-  EXPECT_THAT(refused("added_tokens.json", "[1]"), HasSubstr("not an object"));
+  EXPECT_THAT(refused("added_tokens.json", "[1]"), HasSubstr("an object is wanted"));
   EXPECT_THAT(refused("added_tokens.json", R"({"<a>": "b"})"), HasSubstr("\"<a>\" has no id"));
   EXPECT_THAT(refused("added_tokens.json", R"({"<a>": -1})"), HasSubstr("has the id -1"));
   EXPECT_THAT(refused("added_tokens.json", R"({"<a>": 9999999})"), HasSubstr("has the id 9999999"));
@@ -175,6 +175,24 @@ TEST(SentencePiece, LeavesUserDefinedPiecesToTheLibrary) {
   EXPECT_THAT(tokenizer->encode("a<sym>b"), ElementsAre(3, 6, 4));
   EXPECT_THAT(tokenizer->encode("a<sym>b", Specials::AsText), ElementsAre(3, 6, 4));
   EXPECT_EQ(tokenizer->decode(Ids{3, 6, 4}), "a<sym>b");
+}
+
+// As Gemma's <end_of_turn> is, where there is no tokenizer.json: the library once found it in any text.
+TEST(SentencePiece, GivesNoSpecialTokenForTextThoughItIsAPiece) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.model", small_model(piece("<end>", kUserDefined) + piece("d><e", kUserDefined) +
+                                              piece("<e", kNormal) + piece("nd>", kNormal)));
+  folder.write("tokenizer_config.json", R"({"added_tokens_decoder": {
+    "6": {"content": "<end>", "special": true}, "7": {"content": "d><e", "special": true}}})");
+  const auto tokenizer = load_tokenizer(folder.path());
+
+  EXPECT_THAT(tokenizer->encode("a<end>b"), ElementsAre(3, 6, 4));
+  for (const char* text : {"a<end>b", "<end>", "<end><end>", "<<end>end>", "ad><e<end>b"}) {
+    const auto ids = tokenizer->encode(text, Specials::AsText);
+    EXPECT_THAT(ids, testing::Not(testing::Contains(testing::AnyOf(6, 7)))) << text;
+    EXPECT_FALSE(ids.empty());
+  }
+  EXPECT_THAT(tokenizer->encode("ab", Specials::AsText), ElementsAre(5));
 }
 
 }  // namespace

@@ -61,6 +61,20 @@ TEST(Decoders, WorkInSequence) {
   EXPECT_EQ(decoded(llama2, {"▁a", "▁▁b", "<0x0A>", "▁"}), "a  b\n ");
 }
 
+// Forty of them would make 2^40 bytes of one.
+TEST(Decoders, RefuseATextThatGrowsWithoutBound) {
+  const auto refusal = [](int times, const std::string& content) {
+    const Json part = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", content}};
+    const std::vector<Json> parts(static_cast<size_t>(times), part);
+    const Json sequence = {{"type", "Sequence"}, {"decoders", parts}};
+    return message_of<Error>([&] { decoded(sequence.dump(), {"a", "x"}); });
+  };
+  // Of 2 bytes may become 65536 + 16 * 2.
+  EXPECT_THAT(refusal(40, "aa"), HasSubstr("decoded to 131073 bytes, at most 65568 are allowed"));
+  EXPECT_THAT(refusal(1, std::string(70'000, 'a')), HasSubstr("makes 70000 bytes of 1, at most 65568"));
+  EXPECT_EQ(refusal(16, "aa"), "");
+}
+
 TEST(Decoders, ThatAreNotSupportedAreNamed) {
   const auto refusal = [](const std::string& component) {
     return message_of<DataError>([&] { read_decoder(Json::parse(component), "file: decoder"); });

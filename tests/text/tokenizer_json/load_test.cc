@@ -102,6 +102,51 @@ TEST(TokenizerJson, SaysWhatElseIsWrong) {
               HasSubstr("the id 99 is not in a vocabulary of 4"));
 }
 
+// Once as many ids as the file has names, times the ids of one: 10^11.
+TEST(TokenizerJson, PutsFewIdsAroundAText) {
+  const auto refusal_of_ids = [](size_t num_ids, size_t num_pieces) {
+    std::vector<Json> single(num_pieces, {{"SpecialToken", {{"id", "a"}}}});
+    single.push_back({{"Sequence", {{"id", "A"}}}});
+    const Json ids = {{"a", {{"ids", std::vector<int>(num_ids, 1)}}}};
+    return refusal_of("/post_processor",
+                      {{"type", "TemplateProcessing"}, {"single", single}, {"special_tokens", ids}});
+  };
+  EXPECT_EQ(refusal_of_ids(32, 2), "");
+  EXPECT_THAT(refusal_of_ids(33, 2), HasSubstr("post_processor.single: 66 ids around a text, at most 64"));
+  EXPECT_THAT(refusal_of_ids(0, 65), HasSubstr("post_processor.single: 66 pieces, at most 65"));
+}
+
+// Such a file was once read for ever: the match began after it ended.
+TEST(TokenizerJson, RefusesAnExpressionWhoseMatchEndsBeforeItBegins) {
+  EXPECT_THAT(
+      refusal_of("/normalizer",
+                 {{"type", "Replace"}, {"pattern", {{"Regex", R"((?=(?1))|(ab\K))"}}}, {"content", "b"}}),
+      HasSubstr("normalizer.pattern: \\K in a regular expression is not supported"));
+}
+
+// Its normal form went into the trie however long it was.
+TEST(TokenizerJson, RefusesAnAddedTokenWhoseNormalFormIsTooLong) {
+  auto document = bpe_document({"a"});
+  const Json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  document["added_tokens"] = Json::array({added_token(1, "aaa", {{"normalized", true}})});
+  document["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(9, twice)}};
+  EXPECT_THAT(refusal(document), HasSubstr("the added token \"aaa\" has a normal form of 1536 bytes"));
+
+  document["normalizer"]["normalizers"] = std::vector<Json>(40, twice);
+  EXPECT_THAT(message_of<Error>([&] { tokenizer_of(document); }), HasSubstr("bytes of 49152, at most 65584"));
+}
+
+TEST(TokenizerJson, QuotesTheBeginOfALongTokenOnly) {
+  const std::string said = refusal_of("/model/merges", Json::array({"a " + std::string(1'000'000, 'x')}));
+  EXPECT_THAT(said, HasSubstr("the vocabulary has no \"xxx"));
+  EXPECT_LT(said.size(), 400u);
+}
+
+TEST(TokenizerJson, RefusesALongTokenOfAUnigram) {
+  EXPECT_THAT(refusal(unigram_document({{"<unk>", 0}, {std::string(1025, 'a'), -1}})),
+              HasSubstr("model.vocab[1]: a token of 1025 bytes, at most 1024 are taken"));
+}
+
 TEST(TokenizerJson, IsNotAnyFile) {
   const auto refusal_of_bytes = [](const std::string& bytes) {
     return message_of<DataError>([&] { internal::make_json_tokenizer({{"tokenizer.json", bytes}}, "here"); });

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "base/error.h"
 #include "tests/base/temp_folder.h"
 
@@ -30,6 +32,48 @@ TEST(Normalizers, ComposeAndDecompose) {
   EXPECT_EQ(normalized(R"({"type": "NFC"})", "plain"), "plain");
   EXPECT_EQ(normalized(R"({"type": "NFC"})", "\u0301a"), "\u0301a");
   EXPECT_EQ(normalized(R"({"type": "NFC"})", "a\u0301\u0301a\u0301"), "\u00e1\u0301\u00e1");
+}
+
+std::string repeated(const std::string& text, int times) {
+  std::string out;
+  for (int i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+TEST(Normalizers, OrderMarksByTheirClassAndOtherwiseAsTheyCame) {
+  // Above is class 230, below 220.
+  EXPECT_EQ(normalized(R"({"type": "NFD"})", "q\u0301\u0323\u0300\u0324"), "q\u0323\u0324\u0301\u0300");
+  EXPECT_EQ(normalized(R"({"type": "NFC"})", "a\u0301\u0323"), "\u1ea1\u0301");
+  EXPECT_EQ(normalized(R"({"type": "NFKD"})", "\ufdfa"),
+            "\u0635\u0644\u0649 \u0627\u0644\u0644\u0647 \u0639\u0644\u064a\u0647 "
+            "\u0648\u0633\u0644\u0645");
+}
+
+// Once n^2 swaps of neighbours: minutes for this text.
+TEST(Normalizers, OrderAHundredThousandMarksInTime) {
+  constexpr int kTimes = 50'000;
+  const std::string text = "q" + repeated("\u0301\u0323", kTimes);
+  const auto began = std::chrono::steady_clock::now();
+
+  const std::string ordered = "q" + repeated("\u0323", kTimes) + repeated("\u0301", kTimes);
+  for (const char* form : {"NFC", "NFD", "NFKC", "NFKD"}) {
+    EXPECT_EQ(normalized(Json{{"type", form}}.dump(), text), ordered) << form;
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));
+}
+
+// Forty of them would make 2^40 bytes of one.
+TEST(Normalizers, RefuseATextThatGrowsWithoutBound) {
+  const auto refusal = [](const Json& part) {
+    const Json sequence = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(40, part)}};
+    return message_of<Error>([&] { normalized(sequence.dump(), "a\u00e9"); });
+  };
+  // Of 3 bytes may become 65536 + 16 * 3.
+  EXPECT_THAT(refusal({{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}}),
+              HasSubstr("makes 131074 bytes of 65538, at most 65584 are allowed"));
+  EXPECT_THAT(refusal({{"type", "Prepend"}, {"prepend", std::string(9000, 'a')}}),
+              HasSubstr("normalized to 72003 bytes, at most 65584 are allowed"));
+  EXPECT_THAT(refusal({{"type", "ByteLevel"}}), HasSubstr("at most 65584 are allowed"));
 }
 
 TEST(Normalizers, ReplaceStringsAndExpressions) {
