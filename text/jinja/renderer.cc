@@ -55,23 +55,12 @@ Renderer::Flow Renderer::statement(const Statement& statement) {
     case Statement::Kind::Set:
       set(statement);
       break;
-    case Statement::Kind::SetBlock: {
-      Value text;
-      const Flow flow = captured(statement, text);
-      if (flow != Flow::Next) return flow;
-      assign(statement.target, text);
-      break;
-    }
+    case Statement::Kind::SetBlock:
+    case Statement::Kind::Filter:
+      return captured_block(statement);
     case Statement::Kind::Macro:
       define_macro(statement);
       break;
-    case Statement::Kind::Filter: {
-      Value text;
-      const Flow flow = captured(statement, text);
-      if (flow != Flow::Next) return flow;
-      print(to_text(context_, text));
-      break;
-    }
     case Statement::Kind::With:
       return with_block(statement);
     case Statement::Kind::Generation:
@@ -81,6 +70,18 @@ Renderer::Flow Renderer::statement(const Statement& statement) {
       return Flow::Break;
     case Statement::Kind::Continue:
       return Flow::Continue;
+  }
+  return Flow::Next;
+}
+
+Renderer::Flow Renderer::captured_block(const Statement& statement) {
+  Value text;
+  const Flow flow = captured(statement, text);
+  if (flow != Flow::Next) return flow;
+  if (statement.kind == Statement::Kind::SetBlock) {
+    assign(statement.target, text);
+  } else {
+    print(to_text(context_, text));
   }
   return Flow::Next;
 }

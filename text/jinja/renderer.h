@@ -39,6 +39,8 @@ class Renderer {
   void assign(const Target& target, const Value& value);
   // Runs the body in a scope of its own and keeps what it prints in `text`, filtered.
   Flow captured(const Statement& statement, Value& text);
+  // What {% set x %} and {% filter %} do with it.
+  Flow captured_block(const Statement& statement);
   void print(const std::string& text);
 
   // Expressions.
