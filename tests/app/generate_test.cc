@@ -171,7 +171,7 @@ TEST_F(Generate, RefusesALineThatCannotBeAPrompt) {
 }
 
 TEST_F(Generate, ATokenizerThatIsNotNeededNeedNotBeRead) {
-  write_plain(fs::path(letters()) / "tokenizer.model", "damaged");
+  write_plain(fs::path(letters()) / "tokenizer.json", "damaged");
   write_prompts("{\"ids\": [5, 6]}\n");
   for (const auto& more : {std::vector<std::string>{"--ids"}, std::vector<std::string>{}}) {
     std::vector<std::string> arguments = {"generate",     letters(), "--prompts", "prompts.jsonl",
@@ -182,7 +182,7 @@ TEST_F(Generate, ATokenizerThatIsNotNeededNeedNotBeRead) {
     EXPECT_THAT(finished.err, HasSubstr("completions are printed without text"));
     EXPECT_FALSE(json_lines(finished.out).at(0).contains("text"));
   }
-  expect_refused({letters(), "--prompt", "hello"}, 3, "tokenizer.model");
+  expect_refused({letters(), "--prompt", "hello"}, 3, "tokenizer.json");
 }
 
 TEST_F(Generate, ATemplateThatIsNotNeededNeedNotBeRead) {

@@ -110,12 +110,12 @@ TEST_F(Score, LinesOfIdsNeedNeitherTheFlagNorATokenizer) {
   const std::string ids = "{\"ids\": [5, 6, 7]}\n";
   const auto expected = run(ids, {"--ids", "--json"}).out;
   EXPECT_EQ(json_lines(expected).size(), 1u);
-  write_plain(workspace_ / "letters" / "tokenizer.model", "damaged");
+  write_plain(workspace_ / "letters" / "tokenizer.json", "damaged");
   EXPECT_EQ(run(ids, {"--json"}).out, expected);
   EXPECT_EQ(run(ids, {"--ids", "--json"}).out, expected);
   const auto text = run(ids + "{\"text\": \"a\"}\n", {"--json"});
   EXPECT_EQ(text.code, 3);
-  EXPECT_THAT(text.err, HasSubstr("tokenizer.model"));
+  EXPECT_THAT(text.err, HasSubstr("tokenizer.json"));
 }
 
 TEST_F(Score, WeightsThatAreNoNumbersGiveNoLine) {

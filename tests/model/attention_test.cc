@@ -105,8 +105,10 @@ TEST(Attention, OneKeyHeadIsAllKeyHeadsAlike) {
     const auto of_heads = [&](int64_t heads) {
       return model::attention(q, k.repeat({1, heads, 1}), v.repeat({1, heads, 1}), plan, {.scale = 0.25});
     };
-    EXPECT_TRUE(at::equal(of_heads(1), of_heads(4)));
-    EXPECT_TRUE(at::equal(of_heads(2), of_heads(4)));
+    // To the last bit where the kernels compute it; the library's products may add up in another order.
+    const double tolerance = type == at::kFloat ? 0.0 : 1e-14;
+    EXPECT_LE(difference(of_heads(1), of_heads(4)), tolerance);
+    EXPECT_LE(difference(of_heads(2), of_heads(4)), tolerance);
   }
 }
 

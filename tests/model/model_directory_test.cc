@@ -346,7 +346,8 @@ TEST(ModelDirectory, IsCheckedFromItsHeadersAlone) {
                                                        .dump());
   Json header = Json::object();
   int64_t end = 0;
-  for (const auto& slot : Network::declare(read_model_config(directory.path())).slots()) {
+  const auto declared = Network::declare(read_model_config(directory.path()));
+  for (const auto& slot : declared.slots()) {
     header[slot.name] = {
         {"dtype", "F32"}, {"shape", slot.shape}, {"data_offsets", {end, end + 4 * slot.count}}};
     end += 4 * slot.count;
@@ -365,7 +366,7 @@ TEST(ModelDirectory, IsCheckedFromItsHeadersAlone) {
 TEST(ModelDirectory, ANameOfAnExtraTensorIsPrintedQuotedAndCut) {
   const TemporaryDirectory directory;
   auto tensors = read_safetensors(data("goldens/llama") / "model.safetensors");
-  tensors.push_back({"\x1b[2J" + std::string(100'000, 'x'), at::zeros({1})});
+  tensors.push_back({"\x1b[2J" + std::string(50'000, 'x'), at::zeros({1})});
   write_model(directory.path(), tensors);
   expect_refusal(directory.path(), "tensor \"\\u001b[2Jxxx");
   expect_refusal(directory.path(), "x...\" of shape [1] is not part of this network");

@@ -227,12 +227,15 @@ TEST(Safetensors, RefusesAHugeHeaderBeforeReadingIt) {
 
 TEST(Safetensors, RefusesALongHeaderOfNonsenseAtItsFirstWord) {
   const size_t size = 20'000'000;
-  expect_refusals(
-      without_bytes({{"{\"a\":" + std::string(size, '['), "an array"},
-                     {"{\"a\":" + repeat("{\"a\":", size / 5), "unknown key \"a\""},
-                     {"{" + repeat("\"a\":0,", size / 6), "the number 0"},
-                     {"{\"" + std::string(size, 'n') + "\":1}", "nnn..."},
-                     {"{\"a\":{\"shape\":[" + repeat("1,", size / 2) + "1]}}", "64 dimensions"}}));
+  expect_refusals(without_bytes(
+      {{"{\"a\":" + std::string(size, '['), "without a quotation mark in the header, at byte 12"},
+       {"{\"a\":" + repeat("{\"a\":", size / 5), "unknown key \"a\""},
+       {"{" + repeat("\"a\":0,", size / 6), "the number 0"},
+       {"{\"" + std::string(size, 'n') + "\":1}", "nnn..."},
+       {"{\"" + std::string(60'000, 'n') + "\":1}", "the number 1"},
+       {"{\"a\":" + std::string(60'000, '['), "an array"},
+       {"{\"a\":{\"shape\":[" + repeat("1,", size / 2) + "1]}}", "at byte 21"},
+       {"{\"a\":{\"shape\":[" + repeat("1,", 100) + "1]}}", "64 dimensions"}}));
   std::string metadata = "{\"__metadata__\":{\"k\":\"\"";
   for (int i = 0; i < 70'000; ++i) metadata += ",\"" + std::to_string(i) + "\":\"\"";
   expect_refusals(without_bytes({{metadata + "}}", "more than 65536 entries"}}));
