@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "base/philox.h"
-#include "model/operators.h"
 
 namespace sluice::actors {
 namespace {
@@ -117,7 +116,7 @@ double uniform_of(const DrawKey& key) {
 
 }  // namespace
 
-std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const at::Tensor& head,
+std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const model::Weight& head,
                                         std::span<const DrawKey> keys, const buffers::SamplingParams& params,
                                         std::optional<double> logit_soft_cap) {
   require(hidden.dim() == 2 && hidden.size(0) == std::ssize(keys), "sample_tokens: hidden states ",

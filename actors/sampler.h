@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "buffers/rollout_group.h"
+#include "model/operators.h"
 
 namespace sluice::actors {
 
@@ -28,7 +29,7 @@ struct SampledToken {
 
 // hidden [rows, hidden], head [vocab, hidden], one key for each row. A logit that is NaN is an Error naming
 // the row. Temperature below 1e-5 is greedy: the lowest index among equals.
-std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const at::Tensor& head,
+std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const model::Weight& head,
                                         std::span<const DrawKey> keys, const buffers::SamplingParams& params,
                                         std::optional<double> logit_soft_cap = std::nullopt);
 

@@ -168,6 +168,7 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
 int generate(const GenerateArguments& arguments) {
   check_arguments(arguments);
   const auto model = arguments.model.load();
+  model.network->freeze();
   const auto chat = load_template(arguments, model);
   const auto prompts = read_prompts(arguments);
   const auto tokenizer = load_tokenizer(model, prompts);

@@ -102,8 +102,8 @@ at::Tensor Network::scaled_logits(const at::Tensor& hidden, double temperature) 
                               {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
 }
 
-const at::Tensor& Network::head() const {
-  return config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor;
+Weight Network::head() const {
+  return {config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor, packed_head_};
 }
 
 CacheLayout Network::cache_layout() const {

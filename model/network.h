@@ -43,6 +43,9 @@ class Network {
   void init(uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
+  // Gradients are off from here on, and nobody writes to the weights: products read a packed copy of them.
+  // What is computed has the same bits as before.
+  void freeze();
   // What save_model() writes as the ids that end a generation.
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
@@ -58,7 +61,7 @@ class Network {
   // Logits of hidden states over temperature, for the sampler: [rows, vocab] float32.
   at::Tensor scaled_logits(const at::Tensor& hidden, double temperature) const;
 
-  const at::Tensor& head() const;  // [vocab, hidden]; the embedding when tied
+  Weight head() const;  // [vocab, hidden]; the embedding when tied
 
   // All weights, with the names of the safetensors file and in its order. Writing to weights().flat() changes
   // the network.
@@ -95,7 +98,7 @@ class Network {
  private:
   struct Layers;
 
-  void bind(const at::Tensor& flat, bool requires_grad);
+  void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
   void add_deltas(const at::Tensor& flat) const;  // scale * B A of every adapter
   at::Tensor embed(const PackedBatch& batch) const;
   // The highest position, after everything of the batch is checked.
@@ -108,6 +111,7 @@ class Network {
   std::unique_ptr<Parameters> adapter_;
   std::optional<LoraConfig> lora_;
   std::unique_ptr<Layers> layers_;
+  at::Tensor packed_head_;  // of weights that do not change
 };
 
 }  // namespace sluice::model

@@ -82,10 +82,13 @@ Parameters Network::declare(const ModelConfig& config) {
   return parameters;
 }
 
-void Network::bind(const at::Tensor& flat, bool requires_grad) {
-  weights_.bind(flat, requires_grad);
+void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
+  weights_.bind(flat, requires_grad, constant);
   layers_->bind(weights_);
+  packed_head_ = constant ? pack_weight(head().rows) : at::Tensor();
 }
+
+void Network::freeze() { bind(flat(), /*requires_grad=*/false, /*constant=*/true); }
 
 void Network::init(uint64_t seed) {
   auto values = at::empty({weights_.num_numbers()}, at::kFloat);
@@ -136,7 +139,7 @@ void Network::map(const float* bytes, int64_t count) {
           flat().numel());
   // The memory may be read-only: from here on nothing writes to it.
   bind(at::from_blob(const_cast<float*>(bytes), {count}, at::TensorOptions().dtype(at::kFloat)),
-       /*requires_grad=*/false);
+       /*requires_grad=*/false, /*constant=*/true);
 }
 
 }  // namespace sluice::model

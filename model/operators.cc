@@ -200,11 +200,18 @@ Tensor linear(const Tensor& x, const Tensor& weight) {
   return wants_grad(x, weight) ? Linear::apply(x, weight) : raw::linear(x, weight);
 }
 
+Tensor pack_weight(const Tensor& weight) { return raw::pack(weight); }
+
 Tensor linear(const Tensor& x, const FusedWeight& weight) {
-  if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all);
+  if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all, weight.packed);
   bool grad = x.requires_grad();
   for (const auto& part : weight.parts) grad = grad || part.requires_grad();
-  return grad ? FusedLinear::apply(x, weight.all, at::TensorList(weight.parts)) : raw::linear(x, weight.all);
+  return grad ? FusedLinear::apply(x, weight.all, at::TensorList(weight.parts))
+              : raw::linear(x, weight.all, weight.packed);
+}
+
+Tensor linear(const Tensor& x, const Weight& weight) {
+  return weight.packed.defined() ? raw::linear(x, weight.rows, weight.packed) : model::linear(x, weight.rows);
 }
 
 Tensor embedding(const Tensor& table, const Tensor& tokens) {
@@ -258,13 +265,13 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
   return Attention::apply(q, k, v, c10::make_intrusive<AttentionCall>(plan, options));
 }
 
-TokenLogprobs token_logprobs(const Tensor& hidden, const Tensor& head, const Tensor& targets,
+TokenLogprobs token_logprobs(const Tensor& hidden, const Weight& head, const Tensor& targets,
                              const LogitOptions& options) {
   require(options.temperature > 0, "token_logprobs: temperature ", options.temperature);
   require(targets.dim() == 1 && targets.size(0) == hidden.size(0), "token_logprobs: ", targets.sizes(),
           " targets for hidden states ", hidden.sizes());
-  if (wants_grad(hidden, head)) {
-    auto parts = LogprobsOfTokens::apply(hidden, head, targets, options);
+  if (wants_grad(hidden, head.rows)) {
+    auto parts = LogprobsOfTokens::apply(hidden, head.rows, targets, options);
     return {parts[0], parts[1]};
   }
   auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace sluice::model {
@@ -18,12 +19,26 @@ namespace sluice::model {
 struct FusedWeight {
   at::Tensor all;                 // [sum of out, in], without gradient
   std::vector<at::Tensor> parts;  // [out, in] each, views of the same memory; these get the gradients
+  at::Tensor packed = {};         // pack_weight(all) of weights that do not change, or undefined
 };
 
-// x [rows, in] times weight [out, in] transposed: [rows, out]. A weight of another type than x (bfloat16
-// storage) is widened to x's first and gets no gradient; likewise below.
+// A weight [out, in], and pack_weight() of it where it does not change.
+struct Weight {
+  Weight(at::Tensor the_rows, at::Tensor the_packed = {})
+      : rows(std::move(the_rows)), packed(std::move(the_packed)) {}
+  at::Tensor rows, packed;
+};
+
+// A copy of a weight in the order its kernel reads it, without which every product makes one; undefined where
+// there is no such kernel. What is computed has the same bits with it and without.
+at::Tensor pack_weight(const at::Tensor& weight);
+
+// x [rows, in] times weight [out, in] transposed: [rows, out]. On the CPU in float32 a row's bits depend on
+// that row and the weight alone. A weight of another type than x (bfloat16 storage) is widened to x's first
+// and gets no gradient; likewise below.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 at::Tensor linear(const at::Tensor& x, const FusedWeight& weight);
+at::Tensor linear(const at::Tensor& x, const Weight& weight);
 
 // Rows of `table` [vocab, hidden] by `tokens` [rows] int64: [rows, hidden], float32 where the table is
 // bfloat16.
@@ -90,7 +105,7 @@ struct TokenLogprobs {
   at::Tensor entropy;   // [rows] float32
 };
 TokenLogprobs token_logprobs(const at::Tensor& hidden,   // [rows, hidden]
-                             const at::Tensor& head,     // [vocab, hidden]
+                             const Weight& head,         // [vocab, hidden]
                              const at::Tensor& targets,  // [rows] int64
                              const LogitOptions& options);
 
@@ -99,6 +114,6 @@ TokenLogprobs token_logprobs(const at::Tensor& hidden,   // [rows, hidden]
 at::Tensor log_sum_exp(const at::Tensor& scaled_logits);
 
 // z of the given hidden rows in float32, for the sampler alone: [rows, vocab].
-at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, const LogitOptions& options);
+at::Tensor scaled_logits(const at::Tensor& hidden, const Weight& head, const LogitOptions& options);
 
 }  // namespace sluice::model

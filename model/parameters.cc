@@ -25,10 +25,11 @@ size_t Parameters::add(ParameterSlot slot) {
   return slots_.size() - 1;
 }
 
-void Parameters::bind(const at::Tensor& flat, bool requires_grad) {
+void Parameters::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
   require(flat.dim() == 1 && flat.numel() == num_numbers_, "parameters: a buffer of ", flat.sizes(), " for ",
           num_numbers_, " numbers");
   flat_ = flat;
+  constant_ = constant;
   const auto before = std::exchange(tensors_, {});
   for (size_t i = 0; i < slots_.size(); ++i) {
     const auto& slot = slots_[i];

@@ -42,8 +42,10 @@ class Parameters {
   size_t add(ParameterSlot slot);
   void set_stored_type(size_t index, at::ScalarType type) { slots_[index].stored_type = type; }
   // Lets the tensors be views of `flat` [num_numbers()]: leaves that require grad or not. Buffers stay in
-  // float32 where `flat` is bfloat16: they have memory of their own then, and zeros stand in their place.
-  void bind(const at::Tensor& flat, bool requires_grad);
+  // float32 where `flat` is bfloat16: they have memory of their own then, and zeros stand in their place. Who
+  // says that they are `constant` writes to `flat` no more.
+  void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
+  bool constant() const { return constant_; }
 
   const std::vector<ParameterSlot>& slots() const { return slots_; }
   const std::vector<NamedTensor>& tensors() const { return tensors_; }  // empty until bound
@@ -60,6 +62,7 @@ class Parameters {
   std::vector<NamedTensor> tensors_;
   std::map<std::string, size_t> index_;
   at::Tensor flat_;
+  bool constant_ = false;
   int64_t num_numbers_ = 0;
 };
 

@@ -117,6 +117,7 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
                                    const StopRequest& stop) {
   const auto tokenizer = text::load_tokenizer(model_directory);
   const auto network = model::load_model(model_directory, device_of(recipe));
+  network->freeze();
   const auto rewards = make_rewards(stage);
   const auto chat = text::load_chat_template(model_directory);
   const auto stops = actors::stop_ids(network->config(), tokenizer.get(), chat ? &*chat : nullptr);

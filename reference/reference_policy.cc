@@ -7,7 +7,9 @@
 namespace sluice::reference {
 
 ReferencePolicy::ReferencePolicy(std::unique_ptr<model::Network> network)
-    : network_(std::move(network)), hash_(network_->snapshot(/*version=*/0).hash) {}
+    : network_(std::move(network)), hash_(network_->snapshot(/*version=*/0).hash) {
+  network_->freeze();
+}
 
 at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                                      double temperature) const {

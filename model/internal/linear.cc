@@ -21,6 +21,7 @@ Linear::Linear(Parameters& parameters, const std::vector<LinearPart>& parts, con
 
 void Linear::bind(const Parameters& parameters) {
   weight_ = {.all = parameters.span(first_, parts_.size()), .parts = {}};
+  if (parameters.constant()) weight_.packed = pack_weight(weight_.all);
   biases_.clear();
   for (size_t i = 0; i < parts_.size(); ++i) {
     weight_.parts.push_back(parameters[first_ + i]);
@@ -34,7 +35,7 @@ void Linear::adapt(std::vector<Adapter> adapters, double scale) {
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  auto y = parts_.size() == 1 ? model::linear(x, weight_.parts.front()) : model::linear(x, weight_);
+  auto y = model::linear(x, weight_);
   if (!biases_.empty()) {
     const auto bias = (biases_.size() == 1 ? biases_.front() : at::cat(biases_)).to(y.scalar_type());
     y = at::GradMode::is_enabled() ? y + bias : y.add_(bias);

@@ -71,6 +71,39 @@ std::tuple<Tensor, Tensor, Tensor> grads_like(const Tensor& q, const Tensor& k, 
 
 }  // namespace
 
+bool takes_weight(const Tensor& weight) {
+  const auto type = weight.scalar_type();
+  return weight.is_cpu() && weight.dim() == 2 && (type == at::kFloat || type == at::kBFloat16);
+}
+
+Tensor pack(const Tensor& weight) {
+  const auto rows = weight.contiguous();
+  const int64_t columns = rows.size(0), depth = rows.size(1);
+  auto panels = at::empty({model::cpu::packed_size(columns, depth)}, rows.options().requires_grad(false));
+  if (rows.scalar_type() == at::kFloat) {
+    model::cpu::pack(in(rows), columns, depth, out(panels));
+  } else {
+    model::cpu::pack(static_cast<const uint16_t*>(rows.const_data_ptr()), columns, depth,
+                     static_cast<uint16_t*>(panels.mutable_data_ptr()));
+  }
+  return panels;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
+  const auto rows = x.stride(1) == 1 ? x : x.contiguous();
+  auto result = at::empty({x.size(0), weight.size(0)}, x.options().requires_grad(false));
+  kernels().matmul({.x = in(rows),
+                    .x_stride = rows.stride(0),
+                    .rows = x.size(0),
+                    .depth = x.size(1),
+                    .columns = weight.size(0),
+                    .panels = packed.const_data_ptr(),
+                    .halves = weight.scalar_type() == at::kBFloat16,
+                    .out = out(result),
+                    .out_stride = weight.size(0)});
+  return result;
+}
+
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
   auto result = at::zeros({vocab, grad.size(1)}, grad.options());
   kernels().add_rows(in(grad.contiguous()), index(tokens.contiguous()), grad.size(0), grad.size(1),

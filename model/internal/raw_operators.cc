@@ -18,7 +18,12 @@ Tensor in_type_of(const Tensor& x, const Tensor& weight) {
   return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight) { return at::mm(x, in_type_of(x, weight).t()); }
+Tensor pack(const Tensor& weight) { return cpu::takes_weight(weight) ? cpu::pack(weight) : Tensor(); }
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
+  if (!has_kernels(x) || !cpu::takes_weight(weight)) return at::mm(x, in_type_of(x, weight).t());
+  return cpu::linear(x, weight, packed.defined() ? packed : cpu::pack(weight));
+}
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
   return has_kernels(grad) ? cpu::embedding_backward(grad, tokens, vocab)

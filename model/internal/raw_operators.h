@@ -23,7 +23,11 @@ at::Tensor at_least_float(const at::Tensor& x);
 // The weight itself unless its type is another than x's.
 at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
+// A weight in the order its kernel reads it, which costs as much as a product of some 25 rows; undefined
+// where ATen computes the product.
+at::Tensor pack(const at::Tensor& weight);
+// `packed` is pack(weight) where somebody has kept it.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& packed = {});
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
 
@@ -58,8 +62,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
 // How many rows have their logits at once in the next two.
 int64_t logit_chunk_rows(int64_t vocab);
 // Log-probs, entropy and log-sum-exp, [rows] each.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
-                                                              const at::Tensor& head,
+std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, const Weight& head,
                                                               const at::Tensor& targets,
                                                               const LogitOptions& options);
 // Gradients of hidden and, unless `head_is_frozen`, head. Logits are computed again, chunk by chunk.

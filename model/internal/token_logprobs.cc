@@ -62,8 +62,8 @@ void cap(at::Tensor& z, double cap) {
 
 at::Tensor log_sum_exp(const at::Tensor& scaled_logits) { return sums_of_rows(scaled_logits).lse; }
 
-at::Tensor scaled_logits(const at::Tensor& hidden, const at::Tensor& head, const LogitOptions& options) {
-  auto logits = raw::at_least_float(raw::linear(hidden, head));
+at::Tensor scaled_logits(const at::Tensor& hidden, const Weight& head, const LogitOptions& options) {
+  auto logits = raw::at_least_float(raw::linear(hidden, head.rows, head.packed));
   if (options.soft_cap) cap(logits, *options.soft_cap);
   return options.temperature == 1.0 ? logits : logits.div_(options.temperature);
 }
@@ -72,15 +72,20 @@ namespace raw {
 
 int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbers / vocab, 64, 4096); }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden,
-                                                              const at::Tensor& head,
+// What all chunks multiply with: packed, or widened, once.
+Weight of_chunks(const at::Tensor& hidden, const Weight& head) {
+  if (has_kernels(hidden)) return {head.rows, head.packed.defined() ? head.packed : pack(head.rows)};
+  return in_type_of(hidden, head.rows);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, const Weight& head,
                                                               const at::Tensor& targets,
                                                               const LogitOptions& options) {
   const int64_t rows = hidden.size(0);
-  const auto weight = in_type_of(hidden, head);  // widened once for all chunks
+  const auto weight = of_chunks(hidden, head);
   const auto type = at_least_float(hidden.narrow(0, 0, 0)).options();
   auto logprobs = at::empty({rows}, type), entropy = at::empty({rows}, type), lse = at::empty({rows}, type);
-  for_each_chunk(rows, head.size(0), [&](int64_t first, int64_t count) {
+  for_each_chunk(rows, head.rows.size(0), [&](int64_t first, int64_t count) {
     const auto z = model::scaled_logits(hidden.narrow(0, first, count), weight, options);
     const auto sums = sums_of_rows(z);
     const auto target = targets.narrow(0, first, count).unsqueeze(1);
@@ -96,13 +101,14 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& gra
                                                            const at::Tensor& lse, const LogitOptions& options,
                                                            bool head_is_frozen) {
   const auto weight = in_type_of(hidden, head);
+  const auto forward = of_chunks(hidden, head);
   auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
   auto grad_head = head_is_frozen ? at::Tensor() : at::zeros_like(weight, at::MemoryFormat::Contiguous);
   const auto scale = (grad / -options.temperature).contiguous();  // [rows]
   const auto all_targets = targets.contiguous();
   for_each_chunk(hidden.size(0), head.size(0), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
-    const auto z = model::scaled_logits(x, weight, options);
+    const auto z = model::scaled_logits(x, forward, options);
     at::Tensor slope;  // of the cap: 1 - tanh^2
     if (options.soft_cap) slope = 1 - (z * (options.temperature / *options.soft_cap)).square_();
     // d logprob / d logit = (1[target] - p) / temperature

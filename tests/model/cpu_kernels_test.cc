@@ -132,6 +132,58 @@ TEST_P(RowwiseKernels, TokenLogprobsAgree) {
 
 INSTANTIATE_TEST_SUITE_P(Widths, RowwiseKernels, testing::Values(1, 5, 8, 16, 43, 128, 1000));
 
+// Rows and columns that fill tiles, panels and blocks, and that do not.
+constexpr int64_t kProductRows[] = {1, 2, 3, 4, 5, 6, 7, 13, 48, 50, 100};
+constexpr int64_t kProductColumns[] = {1, 16, 17, 63, 64, 65, 200};
+
+TEST(Matmul, Agrees) {
+  for_each_instruction_set([] {
+    for (const int64_t rows : kProductRows) {
+      for (const int64_t columns : kProductColumns) {
+        const auto x = numbers({rows, 70}, 0), weight = numbers({columns, 70}, 1);
+        expect_near(raw::linear(x, weight), raw::linear(wide(x), wide(weight)));
+        const auto half = weight.to(at::kBFloat16);
+        expect_near(raw::linear(x, half), raw::linear(wide(x), wide(half)));
+      }
+    }
+  });
+}
+
+TEST(Matmul, GivesARowTheSameBitsAloneAndPacked) {
+  for_each_instruction_set([] {
+    const auto x = numbers({100, 300}, 0), weight = numbers({150, 300}, 1);
+    for (const auto& one : {weight, weight.to(at::kBFloat16)}) {
+      const auto all = raw::linear(x, one), packed = pack(one);
+      EXPECT_TRUE(at::equal(all, raw::linear(x, one, packed)));
+      for (const int64_t rows : kProductRows) {
+        const auto first = x.size(0) - rows;
+        EXPECT_TRUE(
+            at::equal(all.narrow(0, first, rows), raw::linear(x.narrow(0, first, rows), one, packed)));
+      }
+    }
+  });
+}
+
+TEST(Matmul, GivesTheSameBitsWithEveryVectorThatFusesProductAndSum) {
+  using model::cpu::InstructionSet;
+  if (!model::cpu::has(InstructionSet::Avx512)) GTEST_SKIP() << "needs a processor with AVX-512";
+  const auto x = numbers({50, 300}, 0), weight = numbers({150, 300}, 1);
+  for (const auto& one : {weight, weight.to(at::kBFloat16)}) {
+    model::cpu::use_kernels(InstructionSet::Avx2);
+    const auto eight = raw::linear(x, one);
+    model::cpu::use_kernels(InstructionSet::Avx512);
+    EXPECT_TRUE(at::equal(eight, raw::linear(x, one)));
+  }
+}
+
+TEST(Matmul, TakesRowsThatLieApart) {
+  const auto wide_rows = numbers({9, 100}, 0), weight = numbers({20, 40}, 1);
+  const auto x = wide_rows.narrow(1, 30, 40);
+  EXPECT_TRUE(at::equal(raw::linear(x, weight), raw::linear(x.contiguous(), weight)));
+  EXPECT_TRUE(at::equal(raw::linear(wide_rows.t().narrow(0, 0, 20).contiguous().t(), weight.narrow(1, 0, 20)),
+                        raw::linear(wide_rows.narrow(1, 0, 20), weight.narrow(1, 0, 20))));
+}
+
 TEST(EmbeddingBackward, Agrees) {
   const auto grad = numbers({40, 21}, 0);
   const auto tokens = at::arange(40, at::kLong).remainder(7);

@@ -14,7 +14,7 @@ RANK, ALPHA, SEED, SCALE = 4, 6, 9, 0.2
 
 RECIPE = """
 name = "adapter"
-model = {{ hidden_size = 32, layers = 2, heads = 2, max_position = 64 }}
+model = {{ hidden_size = 32, layers = 2, heads = 2, max_position = 64, lora = {{ rank = 4, alpha = 6, rslora = true }} }}
 tokenizer = {{ train = "characters" }}
 data = {{ use = "gsm8k_notes", path = "{data}", generated = 512 }}
 
@@ -28,7 +28,6 @@ use = "sft"
 name = "adapter"
 steps = 8
 optim = {{ lr = 5e-2 }}
-model = {{ lora = {{ rank = 4, alpha = 6, rslora = true }} }}
 """
 
 

@@ -82,7 +82,7 @@ def compare(report):
             print(f"templates: {template.stem}", file=sys.stderr)
             directory = model_directory(work, template)
             tokenizer = AutoTokenizer.from_pretrained(directory)
-            for talk in conversations:
+            for talk in filter(lambda one: one["messages"], conversations):  # transformers wants a first message to look at
                 for generation_prompt in (False, True):
                     compare_one(report, tokenizer, directory, talk, generation_prompt, work)
 

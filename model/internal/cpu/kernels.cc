@@ -3,20 +3,22 @@
 #include <algorithm>
 #include <atomic>
 
-// The same source for each instruction set. GCC lowers vector types before it clones functions, so target
-// clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
+// The same source for each instruction set. SLUICE_WORD_BYTES is how much of a panel of halves is loaded at
+// once. GCC lowers vector types before it clones functions, so target clones of one function would all get
+// the narrowest; a pragma around an include does not have that trouble.
 #define SLUICE_INLINE [[gnu::always_inline]] inline
-#define SLUICE_UNROLL _Pragma("GCC unroll 16")
+#define SLUICE_UNROLL _Pragma("GCC unroll 24")
 #define SLUICE_KERNEL_TABLE                                                                                \
   inline constexpr Kernels kTable {                                                                        \
     rms_norm, rms_norm_backward, swiglu, swiglu_backward, gelu_gated, gelu_gated_backward, soft_cap, rope, \
-        log_sum_exp, softmax_grad, add_rows, attention, attention_backward                                 \
+        log_sum_exp, softmax_grad, add_rows, attention, attention_backward, matmul                         \
   }
 
 namespace sluice::model::cpu {
 
 namespace narrow {
 #define SLUICE_VECTOR_BYTES 16
+#define SLUICE_WORD_BYTES 16
 #include "model/internal/cpu/simd.inc"
 //
 #include "model/internal/cpu/rowwise.inc"
@@ -24,7 +26,10 @@ namespace narrow {
 #include "model/internal/cpu/attention.inc"
 //
 #include "model/internal/cpu/attention_backward.inc"
+//
+#include "model/internal/cpu/matmul.inc"
 #undef SLUICE_VECTOR_BYTES
+#undef SLUICE_WORD_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace narrow
 
@@ -33,6 +38,7 @@ SLUICE_KERNEL_TABLE;
 #pragma GCC target("avx2,fma")
 namespace avx2 {
 #define SLUICE_VECTOR_BYTES 32
+#define SLUICE_WORD_BYTES 32
 #include "model/internal/cpu/simd.inc"
 //
 #include "model/internal/cpu/rowwise.inc"
@@ -40,7 +46,10 @@ namespace avx2 {
 #include "model/internal/cpu/attention.inc"
 //
 #include "model/internal/cpu/attention_backward.inc"
+//
+#include "model/internal/cpu/matmul.inc"
 #undef SLUICE_VECTOR_BYTES
+#undef SLUICE_WORD_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace avx2
 #pragma GCC pop_options
@@ -49,6 +58,7 @@ SLUICE_KERNEL_TABLE;
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 namespace avx512 {
 #define SLUICE_VECTOR_BYTES 64
+#define SLUICE_WORD_BYTES 32
 #include "model/internal/cpu/simd.inc"
 //
 #include "model/internal/cpu/rowwise.inc"
@@ -56,7 +66,10 @@ namespace avx512 {
 #include "model/internal/cpu/attention.inc"
 //
 #include "model/internal/cpu/attention_backward.inc"
+//
+#include "model/internal/cpu/matmul.inc"
 #undef SLUICE_VECTOR_BYTES
+#undef SLUICE_WORD_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace avx512
 #pragma GCC pop_options

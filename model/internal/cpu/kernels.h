@@ -45,6 +45,23 @@ inline constexpr int64_t kHeadDimStep = 16;
 // Enough for the forward and the backward of sequences of at most `num_keys` keys.
 int64_t attention_scratch(int64_t num_keys, int64_t heads, int64_t head_dim, int64_t value_dim);
 
+// Weights [columns, depth] in the order in which products read them: panels of 16 columns, zeros where there
+// are none, each [depth, 16]. Of bfloat16, the columns j and j + 8 of a panel stand side by side.
+inline constexpr int64_t kPanelColumns = 16;
+int64_t packed_size(int64_t columns, int64_t depth);
+void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
+void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
+
+// out[row][column] = sum over k of x[row][k] * weight[column][k]
+struct MatmulCall {
+  const float* x = nullptr;  // rows are x_stride apart
+  int64_t x_stride = 0, rows = 0, depth = 0, columns = 0;
+  const void* panels = nullptr;  // float, or uint16_t where `halves`
+  bool halves = false;           // bfloat16
+  float* out = nullptr;          // rows are out_stride apart
+  int64_t out_stride = 0;
+};
+
 struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t width, float* out,
                    float* inverse_rms);
@@ -73,6 +90,8 @@ struct Kernels {
   void (*add_rows)(const float* x, const int64_t* index, int64_t rows, int64_t width, float* out);
   void (*attention)(const AttentionCall& call);
   void (*attention_backward)(const AttentionCall& call, const AttentionGrads& grads);
+  // The same bits for a row whatever the other rows and columns of the call.
+  void (*matmul)(const MatmulCall& call);
 };
 
 // The best this processor has, unless use_kernels() said otherwise.
