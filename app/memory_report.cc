@@ -50,7 +50,8 @@ class Planner {
     const auto& rollout = stage.rollout;
     std::vector<RoleMemory> roles = {learner(rollout.prompts_per_step * rollout.group_size, stage, longest)};
     if (stage.learner.loss.beta != 0.0) {
-      const model::MemoryUse use{.rows = rows(stage, rollout.prompts_per_step * rollout.group_size, longest)};
+      const model::MemoryUse use{.packs = recipe_.device == "cpu",
+                                 .rows = rows(stage, rollout.prompts_per_step * rollout.group_size, longest)};
       roles.push_back({.role = "reference", .plan = model::plan_memory(inputs_.model, use)});
     }
     roles.push_back({.role = "published weights",
@@ -79,7 +80,8 @@ class Planner {
   // One sequence more than are decoded: a prompt that still has samples to start.
   RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest) const {
     const int64_t block = actors::kBlockMultiple;
-    const model::MemoryUse use{.rows = std::max(together, longest),
+    const model::MemoryUse use{.packs = recipe_.device == "cpu",
+                               .rows = std::max(together, longest),
                                .sequences = together + 1,
                                .sequence_tokens = (longest + block - 1) / block * block};
     return {.role = role, .count = count, .plan = model::plan_memory(inputs_.model, use)};
@@ -102,6 +104,7 @@ std::string parts_of(const model::MemoryPlan& plan) {
     if (count > 0) text += (text.empty() ? "" : ", ") + std::string(name) + " " + bytes(count) + note;
   };
   add("weights", plan.weights);
+  add("packed copy", plan.packed);
   add("gradients", plan.gradients);
   add("optimizer", plan.optimizer);
   add("update", plan.update);
@@ -141,10 +144,15 @@ std::vector<StageMemory> plan_stages(const recipes::Recipe& recipe, const recipe
 }
 
 Json memory_json(const model::MemoryPlan& plan) {
-  return {{"weights", plan.weights},         {"gradients", plan.gradients},
-          {"optimizer", plan.optimizer},     {"update", plan.update},
-          {"kv_cache", plan.cache},          {"kv_cache_per_token", plan.cache_per_token},
-          {"activations", plan.activations}, {"total", plan.total()}};
+  return {{"weights", plan.weights},
+          {"packed", plan.packed},
+          {"gradients", plan.gradients},
+          {"optimizer", plan.optimizer},
+          {"update", plan.update},
+          {"kv_cache", plan.cache},
+          {"kv_cache_per_token", plan.cache_per_token},
+          {"activations", plan.activations},
+          {"total", plan.total()}};
 }
 
 Json memory_json(const recipes::Recipe& recipe, const std::vector<StageMemory>& stages) {

@@ -69,6 +69,15 @@ int64_t activation_bytes(const ModelConfig& config, const MemoryUse& use, int64_
   return numbers * kFloatBytes;
 }
 
+// All matrices, and the embedding where it is the output head too.
+int64_t packed_numbers(const Parameters& declared, const ModelConfig& config) {
+  int64_t numbers = config.tie_embeddings ? declared.slots().front().count : 0;
+  for (const auto& slot : declared.slots()) {
+    if (slot.kind == ParameterKind::Matrix) numbers += slot.count;
+  }
+  return numbers;
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
@@ -80,6 +89,8 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
 
   MemoryPlan plan{.parameters = declared.num_numbers()};
   plan.weights = plan.parameters * static_cast<int64_t>(c10::elementSize(use.weight_type));
+  if (use.packs)
+    plan.packed = packed_numbers(declared, config) * static_cast<int64_t>(c10::elementSize(use.weight_type));
   int64_t trained = plan.parameters;
   if (use.lora) {
     trained = Network::declare_adapter(config, *use.lora).num_numbers();

@@ -17,6 +17,7 @@ struct MemoryUse {
   at::ScalarType weight_type = at::kFloat;
   at::ScalarType cache_type = at::kFloat;
   bool trains = false;
+  bool packs = false;                   // the network is frozen (Network::freeze, map) and on a CPU
   std::optional<LoraConfig> lora = {};  // adapters of float32 beside the weights: what is trained then
   int64_t rows = 0;                     // of one packed forward, at most
   int64_t sequences = 0;                // in the cache at once; 0: no cache
@@ -36,16 +37,17 @@ struct MemoryUse {
 // one more copy of the largest matrix in float32. The peak of a training step on a CPU was measured some 15 %
 // above it: gradients under way are left out, and so is what the process and its libraries take, 150 MB.
 struct MemoryPlan {
-  int64_t parameters = 0;       // numbers, not bytes
-  int64_t weights = 0;          // adapters among them
-  int64_t gradients = 0;        // float32
-  int64_t optimizer = 0;        // AdamW's two moments, float32
-  int64_t update = 0;           // what the update works with: which numbers decay, and a denominator
+  int64_t parameters = 0;  // numbers, not bytes
+  int64_t weights = 0;     // adapters among them
+  int64_t packed = 0;      // the copy of the matrices that products read; panels that are not full left out
+  int64_t gradients = 0;   // float32
+  int64_t optimizer = 0;   // AdamW's two moments, float32
+  int64_t update = 0;      // what the update works with: which numbers decay, and a denominator
   int64_t cache_per_token = 0;  // of all layers, as long as none has forgotten a token
   int64_t cache = 0;            // a layer with a window keeps no more than its ring
   int64_t activations = 0;
 
-  int64_t total() const { return weights + gradients + optimizer + update + cache + activations; }
+  int64_t total() const { return weights + packed + gradients + optimizer + update + cache + activations; }
 };
 
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use);

@@ -6,10 +6,17 @@
 
 namespace sluice::reference {
 
-ReferencePolicy::ReferencePolicy(std::unique_ptr<model::Network> network)
-    : network_(std::move(network)), hash_(network_->snapshot(/*version=*/0).hash) {
-  network_->freeze();
+namespace {
+
+std::unique_ptr<model::Network> frozen(std::unique_ptr<model::Network> network) {
+  network->freeze();
+  return network;
 }
+
+}  // namespace
+
+ReferencePolicy::ReferencePolicy(std::unique_ptr<model::Network> network)
+    : network_(frozen(std::move(network))), hash_(network_->snapshot(/*version=*/0).hash) {}
 
 at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                                      double temperature) const {

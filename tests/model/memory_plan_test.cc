@@ -79,6 +79,14 @@ TEST(MemoryPlan, TrainingAddsAGradientAndTwoMomentsANumber) {
   EXPECT_EQ(frozen.gradients + frozen.optimizer + frozen.update + frozen.cache, 0);
 }
 
+// Of tiny_config(): a layer's q 16 x 16, k and v 8 x 16, o 16 x 16, gate and up 24 x 16, down 16 x 24; the
+// head 23 x 16. The embedding and the norms are not packed.
+TEST(MemoryPlan, AFrozenNetworkHasItsMatricesTwice) {
+  const auto plan = plan_memory(tiny_config(), {.packs = true});
+  EXPECT_EQ(plan.packed, 4 * (2 * (2 * 256 + 2 * 128 + 3 * 384) + 368));
+  EXPECT_EQ(plan.total(), plan.weights + plan.packed);
+}
+
 // q_proj of 2 layers, 16 -> 16: A [3, 16] and B [16, 3] each.
 TEST(MemoryPlan, OfAdaptersOnlyTheyAreTrained) {
   const auto config = tiny_config();
