@@ -16,7 +16,7 @@ RECIPE = """
 name = "adapter"
 model = {{ hidden_size = 32, layers = 2, heads = 2, max_position = 64, lora = {{ rank = 4, alpha = 6, rslora = true }} }}
 tokenizer = {{ train = "characters" }}
-data = {{ use = "gsm8k_notes", path = "{data}", generated = 512 }}
+data = {{ use = "gsm8k_notes", path = "{data}/train.jsonl", test_path = "{data}/test.jsonl", generated = 512 }}
 
 [[stages]]
 use = "sft"
@@ -87,7 +87,7 @@ def compare_one(report, directory, cases, work, name, **settings):
 def compare_written(report, work):
     """An adapter that Sluice trained and wrote, opened by PEFT on the model it names, and its merged weights."""
     recipe = work / "adapter.toml"
-    recipe.write_text(RECIPE.format(data=SOURCE / "data" / "gsm8k" / "train.jsonl"))
+    recipe.write_text(RECIPE.format(data=SOURCE / "data" / "gsm8k"))
     run("run", recipe, "--runs", work / "runs")
     checkpoint = work / "runs" / "adapter" / "checkpoints" / "latest"
     adapter, merged = checkpoint / "adapter", checkpoint / "hf"
