@@ -32,12 +32,18 @@ FRAGMENTS = ["'s", "'S", "'T", "'re", "'LL", "'ve", "’s", "ſ", "I'm", "don't"
 DIGITS = ["0", "1", "12", "123", "1234", "12345", "1234567", "1,234,567.89", "3.14", "1e-5", "0x1F", "٣٤", "४५", "１２３", "²³", "Ⅷ", "五", "1/2", "10:30", "2024-01-31"]
 
 
+def is_settled(code):
+    """Assigned, and not one of the letters of Unicode 14 that have a compatibility form: the wheel does not know them yet."""
+    newer = 0xA7F2 <= code <= 0xA7F4 or 0x10780 <= code <= 0x107BA
+    return unicodedata.category(chr(code)) not in ("Cs", "Cn") and not newer
+
+
 def code_points(draw, count):
-    """Assigned code points of all planes: what an unassigned one is depends on the Unicode version of a library."""
+    """Code points of all planes of which libraries of any Unicode version think the same."""
     out = []
     while len(out) < count:
         code = draw.choice([draw.randrange(0x80), draw.randrange(0x3000), draw.randrange(0x10000), draw.randrange(0x110000)])
-        if unicodedata.category(chr(code)) not in ("Cs", "Cn"):
+        if is_settled(code):
             out.append(chr(code))
     return "".join(out)
 
