@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "base/error.h"
 #include "model/internal/implementations.h"
 
 namespace sluice::model::raw {
@@ -21,6 +22,8 @@ Tensor in_type_of(const Tensor& x, const Tensor& weight) {
 Tensor pack(const Tensor& weight) { return cpu::takes_weight(weight) ? cpu::pack(weight) : Tensor(); }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
+  require(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), "linear: rows ", x.sizes(),
+          " for a weight ", weight.sizes());
   if (!has_kernels(x) || !cpu::takes_weight(weight)) return at::mm(x, in_type_of(x, weight).t());
   return cpu::linear(x, weight, packed.defined() ? packed : cpu::pack(weight));
 }

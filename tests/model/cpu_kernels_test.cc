@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "model/internal/implementations.h"
 
 namespace sluice::model::raw {
@@ -173,6 +174,14 @@ TEST(Matmul, GivesTheSameBitsWithEveryVectorThatFusesProductAndSum) {
     const auto eight = raw::linear(x, one);
     model::cpu::use_kernels(InstructionSet::Avx512);
     EXPECT_TRUE(at::equal(eight, raw::linear(x, one)));
+  }
+}
+
+TEST(Matmul, RefusesRowsOfAnotherWidth) {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const auto x = numbers({3, 40}, 0).to(type), weight = numbers({20, 41}, 1).to(type);
+    EXPECT_THROW(raw::linear(x, weight), Error);
+    EXPECT_THROW(raw::linear(x, weight, pack(weight)), Error);
   }
 }
 
