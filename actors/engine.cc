@@ -15,11 +15,15 @@ namespace {
 constexpr int64_t kPrefillTokens = 2048;  // of several prompts computed together; a longer one goes alone
 
 int64_t block_size_for(const GenerationRequest& request) {
-  const int64_t tokens = std::ssize(request.prompt) + request.sampling.max_new_tokens;
-  return (tokens + kBlockMultiple - 1) / kBlockMultiple * kBlockMultiple;
+  return reserved_tokens(std::ssize(request.prompt) + request.sampling.max_new_tokens);
 }
 
 }  // namespace
+
+int64_t reserved_tokens(int64_t tokens) {
+  constexpr int64_t kMultiple = 16;
+  return (tokens + kMultiple - 1) / kMultiple * kMultiple;
+}
 
 Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options)
     : network_(network),

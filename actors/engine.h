@@ -30,8 +30,8 @@ struct GenerationResult {
   std::vector<buffers::Completion> completions;  // without text and outcomes
 };
 
-// What the cache sets aside for a sequence is a multiple of so many tokens.
-inline constexpr int64_t kBlockMultiple = 16;
+// The tokens that the cache sets aside for a sequence of so many.
+int64_t reserved_tokens(int64_t tokens);
 
 struct EngineOptions {
   int64_t max_rows = 128;           // completions decoded together

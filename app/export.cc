@@ -9,11 +9,8 @@
 #include "model/model_directory.h"
 
 namespace sluice::app {
-namespace {
 
 namespace fs = std::filesystem;
-
-}  // namespace
 
 Command add_export(CLI::App& app) {
   struct Arguments {

@@ -168,7 +168,6 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
 int generate(const GenerateArguments& arguments) {
   check_arguments(arguments);
   const auto model = arguments.model.load();
-  model.network->freeze();
   const auto chat = load_template(arguments, model);
   const auto prompts = read_prompts(arguments);
   const auto tokenizer = load_tokenizer(model, prompts);
@@ -178,6 +177,7 @@ int generate(const GenerateArguments& arguments) {
   if (!arguments.ignore_eos) {
     stops = chat ? actors::stop_ids(config, tokenizer.get(), &*chat) : model.stop_ids(tokenizer.get());
   }
+  model.network->freeze();
   actors::Engine engine(*model.network, std::move(stops),
                         {.max_rows = arguments.batch, .one_group_at_a_time = false});
   for (auto& request : requests) engine.submit(std::move(request));

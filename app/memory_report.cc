@@ -79,11 +79,10 @@ class Planner {
 
   // One sequence more than are decoded: a prompt that still has samples to start.
   RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest) const {
-    const int64_t block = actors::kBlockMultiple;
     const model::MemoryUse use{.packs = recipe_.device == "cpu",
                                .rows = std::max(together, longest),
                                .sequences = together + 1,
-                               .sequence_tokens = (longest + block - 1) / block * block};
+                               .sequence_tokens = actors::reserved_tokens(longest)};
     return {.role = role, .count = count, .plan = model::plan_memory(inputs_.model, use)};
   }
 

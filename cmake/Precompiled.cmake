@@ -3,13 +3,9 @@
 # Half of a build is reading them: <ATen/ATen.h> is a hundred thousand lines, GoogleTest and JSON another hundred. What
 # uses a precompiled header has its flags, programs too; ccache wants -fpch-preprocess. Clang, which builds the fuzzers
 # alone, goes without.
-set(SLUICE_PRECOMPILED_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
-set(SLUICE_TEST_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  list(APPEND SLUICE_PRECOMPILED_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
-  # A test spends its time in what it tests.
-  list(APPEND SLUICE_TEST_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess> $<$<CONFIG:Release>:-O0>)
-endif()
+set(SLUICE_PRECOMPILED_FLAGS $<$<COMPILE_LANGUAGE:CXX>:-fPIC> $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+# A test spends its time in what it tests.
+set(SLUICE_TEST_FLAGS ${SLUICE_PRECOMPILED_FLAGS} $<$<CONFIG:Release>:-O0>)
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cc CONTENT "")
 
 # sluice_precompiled(NAME FLAGS flag... LIBS library... HEADERS header...)

@@ -35,7 +35,7 @@ Routing route(const at::Tensor& logits, const at::Tensor& selection_bias, const 
 
 struct Expert {
   FusedWeight gate_up;  // [2 * width, hidden]
-  Weight down;          // [hidden, width]
+  FusedWeight down;     // [hidden, width]
 };
 // sum_j weights[:, j] * expert_{experts[:, j]}(x): [rows, hidden]. Rows are gathered expert by expert; one
 // that no token chose does nothing and gets no gradient.

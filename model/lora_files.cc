@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/quoted_name.h"
 #include "model/internal/safetensors_header.h"
 #include "model/lora.h"
 #include "model/network.h"

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/quoted_name.h"
 #include "model/families/family.h"
-#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {

@@ -10,9 +10,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/quoted_name.h"
 #include "model/families/family.h"
 #include "model/float8.h"
-#include "model/internal/safetensors_header.h"
 #include "model/weight_files.h"
 
 namespace sluice::model {

@@ -203,15 +203,11 @@ Tensor linear(const Tensor& x, const Tensor& weight) {
 Tensor pack_weight(const Tensor& weight) { return raw::pack(weight); }
 
 Tensor linear(const Tensor& x, const FusedWeight& weight) {
-  if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all, weight.packed);
+  if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all);
   bool grad = x.requires_grad();
   for (const auto& part : weight.parts) grad = grad || part.requires_grad();
-  return grad ? FusedLinear::apply(x, weight.all, at::TensorList(weight.parts))
-              : raw::linear(x, weight.all, weight.packed);
-}
-
-Tensor linear(const Tensor& x, const Weight& weight) {
-  return weight.packed.defined() ? raw::linear(x, weight.rows, weight.packed) : model::linear(x, weight.rows);
+  return grad ? FusedLinear::apply(x, weight.all.rows, at::TensorList(weight.parts))
+              : raw::linear(x, weight.all);
 }
 
 Tensor embedding(const Tensor& table, const Tensor& tokens) {

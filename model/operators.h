@@ -15,18 +15,18 @@
 
 namespace sluice::model {
 
-// Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.
-struct FusedWeight {
-  at::Tensor all;                 // [sum of out, in], without gradient
-  std::vector<at::Tensor> parts;  // [out, in] each, views of the same memory; these get the gradients
-  at::Tensor packed = {};         // pack_weight(all) of weights that do not change, or undefined
-};
-
 // A weight [out, in], and pack_weight() of it where it does not change.
 struct Weight {
+  Weight() = default;
   Weight(at::Tensor the_rows, at::Tensor the_packed = {})
       : rows(std::move(the_rows)), packed(std::move(the_packed)) {}
   at::Tensor rows, packed;
+};
+
+// Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.
+struct FusedWeight {
+  Weight all;                     // [sum of out, in], without gradient
+  std::vector<at::Tensor> parts;  // [out, in] each, views of the same memory; these get the gradients
 };
 
 // A copy of a weight in the order its kernel reads it, without which every product makes one; undefined where
@@ -38,7 +38,6 @@ at::Tensor pack_weight(const at::Tensor& weight);
 // and gets no gradient; likewise below.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 at::Tensor linear(const at::Tensor& x, const FusedWeight& weight);
-at::Tensor linear(const at::Tensor& x, const Weight& weight);
 
 // Rows of `table` [vocab, hidden] by `tokens` [rows] int64: [rows, hidden], float32 where the table is
 // bfloat16.

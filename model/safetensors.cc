@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/quoted_name.h"
 #include "model/internal/file_descriptor.h"
 #include "model/internal/safetensors_header.h"
 

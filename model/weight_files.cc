@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "model/internal/safetensors_header.h"
+#include "base/quoted_name.h"
 #include "model/internal/safetensors_writer.h"
 
 namespace sluice::model {

@@ -81,8 +81,9 @@ RenderedChat ChatTemplate::render(const Json& messages, const ChatOptions& optio
   return renderer.run(impl_->block);
 }
 
-void ChatTemplate::set_tool_template(ChatTemplate other) {
+ChatTemplate ChatTemplate::with_tool_template(ChatTemplate other) && {
   tool_template_ = std::make_unique<const ChatTemplate>(std::move(other));
+  return std::move(*this);
 }
 
 const std::string& ChatTemplate::source() const { return impl_->source; }

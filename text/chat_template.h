@@ -52,8 +52,8 @@ class ChatTemplate {
   // raises one (raise_exception), goes past a limit, or asks for what the conversation lacks.
   RenderedChat render(const Json& messages, const ChatOptions& options = {}) const;
 
-  // What render() takes in place of this one when there are tools.
-  void set_tool_template(ChatTemplate other);
+  // This template, but render() takes `other` in its place when there are tools.
+  ChatTemplate with_tool_template(ChatTemplate other) &&;
 
   const std::string& source() const;
 

@@ -74,10 +74,9 @@ std::optional<ChatTemplate> load_chat_template(const std::filesystem::path& dire
   if (!usual) return std::nullopt;
   const std::string where = config_file.string() + " (chat_template)";
   ChatTemplate chat(std::move(*usual), variables, where);
-  if (with_tools) {
-    chat.set_tool_template(ChatTemplate(std::move(*with_tools), std::move(variables), where + " tool_use"));
-  }
-  return chat;
+  if (!with_tools) return chat;
+  return std::move(chat).with_tool_template(
+      ChatTemplate(std::move(*with_tools), std::move(variables), where + " tool_use"));
 }
 
 }  // namespace sluice::text

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "base/error.h"
-#include "model/internal/safetensors_header.h"
+#include "base/quoted_name.h"
 
 namespace sluice::model {
 

@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/quoted_name.h"
 #include "model/families/decoder_config.h"
 #include "model/families/family.h"
-#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {

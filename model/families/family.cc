@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "model/internal/safetensors_header.h"
+#include "base/quoted_name.h"
 
 namespace sluice::model {
 namespace {

@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/quoted_name.h"
 #include "model/families/decoder_config.h"
-#include "model/internal/safetensors_header.h"
 
 namespace sluice::model {
 namespace {

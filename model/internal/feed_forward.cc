@@ -87,8 +87,7 @@ class ExpertMlp : public FeedForward {
     for (size_t e = 0; e < up_.size(); ++e) {
       up_[e].bind(parameters);
       down_[e].bind(parameters);
-      experts_.push_back(
-          {.gate_up = up_[e].weight(), .down = {down_[e].weight().parts.front(), down_[e].weight().packed}});
+      experts_.push_back({.gate_up = up_[e].weight(), .down = down_[e].weight()});
     }
     if (shared_) shared_->bind(parameters);
   }

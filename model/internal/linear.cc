@@ -21,7 +21,7 @@ Linear::Linear(Parameters& parameters, const std::vector<LinearPart>& parts, con
 
 void Linear::bind(const Parameters& parameters) {
   weight_ = {.all = parameters.span(first_, parts_.size()), .parts = {}};
-  if (parameters.constant()) weight_.packed = pack_weight(weight_.all);
+  if (parameters.constant()) weight_.all.packed = pack_weight(weight_.all.rows);
   biases_.clear();
   for (size_t i = 0; i < parts_.size(); ++i) {
     weight_.parts.push_back(parameters[first_ + i]);

@@ -21,11 +21,12 @@ Tensor in_type_of(const Tensor& x, const Tensor& weight) {
 
 Tensor pack(const Tensor& weight) { return cpu::takes_weight(weight) ? cpu::pack(weight) : Tensor(); }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
-  require(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), "linear: rows ", x.sizes(),
-          " for a weight ", weight.sizes());
-  if (!has_kernels(x) || !cpu::takes_weight(weight)) return at::mm(x, in_type_of(x, weight).t());
-  return cpu::linear(x, weight, packed.defined() ? packed : cpu::pack(weight));
+Tensor linear(const Tensor& x, const Weight& weight) {
+  const auto& [rows, packed] = weight;
+  require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
+          " for a weight ", rows.sizes());
+  if (!has_kernels(x) || !cpu::takes_weight(rows)) return at::mm(x, in_type_of(x, rows).t());
+  return cpu::linear(x, rows, packed.defined() ? packed : cpu::pack(rows));
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {

@@ -26,8 +26,8 @@ at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
 // A weight in the order its kernel reads it, which costs as much as a product of some 25 rows; undefined
 // where ATen computes the product.
 at::Tensor pack(const at::Tensor& weight);
-// `packed` is pack(weight) where somebody has kept it.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& packed = {});
+// Packs a weight that is not. Throws Error when x is no [rows, in].
+at::Tensor linear(const at::Tensor& x, const Weight& weight);
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
 

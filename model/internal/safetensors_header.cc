@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/quoted_name.h"
 
 namespace sluice::model {
 namespace {
@@ -276,12 +277,6 @@ std::string safetensors_type_name(at::ScalarType type) {
     if (known.type == type) return known.name;
   }
   fail("safetensors: tensors of type ", c10::toString(type), " are not written");
-}
-
-std::string quoted_name(const std::string& name) {
-  constexpr size_t kMaxShown = 120;
-  const Json shown = name.size() > kMaxShown ? name.substr(0, kMaxShown) + "..." : name;
-  return shown.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace sluice::model

@@ -18,7 +18,4 @@ std::vector<SafetensorsEntry> parse_safetensors_header(std::string_view file, co
 // How the format calls a type; throws Error for one it is not written in.
 std::string safetensors_type_name(at::ScalarType type);
 
-// A name from a file as an error may print it: in quotes, control characters escaped, cut when it is long.
-std::string quoted_name(const std::string& name);
-
 }  // namespace sluice::model

@@ -63,7 +63,7 @@ void cap(at::Tensor& z, double cap) {
 at::Tensor log_sum_exp(const at::Tensor& scaled_logits) { return sums_of_rows(scaled_logits).lse; }
 
 at::Tensor scaled_logits(const at::Tensor& hidden, const Weight& head, const LogitOptions& options) {
-  auto logits = raw::at_least_float(raw::linear(hidden, head.rows, head.packed));
+  auto logits = raw::at_least_float(raw::linear(hidden, head));
   if (options.soft_cap) cap(logits, *options.soft_cap);
   return options.temperature == 1.0 ? logits : logits.div_(options.temperature);
 }

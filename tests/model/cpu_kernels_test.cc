@@ -155,11 +155,11 @@ TEST(Matmul, GivesARowTheSameBitsAloneAndPacked) {
     const auto x = numbers({100, 300}, 0), weight = numbers({150, 300}, 1);
     for (const auto& one : {weight, weight.to(at::kBFloat16)}) {
       const auto all = raw::linear(x, one), packed = pack(one);
-      EXPECT_TRUE(at::equal(all, raw::linear(x, one, packed)));
+      EXPECT_TRUE(at::equal(all, raw::linear(x, {one, packed})));
       for (const int64_t rows : kProductRows) {
         const auto first = x.size(0) - rows;
         EXPECT_TRUE(
-            at::equal(all.narrow(0, first, rows), raw::linear(x.narrow(0, first, rows), one, packed)));
+            at::equal(all.narrow(0, first, rows), raw::linear(x.narrow(0, first, rows), {one, packed})));
       }
     }
   });
@@ -181,7 +181,7 @@ TEST(Matmul, RefusesRowsOfAnotherWidth) {
   for (const auto type : {at::kFloat, at::kDouble}) {
     const auto x = numbers({3, 40}, 0).to(type), weight = numbers({20, 41}, 1).to(type);
     EXPECT_THROW(raw::linear(x, weight), Error);
-    EXPECT_THROW(raw::linear(x, weight, pack(weight)), Error);
+    EXPECT_THROW(raw::linear(x, {weight, pack(weight)}), Error);
   }
 }
 

@@ -107,7 +107,7 @@ std::vector<Expert> experts_of(const std::vector<Tensor>& weights) {
     experts.push_back(
         {.gate_up = {.all = gate_up.detach(),
                      .parts = {gate_up.narrow(0, 0, kWidth), gate_up.narrow(0, kWidth, kWidth)}},
-         .down = weights[i + 1]});
+         .down = {.all = weights[i + 1].detach(), .parts = {weights[i + 1]}}});
   }
   return experts;
 }

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
-// The same source for each instruction set. SLUICE_WORD_BYTES is how much of a panel of halves is loaded at
-// once. GCC lowers vector types before it clones functions, so target clones of one function would all get
-// the narrowest; a pragma around an include does not have that trouble.
+// The same source for each instruction set. GCC lowers vector types before it clones functions, so target
+// clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
 #define SLUICE_INLINE [[gnu::always_inline]] inline
 #define SLUICE_UNROLL _Pragma("GCC unroll 24")
 #define SLUICE_KERNEL_TABLE                                                                                \
@@ -18,7 +17,6 @@ namespace sluice::model::cpu {
 
 namespace narrow {
 #define SLUICE_VECTOR_BYTES 16
-#define SLUICE_WORD_BYTES 16
 #include "model/internal/cpu/simd.inc"
 //
 #include "model/internal/cpu/rowwise.inc"
@@ -29,7 +27,6 @@ namespace narrow {
 //
 #include "model/internal/cpu/matmul.inc"
 #undef SLUICE_VECTOR_BYTES
-#undef SLUICE_WORD_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace narrow
 
@@ -38,7 +35,6 @@ SLUICE_KERNEL_TABLE;
 #pragma GCC target("avx2,fma")
 namespace avx2 {
 #define SLUICE_VECTOR_BYTES 32
-#define SLUICE_WORD_BYTES 32
 #include "model/internal/cpu/simd.inc"
 //
 #include "model/internal/cpu/rowwise.inc"
@@ -49,7 +45,6 @@ namespace avx2 {
 //
 #include "model/internal/cpu/matmul.inc"
 #undef SLUICE_VECTOR_BYTES
-#undef SLUICE_WORD_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace avx2
 #pragma GCC pop_options
@@ -58,7 +53,6 @@ SLUICE_KERNEL_TABLE;
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 namespace avx512 {
 #define SLUICE_VECTOR_BYTES 64
-#define SLUICE_WORD_BYTES 32
 #include "model/internal/cpu/simd.inc"
 //
 #include "model/internal/cpu/rowwise.inc"
@@ -69,7 +63,6 @@ namespace avx512 {
 //
 #include "model/internal/cpu/matmul.inc"
 #undef SLUICE_VECTOR_BYTES
-#undef SLUICE_WORD_BYTES
 SLUICE_KERNEL_TABLE;
 }  // namespace avx512
 #pragma GCC pop_options
