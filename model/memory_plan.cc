@@ -21,14 +21,9 @@ CacheLayout cache_layout(const ModelConfig& config) {
   return layout;
 }
 
-// What a layer keeps of a sequence of so many tokens: all, or a ring.
-int64_t kept_tokens(const CacheLayer& layer, int64_t tokens) {
-  return layer.window ? std::min(tokens, *layer.window + kMaxWindowAppend - 1) : tokens;
-}
-
-int64_t numbers_per_token(const CacheLayer& layer) {
+int64_t numbers_per_token(const std::vector<CacheRow>& layer) {
   int64_t numbers = 0;
-  for (const auto& row : layer.rows) numbers += row.width;
+  for (const auto& row : layer) numbers += row.width;
   return numbers;
 }
 
@@ -105,7 +100,7 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
   for (const auto& layer : cache_layout(config)) {
     const int64_t token = numbers_per_token(layer) * number;
     plan.cache_per_token += token;
-    plan.cache += token * use.sequences * kept_tokens(layer, use.sequence_tokens);
+    plan.cache += token * use.sequences * use.sequence_tokens;
   }
   plan.activations = activation_bytes(config, use, largest);
   return plan;

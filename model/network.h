@@ -20,6 +20,10 @@
 
 namespace sluice::model {
 
+namespace cpu {
+struct Transformer;
+}
+
 // Of the targets of one batch.
 struct BatchLogprobs {
   at::Tensor logprobs;      // [targets] float32
@@ -50,6 +54,9 @@ class Network {
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
   CacheLayout cache_layout() const;
+  // What the kernels' own forward reads, its rotary tables reaching that position; null where it does not
+  // compute this network, or its weights are not frozen. Valid until the weights change.
+  const cpu::Transformer* transformer(int64_t max_position) const;
 
   // Hidden states after the last norm, [rows, hidden]. With a view, keys and values of the batch's rows are
   // written to the cache and attention reads from it, without gradients and prefix links; without a view the

@@ -86,6 +86,7 @@ void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
   weights_.bind(flat, requires_grad, constant);
   layers_->bind(weights_);
   packed_head_ = constant ? pack_weight(head().rows) : at::Tensor();
+  layers_->describe(weights_, config_, head());
 }
 
 void Network::freeze() { bind(flat(), /*requires_grad=*/false, /*constant=*/true); }

@@ -40,9 +40,17 @@ class GroupedAttention : public AttentionLayer {
     output_.bind(parameters);
   }
 
-  CacheLayer cache() const override {
+  std::vector<CacheRow> cache() const override {
     const int64_t width = config_.num_kv_heads * config_.head_dim;
-    return {.rows = {{"k", width}, {"v", width}}, .window = layer_.window};
+    return {{"k", width}, {"v", width}};
+  }
+
+  void describe(cpu::TransformerLayer& layer, RawVectors& vectors) const override {
+    layer.qkv = qkv_.describe(vectors);
+    layer.output = output_.describe(vectors);
+    if (q_norm_) layer.q_norm = q_norm_.describe(vectors);
+    if (k_norm_) layer.k_norm = k_norm_.describe(vectors);
+    layer.window = layer_.window.value_or(0);
   }
 
   std::vector<Linear*> linears() override { return {&qkv_, &output_}; }
@@ -53,8 +61,8 @@ class GroupedAttention : public AttentionLayer {
     if (config_.qk_norm) qkv = normed(qkv);
     auto [q, k, v] = split_heads(rotated(qkv, pass), heads, kv_heads);
     if (pass.has_cache()) {
-      const auto keys = pass.keep(index_, "k", k, layer_.window);
-      const auto values = pass.keep(index_, "v", v, layer_.window);
+      const auto keys = pass.keep(index_, "k", k);
+      const auto values = pass.keep(index_, "v", v);
       if (!pass.starts()) {
         k = keys;
         v = values;

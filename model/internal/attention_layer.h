@@ -8,6 +8,7 @@
 #include "model/internal/linear.h"
 #include "model/internal/norm.h"
 #include "model/internal/pass.h"
+#include "model/internal/raw_network.h"
 #include "model/kv_cache.h"
 #include "model/model_config.h"
 
@@ -19,7 +20,9 @@ class AttentionLayer {
   virtual void bind(const Parameters& parameters) = 0;
   // x [rows, hidden], normed -> [rows, hidden]
   virtual at::Tensor forward(const at::Tensor& x, Pass& pass) const = 0;
-  virtual CacheLayer cache() const = 0;
+  virtual std::vector<CacheRow> cache() const = 0;
+  // Grouped heads alone have one.
+  virtual void describe(cpu::TransformerLayer&, RawVectors&) const {}
   virtual std::vector<Linear*> linears() = 0;
 };
 

@@ -45,15 +45,13 @@ void add_keys_of_cache(AttentionPlan& plan, Sequence& sequence, const PackedBatc
           "attention: a sequence that reads a cache has no prefix, sequence ", index, " has ",
           batch.prefix[index]);
   const int64_t cached = view.cached[index], total = cached + sequence.num_queries;
-  require(!window || sequence.num_queries <= kMaxWindowAppend, "attention: sequence ", index, " goes on by ",
-          sequence.num_queries, " tokens, a cache with a window takes ", kMaxWindowAppend, " at a time");
   // The oldest key that the first query sees.
   const int64_t first = window ? std::max<int64_t>(0, cached - *window + 1) : 0;
   sequence.first_place = cached - first;
-  const int64_t step = view.cache->ring_size(window);
+  const int64_t step = view.cache->options().block_size;
   for (int64_t place = first; place < total;) {
     const int64_t count = std::min(step - place % step, total - place);
-    add_run(plan, sequence, view.cache->slot(view.block_table[index], place, window), count);
+    add_run(plan, sequence, view.cache->slot(view.block_table[index], place), count);
     place += count;
   }
 }
@@ -145,21 +143,15 @@ std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batc
   });
 }
 
-CacheWrites cache_writes(const PackedBatch& batch, const CacheView& view,
-                         const std::optional<int64_t>& window) {
+at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view) {
   check_view(batch, view);
-  const int64_t ring = view.cache->ring_size(window);
-  std::vector<int64_t> rows, slots;
+  auto slots = at::empty({batch.num_rows()}, at::kLong);
+  auto* slot = slots.mutable_data_ptr<int64_t>();
   for (size_t s = 0; s < batch.prefix.size(); ++s) {
-    const int64_t count = batch.starts[s + 1] - batch.starts[s];
-    for (int64_t i = window ? std::max<int64_t>(0, count - ring) : 0; i < count; ++i) {
-      rows.push_back(batch.starts[s] + i);
-      slots.push_back(view.cache->slot(view.block_table[s], view.cached[s] + i, window));
-    }
+    for (int64_t i = 0; i < batch.starts[s + 1] - batch.starts[s]; ++i)
+      *slot++ = view.cache->slot(view.block_table[s], view.cached[s] + i);
   }
-  CacheWrites writes{.rows = {}, .slots = at::tensor(slots, at::kLong)};
-  if (std::ssize(rows) < batch.num_rows()) writes.rows = at::tensor(rows, at::kLong);
-  return writes;
+  return slots;
 }
 
 const AttentionPlan::Padded& AttentionPlan::padded(const at::Device& device) const {

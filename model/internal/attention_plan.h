@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "model/internal/cpu/kernels.h"
+#include "model/kernels/kernels.h"
 #include "model/kv_cache.h"
 #include "model/packed_batch.h"
 
@@ -47,16 +47,11 @@ class AttentionPlan {
 
 // Keys are rows of the batch.
 std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch);
-// Keys are slots of the cache, of layers with this window: those that a query of the batch can see.
+// Keys are slots of the cache: those that a query of the batch can see through this window.
 std::shared_ptr<const AttentionPlan> make_attention_plan(const PackedBatch& batch, const CacheView& view,
                                                          const std::optional<int64_t>& window);
 
-// Which rows of a batch are kept, and where. A ring keeps the last ones of a sequence that starts longer.
-struct CacheWrites {
-  at::Tensor rows;   // [kept] int64, undefined when all are
-  at::Tensor slots;  // [kept] int64 on the CPU
-};
-CacheWrites cache_writes(const PackedBatch& batch, const CacheView& view,
-                         const std::optional<int64_t>& window);
+// Where each row of a batch is kept, [rows] int64 on the CPU.
+at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view);
 
 }  // namespace sluice::model

@@ -46,6 +46,15 @@ at::Tensor Block::forward(at::Tensor hidden, Pass& pass) const {
   return residual(hidden, fed);
 }
 
+void Block::describe(cpu::TransformerLayer& layer, RawVectors& vectors) const {
+  layer.attention_norm = attention_norm_.describe(vectors);
+  attention_->describe(layer, vectors);
+  layer.mlp_norm = mlp_norm_.describe(vectors);
+  mlp_->describe(layer, vectors);
+  if (attention_post_norm_) layer.attention_post_norm = attention_post_norm_.describe(vectors);
+  if (mlp_post_norm_) layer.mlp_post_norm = mlp_post_norm_.describe(vectors);
+}
+
 std::vector<Linear*> Block::linears() {
   auto all = attention_->linears();
   if (!adapts_mlp_) return all;

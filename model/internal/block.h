@@ -16,7 +16,9 @@ class Block {
 
   // The residual stream [rows, hidden] to the next one; in place where no backward wants the old one.
   at::Tensor forward(at::Tensor hidden, Pass& pass) const;
-  CacheLayer cache() const { return attention_->cache(); }
+  // For a network that kernels_serve().
+  void describe(cpu::TransformerLayer& layer, RawVectors& vectors) const;
+  std::vector<CacheRow> cache() const { return attention_->cache(); }
   std::vector<Linear*> linears();  // those that can be adapted (model/lora.h)
 
  private:

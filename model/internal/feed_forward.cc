@@ -34,6 +34,10 @@ class Mlp : public FeedForward {
     down_.bind(parameters);
   }
   std::vector<Linear*> linears() override { return {&up_, &down_}; }
+  void describe(cpu::TransformerLayer& layer, RawVectors& vectors) const override {
+    layer.gate_up = up_.describe(vectors);
+    layer.down = down_.describe(vectors);
+  }
 
   at::Tensor forward(const at::Tensor& x, Pass&) const override { return forward(x); }
   at::Tensor forward(const at::Tensor& x) const {

@@ -7,6 +7,7 @@
 
 #include "model/internal/linear.h"
 #include "model/internal/pass.h"
+#include "model/internal/raw_network.h"
 #include "model/model_config.h"
 
 namespace sluice::model {
@@ -17,6 +18,8 @@ class FeedForward {
   virtual void bind(const Parameters& parameters) = 0;
   // x [rows, hidden], normed -> [rows, hidden]
   virtual at::Tensor forward(const at::Tensor& x, Pass& pass) const = 0;
+  // Two products with a gated activation between alone have one.
+  virtual void describe(cpu::TransformerLayer&, RawVectors&) const {}
   // What an adapter may stand beside; experts are not among it.
   virtual std::vector<Linear*> linears() = 0;
 };

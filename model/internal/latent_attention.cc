@@ -47,7 +47,7 @@ class LatentAttention : public AttentionLayer {
     kv_norm_.bind(parameters);
   }
 
-  CacheLayer cache() const override { return {.rows = {{"latent", shape_.kv_rank + shape_.rope_dim}}}; }
+  std::vector<CacheRow> cache() const override { return {{"latent", shape_.kv_rank + shape_.rope_dim}}; }
 
   std::vector<Linear*> linears() override {
     if (shape_.query_rank == 0) return {&q_up_, &kv_down_, &kv_up_, &output_};
@@ -69,7 +69,7 @@ class LatentAttention : public AttentionLayer {
 
     at::Tensor kept;  // [slots, 1, kv_rank + rope_dim]
     if (pass.has_cache()) {
-      kept = pass.keep(index_, "latent", at::cat({latent.unsqueeze(1), k_rope}, 2), std::nullopt);
+      kept = pass.keep(index_, "latent", at::cat({latent.unsqueeze(1), k_rope}, 2));
     }
     const auto out =
         pass.starts() ? expanded(q_nope, q_rope, latent, k_rope, pass) : absorbed(q_nope, q_rope, kept, pass);

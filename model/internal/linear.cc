@@ -43,6 +43,15 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   return adapters_.empty() ? y : y + delta(x);
 }
 
+cpu::Product Linear::describe(RawVectors& vectors) const {
+  const auto& [rows, packed] = weight_.all;
+  return {.panels = packed.const_data_ptr(),
+          .halves = rows.scalar_type() == at::kBFloat16,
+          .depth = rows.size(1),
+          .columns = rows.size(0),
+          .bias = biases_.empty() ? nullptr : vectors.add(at::cat(biases_))};
+}
+
 at::Tensor Linear::delta(const at::Tensor& x) const {
   std::vector<at::Tensor> pieces;
   for (size_t i = 0; i < parts_.size(); ++i) {

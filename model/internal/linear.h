@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/internal/raw_network.h"
 #include "model/operators.h"
 #include "model/parameters.h"
 
@@ -36,6 +37,8 @@ class Linear {
   void adapt(std::vector<Adapter> adapters, double scale);
 
   at::Tensor operator()(const at::Tensor& x) const;
+
+  cpu::Product describe(RawVectors& vectors) const;  // of a packed weight
 
   // For who needs the numbers themselves: all parts as one matrix, the adapters merged in, float32 at least.
   at::Tensor merged() const;

@@ -22,6 +22,10 @@ void Norm::bind(const Parameters& parameters) {
   if (kind_ == NormKind::Layer) bias_ = parameters[first_ + 1];
 }
 
+const float* Norm::describe(RawVectors& vectors) const {
+  return vectors.add(kind_ == NormKind::RmsPlusOne ? weight_.to(at::kFloat) + 1 : weight_);
+}
+
 at::Tensor Norm::operator()(const at::Tensor& x) const {
   if (kind_ == NormKind::Layer) return layer_norm(x, weight_, bias_, eps_);
   const auto rows = x.dim() == 2 ? x : x.reshape({-1, width_});

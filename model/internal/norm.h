@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "model/internal/raw_network.h"
 #include "model/model_config.h"
 #include "model/parameters.h"
 
@@ -16,6 +17,7 @@ class Norm {
 
   void bind(const Parameters& parameters);
   explicit operator bool() const { return width_ > 0; }
+  const float* describe(RawVectors& vectors) const;  // what an RMS norm multiplies with, [width]
   // x [..., width], normed over the last size.
   at::Tensor operator()(const at::Tensor& x) const;
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "model/internal/cpu/kernels.h"
 #include "model/internal/implementations.h"
+#include "model/kernels/kernels.h"
 
 namespace sluice::model::raw::cpu {
 namespace {
@@ -18,44 +18,50 @@ const int64_t* index(const Tensor& x) { return x.const_data_ptr<int64_t>(); }
 // Heads and their numbers lie side by side; rows may be apart.
 bool has_plain_heads(const Tensor& x) { return x.stride(2) == 1 && x.stride(1) == x.size(2); }
 
-// Fills what is the same for all sequences, and the scratch all of them use in turn.
-model::cpu::AttentionCall common_call(const Tensor& q, const Tensor& k, const Tensor& v,
-                                      const AttentionPlan& plan, const AttentionOptions& options,
-                                      Tensor& scratch) {
-  int64_t max_keys = 0;
-  for (const auto& sequence : plan.sequences) max_keys = std::max(max_keys, sequence.num_keys);
-  scratch =
-      at::empty({model::cpu::attention_scratch(max_keys, q.size(1), q.size(2), v.size(2))}, q.options());
-  model::cpu::AttentionCall call;
-  call.k = in(k);
-  call.v = in(v);
-  call.q_stride = q.stride(0);
-  call.k_stride = k.stride(0);
-  call.v_stride = v.stride(0);
-  call.q_head_stride = q.stride(1);
-  call.k_head_stride = k.stride(1);
-  call.v_head_stride = v.stride(1);
-  call.heads = q.size(1);
-  call.kv_heads = k.size(1);
-  call.head_dim = q.size(2);
-  call.value_dim = v.size(2);
-  call.scale = static_cast<float>(options.scale);
-  call.soft_cap = static_cast<float>(options.soft_cap.value_or(0.0));
-  call.window = options.window.value_or(max_keys);
-  call.scratch = out(scratch);
-  return call;
+int64_t most_keys(const AttentionPlan& plan) {
+  int64_t most = 0;
+  for (const auto& sequence : plan.sequences) most = std::max(most, sequence.num_keys);
+  return most;
 }
 
-void set_sequence(model::cpu::AttentionCall& call, const AttentionPlan& plan,
-                  const AttentionPlan::Sequence& sequence, const Tensor& q, float* result, float* lse) {
-  call.q = in(q) + sequence.first_query * call.q_stride;
-  call.num_queries = sequence.num_queries;
-  call.first_place = sequence.first_place;
-  call.num_keys = sequence.num_keys;
-  call.runs = plan.runs.data() + sequence.first_run;
-  call.num_runs = sequence.num_runs;
-  call.out = result + sequence.first_query * call.heads * call.value_dim;
-  call.lse = lse + sequence.first_query * call.heads;
+// What is the same for all sequences.
+model::cpu::AttentionRows common_rows(const Tensor& q, const Tensor& k, const AttentionOptions& options,
+                                      int64_t most_keys) {
+  return {.q_stride = q.stride(0),
+          .q_head_stride = q.stride(1),
+          .heads = q.size(1),
+          .kv_heads = k.size(1),
+          .end_kv_head = k.size(1),
+          .scale = static_cast<float>(options.scale),
+          .soft_cap = static_cast<float>(options.soft_cap.value_or(0.0)),
+          .window = options.window.value_or(most_keys)};
+}
+
+void set_sequence(model::cpu::AttentionRows& rows, const AttentionPlan::Sequence& sequence, const Tensor& q,
+                  float* result, float* lse) {
+  rows.q = in(q) + sequence.first_query * rows.q_stride;
+  rows.num_queries = sequence.num_queries;
+  rows.first_place = sequence.first_place;
+  rows.out = result + sequence.first_query * rows.out_stride;
+  rows.lse = lse + sequence.first_query * rows.heads;
+}
+
+// Puts the keys and values of a sequence into pages, from the first one on.
+void put_in_pages(const AttentionPlan& plan, const AttentionPlan::Sequence& sequence, const Tensor& k,
+                  const Tensor& v, const model::cpu::Pages& pages) {
+  model::cpu::PageWrite write{.k_stride = k.stride(0),
+                              .v_stride = v.stride(0),
+                              .k_head_stride = k.stride(1),
+                              .v_head_stride = v.stride(1),
+                              .end_kv_head = k.size(1)};
+  for (int64_t run = sequence.first_run; run < sequence.first_run + sequence.num_runs; ++run) {
+    const auto& [first_row, count] = plan.runs[static_cast<size_t>(run)];
+    write.k = in(k) + first_row * write.k_stride;
+    write.v = in(v) + first_row * write.v_stride;
+    write.rows = count;
+    kernels().store_pages(write, pages);
+    write.first_place += count;
+  }
 }
 
 // Zeros for the gradients: where heads are equally wide, views of one buffer as split_heads() cuts its input.
@@ -177,13 +183,23 @@ bool takes_attention(const Tensor& q, const Tensor& k, const Tensor& v) {
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const AttentionPlan& plan, const AttentionOptions& options) {
+  constexpr int64_t kPage = model::cpu::kPageTokens;
   auto result = at::empty({q.size(0), q.size(1), v.size(2)}, q.options());
   auto lse = at::empty({q.size(0), q.size(1)}, q.options());
-  Tensor scratch;
-  auto call = common_call(q, k, v, plan, options, scratch);
+  const int64_t keys = most_keys(plan);
+  auto scratch = at::empty({model::cpu::attention_scratch(keys)}, q.options());
+  model::cpu::Pages pages{.page_size = k.size(1) * kPage * (q.size(2) + v.size(2)),
+                          .head_dim = q.size(2),
+                          .value_dim = v.size(2)};
+  auto pool = at::empty({(keys + kPage - 1) / kPage * pages.page_size}, q.options());
+  pages.pool = out(pool);
+  auto rows = common_rows(q, k, options, keys);
+  rows.out_stride = q.size(1) * v.size(2);
+  rows.scratch = out(scratch);
   for (const auto& sequence : plan.sequences) {
-    set_sequence(call, plan, sequence, q, out(result), out(lse));
-    kernels().attention(call);
+    put_in_pages(plan, sequence, k, v, pages);
+    set_sequence(rows, sequence, q, out(result), out(lse));
+    kernels().attention(rows, pages);
   }
   return {result, lse};
 }
@@ -194,8 +210,19 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
                                                       const AttentionOptions& options) {
   const auto grad_out = grad.contiguous();
   auto [grad_q, grad_k, grad_v] = grads_like(q, k, v);
-  Tensor scratch;
-  auto call = common_call(q, k, v, plan, options, scratch);
+  const int64_t keys = most_keys(plan);
+  auto scratch = at::empty({model::cpu::backward_scratch(keys, q.size(2), v.size(2))}, q.options());
+  model::cpu::AttentionBackward call{.rows = common_rows(q, k, options, keys),
+                                     .k = in(k),
+                                     .v = in(v),
+                                     .k_stride = k.stride(0),
+                                     .v_stride = v.stride(0),
+                                     .k_head_stride = k.stride(1),
+                                     .v_head_stride = v.stride(1),
+                                     .head_dim = q.size(2),
+                                     .value_dim = v.size(2)};
+  call.rows.out_stride = q.size(1) * v.size(2);
+  call.rows.scratch = out(scratch);
   model::cpu::AttentionGrads grads;
   grads.k = out(grad_k);
   grads.v = out(grad_v);
@@ -204,8 +231,11 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
   grads.v_stride = grad_v.stride(0);
   for (const auto& sequence : plan.sequences) {
     // The kernel only reads these two backward.
-    set_sequence(call, plan, sequence, q, const_cast<float*>(in(result)), const_cast<float*>(in(lse)));
-    grads.out = in(grad_out) + sequence.first_query * call.heads * call.value_dim;
+    set_sequence(call.rows, sequence, q, const_cast<float*>(in(result)), const_cast<float*>(in(lse)));
+    call.num_keys = sequence.num_keys;
+    call.runs = plan.runs.data() + sequence.first_run;
+    call.num_runs = sequence.num_runs;
+    grads.out = in(grad_out) + sequence.first_query * call.rows.out_stride;
     grads.q = out(grad_q) + sequence.first_query * grads.q_stride;
     kernels().attention_backward(call, grads);
   }

@@ -33,18 +33,10 @@ std::optional<int64_t> Pass::mask_window(const std::optional<int64_t>& window) c
   return !starts_ && one_query_each_ ? std::nullopt : window;
 }
 
-at::Tensor Pass::keep(int64_t layer, const std::string& name, const at::Tensor& x,
-                      const std::optional<int64_t>& window) {
-  auto found = writes_.find(window);
-  if (found == writes_.end()) {
-    auto writes = cache_writes(batch_, *view_, window);
-    writes.slots = writes.slots.to(x.device());
-    if (writes.rows.defined()) writes.rows = writes.rows.to(x.device());
-    found = writes_.emplace(window, std::move(writes)).first;
-  }
-  const auto& [rows, slots] = found->second;
+at::Tensor Pass::keep(int64_t layer, const std::string& name, const at::Tensor& x) {
+  if (!slots_.defined()) slots_ = cache_slots(batch_, *view_).to(x.device());
   const auto table = view_->cache->rows(layer, name).view({-1, x.size(1), x.size(2)});
-  raw::put_rows(table, slots, rows.defined() ? x.index_select(0, rows) : x);
+  raw::put_rows(table, slots_, x);
   return table;
 }
 

@@ -30,8 +30,7 @@ class Pass {
 
   // Writes x [rows, heads, width] to a layer's rows of that name, and gives all of them, [slots, heads,
   // width].
-  at::Tensor keep(int64_t layer, const std::string& name, const at::Tensor& x,
-                  const std::optional<int64_t>& window);
+  at::Tensor keep(int64_t layer, const std::string& name, const at::Tensor& x);
 
   // Router logits and chosen experts of each layer that has some, in order; kept when gradients are.
   struct Routed {
@@ -46,7 +45,7 @@ class Pass {
   bool one_query_each_ = false;  // of every sequence that has some
   std::vector<RopeTables> ropes_;
   std::map<std::optional<int64_t>, std::shared_ptr<const AttentionPlan>> plans_;
-  std::map<std::optional<int64_t>, CacheWrites> writes_;
+  at::Tensor slots_;  // of the batch's rows in the cache, made when they are first needed
 };
 
 }  // namespace sluice::model

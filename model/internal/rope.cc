@@ -97,11 +97,16 @@ Rope::Rope(const RopeConfig& config, const at::Device& device) : config_(config)
 
 RopeTables Rope::tables(const PackedBatch& batch, int64_t max_position) {
   if (config_.depends_on_length()) return by_length(batch);
+  const auto [cos, sin] = reaching(max_position);
+  return {cos, sin, batch.positions};
+}
+
+std::pair<const at::Tensor&, const at::Tensor&> Rope::reaching(int64_t max_position) {
   if (!cos_.defined() || max_position >= cos_.size(0)) {
     grow(std::max(kFirstPositions,
                   static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(max_position) + 1))));
   }
-  return {cos_, sin_, batch.positions};
+  return {cos_, sin_};
 }
 
 void Rope::grow(int64_t positions) {

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
 #include <vector>
 
 #include "model/model_config.h"
@@ -28,6 +29,8 @@ class Rope {
 
   // `max_position` is the highest of the batch.
   RopeTables tables(const PackedBatch& batch, int64_t max_position);
+  // By position, that one among them: cos and sin. Not for frequencies that depend on a sequence's length.
+  std::pair<const at::Tensor&, const at::Tensor&> reaching(int64_t max_position);
 
  private:
   void grow(int64_t positions);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "model/internal/cpu/kernels.h"
 #include "model/internal/raw_operators.h"
+#include "model/kernels/kernels.h"
 
 namespace sluice::model {
 namespace {

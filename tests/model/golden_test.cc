@@ -87,7 +87,7 @@ std::vector<at::Tensor> decode(const Network& network, std::span<const Case> cas
   KvCache cache({.layout = network.cache_layout(), .num_blocks = std::ssize(cases), .block_size = longest},
                 at::kCPU);
   std::vector<std::vector<int64_t>> blocks;
-  for (size_t i = 0; i < cases.size(); ++i) blocks.push_back(cache.allocate(1));
+  for (size_t i = 0; i < cases.size(); ++i) blocks.push_back({static_cast<int64_t>(i)});
   std::vector<std::vector<at::Tensor>> logits(cases.size());
   for (size_t step = 0; step < cases.front().tokens.size(); ++step) {
     CacheView view{.cache = &cache, .block_table = blocks, .cached = {}};

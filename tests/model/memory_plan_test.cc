@@ -105,15 +105,6 @@ TEST(MemoryPlan, TheCacheIsWhatAKvCacheAllocates) {
   EXPECT_EQ(plan.cache, cache.bytes());
 }
 
-TEST(MemoryPlan, ALayerWithAWindowKeepsItsRingAlone) {
-  auto config = tiny_config();  // 2 layers of 2 * 8 numbers a token
-  config.layers[1].window = 8;
-  const auto plan = plan_memory(config, {.sequences = 1, .sequence_tokens = 64});
-  EXPECT_EQ(plan.cache, 4 * 16 * (64 + 8 + kMaxWindowAppend - 1));
-  EXPECT_EQ(plan.cache_per_token, 4 * 16 * 2);
-  EXPECT_EQ(plan_memory(config, {.sequences = 1, .sequence_tokens = 4}).cache, 4 * 16 * (4 + 4));
-}
-
 // token_logprobs() takes 4,096 rows at once at most, however small the vocabulary.
 TEST(MemoryPlan, LogitsAreThoseOfOneChunk) {
   const auto of_rows = [](int64_t rows) { return plan_memory(tiny_config(), {.rows = rows}).activations; };

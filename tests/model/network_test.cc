@@ -105,7 +105,7 @@ TEST(Network, DecodingWithACacheGivesTheLogprobsOfOnePassWithout) {
   const Tokens tokens{3, 1, 4, 1, 5, 9, 2, 6, 5, 3};
   const auto whole = alone(*network, tokens).detach();
   KvCache cache({.layout = network->cache_layout(), .num_blocks = 8, .block_size = 3}, at::kCPU);
-  CacheView view{.cache = &cache, .block_table = {cache.allocate(4)}, .cached = {0}};
+  CacheView view{.cache = &cache, .block_table = {{5, 0, 3, 6}}, .cached = {0}};
   std::vector<at::Tensor> parts;
   for (const size_t end : {4u, 5u, 6u, 9u, 10u}) {  // a prompt of 4, single tokens, a piece of 3
     const auto first = static_cast<size_t>(view.cached[0]);
@@ -124,14 +124,14 @@ TEST(Network, CompletionsGoOnFromCopiesOfOnePromptInTheCache) {
   const auto network = small_network();
   const Tokens prompt{3, 1, 4, 1, 5};
   KvCache cache({.layout = network->cache_layout(), .num_blocks = 3, .block_size = 12}, at::kCPU);
-  const auto first = cache.allocate(1), second = cache.allocate(1);
+  const std::vector<int64_t> first = {2}, second = {0};
   {
     CacheView view{.cache = &cache, .block_table = {first}, .cached = {0}};
     PackedBatchBuilder builder;
     builder.add(prompt);
     network->forward(builder.build(at::kCPU), &view);
   }
-  cache.copy(first, second, 5);
+  cache.copy_block(2, 0);
   // Sequences of different length decode together: the first is two tokens ahead.
   CacheView view{.cache = &cache, .block_table = {first, second}, .cached = {5, 5}};
   PackedBatchBuilder builder;
@@ -157,7 +157,7 @@ TEST(Network, AWindowHoldsWhereAnEmptySequenceStandsBesideOneThatGoesOnByTwo) {
     if (parameter.dim() == 2) parameter.detach().mul_(10);
   }
   KvCache cache({.layout = network.cache_layout(), .num_blocks = 2, .block_size = 12}, at::kCPU);
-  CacheView view{.cache = &cache, .block_table = {cache.allocate(1), cache.allocate(1)}, .cached = {0, 0}};
+  CacheView view{.cache = &cache, .block_table = {{0}, {1}}, .cached = {0, 0}};
   const Tokens tokens{3, 1, 4, 1, 5, 9, 2};
   PackedBatchBuilder start, next;
   start.add(std::span(tokens).first(5));
@@ -204,8 +204,7 @@ TEST(Network, RefusesPositionsAndTokensOutsideItsTables) {
 TEST(Network, RefusesAPrefixBesideACache) {
   const auto network = small_network();
   KvCache cache({.layout = network->cache_layout(), .num_blocks = 2, .block_size = 8}, at::kCPU);
-  const CacheView view{
-      .cache = &cache, .block_table = {cache.allocate(1), cache.allocate(1)}, .cached = {0, 0}};
+  const CacheView view{.cache = &cache, .block_table = {{0}, {1}}, .cached = {0, 0}};
   PackedBatchBuilder builder;
   builder.add(Tokens{1, 2});
   builder.add(Tokens{3}, 0);

@@ -57,7 +57,7 @@ void expect_refusals(const std::vector<Malformed>& cases) {
       EXPECT_THAT(error.what(), testing::HasSubstr(part));
       EXPECT_LT(std::strlen(error.what()), 1000u);
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1)) << part;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << part;
   }
 }
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "model/internal/cpu/kernels.h"
+#include "model/kernels/kernels.h"
 
 namespace sluice::model::cpu {
 namespace {

@@ -1,0 +1,93 @@
+#include "model/internal/kernel_decoder.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "base/error.h"
+#include "model/kernels/transformer.h"
+
+namespace sluice::model {
+namespace {
+
+class KernelDecoder : public Decoder {
+ public:
+  KernelDecoder(const Network& network, const DecoderOptions& options)
+      : network_(network), step_(options.threads) {
+    const auto& attention = network.config().attention;
+    pool_.num_pages = options.num_pages;
+    pool_.page_size = attention.num_kv_heads * kPageTokens * 2 * attention.head_dim;
+    static_assert(kPageTokens == cpu::kPageTokens);
+    // Left as it is: the system gives memory to the pages that are written, and what no token was written to
+    // is not looked at.
+    const auto numbers =
+        static_cast<size_t>(network.config().num_layers() * pool_.num_pages * pool_.page_size);
+    numbers_.reset(static_cast<float*>(std::aligned_alloc(kAlignment, numbers * sizeof(float))));
+    require(numbers_ != nullptr, "decoder: no memory for a cache of ", numbers * sizeof(float), " bytes");
+    pool_.numbers = numbers_.get();
+  }
+
+  void step(std::span<const DecodeSequence> sequences, const Sink& sink) override {
+    sequences_.clear();
+    int64_t longest = 0;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const auto& sequence = sequences[i];
+      check(sequence, i);
+      longest = std::max(longest, sequence.cached + std::ssize(sequence.tokens));
+      sequences_.push_back({.tokens = sequence.tokens.data(),
+                            .count = std::ssize(sequence.tokens),
+                            .cached = sequence.cached,
+                            .pages = sequence.pages.data(),
+                            .wants_logits = sequence.wants_logits});
+    }
+    if (sequences.empty()) return;
+    const auto* transformer = network_.transformer(longest - 1);
+    require(transformer != nullptr, "decoder: the network is no longer frozen");
+    step_.run(*transformer, pool_, sequences_, sink);
+  }
+
+  void copy_page(int32_t from, int32_t to) override {
+    for (int64_t layer = 0; layer < network_.config().num_layers(); ++layer) {
+      float* const first = pool_.numbers + layer * pool_.num_pages * pool_.page_size;
+      std::copy_n(first + from * pool_.page_size, pool_.page_size, first + to * pool_.page_size);
+    }
+  }
+
+  bool rows_are_independent() const override { return true; }
+
+ private:
+  static constexpr size_t kAlignment = 1024;  // divides every page's size
+
+  void check(const DecodeSequence& sequence, size_t index) const {
+    const int64_t vocab = network_.config().vocab_size, count = std::ssize(sequence.tokens);
+    require(
+        count > 0 && sequence.cached >= 0 && std::ssize(sequence.pages) >= pages_for(sequence.cached + count),
+        "decoder: sequence ", index, " goes on by ", count, " tokens behind ", sequence.cached, " with ",
+        sequence.pages.size(), " pages");
+    const auto is_token = [&](int32_t token) { return token >= 0 && token < vocab; };
+    const auto wrong = std::ranges::find_if_not(sequence.tokens, is_token);
+    if (wrong != sequence.tokens.end())
+      fail("decoder: a token must be in 0 .. ", vocab - 1, ", saw ", *wrong);
+    const auto is_page = [&](int32_t page) { return page >= 0 && page < pool_.num_pages; };
+    require(std::ranges::all_of(sequence.pages, is_page), "decoder: sequence ", index,
+            " has a page beyond the ", pool_.num_pages, " there are");
+  }
+
+  struct Free {
+    void operator()(float* numbers) const { std::free(numbers); }
+  };
+
+  const Network& network_;
+  cpu::TransformerStep step_;
+  std::unique_ptr<float, Free> numbers_;
+  cpu::PagePool pool_;
+  std::vector<cpu::StepSequence> sequences_;
+};
+
+}  // namespace
+
+std::unique_ptr<Decoder> make_kernel_decoder(const Network& network, const DecoderOptions& options) {
+  return std::make_unique<KernelDecoder>(network, options);
+}
+
+}  // namespace sluice::model

@@ -1,0 +1,156 @@
+#include "model/kernels/kernels.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <vector>
+
+// The same source for each instruction set. GCC lowers vector types before it clones functions, so target
+// clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
+#define SLUICE_INLINE [[gnu::always_inline]] inline
+#define SLUICE_UNROLL _Pragma("GCC unroll 24")
+#define SLUICE_KERNEL_TABLE                                                                                \
+  inline constexpr Kernels kTable {                                                                        \
+    rms_norm, rms_norm_backward, swiglu, swiglu_backward, gelu_gated, gelu_gated_backward, soft_cap, rope, \
+        log_sum_exp, softmax_grad, add_rows, store_pages, attention, attention_backward, matmul,           \
+        weigh_logits, draw_logit, logits_from, logit_masses                                                \
+  }
+
+namespace sluice::model::cpu {
+
+namespace narrow {
+#define SLUICE_VECTOR_BYTES 16
+#include "model/kernels/simd.inc"
+//
+#include "model/kernels/rowwise.inc"
+//
+#include "model/kernels/attention.inc"
+//
+#include "model/kernels/attention_backward.inc"
+//
+#include "model/kernels/matmul.inc"
+//
+#include "model/kernels/logits.inc"
+#undef SLUICE_VECTOR_BYTES
+SLUICE_KERNEL_TABLE;
+}  // namespace narrow
+
+#ifdef __x86_64__
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+#define SLUICE_VECTOR_BYTES 32
+#include "model/kernels/simd.inc"
+//
+#include "model/kernels/rowwise.inc"
+//
+#include "model/kernels/attention.inc"
+//
+#include "model/kernels/attention_backward.inc"
+//
+#include "model/kernels/matmul.inc"
+//
+#include "model/kernels/logits.inc"
+#undef SLUICE_VECTOR_BYTES
+SLUICE_KERNEL_TABLE;
+}  // namespace avx2
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+namespace avx512 {
+#define SLUICE_VECTOR_BYTES 64
+#include "model/kernels/simd.inc"
+//
+#include "model/kernels/rowwise.inc"
+//
+#include "model/kernels/attention.inc"
+//
+#include "model/kernels/attention_backward.inc"
+//
+#include "model/kernels/matmul.inc"
+//
+#include "model/kernels/logits.inc"
+#undef SLUICE_VECTOR_BYTES
+SLUICE_KERNEL_TABLE;
+}  // namespace avx512
+#pragma GCC pop_options
+#endif
+
+int64_t attention_scratch(int64_t num_keys) {
+  constexpr int64_t kTogether = 4;
+  return kTogether * (num_keys + 4 * kPageTokens);
+}
+
+int64_t backward_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim) {
+  constexpr int64_t kWidest = 16, kStep = 2 * kWidest;  // W, kKeyStep
+  const int64_t stride = (num_keys + kStep - 1) / kStep * kStep;
+  return (3 * head_dim + 2 * value_dim) * stride + 8 * (stride + kStep);
+}
+
+bool has(InstructionSet set) {
+  if (set == InstructionSet::Narrow) return true;
+#ifdef __x86_64__
+  if (set == InstructionSet::Avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
+namespace {
+
+const Kernels* table_of(InstructionSet set) {
+#ifdef __x86_64__
+  if (set == InstructionSet::Avx512) return &avx512::kTable;
+  if (set == InstructionSet::Avx2) return &avx2::kTable;
+#endif
+  (void)set;
+  return &narrow::kTable;
+}
+
+// Nanoseconds of a product of the size that decoding is made of, the best of some.
+int64_t nanoseconds_of(const Kernels& table) {
+  constexpr int64_t kRows = 12, kDepth = 256, kColumns = 256;
+  const std::vector<float> x(kRows * kDepth, 1.0f), panels(kDepth * kColumns, 1.0f);
+  std::vector<float> out(kRows * kColumns);
+  int64_t best = std::numeric_limits<int64_t>::max();
+  for (int round = 0; round < 10; ++round) {
+    const auto began = std::chrono::steady_clock::now();
+    table.matmul({.x = x.data(),
+                  .x_stride = kDepth,
+                  .rows = kRows,
+                  .depth = kDepth,
+                  .columns = kColumns,
+                  .panels = panels.data(),
+                  .out = out.data(),
+                  .out_stride = kColumns});
+    best = std::min<int64_t>(best, (std::chrono::steady_clock::now() - began) / std::chrono::nanoseconds(1));
+  }
+  return best;
+}
+
+// A processor that has wide vectors may be no faster with them; a probe of half a millisecond says. Both give
+// the same bits, so that processes which find differently still agree.
+const Kernels* fastest() {
+  if (!has(InstructionSet::Avx2)) return table_of(InstructionSet::Narrow);
+  const Kernels* const narrower = table_of(InstructionSet::Avx2);
+  if (!has(InstructionSet::Avx512)) return narrower;
+  const Kernels* const wider = table_of(InstructionSet::Avx512);
+  return nanoseconds_of(*wider) <= nanoseconds_of(*narrower) ? wider : narrower;
+}
+
+std::atomic<const Kernels*>& chosen() {
+  static std::atomic<const Kernels*> table = fastest();
+  return table;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
+
+void use_kernels(InstructionSet set) { chosen() = table_of(set); }
+
+}  // namespace sluice::model::cpu
