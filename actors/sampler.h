@@ -1,15 +1,13 @@
-// From logits to a token (spec section 18): temperature, top-k, top-p, one counter-based draw.
+// From the logits of one row to a token (spec section 18): biases, penalties, then a draw by a counter-based
+// number.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
 #include "buffers/rollout_group.h"
-#include "model/operators.h"
+#include "model/draw.h"
 
 namespace sluice::actors {
 
@@ -21,16 +19,24 @@ struct DrawKey {
   int64_t position = 0;  // of the token in its completion
 };
 
-struct SampledToken {
-  int32_t token = 0;
-  float logprob = 0;    // under the full softmax after temperature; greedy: at temperature 1
-  float kept_mass = 1;  // of that softmax, that top-k and top-p kept
+// What stands before the token; read where a penalty is on alone.
+struct SeenTokens {
+  std::span<const int32_t> prompt, output;
 };
 
-// hidden [rows, hidden], head [vocab, hidden], one key for each row. A logit that is NaN is an Error naming
-// the row. Temperature below 1e-5 is greedy: the lowest index among equals.
-std::vector<SampledToken> sample_tokens(const at::Tensor& hidden, const model::Weight& head,
-                                        std::span<const DrawKey> keys, const buffers::SamplingParams& params,
-                                        std::optional<double> logit_soft_cap = std::nullopt);
+// Its log-prob is under the full softmax after penalties and temperature, of which the filters kept
+// `kept_mass`.
+using SampledToken = model::Draw;
+
+// Buffers of one thread, which grow to the size of the vocabulary once.
+struct SamplerScratch {
+  model::DrawScratch draw;
+  std::vector<int32_t> counts;  // [vocab], zeros between calls
+};
+
+// The logits are the network's, before temperature, and are overwritten. Logits that are NaN or infinite are
+// an Error naming the draw. Temperature below 1e-5 is greedy: the lowest index among equals.
+SampledToken sample_token(std::span<float> logits, const DrawKey& key, const buffers::SamplingParams& params,
+                          const SeenTokens& seen, SamplerScratch& scratch);
 
 }  // namespace sluice::actors

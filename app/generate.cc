@@ -11,6 +11,7 @@
 #include "app/command.h"
 #include "app/input_lines.h"
 #include "app/model_arguments.h"
+#include "app/sampling_arguments.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/terminal.h"
@@ -24,8 +25,8 @@ constexpr int64_t kDefaultTokens = 256;
 struct GenerateArguments {
   ModelArguments model;
   std::string prompts, prompt;
-  bool ids = false, chat = false, greedy = false, ignore_eos = false, json = false;
-  buffers::SamplingParams sampling;  // max_new_tokens 0: kDefaultTokens, or as many as fit
+  bool ids = false, chat = false, ignore_eos = false, json = false;
+  SamplingArguments sampling;  // max_new_tokens 0: kDefaultTokens, or as many as fit
   uint64_t seed = 0;
   int64_t batch = 64;
 };
@@ -36,7 +37,13 @@ void check_arguments(const GenerateArguments& arguments) {
   require<UsageError>(!arguments.ids || !arguments.prompts.empty(),
                       "generate: --ids goes with --prompts FILE");
   require<UsageError>(!arguments.ids || !arguments.chat, "generate: --chat wants text, not --ids");
-  require<UsageError>(arguments.sampling.top_p > 0, "generate: --top-p 0 would keep no token");
+}
+
+void check_biases(const buffers::SamplingParams& sampling, const model::ModelConfig& config) {
+  for (const auto& [token, bias] : sampling.logit_bias) {
+    require<UsageError>(token < config.vocab_size, "generate: --logit-bias ", token, "=", bias,
+                        ": the last token of the model is ", config.vocab_size - 1);
+  }
 }
 
 // What prompts are rendered with, if they are.
@@ -87,6 +94,7 @@ std::vector<int64_t> encode(const text::Tokenizer& tokenizer, const std::optiona
 }
 
 std::vector<actors::GenerationRequest> make_requests(const GenerateArguments& arguments,
+                                                     const buffers::SamplingParams& common,
                                                      const model::ModelConfig& config,
                                                      std::vector<InputLine> lines,
                                                      const text::Tokenizer* tokenizer,
@@ -94,8 +102,7 @@ std::vector<actors::GenerationRequest> make_requests(const GenerateArguments& ar
   std::vector<actors::GenerationRequest> requests;
   for (auto& line : lines) {
     if (line.ids.empty()) line.ids = encode(*tokenizer, chat, line.text);
-    auto sampling = arguments.sampling;
-    if (arguments.greedy) sampling.temperature = 0;
+    auto sampling = common;
     if (sampling.max_new_tokens == 0) {
       const int64_t room = config.max_position - std::ssize(line.ids);
       sampling.max_new_tokens = std::clamp<int64_t>(room, 1, kDefaultTokens);
@@ -167,19 +174,21 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
 
 int generate(const GenerateArguments& arguments) {
   check_arguments(arguments);
+  const auto sampling = arguments.sampling.read("generate");
   const auto model = arguments.model.load();
   const auto chat = load_template(arguments, model);
   const auto prompts = read_prompts(arguments);
   const auto tokenizer = load_tokenizer(model, prompts);
   const auto& config = model.network->config();
-  auto requests = make_requests(arguments, config, prompts, tokenizer.get(), chat);
+  check_biases(sampling, config);
+  auto requests = make_requests(arguments, sampling, config, prompts, tokenizer.get(), chat);
   std::set<int32_t> stops;
   if (!arguments.ignore_eos) {
     stops = chat ? actors::stop_ids(config, tokenizer.get(), &*chat) : model.stop_ids(tokenizer.get());
   }
   model.network->freeze();
   actors::Engine engine(*model.network, std::move(stops),
-                        {.max_rows = arguments.batch, .one_group_at_a_time = false});
+                        {.max_rows = arguments.batch, .reproducible = false});
   for (auto& request : requests) engine.submit(std::move(request));
   if (prompts.size() == 1 && !arguments.json && tokenizer != nullptr && is_interactive(STDOUT_FILENO)) {
     print_as_it_comes(engine, *tokenizer);
@@ -193,27 +202,14 @@ int generate(const GenerateArguments& arguments) {
 
 Command add_generate(CLI::App& app) {
   auto arguments = std::make_shared<GenerateArguments>();
-  auto& sampling = arguments->sampling;
   add_model_arguments(app, arguments->model);
   app.add_option("--prompts", arguments->prompts, "JSONL of {\"prompt\": TEXT}, or {\"ids\": [...]}");
   app.add_option("--prompt", arguments->prompt, "One prompt");
   app.add_flag("--ids", arguments->ids, "Prompts are token ids, whatever text stands beside them");
   app.add_flag("--chat", arguments->chat, "A prompt is what a user says: render it with the chat template");
-  auto* greedy = app.add_flag("--greedy", arguments->greedy, "The likeliest token, always");
-  app.add_option("--temperature", sampling.temperature, "Log-probs are those after it")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str()
-      ->excludes(greedy);
-  app.add_option("--top-p", sampling.top_p, "Sample from the likeliest tokens that have this probability")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str()
-      ->excludes(greedy);
-  app.add_option("--top-k", sampling.top_k, "Sample from so many tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str()
-      ->excludes(greedy);
+  add_sampling_arguments(app, arguments->sampling);
   app.add_option("--seed", arguments->seed, "Of the draws")->capture_default_str();
-  app.add_option("--max-tokens", sampling.max_new_tokens,
+  app.add_option("--max-tokens", arguments->sampling.params.max_new_tokens,
                  "New tokens of a completion (default: 256, or what the model has positions for)")
       ->check(CLI::PositiveNumber);
   app.add_flag("--ignore-eos", arguments->ignore_eos, "Let nothing but --max-tokens end a completion");

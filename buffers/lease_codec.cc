@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "base/byte_codec.h"
 #include "base/error.h"
 #include "buffers/rollout_group.h"
@@ -7,7 +5,7 @@
 namespace sluice::buffers {
 namespace {
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;  // 2: min_p, penalties and biases
 constexpr const char* kWhere = "lease";
 
 // A row's JSON came out of a file that was checked, so text that is not UTF-8 is a mistake further up.
@@ -42,6 +40,42 @@ text::Row decode_row(ByteReader& in) {
   return row;
 }
 
+void encode_sampling(ByteWriter& out, const SamplingParams& sampling) {
+  out.f64(sampling.temperature);
+  out.i64(sampling.top_k);
+  out.f64(sampling.top_p);
+  out.f64(sampling.min_p);
+  out.f64(sampling.repetition_penalty);
+  out.f64(sampling.frequency_penalty);
+  out.f64(sampling.presence_penalty);
+  out.u32(static_cast<uint32_t>(sampling.logit_bias.size()));
+  for (const auto& [token, bias] : sampling.logit_bias) {
+    out.u32(static_cast<uint32_t>(token));
+    out.f64(bias);
+  }
+  out.i64(sampling.max_new_tokens);
+}
+
+SamplingParams decode_sampling(ByteReader& in) {
+  SamplingParams sampling;
+  sampling.temperature = in.f64();
+  sampling.top_k = in.i64();
+  sampling.top_p = in.f64();
+  sampling.min_p = in.f64();
+  sampling.repetition_penalty = in.f64();
+  sampling.frequency_penalty = in.f64();
+  sampling.presence_penalty = in.f64();
+  const auto num_biases = in.u32();
+  require<DataError>(num_biases <= kMaxLogitBiases, kWhere, ": ", num_biases, " biases, at most ",
+                     kMaxLogitBiases, " are allowed");
+  for (uint32_t i = 0; i < num_biases; ++i) {
+    const auto token = static_cast<int32_t>(in.u32());
+    sampling.logit_bias.push_back({.token = token, .bias = in.f64()});
+  }
+  sampling.max_new_tokens = in.i64();
+  return sampling;
+}
+
 void check(const Lease& lease) {
   const auto& sampling = lease.sampling;
   require<DataError>(lease.attempt >= 0 && lease.step >= 0 && lease.version >= 0 && lease.lease_ms >= 0,
@@ -49,10 +83,8 @@ void check(const Lease& lease) {
                      ", version ", lease.version, ", lease_ms ", lease.lease_ms);
   require<DataError>(lease.num_samples >= 1 && lease.num_samples <= GroupLimits().max_samples, kWhere,
                      ": group ", lease.group, " is to have ", lease.num_samples, " samples");
-  require<DataError>(std::isfinite(sampling.temperature) && sampling.temperature >= 0, kWhere,
-                     ": temperature ", sampling.temperature);
-  require<DataError>(sampling.top_k >= 0, kWhere, ": top_k ", sampling.top_k);
-  require<DataError>(sampling.top_p > 0 && sampling.top_p <= 1, kWhere, ": top_p ", sampling.top_p);
+  const auto fault = sampling_fault(sampling);
+  require<DataError>(fault.empty(), kWhere, ": ", fault);
   require<DataError>(sampling.max_new_tokens >= 1 && sampling.max_new_tokens <= GroupLimits().max_tokens,
                      kWhere, ": max_new_tokens ", sampling.max_new_tokens);
 }
@@ -69,10 +101,7 @@ std::string encode_lease(const Lease& lease) {
   out.u8(lease.exact_version ? 1 : 0);
   out.i64(lease.num_samples);
   out.u64(lease.seed);
-  out.f64(lease.sampling.temperature);
-  out.i64(lease.sampling.top_k);
-  out.f64(lease.sampling.top_p);
-  out.i64(lease.sampling.max_new_tokens);
+  encode_sampling(out, lease.sampling);
   out.i64(lease.lease_ms);
   encode_row(out, lease.row);
   return out.take();
@@ -93,10 +122,7 @@ Lease decode_lease(std::string_view bytes) {
   lease.exact_version = exact == 1;
   lease.num_samples = in.i64();
   lease.seed = in.u64();
-  lease.sampling.temperature = in.f64();
-  lease.sampling.top_k = in.i64();
-  lease.sampling.top_p = in.f64();
-  lease.sampling.max_new_tokens = in.i64();
+  lease.sampling = decode_sampling(in);
   lease.lease_ms = in.i64();
   lease.row = decode_row(in);
   in.finish();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <sstream>
 
 #include "base/byte_codec.h"
 #include "base/error.h"
@@ -12,7 +14,7 @@ namespace {
 
 using rewards::RewardOutcome;
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 constexpr uint32_t kMaxOutcomes = 256;  // scorers of one recipe, and parts of one outcome
 
 void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
@@ -73,6 +75,11 @@ class GroupDecoder {
     group.actor = in_.bytes();
     group.incarnation = in_.u64();
     group.sequence = in_.u64();
+    group.ttft_s = in_.f64();
+    group.tpot_s = in_.f64();
+    check(
+        std::isfinite(group.ttft_s) && group.ttft_s >= 0 && std::isfinite(group.tpot_s) && group.tpot_s >= 0,
+        "first tokens after ", group.ttft_s, " s, then ", group.tpot_s, " s each");
     in_.finish();
     return group;
   }
@@ -154,6 +161,40 @@ class GroupDecoder {
 
 }  // namespace
 
+std::string sampling_fault(const SamplingParams& sampling) {
+  struct Range {
+    const char* name;
+    double value, low, high;
+    // NaN lies in no range.
+    std::string fault() const {
+      if (value >= low && value <= high) return {};
+      std::ostringstream out;
+      out << name << ' ' << value << "; it goes from " << low << " to " << high;
+      return out.str();
+    }
+  };
+  using Limits = std::numeric_limits<double>;
+  for (const Range& range :
+       {Range{"temperature", sampling.temperature, 0, Limits::max()},
+        Range{"top_k", static_cast<double>(sampling.top_k), 0, Limits::max()},
+        Range{"top_p", sampling.top_p, Limits::min(), 1}, Range{"min_p", sampling.min_p, 0, 1},
+        Range{"repetition_penalty", sampling.repetition_penalty, kMinRepetitionPenalty,
+              kMaxRepetitionPenalty},
+        Range{"frequency_penalty", sampling.frequency_penalty, -kMaxPenalty, kMaxPenalty},
+        Range{"presence_penalty", sampling.presence_penalty, -kMaxPenalty, kMaxPenalty},
+        Range{"biases", static_cast<double>(sampling.logit_bias.size()), 0, kMaxLogitBiases}}) {
+    if (auto fault = range.fault(); !fault.empty()) return fault;
+  }
+  const auto last_token = static_cast<double>(GroupLimits().vocab_size - 1);
+  for (const auto& [token, bias] : sampling.logit_bias) {
+    if (auto fault = Range{"bias for token", static_cast<double>(token), 0, last_token}.fault();
+        !fault.empty())
+      return fault;
+    if (auto fault = Range{"bias", bias, -kMaxLogitBias, kMaxLogitBias}.fault(); !fault.empty()) return fault;
+  }
+  return {};
+}
+
 int64_t RolloutGroup::oldest_version() const {
   std::optional<int64_t> oldest;
   for (const auto& completion : completions) {
@@ -187,6 +228,8 @@ std::string encode_group(const RolloutGroup& group) {
   out.bytes(group.actor);
   out.u64(group.incarnation);
   out.u64(group.sequence);
+  out.f64(group.ttft_s);
+  out.f64(group.tpot_s);
   return out.take();
 }
 

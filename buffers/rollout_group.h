@@ -12,12 +12,33 @@
 
 namespace sluice::buffers {
 
+// Added to the logit of a token.
+struct LogitBias {
+  int32_t token = 0;
+  double bias = 0;
+};
+
+// Spec section 18. The learner divides by the temperature and knows no bias and no penalty, so training goes
+// without them.
 struct SamplingParams {
   double temperature = 1.0;  // 0 is greedy
   int64_t top_k = 0;         // 0: off
   double top_p = 1.0;
+  double min_p = 0.0;               // of the likeliest token's probability; 0: off
+  double repetition_penalty = 1.0;  // of tokens of the prompt and the completion; 1: off
+  double frequency_penalty = 0.0;   // for each time that the completion has the token
+  double presence_penalty = 0.0;    // once where it has
+  std::vector<LogitBias> logit_bias;
   int64_t max_new_tokens = 0;
 };
+inline constexpr double kMinRepetitionPenalty = 0.01, kMaxRepetitionPenalty = 100;
+inline constexpr double kMaxPenalty = 2;  // frequency and presence, of either sign
+inline constexpr double kMaxLogitBias = 100;
+inline constexpr size_t kMaxLogitBiases = 1024;
+
+// Which of them is out of its range, such as "min_p 2; it goes from 0 to 1"; empty where none is. Of
+// max_new_tokens it says nothing.
+std::string sampling_fault(const SamplingParams& sampling);
 
 // The right to produce one group.
 struct Lease {
@@ -36,10 +57,11 @@ struct Lease {
 enum class FinishReason : uint8_t { Stop = 0, Length = 1 };
 
 struct Completion {
-  std::vector<int32_t> tokens;    // end-of-sequence included where the policy chose it
-  std::vector<uint8_t> mask;      // [tokens] 1 where the policy chose the token
-  std::vector<float> logprobs;    // [tokens] after temperature, before top-k and top-p (spec section 8.1)
-  std::vector<float> kept_mass;   // [tokens] probability that top-k and top-p kept; 1 without them
+  std::vector<int32_t> tokens;  // end-of-sequence included where the policy chose it
+  std::vector<uint8_t> mask;    // [tokens] 1 where the policy chose the token
+  std::vector<float>
+      logprobs;  // [tokens] after temperature, before min-p, top-k and top-p (spec section 8.1)
+  std::vector<float> kept_mass;   // [tokens] probability that min-p, top-k and top-p kept; 1 without them
   std::vector<int64_t> versions;  // [tokens] policy version that chose it
   FinishReason finish = FinishReason::Length;
   std::string text;
@@ -56,6 +78,8 @@ struct RolloutGroup {
   std::string actor;         // who made it
   uint64_t incarnation = 0;  // of that actor: a restarted one is another
   uint64_t sequence = 0;     // of the group among that incarnation's
+  double ttft_s = 0;         // until a completion's first token, mean over the completions
+  double tpot_s = 0;         // and from then on for each token
 
   int64_t oldest_version() const;  // of the chosen tokens; 0 when there is none
   int64_t num_tokens() const;      // chosen ones

@@ -112,6 +112,8 @@ std::vector<SchemaKey> make_schema() {
              "Sampling temperature; the learner divides by it too."),
       integer("rollout", "top_k", 0, 0, 1 << 24, "Sample among the k likeliest tokens; 0: off."),
       number("rollout", "top_p", 1.0, 1e-6, 1.0, "Sample among the likeliest tokens of this mass; 1: off."),
+      number("rollout", "min_p", 0.0, 0, 1,
+             "Sample among the tokens with this share of the likeliest one's probability; 0: off."),
       integer("rollout", "staleness", 1, 0, 64,
               "Optimizer steps a completion may be behind; 0 waits for every update."),
       integer("rollout", "lease_ms", 10000, 100, 86400000,

@@ -217,6 +217,23 @@ TEST_F(Generate, WeightsThatAreNoNumbersGiveNoLine) {
   expect_refused({model.string(), "--prompt", "hello", "--json"}, 1, "not finite");
 }
 
+TEST_F(Generate, ABiasAndAPenaltyChangeWhatIsChosen) {
+  const auto llama = golden_folder("llama").string();
+  write_prompts("{\"ids\": [3, 5, 7]}\n");
+  const auto greedy = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {llama,       "--ids",         "--greedy",     "--ignore-eos",
+                                          "--prompts", "prompts.jsonl", "--max-tokens", "6"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments).at(0).at("ids").get<std::vector<int32_t>>();
+  };
+  EXPECT_THAT(greedy({"--logit-bias", "11=100"}), testing::Each(11));
+
+  // With both of them at 100, a token pays for every time that it was chosen, so they take turns.
+  const auto turns = greedy({"--logit-bias", "11=100", "--logit-bias", "12=100", "--frequency-penalty", "2"});
+  EXPECT_THAT(turns, testing::Each(testing::AnyOf(11, 12)));
+  EXPECT_THAT(turns, testing::IsSupersetOf({11, 12}));
+}
+
 TEST_F(Generate, RefusesADirectoryThatLacksWhatIsAskedFor) {
   const auto llama = golden_folder("llama").string();
   expect_refused({llama, "--prompt", "hello"}, 3, "no tokenizer");
@@ -235,6 +252,19 @@ TEST_F(Generate, RefusesCommandLinesThatMakeNoSense) {
   expect_refused({llama, "--greedy", "--temperature", "1", "--prompt", "a"}, 2, "--temperature");
   expect_refused({llama, "--top-p", "1.5", "--prompt", "a"}, 2, "--top-p");
   expect_refused({llama, "--top-p", "0", "--prompt", "a"}, 2, "--top-p");
+  expect_refused({llama, "--greedy", "--min-p", "0.1", "--prompt", "a"}, 2, "--min-p");
+  expect_refused({llama, "--min-p", "1.5", "--prompt", "a"}, 2, "--min-p");
+  expect_refused({llama, "--repetition-penalty", "0", "--prompt", "a"}, 2, "--repetition-penalty");
+  expect_refused({llama, "--frequency-penalty", "3", "--prompt", "a"}, 2, "--frequency-penalty");
+  expect_refused({llama, "--presence-penalty", "-3", "--prompt", "a"}, 2, "--presence-penalty");
+  for (const std::string bias : {"3", "x=1", "3=", "3=1x", "=1", "3=nan"}) {
+    expect_refused({llama, "--logit-bias", bias, "--prompt", "a"}, 2, "generate: ");
+  }
+  expect_refused({llama, "--logit-bias", "3=one", "--prompt", "a"}, 2, "--logit-bias 3=one is not ID=VALUE");
+  expect_refused({llama, "--logit-bias", "3=101", "--prompt", "a"}, 2, "bias 101; it goes from -100 to 100");
+  expect_refused({llama, "--logit-bias", "3=1", "--logit-bias", "3=2", "--prompt", "a"}, 2, "token 3 twice");
+  expect_refused({llama, "--logit-bias", "99999=1", "--ids", "--prompts", "prompts.jsonl"}, 2,
+                 "--logit-bias 99999=1: the last token of the model is ");
   expect_refused({llama, "--max-tokens", "0", "--prompt", "a"}, 2, "--max-tokens");
   expect_refused({llama, "--dtype", "int8", "--prompt", "a"}, 2, "--dtype");
 }

@@ -19,7 +19,15 @@ Lease small_lease() {
   lease.exact_version = false;
   lease.num_samples = 8;
   lease.seed = 0xfedcba9876543210;
-  lease.sampling = {.temperature = 0.7, .top_k = 50, .top_p = 0.9, .max_new_tokens = 64};
+  lease.sampling = {.temperature = 0.7,
+                    .top_k = 50,
+                    .top_p = 0.9,
+                    .min_p = 0.05,
+                    .repetition_penalty = 1.2,
+                    .frequency_penalty = 0.1,
+                    .presence_penalty = -0.2,
+                    .logit_bias = {{.token = 7, .bias = -100}, {.token = 3, .bias = 2.5}},
+                    .max_new_tokens = 64};
   lease.lease_ms = 60'000;
   lease.row.prompt = "48/2=";
   lease.row.messages = Json::parse(R"([{"role": "user", "content": "hé"}])");
@@ -40,6 +48,14 @@ TEST(LeaseCodec, GivesTheLeaseBackUnchanged) {
   EXPECT_FALSE(back.exact_version);
   EXPECT_EQ(back.seed, 0xfedcba9876543210u);
   EXPECT_EQ(back.sampling.top_p, 0.9);
+  EXPECT_EQ(back.sampling.min_p, 0.05);
+  EXPECT_EQ(back.sampling.repetition_penalty, 1.2);
+  EXPECT_EQ(back.sampling.frequency_penalty, 0.1);
+  EXPECT_EQ(back.sampling.presence_penalty, -0.2);
+  ASSERT_EQ(back.sampling.logit_bias.size(), 2u);
+  EXPECT_EQ(back.sampling.logit_bias[0].token, 7);
+  EXPECT_EQ(back.sampling.logit_bias[1].bias, 2.5);
+  EXPECT_EQ(back.sampling.max_new_tokens, 64);
   EXPECT_EQ(back.row.columns.dump(), R"({"z":1,"answer":"24","a":[1.5,null]})");  // in the order of the file
   EXPECT_EQ(back.row.messages[0]["content"], "hé");
 }
@@ -73,6 +89,19 @@ TEST(LeaseCodec, RefusesALeaseThatMakesNoSense) {
       [](Lease& l) { l.sampling.top_k = -1; },
       [](Lease& l) { l.sampling.top_p = 0; },
       [](Lease& l) { l.sampling.top_p = std::nan(""); },
+      [](Lease& l) { l.sampling.min_p = -0.1; },
+      [](Lease& l) { l.sampling.min_p = 1.5; },
+      [](Lease& l) { l.sampling.min_p = std::nan(""); },
+      [](Lease& l) { l.sampling.repetition_penalty = 0; },
+      [](Lease& l) { l.sampling.repetition_penalty = 101; },
+      [](Lease& l) { l.sampling.frequency_penalty = 2.5; },
+      [](Lease& l) { l.sampling.frequency_penalty = std::nan(""); },
+      [](Lease& l) { l.sampling.presence_penalty = -2.5; },
+      [](Lease& l) { l.sampling.logit_bias[1].token = -1; },
+      [](Lease& l) { l.sampling.logit_bias[1].token = 1 << 24; },
+      [](Lease& l) { l.sampling.logit_bias[1].bias = 101; },
+      [](Lease& l) { l.sampling.logit_bias[1].bias = std::nan(""); },
+      [](Lease& l) { l.sampling.logit_bias.resize(kMaxLogitBiases + 1); },
       [](Lease& l) { l.sampling.max_new_tokens = 0; },
       [](Lease& l) { l.row.columns = Json::array(); },
       [](Lease& l) { l.row.messages = "text"; },
@@ -82,6 +111,35 @@ TEST(LeaseCodec, RefusesALeaseThatMakesNoSense) {
     cases[i](lease);
     EXPECT_THROW(decode_lease(encode_lease(lease)), DataError) << i;
   }
+}
+
+TEST(LeaseCodec, RefusesMoreBiasesThanThereMayBeBeforeItReadsThem) {
+  const auto lease = small_lease();
+  auto bytes = encode_lease(lease);
+  constexpr size_t kCount = 1 + 8 + 4 + 8 + 8 + 1 + 8 + 8 + 7 * 8;  // what stands before the number of biases
+  ASSERT_EQ(bytes[kCount], 2);
+  bytes[kCount + 3] = 0x7f;
+
+  EXPECT_THAT(message_of<DataError>([&] { decode_lease(bytes); }),
+              testing::HasSubstr("2130706434 biases, at most 1024 are allowed"));
+}
+
+TEST(LeaseCodec, RefusesTheFormatWithoutBiases) {
+  auto bytes = encode_lease(small_lease());
+  bytes[0] = 1;
+
+  EXPECT_THAT(message_of<DataError>([&] { decode_lease(bytes); }),
+              testing::HasSubstr("lease: format 1, this program reads 2"));
+}
+
+TEST(LeaseCodec, NamesTheSamplingThatIsOutOfRange) {
+  auto lease = small_lease();
+  lease.sampling.logit_bias[1].bias = 300;
+
+  EXPECT_EQ(message_of<DataError>([&] { decode_lease(encode_lease(lease)); }),
+            "lease: bias 300; it goes from -100 to 100");
+  EXPECT_EQ(sampling_fault({}), "");
+  EXPECT_EQ(sampling_fault({.min_p = 2}), "min_p 2; it goes from 0 to 1");
 }
 
 TEST(LeaseCodec, NamesARowThatIsNoJsonText) {

@@ -99,6 +99,7 @@ TEST(Recipe, RefusesWhatIsOutOfRange) {
   expect_refused_at_the_top("seed = @-1", "seed is -1; it goes from 0 to ");
   expect_refused_in_the_stage("rollout = { temperature = @0.0 }",
                               "rollout.temperature is 0; it goes from 0.01 to 100");
+  expect_refused_in_the_stage("rollout = { min_p = @1.5 }", "rollout.min_p is 1.5; it goes from 0 to 1");
   expect_refused_in_the_stage("rollout = { group_size = @0 }",
                               "rollout.group_size is 0; it goes from 1 to 1024");
   expect_refused_in_the_stage("optim = { lr = @nan }", "optim.lr is nan; ");
