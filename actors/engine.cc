@@ -1,7 +1,6 @@
 #include "actors/engine.h"
 
-#include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,28 +11,54 @@
 namespace sluice::actors {
 namespace {
 
-constexpr int64_t kPrefillTokens = 2048;  // of several prompts computed together; a longer one goes alone
-
-int64_t block_size_for(const GenerationRequest& request) {
-  return reserved_tokens(std::ssize(request.prompt) + request.sampling.max_new_tokens);
+int64_t cache_bytes_per_token(const model::Network& network) {
+  int64_t numbers = 0;
+  for (const auto& layer : network.cache_layout()) {
+    for (const auto& row : layer) numbers += row.width;
+  }
+  return numbers * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace
 
-int64_t reserved_tokens(int64_t tokens) {
-  constexpr int64_t kMultiple = 16;
-  return (tokens + kMultiple - 1) / kMultiple * kMultiple;
+int64_t default_cache_tokens(const model::Network& network, int64_t max_rows) {
+  const int64_t memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  const int64_t fit = memory / 4 / cache_bytes_per_token(network);
+  const int64_t longest = reserved_tokens(network.config().max_position) + model::kPageTokens;
+  return longest < fit / max_rows ? longest * max_rows : fit;
 }
 
+int64_t reserved_tokens(int64_t tokens) { return model::pages_for(tokens) * model::kPageTokens; }
+
 Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options)
-    : network_(network),
-      stop_ids_(std::move(stop_ids)),
-      options_(options),
-      decode_(std::make_unique<Decode>()) {
-  require(options.max_rows > 0, "engine: max_rows is ", options.max_rows);
+    : network_(network), stop_ids_(std::move(stop_ids)), options_(options), state_([&] {
+        require(options.max_rows > 0 && options.cache_tokens >= 0 && options.threads > 0,
+                "engine: ", options.max_rows, " rows, a cache of ", options.cache_tokens, " tokens, ",
+                options.threads, " threads");
+        const int64_t tokens =
+            options.cache_tokens > 0 ? options.cache_tokens : default_cache_tokens(network, options.max_rows);
+        const int64_t num_pages = model::pages_for(tokens);
+        return std::make_unique<State>(State{
+            .decoder = model::make_decoder(network, {.num_pages = num_pages, .threads = options.threads}),
+            .pages = PageAllocator(num_pages),
+            .num_pages = num_pages});
+      }()) {
+  mixes_groups_ = state_->decoder->rows_are_independent() || !options.reproducible;
+  state_->sink = [this](size_t i, std::span<float> logits) {
+    const auto& [active, sample] = state_->entries[i];
+    if (sample != nullptr) {
+      draw(*sample, logits);
+    } else {
+      active->logits.assign(logits.begin(), logits.end());
+    }
+  };
 }
 
 Engine::~Engine() = default;
+
+double Engine::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+}
 
 void Engine::submit(GenerationRequest request) {
   const int64_t prompt = std::ssize(request.prompt), most = network_.config().max_position;
@@ -43,27 +68,31 @@ void Engine::submit(GenerationRequest request) {
           request.num_samples, " samples of ", max_new, " tokens");
   require(max_new <= most && prompt <= most - max_new, "engine: the prompt of group ", request.group, " has ",
           prompt, " tokens; with ", max_new, " new ones it does not fit the model's ", most, " positions");
-  waiting_.push_back(std::move(request));
+  // A sample's own copy of the page where the prompt ends comes on top.
+  const int64_t pages = model::pages_for(prompt + max_new) + 1;
+  require(pages <= state_->num_pages, "engine: the prompt of group ", request.group, " has ", prompt,
+          " tokens; with ", max_new, " new ones it needs a cache of ", pages * model::kPageTokens,
+          " tokens, this one has room for ", state_->num_pages * model::kPageTokens);
+  waiting_.push_back({std::move(request), seconds()});
 }
 
 std::vector<GenerationResult> Engine::step(int64_t version) {
-  const c10::InferenceMode inference;
   for (const auto& active : active_) {
     for (auto& sample : active->samples) {
       if (sample.running && sample.full())
         end_sample(sample, buffers::FinishReason::Length);  // append() filled it
     }
   }
-  admit();
-  start_samples();
-  if (decode_->stale) collect_rows();
-  if (!decode_->rows.empty()) sample_next(next_hidden(), version);
+  take_on();
+  plan_step();
+  state_->decoder->step(state_->sequences, state_->sink);
+  commit(version);
   return take_finished();
 }
 
 int64_t Engine::num_unfinished() const {
   int64_t count = 0;
-  for (const auto& request : waiting_) count += request.num_samples;
+  for (const auto& waiting : waiting_) count += waiting.request.num_samples;
   for (const auto& active : active_) count += active->num_unfinished();
   return count;
 }
@@ -84,68 +113,29 @@ std::span<const int32_t> Engine::tokens_of(uint64_t id, int64_t sample) const {
 bool Engine::append(uint64_t id, int64_t sample, std::span<const int32_t> extra) {
   Sample* const running = find_running(id, sample);
   if (running == nullptr) return false;
-  auto& target = *running;
-  auto& completion = target.completion;
+  auto& completion = running->completion;
   for (const int32_t token : extra) {
-    if (target.full()) break;
+    if (running->full()) break;
     completion.tokens.push_back(token);
     completion.mask.push_back(0);
     completion.logprobs.push_back(0);
     completion.kept_mass.push_back(1);
     completion.versions.push_back(completion.versions.back());
-    target.pending.push_back(token);
   }
   return true;
 }
 
 // Takes on what there is room for, in the order of submission: a request whose samples do not all fit is the
 // last.
-void Engine::admit() {
-  const auto first = active_.size();
-  int64_t room = options_.max_rows, prompt_tokens = 0;
+void Engine::take_on() {
+  int64_t room = options_.max_rows;
   for (const auto& active : active_) room -= active->num_unfinished();
-  while (!waiting_.empty() && room > 0) {
-    const auto& request = waiting_.front();
-    if (!active_.empty() && options_.one_group_at_a_time) break;
-    prompt_tokens += std::ssize(request.prompt);
-    if (active_.size() > first && prompt_tokens > kPrefillTokens) break;
-    if (!make_room(request)) break;
+  while (!waiting_.empty() && room > 0 && (mixes_groups_ || active_.empty())) {
+    auto& [request, submitted_s] = waiting_.front();
     room -= request.num_samples;
-    active_.push_back(std::make_unique<Active>(std::move(waiting_.front())));
-    active_.back()->prompt_blocks = cache_->allocate(1);
+    active_.push_back(std::make_unique<Active>(std::move(request), submitted_s));
     waiting_.pop_front();
   }
-  if (active_.size() > first) prefill(std::span(active_).subspan(first));
-}
-
-// Whether the cache has a block for the request's prompt and will have one for each of its samples. It is
-// made anew only between requests, so a request that is too large for it waits until the others are done.
-bool Engine::make_room(const GenerationRequest& request) {
-  int64_t block_size = block_size_for(request), samples = request.num_samples;
-  for (const auto& active : active_) samples += active->num_unfinished();
-  // One more than rows: a prompt that still has samples to start keeps its own.
-  int64_t blocks = std::min(samples, options_.max_rows) + 1;
-  if (cache_ != nullptr) {
-    const auto& now = cache_->options();
-    if (now.block_size >= block_size && now.num_blocks >= blocks) return cache_->num_free() > 0;
-    if (!active_.empty()) return false;
-    block_size = std::max(block_size, now.block_size);
-    blocks = std::max(blocks, now.num_blocks);
-  }
-  if (!options_.one_group_at_a_time) {  // those behind it will want to join
-    samples = 0;
-    for (const auto& waiting : waiting_) {
-      block_size = std::max(block_size, block_size_for(waiting));
-      samples += waiting.num_samples;
-    }
-    blocks = std::max(blocks, std::min(samples, options_.max_rows) + 1);
-  }
-  cache_.reset();  // so that the old and the new one do not need room together
-  cache_ = std::make_unique<model::KvCache>(
-      model::KvCacheOptions{
-          .layout = network_.cache_layout(), .num_blocks = blocks, .block_size = block_size},
-      network_.device());
-  return true;
 }
 
 std::vector<GenerationResult> Engine::take_finished() {
@@ -153,7 +143,13 @@ std::vector<GenerationResult> Engine::take_finished() {
   std::erase_if(active_, [&](const std::unique_ptr<Active>& active) {
     if (active->num_unfinished() > 0) return false;
     GenerationResult result{.id = active->request.id};
-    for (auto& sample : active->samples) result.completions.push_back(std::move(sample.completion));
+    const auto count = static_cast<double>(active->samples.size());
+    for (auto& sample : active->samples) {
+      const auto later = static_cast<double>(std::max<size_t>(sample.completion.tokens.size() - 1, 1));
+      result.ttft_s += (sample.first_token_s - active->submitted_s) / count;
+      result.tpot_s += (sample.last_token_s - sample.first_token_s) / later / count;
+      result.completions.push_back(std::move(sample.completion));
+    }
     results.push_back(std::move(result));
     return true;
   });

@@ -1,6 +1,7 @@
-// Generates groups of completions with a KV cache: the prompt is computed once for its group.
+// Generates groups of completions: what fits is decoded together, and who finishes makes room at once.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -10,7 +11,6 @@
 
 #include "actors/sampler.h"
 #include "buffers/rollout_group.h"
-#include "model/kv_cache.h"
 #include "model/network.h"
 
 namespace sluice::actors {
@@ -28,31 +28,49 @@ struct GenerationRequest {
 struct GenerationResult {
   uint64_t id = 0;
   std::vector<buffers::Completion> completions;  // without text and outcomes
+  // Seconds from submit() to a completion's first token, and from then on for each token: means over the
+  // completions.
+  double ttft_s = 0, tpot_s = 0;
 };
-
-// The tokens that the cache sets aside for a sequence of so many.
-int64_t reserved_tokens(int64_t tokens);
 
 struct EngineOptions {
-  int64_t max_rows = 128;           // completions decoded together
-  bool one_group_at_a_time = true;  // so that a group's bits do not depend on what else is decoded
-                                    // (deterministic mode)
+  int64_t max_rows = 128;    // completions decoded together
+  int64_t cache_tokens = 0;  // that the cache has room for; 0: default_cache_tokens()
+  int threads = 1;
+  // A group's bits depend on nothing else that is decoded. Where the network's kernels do not see to that,
+  // one group goes after the other.
+  bool reproducible = true;
 };
+
+// Room for max_rows sequences as long as the model takes, as far as that is a quarter of this machine's
+// memory.
+int64_t default_cache_tokens(const model::Network& network, int64_t max_rows);
+// What the cache sets aside for a sequence of so many tokens.
+int64_t reserved_tokens(int64_t tokens);
 
 // Not safe from several threads. The network outlives it; its weights may be changed between requests only
 // (when idle()).
+//
+// A prompt is computed once; its samples share its pages until they write to them. When the pages run out,
+// the newest completion gives up its own, and computes its tokens again when there is room: it goes on as if
+// nothing had been.
 class Engine {
  public:
   Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options);
   ~Engine();
 
-  // Throws Error when prompt plus max_new_tokens do not fit the model's positions, or the prompt is empty.
+  // Throws Error when prompt plus max_new_tokens do not fit the model's positions or the cache, or the prompt
+  // is empty.
   void submit(GenerationRequest request);
-  // One token for every active completion; returns the requests that finished. Nothing to do returns nothing.
+  // One token for every completion under way; returns the requests that finished. Nothing to do returns
+  // nothing.
   std::vector<GenerationResult> step(int64_t version);
   bool idle() const { return waiting_.empty() && active_.empty(); }
-  int64_t num_unfinished() const;                      // completions under way or waiting
-  uint64_t num_tokens() const { return num_tokens_; }  // sampled so far
+  // Whether groups are decoded together.
+  bool mixes_groups() const { return mixes_groups_; }
+  int64_t num_unfinished() const;                            // completions under way or waiting
+  uint64_t num_tokens() const { return num_tokens_; }        // sampled so far
+  uint64_t num_preempted() const { return num_preempted_; }  // times a completion gave up its pages
 
   // Puts tokens the policy did not choose (mask 0) behind what a running completion has so far, as a tool's
   // answer; false when that completion has finished or is not there. They count towards max_new_tokens: what
@@ -62,33 +80,47 @@ class Engine {
   std::span<const int32_t> tokens_of(uint64_t id, int64_t sample) const;
 
  private:
-  struct Sample;  // one completion under way, in actors/internal/engine_state.h
+  struct Sample;  // one completion, in actors/internal/engine_state.h
   struct Active;  // one request under way
-  struct Decode;  // the batch of a step
+  struct State;   // the cache, and the batch of a step
 
   Sample* find_running(uint64_t id, int64_t sample) const;
   // engine.cc: requests in and out
-  void admit();
-  bool make_room(const GenerationRequest& request);
+  void take_on();
   std::vector<GenerationResult> take_finished();
   // engine_step.cc: tokens
-  void prefill(std::span<const std::unique_ptr<Active>> requests);
-  void start_samples();
-  void collect_rows();
-  void feed_surplus(Sample& sample);
-  at::Tensor decode_hidden();
-  at::Tensor next_hidden();
-  void sample_next(const at::Tensor& hidden, int64_t version);
+  void plan_step();
+  void feed_prompt(Active& active);
+  void feed_sample(Sample& sample);
+  void add_entry(Active& active, Sample* sample, std::span<const int32_t> tokens, int64_t cached,
+                 std::span<const int32_t> pages, bool wants_logits);
+  bool may_begin(int64_t num_pages);
+  bool make_writable(std::vector<int32_t>& pages, int64_t first, int64_t end, const Active& owner,
+                     const Sample* sample);
+  bool preempt_behind(const Active& owner, const Sample* sample);
+  void give_up(Sample& sample);
+  void release(std::vector<int32_t>& pages);
+  void share_prompt(Sample& sample);
+  void draw(Sample& sample, std::span<float> logits) const;
+  void commit(int64_t version);
+  void start_samples(Active& active, int64_t version);
+  void keep_token(Sample& sample, int64_t version);
+  double seconds() const;  // since the engine was made
   void end_sample(Sample& sample, buffers::FinishReason reason);
 
   const model::Network& network_;
   const std::set<int32_t> stop_ids_;
   const EngineOptions options_;
-  std::deque<GenerationRequest> waiting_;
+  bool mixes_groups_ = true;
+  struct Waiting {
+    GenerationRequest request;
+    double submitted_s;
+  };
+  std::deque<Waiting> waiting_;
   std::vector<std::unique_ptr<Active>> active_;  // in the order of their submission
-  std::unique_ptr<model::KvCache> cache_;  // one block for each completion, made when it is first needed
-  const std::unique_ptr<Decode> decode_;
-  uint64_t num_tokens_ = 0;
+  const std::unique_ptr<State> state_;
+  uint64_t num_tokens_ = 0, num_preempted_ = 0;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace sluice::actors

@@ -1,189 +1,232 @@
-// One step of the engine: what to feed the network, and a token for each row of what comes back.
-#include <ATen/ATen.h>
-
+// One step of the engine: what is fed, what is drawn from the logits that come back, and who gives up pages.
 #include <algorithm>
 #include <utility>
 
 #include "actors/engine.h"
 #include "actors/internal/engine_state.h"
-#include "model/packed_batch.h"
+#include "base/error.h"
 
 namespace sluice::actors {
 namespace {
 
-// What a sequence of the request may grow to.
-int64_t final_length(const GenerationRequest& request) {
-  return std::ssize(request.prompt) + request.sampling.max_new_tokens;
-}
-
-// Draws under these need the same treatment of the logits.
-bool same_distribution(const buffers::SamplingParams& a, const buffers::SamplingParams& b) {
-  return a.temperature == b.temperature && a.top_k == b.top_k && a.top_p == b.top_p;
-}
+constexpr int64_t kPromptTokens = 2048;    // fed in one step, all prompts together
+constexpr int64_t kReservedTokens = 4096;  // of a completion, so that it does not move while it grows
 
 }  // namespace
 
-void Engine::prefill(std::span<const std::unique_ptr<Active>> requests) {
-  model::PackedBatchBuilder builder;
-  model::CacheView view{.cache = cache_.get()};
-  std::vector<int64_t> last_rows;
-  for (const auto& active : requests) {
-    builder.add(active->request.prompt, model::kNoPrefix, 0, final_length(active->request));
-    view.block_table.push_back(active->prompt_blocks);
-    view.cached.push_back(0);
-    last_rows.push_back(builder.num_rows() - 1);
-  }
-  const auto hidden = network_.forward(builder.build(network_.device()), &view);
-  const auto last = hidden.index_select(0, at::tensor(last_rows, at::kLong).to(network_.device()));
-  for (size_t i = 0; i < requests.size(); ++i) {
-    requests[i]->last_hidden = last.narrow(0, static_cast<int64_t>(i), 1);
-  }
-}
-
-// Gives each sample that has room a block with its prompt in it; the last one of a request gets the prompt's
-// own.
-void Engine::start_samples() {
+// In the order of submission, so that who is short of pages takes them from those behind.
+void Engine::plan_step() {
+  state_->entries.clear();
+  state_->sequences.clear();
+  state_->prompt_budget = kPromptTokens;
+  state_->short_of_pages = false;
   for (const auto& active : active_) {
-    while (active->num_unstarted() > 0 && decode_->num_running < options_.max_rows) {
-      const bool is_last = active->num_unstarted() == 1;
-      if (!is_last && cache_->num_free() == 0) return;
-      auto& sample = active->samples[static_cast<size_t>(active->num_started++)];
-      sample.cached = std::ssize(active->request.prompt);
-      if (is_last) {
-        sample.blocks = std::exchange(active->prompt_blocks, {});
-      } else {
-        sample.blocks = cache_->allocate(1);
-        cache_->copy(active->prompt_blocks, sample.blocks, sample.cached);
-      }
-      sample.running = true;
-      ++decode_->num_running;
-      decode_->stale = true;
+    feed_prompt(*active);
+    for (auto& sample : std::span(active->samples).first(static_cast<size_t>(active->num_started))) {
+      if (sample.running) feed_sample(sample);
     }
   }
 }
 
-void Engine::collect_rows() {
-  auto& decode = *decode_;
-  decode.rows.clear();
-  decode.view = {.cache = cache_.get()};
-  for (const bool fresh : {false, true}) {
-    for (const auto& active : active_) {
-      for (auto& sample : active->samples) {
-        if (!sample.running || sample.pending.empty() != fresh) continue;
-        decode.rows.push_back(&sample);
-        if (!fresh) decode.view.block_table.push_back(sample.blocks);
-      }
+void Engine::feed_prompt(Active& active) {
+  const int64_t left = active.prompt_size() - active.cached;
+  if (active.num_unstarted() == 0 || left == 0 || state_->prompt_budget == 0) return;
+  if (active.cached == 0 && !may_begin(model::pages_for(active.prompt_size()) + 1)) return;
+  const int64_t count = std::min(left, state_->prompt_budget);
+  if (!make_writable(active.pages, active.cached, active.cached + count, active, nullptr)) {
+    release(active.pages);
+    active.cached = 0;
+    return;
+  }
+  state_->prompt_budget -= count;
+  add_entry(active, nullptr,
+            std::span(active.request.prompt)
+                .subspan(static_cast<size_t>(active.cached), static_cast<size_t>(count)),
+            active.cached, active.pages, /*wants_logits=*/count == left);
+}
+
+void Engine::feed_sample(Sample& sample) {
+  auto& owner = *sample.owner;
+  const int64_t prompt = owner.prompt_size(), total = sample.num_tokens();
+  if (sample.cached == 0) {
+    // It gave up its pages: from the prompt's, where they are, or from the beginning.
+    const bool shares = owner.cached == prompt && !owner.pages.empty();
+    if (!may_begin(model::pages_for(total) + 1 - (shares ? model::pages_for(prompt) : 0))) return;
+    if (shares) share_prompt(sample);
+  }
+  const bool in_prompt = sample.cached < prompt;
+  const int64_t count = std::min(in_prompt ? prompt - sample.cached : total - sample.cached, kPromptTokens);
+  if (!make_writable(sample.pages, sample.cached, sample.cached + count, owner, &sample)) {
+    give_up(sample);
+    return;
+  }
+  const std::span<const int32_t> tokens =
+      in_prompt ? std::span<const int32_t>(owner.request.prompt).subspan(static_cast<size_t>(sample.cached))
+                : std::span<const int32_t>(sample.completion.tokens)
+                      .subspan(static_cast<size_t>(sample.cached - prompt));
+  add_entry(owner, &sample, tokens.first(static_cast<size_t>(count)), sample.cached, sample.pages,
+            /*wants_logits=*/sample.cached + count == total);
+}
+
+void Engine::add_entry(Active& active, Sample* sample, std::span<const int32_t> tokens, int64_t cached,
+                       std::span<const int32_t> pages, bool wants_logits) {
+  state_->entries.push_back({&active, sample});
+  state_->sequences.push_back({.tokens = tokens,
+                               .cached = cached,
+                               .pages = pages,
+                               .final_length = active.prompt_size() + active.request.sampling.max_new_tokens,
+                               .wants_logits = wants_logits});
+}
+
+// Whether there are so many pages, and one more for some of those under way; who comes after one that has to
+// wait waits too. With nobody under way the first one begins, and takes what it needs from those behind.
+bool Engine::may_begin(int64_t num_pages) {
+  int64_t holders = 0;
+  for (const auto& active : active_) {
+    for (const auto& sample : active->samples) holders += sample.pages.empty() ? 0 : 1;
+  }
+  const int64_t wanted = num_pages + holders / model::kPageTokens;
+  if (holders > 0 && state_->pages.num_free() < wanted) state_->short_of_pages = true;
+  return !state_->short_of_pages;
+}
+
+// Lets the places first .. end - 1 of a sequence lie in pages of its own; false when there are not enough.
+bool Engine::make_writable(std::vector<int32_t>& pages, int64_t first, int64_t end, const Active& owner,
+                           const Sample* sample) {
+  auto& all = state_->pages;
+  const auto free_page = [&] {
+    while (all.num_free() == 0) {
+      if (!preempt_behind(owner, sample)) return false;
     }
-    if (!fresh) decode.num_continuing = decode.rows.size();
-  }
-  decode.view.cached.resize(decode.num_continuing);
-  decode.keys.resize(decode.rows.size());
-  decode.stale = decode.num_continuing < decode.rows.size();  // the fresh ones continue in the next step
-}
-
-// The ring of a layer with a window takes kMaxWindowAppend tokens at a time: all but the last ones go first.
-void Engine::feed_surplus(Sample& sample) {
-  constexpr auto kStep = static_cast<size_t>(model::kMaxWindowAppend);
-  while (sample.pending.size() > kStep) {
-    model::PackedBatchBuilder builder;
-    builder.add(std::span(sample.pending).first(kStep), model::kNoPrefix, sample.cached,
-                final_length(sample.owner->request));
-    const model::CacheView view{
-        .cache = cache_.get(), .block_table = {sample.blocks}, .cached = {sample.cached}};
-    network_.forward(builder.build(network_.device()), &view);
-    sample.cached += model::kMaxWindowAppend;
-    sample.pending.erase(sample.pending.begin(), sample.pending.begin() + model::kMaxWindowAppend);
-  }
-}
-
-// Feeds the pending tokens; the hidden state of each continuing row's last one, [continuing, hidden].
-at::Tensor Engine::decode_hidden() {
-  auto& decode = *decode_;
-  model::PackedBatch batch;
-  batch.starts = {0};
-  for (size_t r = 0; r < decode.num_continuing; ++r) {
-    feed_surplus(*decode.rows[r]);
-    batch.final_lengths.push_back(final_length(decode.rows[r]->owner->request));
-    batch.starts.push_back(batch.starts.back() + std::ssize(decode.rows[r]->pending));
-  }
-  batch.prefix.assign(decode.num_continuing, model::kNoPrefix);
-  auto tokens = at::empty({batch.num_rows()}, at::kLong),
-       positions = at::empty({batch.num_rows()}, at::kLong);
-  auto* token = tokens.mutable_data_ptr<int64_t>();
-  auto* position = positions.mutable_data_ptr<int64_t>();
-  for (size_t r = 0; r < decode.num_continuing; ++r) {
-    auto& row = *decode.rows[r];
-    decode.view.cached[r] = row.cached;
-    for (const int32_t pending : row.pending) {
-      *token++ = pending;
-      *position++ = row.cached++;
-    }
-    row.pending.clear();
-  }
-  batch.tokens = tokens.to(network_.device());
-  batch.positions = positions.to(network_.device());
-  const auto hidden = network_.forward(batch, &decode.view);
-  if (batch.num_rows() == batch.num_sequences()) return hidden;
-  auto last_rows = at::empty({batch.num_sequences()}, at::kLong);
-  std::transform(batch.starts.begin() + 1, batch.starts.end(), last_rows.mutable_data_ptr<int64_t>(),
-                 [](int64_t end) { return end - 1; });
-  return hidden.index_select(0, last_rows.to(network_.device()));
-}
-
-at::Tensor Engine::next_hidden() {
-  const auto& decode = *decode_;
-  std::vector<at::Tensor> parts;
-  if (decode.num_continuing > 0) parts.push_back(decode_hidden());
-  for (size_t r = decode.num_continuing; r < decode.rows.size(); ++r) {
-    parts.push_back(decode.rows[r]->owner->last_hidden);
-  }
-  return parts.size() == 1 ? parts.front() : at::cat(parts);
-}
-
-void Engine::sample_next(const at::Tensor& hidden, int64_t version) {
-  auto& decode = *decode_;
-  const auto& rows = decode.rows;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const auto& request = rows[r]->owner->request;
-    decode.keys[r] = {.seed = request.seed,
-                      .group = request.group,
-                      .sample = rows[r]->index,
-                      .position = std::ssize(rows[r]->completion.tokens)};
-  }
-  for (size_t first = 0, end = 0; first < rows.size(); first = end) {
-    const auto& params = rows[first]->owner->request.sampling;
-    while (end < rows.size() && same_distribution(params, rows[end]->owner->request.sampling)) ++end;
-    const auto part = hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(end - first));
-    const auto drawn =
-        sample_tokens(part, network_.head(), std::span(decode.keys).subspan(first, end - first), params,
-                      network_.config().logit_soft_cap);
-    for (size_t r = first; r < end; ++r) {
-      auto& row = *rows[r];
-      const auto& next = drawn[r - first];
-      row.completion.tokens.push_back(next.token);
-      row.completion.mask.push_back(1);
-      row.completion.logprobs.push_back(next.logprob);
-      row.completion.kept_mass.push_back(next.kept_mass);
-      row.completion.versions.push_back(version);
-      row.pending.push_back(next.token);
-      if (stop_ids_.contains(next.token)) {
-        end_sample(row, buffers::FinishReason::Stop);
-      } else if (row.full()) {
-        end_sample(row, buffers::FinishReason::Length);
-      }
+    return true;
+  };
+  for (auto i = static_cast<size_t>(first / model::kPageTokens);
+       i < static_cast<size_t>(model::pages_for(end)); ++i) {
+    if (i < pages.size() && !all.is_shared(pages[i])) continue;
+    if (!free_page()) return false;
+    if (i < pages.size() && !all.is_shared(pages[i])) continue;  // who shared it gave it up
+    const int32_t page = all.take();
+    if (i == pages.size()) {
+      pages.push_back(page);
+    } else {
+      state_->decoder->copy_page(pages[i], page);
+      all.release(std::exchange(pages[i], page));
     }
   }
-  num_tokens_ += rows.size();
+  return true;
+}
+
+// Takes the pages of the newest completion or prompt behind this one; false when none there has any.
+bool Engine::preempt_behind(const Active& owner, const Sample* sample) {
+  for (auto active = active_.rbegin(); active != active_.rend(); ++active) {
+    auto& candidate = **active;
+    for (auto i = static_cast<size_t>(candidate.num_started); i-- > 0;) {
+      auto& victim = candidate.samples[i];
+      if (&candidate == &owner && sample != nullptr && victim.index <= sample->index) return false;
+      if (victim.pages.empty()) continue;
+      give_up(victim);
+      return true;
+    }
+    if (&candidate == &owner) return false;
+    if (candidate.pages.empty()) continue;
+    release(candidate.pages);
+    candidate.cached = 0;
+    candidate.logits.clear();
+    return true;
+  }
+  return false;
+}
+
+void Engine::give_up(Sample& sample) {
+  release(sample.pages);
+  sample.cached = 0;
+  ++num_preempted_;
+}
+
+void Engine::release(std::vector<int32_t>& pages) {
+  for (const int32_t page : pages) state_->pages.release(page);
+  pages.clear();
+}
+
+void Engine::share_prompt(Sample& sample) {
+  const auto& owner = *sample.owner;
+  for (const int32_t page : owner.pages) state_->pages.share(page);
+  sample.pages.assign(owner.pages.begin(), owner.pages.end());
+  sample.cached = owner.prompt_size();
+}
+
+// On any of the decoder's threads.
+void Engine::draw(Sample& sample, std::span<float> logits) const {
+  thread_local SamplerScratch scratch;
+  const auto& request = sample.owner->request;
+  sample.drawn = sample_token(logits,
+                              {.seed = request.seed,
+                               .group = request.group,
+                               .sample = sample.index,
+                               .position = std::ssize(sample.completion.tokens)},
+                              request.sampling, {request.prompt, sample.completion.tokens}, scratch);
+}
+
+void Engine::commit(int64_t version) {
+  for (size_t i = 0; i < state_->entries.size(); ++i) {
+    const auto& [active, sample] = state_->entries[i];
+    const auto& fed = state_->sequences[i];
+    (sample != nullptr ? sample->cached : active->cached) += std::ssize(fed.tokens);
+    if (sample != nullptr && fed.wants_logits) keep_token(*sample, version);
+  }
+  for (const auto& active : active_) start_samples(*active, version);
+}
+
+// Begins the completions that there is room for, behind a prompt whose logits are there.
+void Engine::start_samples(Active& active, int64_t version) {
+  int64_t room = options_.max_rows;
+  for (const auto& other : active_) room -= other->num_running();
+  for (; !active.logits.empty() && active.num_unstarted() > 0 && room > 0; --room) {
+    auto& sample = active.samples[static_cast<size_t>(active.num_started++)];
+    sample.running = true;
+    const auto reserved =
+        static_cast<size_t>(std::min(active.request.sampling.max_new_tokens, kReservedTokens));
+    auto& completion = sample.completion;
+    completion.tokens.reserve(reserved);
+    completion.mask.reserve(reserved);
+    completion.logprobs.reserve(reserved);
+    completion.kept_mass.reserve(reserved);
+    completion.versions.reserve(reserved);
+    sample.pages.reserve(
+        static_cast<size_t>(model::pages_for(active.prompt_size()) + model::pages_for(kReservedTokens)));
+    share_prompt(sample);
+    auto logits = active.logits;
+    draw(sample, logits);
+    keep_token(sample, version);
+  }
+  if (active.num_unstarted() > 0) return;
+  release(active.pages);
+  active.logits = {};
+}
+
+void Engine::keep_token(Sample& sample, int64_t version) {
+  auto& completion = sample.completion;
+  const auto& drawn = sample.drawn;
+  sample.last_token_s = seconds();
+  if (completion.tokens.empty()) sample.first_token_s = sample.last_token_s;
+  completion.tokens.push_back(drawn.token);
+  completion.mask.push_back(1);
+  completion.logprobs.push_back(drawn.logprob);
+  completion.kept_mass.push_back(drawn.kept_mass);
+  completion.versions.push_back(version);
+  ++num_tokens_;
+  if (stop_ids_.contains(drawn.token)) {
+    end_sample(sample, buffers::FinishReason::Stop);
+  } else if (sample.full()) {
+    end_sample(sample, buffers::FinishReason::Length);
+  }
 }
 
 void Engine::end_sample(Sample& sample, buffers::FinishReason reason) {
   sample.completion.finish = reason;
   sample.running = false;
-  sample.pending.clear();
-  cache_->release(std::exchange(sample.blocks, {}));
+  release(sample.pages);
   ++sample.owner->num_finished;
-  --decode_->num_running;
-  decode_->stale = true;
 }
 
 }  // namespace sluice::actors

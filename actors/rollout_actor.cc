@@ -26,6 +26,12 @@ using transport::MappedWeights;
 
 constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
 
+// Its weights are mapped ones from the first lease on: nobody writes to them, and the engine may count on it.
+model::Network& ready(model::Network& network) {
+  if (network.device().is_cpu()) network.freeze();
+  return network;
+}
+
 class RolloutActor {
  public:
   RolloutActor(model::Network& network, const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
@@ -36,7 +42,7 @@ class RolloutActor {
         options_(options),
         link_(options),
         // What the chat template adds has been in the configuration since the first checkpoint.
-        engine_(network, stop_ids(network.config(), &tokenizer, nullptr), options.engine) {}
+        engine_(ready(network), stop_ids(network.config(), &tokenizer, nullptr), options.engine) {}
 
   ActorEnd run(const std::function<bool()>& interrupted);
 
@@ -147,8 +153,8 @@ void RolloutActor::let_go_of_versions() {
 // version.
 bool RolloutActor::start(Held& held) {
   const auto& lease = held.lease;
-  const bool fits = !options_.engine.one_group_at_a_time &&
-                    engine_.num_unfinished() + lease.num_samples <= options_.engine.max_rows;
+  const bool fits =
+      engine_.mixes_groups() && engine_.num_unfinished() + lease.num_samples <= options_.engine.max_rows;
   if (!engine_.idle() && !fits) return false;
   auto weights = versions_.find(lease);
   require(weights != nullptr || clock_.now_ms() - held.received_at < options_.silence_ms,
@@ -196,12 +202,14 @@ void RolloutActor::finish(GenerationResult result) {
                     .step = lease.step,
                     .prompt = std::move(held.prompt),
                     .prompt_text = lease.row.prompt,
-                    .completions = std::move(result.completions)});
+                    .completions = std::move(result.completions),
+                    .ttft_s = result.ttft_s,
+                    .tpot_s = result.tpot_s});
 }
 
 ActorLoad RolloutActor::load() const {
   int64_t at_once = 1;
-  if (!options_.engine.one_group_at_a_time && group_size_ > 0) {
+  if (engine_.mixes_groups() && group_size_ > 0) {
     at_once = std::max<int64_t>(1, options_.engine.max_rows / group_size_);
   }
   const auto leases = std::ssize(queue_) + std::ssize(under_way_);

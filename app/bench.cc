@@ -1,123 +1,183 @@
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 
-#include <chrono>
 #include <iostream>
 #include <memory>
+#include <optional>
 
-#include "actors/engine.h"
+#include "app/bench/models.h"
+#include "app/bench/rows.h"
 #include "app/bench_tokenizer.h"
 #include "app/command.h"
-#include "base/json.h"
-#include "base/philox.h"
-#include "model/network.h"
+#include "base/error.h"
 
 namespace sluice::app {
 namespace {
 
-constexpr int64_t kPromptTokens = 64;
+struct Arguments {
+  BenchOptions rows{.vocabularies = {4'096, 32'768, 151'936}};
+  PeersOptions peers;
+  bool json = false;
+};
 
-double seconds_of(const std::function<void()>& work) {
-  const auto began = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+// A row with what it takes where nothing is said.
+struct RowKind {
+  const char* name;
+  const char* help;
+  void (*run)(const Bench&);
+  std::vector<std::string> models;
+  std::vector<int64_t> batches;
+};
+
+const std::vector<RowKind>& row_kinds() {
+  static const std::vector<RowKind> kinds = {
+      {"decode", "New tokens of B completions under way together", bench_decode, {"S", "M"}, {1, 8, 64}},
+      {"ragged", "Completions of different lengths whose slots are refilled", bench_ragged, {"S"}, {64}},
+      {"prefill", "Prompts read, alone and in groups", bench_prefill, {"S", "M"}, {64}},
+      {"steady", "Many steps of one engine, whose memory must not grow", bench_steady, {"S"}, {64}},
+      {"sampler", "One draw from logits, against at::softmax and at::multinomial", bench_sampler, {}, {}},
+  };
+  return kinds;
 }
 
-// A network of the size of the shipped recipes.
-std::unique_ptr<model::Network> make_network() {
-  model::LlamaShape config;
-  config.vocab_size = 512;
-  config.hidden_size = 128;
-  config.intermediate_size = 344;
-  config.num_layers = 4;
-  config.num_heads = config.num_kv_heads = 4;
-  config.head_dim = 32;
-  config.max_position = 256;
-  auto network = std::make_unique<model::Network>(model::llama_config(config), at::kCPU);
-  network->init(1);
-  return network;
+BenchOptions filled_in(BenchOptions options, const RowKind& kind) {
+  if (options.models.empty()) options.models = kind.models;
+  if (options.batches.empty()) options.batches = kind.batches;
+  return options;
 }
 
-std::vector<int32_t> make_prompt(uint64_t index) {
-  std::vector<int32_t> prompt(kPromptTokens);
-  for (size_t i = 0; i < prompt.size(); ++i) {
-    prompt[i] = static_cast<int32_t>(random_bits(1, RandomUse::Data, index, i) % 512);
+std::vector<double> weight_bytes(const std::vector<std::string>& models,
+                                 const std::vector<std::string>& dtypes) {
+  std::vector<double> bytes;
+  for (const auto& model : models) {
+    const auto numbers = static_cast<double>(model::Network::declare(bench_config(model)).num_numbers());
+    for (const auto& dtype : dtypes) bytes.push_back(numbers * (dtype == "float32" ? 4 : 2));
   }
-  return prompt;
+  return bytes;
 }
 
-double cached_seconds(const model::Network& network, int64_t prompts, int64_t tokens) {
-  actors::Engine engine(network, {}, {.max_rows = prompts, .one_group_at_a_time = false});
-  for (int64_t i = 0; i < prompts; ++i) {
-    engine.submit({.id = static_cast<uint64_t>(i),
-                   .prompt = make_prompt(static_cast<uint64_t>(i)),
-                   .sampling = {.temperature = 0, .max_new_tokens = tokens}});
+// The ceilings, then rows of these kinds.
+void run_rows(const Arguments& arguments, const std::vector<RowKind>& kinds, Report& report) {
+  std::optional<Peers> peers;
+  if (!arguments.peers.directory.empty()) peers.emplace(arguments.peers);
+  at::set_num_threads(arguments.rows.threads);
+  std::vector<BenchOptions> options;
+  std::vector<double> bytes;
+  for (const auto& kind : kinds) {
+    options.push_back(filled_in(arguments.rows, kind));
+    const auto more = weight_bytes(options.back().models, options.back().dtypes);
+    bytes.insert(bytes.end(), more.begin(), more.end());
   }
-  return seconds_of([&] {
-    while (!engine.idle()) engine.step(0);
-  });
+  const auto ceilings = measure_ceilings(arguments.rows.threads, bytes);
+  report.add(ceilings);
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    kinds[i].run({options[i], ceilings, peers ? &*peers : nullptr, report});
+  }
 }
 
-// Every token by a forward over everything before it.
-double uncached_seconds(const model::Network& network, int64_t prompts, int64_t tokens) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::vector<int32_t>> texts;
-  for (int64_t i = 0; i < prompts; ++i) texts.push_back(make_prompt(static_cast<uint64_t>(i)));
-  return seconds_of([&] {
-    for (int64_t t = 0; t < tokens; ++t) {
-      model::PackedBatchBuilder builder;
-      std::vector<int64_t> last;
-      for (const auto& text : texts) {
-        last.push_back(builder.row_of(builder.add(text), static_cast<int64_t>(text.size()) - 1));
-      }
-      const auto hidden =
-          network.forward(builder.build(at::kCPU)).index_select(0, at::tensor(last, at::kLong));
-      const std::vector<actors::DrawKey> keys(texts.size());
-      const auto sampled = actors::sample_tokens(hidden, network.head(), keys, {.temperature = 0});
-      for (size_t i = 0; i < texts.size(); ++i) texts[i].push_back(sampled[i].token);
-    }
-  });
+int run_match(const Arguments& arguments, Report& report) {
+  const bool equal = bench_match(arguments.rows.models, arguments.rows.dtypes, report);
+  return static_cast<int>(equal ? ExitCode::Done : ExitCode::Failed);
 }
 
-int bench_decode(int64_t prompts, int64_t tokens) {
-  at::set_num_threads(1);
-  const auto network = make_network();
-  cached_seconds(*network, prompts, 2);  // warm
-  const double cached = cached_seconds(*network, prompts, tokens);
-  const double uncached = uncached_seconds(*network, prompts, tokens);
-  const Json row = {{"row", "decode_cached_over_uncached"},
-                    {"peer", "sluice"},
-                    {"prompts", prompts},
-                    {"tokens", tokens},
-                    {"threads", 1},
-                    {"cached_s", cached},
-                    {"uncached_s", uncached},
-                    {"decode_tok_s", static_cast<double>(prompts * tokens) / cached},
-                    {"ratio", uncached / cached}};
-  std::cout << row.dump() << '\n';
-  return 0;
+int run_table(const Arguments& arguments, Report& report) {
+  run_rows(arguments, row_kinds(), report);
+  return run_match(arguments, report);
+}
+
+void add_networks(CLI::App& app, BenchOptions& rows, const std::string& models) {
+  app.add_option("--model", rows.models, models)->delimiter(',');
+  app.add_option("--dtype", rows.dtypes,
+                 "float32 or bfloat16, of the weights: numbers are computed in float32 from either, and the "
+                 "limit is that of float32 arithmetic")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+}
+
+void add_generation(CLI::App& app, Arguments& arguments) {
+  auto& rows = arguments.rows;
+  add_networks(app, rows, "Of random weights: tiny, S or M");
+  app.get_option("--model")->check(CLI::IsMember(kBenchModels));
+  const auto at_least_one = CLI::Range(int64_t{1}, int64_t{4096});
+  app.add_option("--batch", rows.batches, "Completions decoded together")
+      ->delimiter(',')
+      ->check(at_least_one);
+  app.add_option("--group", rows.group, "Completions that share a prompt (default: 8 from 64 on, else 1)")
+      ->check(at_least_one);
+  app.add_option("--prompt", rows.prompt, "Tokens of a prompt (default: 64; prefill 128)")
+      ->check(CLI::Range(1, 256));
+  app.add_option("--new", rows.new_tokens, "New tokens of a completion; ragged: of the longest")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 256));
+  app.add_option("--threads", rows.threads, "Of ours, of the peers and of the ceilings")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
+  app.add_option("--peers", arguments.peers.directory,
+                 "Folder of the peers' scripts (bench_generate.py, make_model.py): they do the same work in "
+                 "between");
+  app.add_option("--peers-python", arguments.peers.python,
+                 "Their Python (default: .venv/bin/python in that folder, else $SLUICE_PEERS_PYTHON)");
+  app.add_option("--peers-models", arguments.peers.models,
+                 "Where their models are, or are written (default: models in that folder)");
+}
+
+void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
+  auto& rows = arguments.rows;
+  const bool all = name.empty();
+  if (name != "sampler") add_generation(app, arguments);
+  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
+  if (all || name == "ragged") {
+    app.add_option("--requests", rows.requests, "Completions in all")->capture_default_str()->check(positive);
+  }
+  if (all || name == "steady") {
+    app.add_option("--steps", rows.steps, "Steps after warming up")->capture_default_str()->check(positive);
+  }
+  if (all || name == "sampler") {
+    app.add_option("--vocab", rows.vocabularies, "Sizes of the vocabulary")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->check(positive);
+  }
+  if (name != "steady") {
+    app.add_option("--reps", rows.reps, "Repetitions, of which the median counts")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1000));
+  }
+  app.add_flag("--json", arguments.json, "JSON lines: the ceilings, then a line for each row");
 }
 
 }  // namespace
 
 Command add_bench(CLI::App& app) {
-  struct Arguments {
-    int64_t prompts = 128;
-    int64_t tokens = 20;
-  };
   auto arguments = std::make_shared<Arguments>();
   app.require_subcommand(0, 1);
-  auto* decode = app.add_subcommand("decode", "Decoding with a KV cache against decoding without one");
-  decode->add_option("--prompts", arguments->prompts, "Prompts decoded together")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
-  decode->add_option("--tokens", arguments->tokens, "Tokens of each")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 128));
+  app.footer("Without a subcommand: all of them but `tokenizer`, in both dtypes.");
+  add_row(app, *arguments, "");
+  std::vector<std::pair<CLI::App*, const RowKind*>> rows;
+  for (const auto& kind : row_kinds()) {
+    rows.emplace_back(app.add_subcommand(kind.name, kind.help), &kind);
+    add_row(*rows.back().first, *arguments, kind.name);
+  }
+  auto* match =
+      app.add_subcommand("match", "Whether the log-probs of actor and learner are equal, bit for bit");
+  add_networks(*match, arguments->rows,
+               "tiny, S, M, qwen2, gemma2, or model directories (default: all but M)");
+  match->add_flag("--json", arguments->json, "A JSON line for each model, dtype and number of threads");
   auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
-  return [arguments, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
-    return tokenizer->parsed() ? run_tokenizer() : bench_decode(arguments->prompts, arguments->tokens);
+  return [&app, arguments, rows, match, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
+    if (tokenizer->parsed()) return run_tokenizer();
+    const bool whole = app.get_subcommands().empty();
+    auto& dtypes = arguments->rows.dtypes;
+    if (dtypes.empty()) {
+      dtypes.push_back("float32");
+      if (whole) dtypes.push_back("bfloat16");
+    }
+    Report report(arguments->json);
+    if (whole) return run_table(*arguments, report);
+    if (match->parsed()) return run_match(*arguments, report);
+    for (const auto& [sub, kind] : rows) {
+      if (sub->parsed()) run_rows(*arguments, {*kind}, report);
+    }
+    return 0;
   };
 }
 

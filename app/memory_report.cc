@@ -59,8 +59,7 @@ class Planner {
                      .on_host = true,
                      .plan = model::plan_memory(inputs_.model, {})});
     roles.back().plan.activations = 0;  // nothing is computed with them there
-    const int64_t together = recipe_.deterministic ? rollout.group_size : kMaxRows;
-    roles.push_back(decoder("actor", rollout.actors, together, longest));
+    roles.push_back(decoder("actor", rollout.actors, kMaxRows, longest));
     if (recipe_.device == "cpu") roles.back().plan.weights = 0;
     return roles;
   }
@@ -77,7 +76,8 @@ class Planner {
     return {.role = "learner", .plan = model::plan_memory(inputs_.model, use)};
   }
 
-  // One sequence more than are decoded: a prompt that still has samples to start.
+  // One sequence more than are decoded: a prompt that still has samples to start. Samples that share a prompt
+  // need less.
   RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest) const {
     const model::MemoryUse use{.packs = recipe_.device == "cpu",
                                .rows = std::max(together, longest),

@@ -77,6 +77,19 @@ void report_lengths(const TrainingBatch& batch, StepMetrics& metrics) {
       static_cast<double>(lengths.size() - terminated.size()) / static_cast<double>(lengths.size());
 }
 
+// As the actors measured them.
+void report_times(const TrainingBatch& batch, StepMetrics& metrics) {
+  const auto count = static_cast<double>(batch.groups.size());
+  if (batch.groups.empty()) return;
+  double ttft = 0, tpot = 0;
+  for (const auto& group : batch.groups) {
+    ttft += group.ttft_s / count;
+    tpot += group.tpot_s / count;
+  }
+  metrics["time/ttft"] = ttft;
+  metrics["time/tpot"] = tpot;
+}
+
 }  // namespace
 
 StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::string>& reward_names) {
@@ -84,6 +97,7 @@ StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::s
   report_rewards(batch, metrics);
   for (size_t i = 0; i < reward_names.size(); ++i) report_scorer(batch, i, reward_names[i], metrics);
   report_lengths(batch, metrics);
+  report_times(batch, metrics);
   return metrics;
 }
 

@@ -104,7 +104,7 @@ actors::EvaluationOptions evaluation_options(const Recipe& recipe, const StageSp
       .samples = greedy ? 1 : stage.evaluation.samples,
       // One stream for all evaluations, so that before and after draw the same numbers.
       .seed = recipe.seed,
-      .engine = {.one_group_at_a_time = false}};
+      .engine = {.reproducible = false}};
   if (greedy) options.sampling.temperature = 0;
   return options;
 }

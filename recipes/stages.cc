@@ -76,7 +76,7 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
                                                          .name = "actor-" + std::to_string(index),
                                                          .incarnation = new_incarnation(),
                                                          .pid = getpid()},
-                                            .engine = {.one_group_at_a_time = recipe.deterministic}};
+                                            .engine = {.reproducible = recipe.deterministic}};
   actors::run_rollout_actor(*network, *tokenizer, rewards, options, [&stop] { return stop() != 0; });
   return stop();
 }

@@ -1,13 +1,13 @@
 // What the engine keeps of a request while it is under way.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "actors/engine.h"
+#include "actors/page_allocator.h"
+#include "model/decoder.h"
 
 namespace sluice::actors {
 
@@ -16,36 +16,51 @@ struct Engine::Sample {
   int64_t index = 0;  // in its group
   bool running = false;
   buffers::Completion completion;
-  std::vector<int64_t> blocks;   // of the cache, while running
-  int64_t cached = 0;            // tokens in the cache: the prompt and what was fed of the completion
-  std::vector<int32_t> pending;  // the rest of the completion; empty only before its first token
+  std::vector<int32_t> pages;  // of the cache, while running
+  int64_t cached = 0;          // tokens in it: the prompt and what was fed of the completion
+  SampledToken drawn;          // in this step
+  double first_token_s = 0, last_token_s = 0;
 
   bool full() const;
+  int64_t num_tokens() const;  // prompt and completion
 };
 
 struct Engine::Active {
   GenerationRequest request;
+  double submitted_s = 0;
   std::vector<Sample> samples;  // [num_samples]; the first `num_started` are running or finished
   int64_t num_started = 0;
   int64_t num_finished = 0;
-  std::vector<int64_t> prompt_blocks;  // until the last sample takes them over
-  at::Tensor last_hidden;              // [1, hidden] of the prompt's last token
+  std::vector<int32_t> pages;  // the prompt's own hold on them, until the last sample has started
+  int64_t cached = 0;          // of its tokens
+  std::vector<float> logits;   // behind its last token, likewise
 
-  explicit Active(GenerationRequest the_request);
+  Active(GenerationRequest the_request, double the_submitted_s);
+  int64_t prompt_size() const { return std::ssize(request.prompt); }
   int64_t num_unstarted() const { return request.num_samples - num_started; }
   int64_t num_unfinished() const { return request.num_samples - num_finished; }
+  int64_t num_running() const { return num_started - num_finished; }
 };
 
-struct Engine::Decode {
-  bool stale = true;          // other completions belong in it now
-  std::vector<Sample*> rows;  // the running ones; first those with pending tokens, then the fresh ones
-  size_t num_continuing = 0;  // rows with pending tokens
-  int64_t num_running = 0;    // of all requests
-  model::CacheView view;      // of the continuing rows
-  std::vector<DrawKey> keys;  // of all rows
+struct Engine::State {
+  std::unique_ptr<model::Decoder> decoder;
+  PageAllocator pages;
+  int64_t num_pages = 0;
+
+  // Of a step: what each sequence feeds, a sample or (null) the prompt of a request.
+  struct Entry {
+    Active* active;
+    Sample* sample;
+  };
+  std::vector<Entry> entries;
+  std::vector<model::DecodeSequence> sequences;
+  model::Decoder::Sink sink;
+  int64_t prompt_budget = 0;    // tokens that may still be fed of prompts
+  bool short_of_pages = false;  // somebody older waits for some: nobody begins
 };
 
-inline Engine::Active::Active(GenerationRequest the_request) : request(std::move(the_request)) {
+inline Engine::Active::Active(GenerationRequest the_request, double the_submitted_s)
+    : request(std::move(the_request)), submitted_s(the_submitted_s) {
   samples.resize(static_cast<size_t>(request.num_samples));
   for (size_t i = 0; i < samples.size(); ++i) {
     samples[i].owner = this;
@@ -55,6 +70,10 @@ inline Engine::Active::Active(GenerationRequest the_request) : request(std::move
 
 inline bool Engine::Sample::full() const {
   return std::ssize(completion.tokens) >= owner->request.sampling.max_new_tokens;
+}
+
+inline int64_t Engine::Sample::num_tokens() const {
+  return owner->prompt_size() + std::ssize(completion.tokens);
 }
 
 }  // namespace sluice::actors

@@ -44,6 +44,16 @@ Results run(Engine& engine, int64_t version = 0) {
   return results;
 }
 
+// Drawn from the logits of the last of these hidden states.
+SampledToken next_token(const model::Network& network, const at::Tensor& hidden,
+                        const GenerationRequest& request, int64_t sample, int64_t position) {
+  auto logits =
+      network.scaled_logits(hidden.narrow(0, hidden.size(0) - 1, 1), /*temperature=*/1.0).contiguous();
+  SamplerScratch scratch;
+  return sample_token({logits.mutable_data_ptr<float>(), static_cast<size_t>(logits.numel())},
+                      {request.seed, request.group, sample, position}, request.sampling, {}, scratch);
+}
+
 // Without a cache and without other samples: the whole sequence is computed again for each token.
 buffers::Completion without_cache(const model::Network& network, const GenerationRequest& request,
                                   int64_t sample) {
@@ -54,9 +64,7 @@ buffers::Completion without_cache(const model::Network& network, const Generatio
     model::PackedBatchBuilder builder;
     builder.add(all);
     const auto hidden = network.forward(builder.build(at::kCPU));
-    const DrawKey key{request.seed, request.group, sample, position};
-    const auto next = sample_tokens(hidden.narrow(0, hidden.size(0) - 1, 1), network.head(), {&key, 1},
-                                    request.sampling)[0];
+    const auto next = next_token(network, hidden, request, sample, position);
     all.push_back(next.token);
     completion.tokens.push_back(next.token);
     completion.logprobs.push_back(next.logprob);
@@ -82,7 +90,7 @@ void expect_close(const buffers::Completion& a, const buffers::Completion& b, co
 TEST(Engine, DecodesWithTheCacheAsWithoutIt) {
   const auto network = decided_network();
   Engine one_by_one(*network, {kEos}, {}),
-      together(*network, {kEos}, {.max_rows = 16, .one_group_at_a_time = false});
+      together(*network, {kEos}, {.max_rows = 16, .reproducible = false});
   for (auto* engine : {&one_by_one, &together}) {
     for (uint64_t i = 0; i < 200; ++i) engine->submit(request_of(i, 2, 10));
   }
@@ -155,7 +163,7 @@ TEST(Engine, DecodesAGroupLargerThanItsRowsInWaves) {
 
 TEST(Engine, TakesOnAGroupAsSoonAsThereIsRoom) {
   const auto network = decided_network();
-  Engine engine(*network, {}, {.max_rows = 4, .one_group_at_a_time = false});
+  Engine engine(*network, {}, {.max_rows = 4, .reproducible = false});
   engine.submit(request_of(0, 2, 3));
   engine.submit(request_of(1, 1, 9));
   engine.submit(request_of(2, 3, 2));  // one of its samples fits at once
@@ -165,8 +173,9 @@ TEST(Engine, TakesOnAGroupAsSoonAsThereIsRoom) {
     for (const auto& result : engine.step(0)) finished_at[result.id] = step;
   }
 
-  // The first sample of 2 ends at step 2, the next takes its row at 3, and two more are free from 4 on.
-  EXPECT_EQ(finished_at, (std::map<uint64_t, int>{{0, 3}, {1, 9}, {2, 5}}));
+  // The first sample of 2 ends at step 2, where the next takes its row; the last one takes a row of 0 at
+  // step 3.
+  EXPECT_EQ(finished_at, (std::map<uint64_t, int>{{0, 3}, {1, 9}, {2, 4}}));
   EXPECT_EQ(engine.num_tokens(), 2 * 3 + 9 + 3 * 2);
 }
 
@@ -221,7 +230,7 @@ TEST(Engine, GroupsWithDifferentSamplingShareABatch) {
   auto greedy = request_of(0, 2, 10);
   greedy.sampling.temperature = 0;
   const auto hot = request_of(1, 3, 10);
-  Engine together(*network, {kEos}, {.one_group_at_a_time = false}), alone(*network, {kEos}, {});
+  Engine together(*network, {kEos}, {.reproducible = false}), alone(*network, {kEos}, {});
   for (auto* engine : {&together, &alone}) {
     engine->submit(greedy);
     engine->submit(hot);
@@ -263,9 +272,7 @@ TEST(Engine, FeedsWhatIsAppendedBeforeItGoesOn) {
       model::PackedBatchBuilder builder;
       builder.add(all);
       const auto hidden = network->forward(builder.build(at::kCPU));
-      const DrawKey key{request.seed, request.group, 1, static_cast<int64_t>(t)};
-      const auto next = sample_tokens(hidden.narrow(0, hidden.size(0) - 1, 1), network->head(), {&key, 1},
-                                      request.sampling)[0];
+      const auto next = next_token(*network, hidden, request, 1, static_cast<int64_t>(t));
       EXPECT_EQ(with_answer.tokens[t], next.token);
       EXPECT_NEAR(with_answer.logprobs[t], next.logprob, 1e-5);
     }

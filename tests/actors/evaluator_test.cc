@@ -101,7 +101,7 @@ TEST(Evaluate, GivesTheSameForTheSameSeed) {
                     {.sampling = {.max_new_tokens = 12},
                      .samples = 3,
                      .seed = seed,
-                     .engine = {.max_rows = 5, .one_group_at_a_time = false}});
+                     .engine = {.max_rows = 5, .reproducible = false}});
   };
 
   const auto a = run(1), b = run(1), c = run(2);

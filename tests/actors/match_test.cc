@@ -45,7 +45,7 @@ struct Recorded {
 // What the actor wrote down, as the learner packs it.
 Recorded decode(const model::Network& network) {
   const auto requests = requests_for(network.config());
-  Engine engine(network, {}, {.max_rows = 7, .one_group_at_a_time = false});
+  Engine engine(network, {}, {.max_rows = 7, .reproducible = false});
   for (const auto& request : requests) engine.submit(request);
   model::PackedBatchBuilder builder;
   std::vector<int64_t> rows, tokens;

@@ -255,7 +255,7 @@ TEST_F(RolloutActor, KeepsAVersionThatAQueuedLeaseNamesWhenTheLearnerLetsItGo) {
 }
 
 TEST_F(RolloutActor, DecodesSeveralGroupsTogetherWhereBitsNeedNotRepeat) {
-  options_.engine = {.max_rows = 16, .one_group_at_a_time = false};
+  options_.engine = {.max_rows = 16, .reproducible = false};
   start_and_welcome();
   announce(0, *first_);
   give(lease(0, 0));  // tells it the size of a group: four fit at once

@@ -56,7 +56,7 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
   EXPECT_EQ(roles[3]["count"], 2);
   EXPECT_EQ(roles[3]["weights"], 0);  // mapped
   EXPECT_EQ(roles[3]["kv_cache_per_token"], 2 * 2 * 32 * 4);
-  EXPECT_EQ(roles[3]["kv_cache"], (8 + 1) * 64 * 2 * 2 * 32 * 4);  // a group and its prompt, 8 + 48 tokens
+  EXPECT_EQ(roles[3]["kv_cache"], (128 + 1) * 64 * 2 * 2 * 32 * 4);  // the rows and a prompt, 8 + 48 tokens
 
   const auto text = sluice(workspace, {"check", "recipe.toml"});
   EXPECT_THAT(text.out, HasSubstr("grpo, 2 x actor: "));
