@@ -1,6 +1,5 @@
 #include <ATen/Parallel.h>
 
-#include <iostream>
 #include <memory>
 #include <optional>
 

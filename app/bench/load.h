@@ -1,0 +1,21 @@
+// Whether the machine was quiet while something was measured.
+#pragma once
+
+namespace sluice::app {
+
+// A row with more than this kept busy by others says little.
+inline constexpr double kQuietCores = 0.1;
+
+// Counts from its making. Of /proc/stat: what all processors did, less what this process and its children
+// that have ended did.
+class LoadWatch {
+ public:
+  LoadWatch();
+  // Cores that others kept busy in the mean so far; 0 where there is no /proc/stat.
+  double others() const;
+
+ private:
+  double wall_s_, machine_s_, own_s_;
+};
+
+}  // namespace sluice::app

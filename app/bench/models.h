@@ -1,0 +1,41 @@
+// The networks that `sluice bench` runs, and what sets the physical limit of a token of theirs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/bench/ceilings.h"
+#include "model/network.h"
+
+namespace sluice::app {
+
+// Llamas with tied embeddings, of the sizes that the kit of the peers has: tiny, S and M.
+inline const std::vector<std::string> kBenchModels = {"tiny", "S", "M"};
+model::ModelConfig bench_config(const std::string& size);
+// Random weights of "float32" or "bfloat16", frozen.
+std::unique_ptr<model::Network> make_bench_network(const std::string& size, const std::string& dtype);
+
+// Counted from the shape alone.
+struct Work {
+  explicit Work(const model::Network& network);
+
+  double block_parameters;  // every token passes these
+  double head_parameters;   // tokens that are predicted pass these
+  double attention_flop;    // of a query for each position it sees
+  double kv_bytes;          // of a token, in float32
+  double weight_bytes;
+};
+
+struct Limit {
+  double tokens_per_s;
+  const char* bound;  // "flop" or "bytes": which of the two takes longer
+};
+
+// Of decoding `batch` tokens in a step, each seeing `context` positions and none sharing a prompt. The
+// ceiling of the arithmetic is that of float32 for bfloat16 weights too: they are widened.
+Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, double context);
+// Of prompts of `length` tokens, of which the last one is asked for the next.
+Limit prefill_limit(const Work& work, const Ceilings& ceilings, int64_t prompts, int64_t length);
+
+}  // namespace sluice::app

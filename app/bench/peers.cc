@@ -1,0 +1,184 @@
+#include "app/bench/peers.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <optional>
+#include <sstream>
+
+#include "app/bench/load.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json_lines.h"
+#include "base/subprocess.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Millis kLongestMs = 30 * 60'000;
+constexpr Millis kGraceMs = 2'000;
+
+struct Scratch {  // a folder for what a script prints
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "sluice-peers-XXXXXX").string();
+    require<EnvironmentError>(::mkdtemp(name.data()) != nullptr, "bench: cannot make a folder in ",
+                              fs::temp_directory_path().string());
+    path = name;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  fs::path path;
+};
+
+std::string last_line(const fs::path& file) {
+  std::istringstream text(fs::exists(file) ? read_file(file) : "");
+  std::string last;
+  for (std::string line; std::getline(text, line);) {
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
+
+// The reason for which it failed, or "". The kit's libraries are found by what its environment's activate
+// sets.
+std::string run_python(const fs::path& python, const std::vector<std::string>& arguments, const fs::path& out,
+                       const fs::path& err) {
+  const auto activate = python.parent_path() / "activate";
+  SubprocessOptions options{.command = {"bash", "-c", "[ ! -f \"$0\" ] || source \"$0\"; exec \"$@\"",
+                                        activate.string(), python.string()},
+                            .output = err};
+  options.command.insert(options.command.end(), arguments.begin(), arguments.end());
+  options.stdout_fd = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  require<EnvironmentError>(options.stdout_fd >= 0, "bench: cannot write ", out.string());
+  auto child = Subprocess::start(options);
+  ::close(options.stdout_fd);
+  const auto status = child.wait(kLongestMs);
+  if (!status) {
+    child.stop(kGraceMs);
+    return "not done after " + std::to_string(kLongestMs / 60'000) + " minutes";
+  }
+  return status->ok() ? "" : describe(*status) + ": " + last_line(err);
+}
+
+// One call of bench_generate.py.
+struct Call {
+  const char* peer;
+  const char* wide;    // dtypes of 4 bytes a weight
+  const char* narrow;  // and of less
+  const char* mode;    // null: the peer's own
+};
+constexpr Call kCalls[] = {
+    {"hf", "fp32", "bf16", nullptr},
+    {"llamacpp", "fp32", "bf16,f16,q8_0", nullptr},
+    {"ct2", "fp32", "int8", nullptr},
+    {"ct2", "fp32", "int8", "split"},  // a replica on each thread
+};
+
+fs::path find_python(const PeersOptions& options) {
+  if (!options.python.empty()) return options.python;
+  const auto beside = fs::path(options.directory) / ".venv" / "bin" / "python";
+  if (fs::exists(beside)) return beside;
+  const char* named = std::getenv("SLUICE_PEERS_PYTHON");
+  require<UsageError>(named != nullptr, "bench: ", beside.string(),
+                      " is not there; run setup.sh of the kit, or name a Python with --peers-python");
+  return named;
+}
+
+}  // namespace
+
+int PeerResult::bytes_per_weight() const {
+  if (dtype == "fp32") return 4;
+  return dtype == "bf16" || dtype == "f16" ? 2 : 1;
+}
+
+Peers::Peers(const PeersOptions& options)
+    : directory_(options.directory),
+      python_(find_python(options)),
+      models_(options.models.empty() ? directory_ / "models" : fs::path(options.models)) {
+  require<UsageError>(fs::exists(directory_ / "bench_generate.py"), "bench: no bench_generate.py in ",
+                      directory_.string());
+  require<UsageError>(fs::exists(python_), "bench: there is no ", python_.string());
+}
+
+bool Peers::make_model(const std::string& model) const {
+  const auto made = models_ / model, temporary = models_ / (model + ".tmp");
+  if (fs::exists(made)) return true;
+  std::cerr << "sluice: writing the peers' model " << made.string() << '\n';
+  const Scratch scratch;
+  std::string fault;
+  std::error_code error;
+  fs::create_directories(models_, error);
+  if (error) {
+    fault = error.message() + "; name another folder with --peers-models";
+  } else {
+    fs::remove_all(temporary);
+    fault = run_python(
+        python_, {(directory_ / "make_model.py").string(), "--size", model, "--out", temporary.string()},
+        scratch.path / "out", scratch.path / "err");
+    if (fault.empty()) fs::rename(temporary, made);
+  }
+  if (!fault.empty()) {
+    std::cerr << "sluice: no peers of model " << model << ": " << made.string() << ": " << fault << '\n';
+  }
+  return fault.empty();
+}
+
+std::vector<PeerResult> Peers::run(const std::string& what, const std::vector<std::string>& arguments) const {
+  const Scratch scratch;
+  const auto out = scratch.path / "out";
+  const std::string fault = run_python(python_, arguments, out, scratch.path / "err");
+  if (!fault.empty()) std::cerr << "sluice: peer " << what << " is left out: " << fault << '\n';
+  std::vector<PeerResult> results;
+  for_each_json_line(out, [&](int64_t, Json line) {
+    results.push_back({.peer = json_member<std::string>(line, "peer", what),
+                       .dtype = json_member<std::string>(line, "dtype", what),
+                       .decode_tok_s = json_member<double>(line, "decode_tok_s", what),
+                       .prompt_tok_s = json_member<double>(line, "prompt_tok_s", what),
+                       .prompt_s = json_member<double>(line, "prompt_s", what)});
+    const double others = json_member_or<double>(line, "others", 0.0, what);
+    if (others > kQuietCores) {
+      std::cerr << "sluice: warning: others kept " << others << " cores busy while " << what << " "
+                << results.back().dtype << " was measured\n";
+    }
+  });
+  return results;
+}
+
+std::vector<PeerResult> Peers::measure(const PeerWork& work) const {
+  std::vector<PeerResult> results;
+  if (!make_model(work.model)) return results;
+  for (const auto& call : kCalls) {
+    if (call.mode != nullptr && (work.threads < 2 || work.batch < work.threads)) continue;
+    std::vector<std::string> arguments = {(directory_ / "bench_generate.py").string(),
+                                          "--peer",
+                                          call.peer,
+                                          "--model",
+                                          (models_ / work.model).string(),
+                                          "--batch",
+                                          std::to_string(work.batch),
+                                          "--prompt",
+                                          std::to_string(work.prompt),
+                                          "--new",
+                                          std::to_string(work.new_tokens),
+                                          "--threads",
+                                          std::to_string(work.threads),
+                                          "--reps",
+                                          std::to_string(work.reps),
+                                          "--dtype",
+                                          call.wide};
+    if (work.narrow) arguments.back() += std::string(",") + call.narrow;
+    if (call.mode != nullptr) arguments.insert(arguments.end(), {"--mode", call.mode});
+    const auto printed = run(call.peer, arguments);
+    results.insert(results.end(), printed.begin(), printed.end());
+  }
+  return results;
+}
+
+}  // namespace sluice::app

@@ -1,0 +1,47 @@
+// The rows of `sluice bench`: each measures one kind of work and reports it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "app/bench/ceilings.h"
+#include "app/bench/peers.h"
+#include "app/bench/report.h"
+
+namespace sluice::app {
+
+struct BenchOptions {
+  std::vector<std::string> models, dtypes;
+  std::vector<int64_t> batches;       // completions decoded together
+  int64_t group = 0;                  // that share a prompt; 0: 8 in batches of 64 and more, else 1
+  int64_t prompt = 0;                 // tokens; 0: 64, and 128 for prefill
+  int64_t new_tokens = 128;           // of each completion, of the longest in `ragged`
+  int64_t requests = 256;             // ragged
+  int64_t steps = 1000;               // steady
+  std::vector<int64_t> vocabularies;  // sampler
+  int threads = 2;
+  int64_t reps = 5;
+};
+
+struct Bench {
+  const BenchOptions& options;
+  const Ceilings& ceilings;
+  const Peers* peers;  // null without
+  Report& report;
+};
+
+void bench_decode(const Bench& bench);
+void bench_ragged(const Bench& bench);
+void bench_prefill(const Bench& bench);
+// 1,000 steps of one engine whose slots are refilled: the memory of the process must not grow.
+void bench_steady(const Bench& bench);
+void bench_sampler(const Bench& bench);
+
+// The log-probs that the engine records against those that a network with gradients computes of the same
+// weights, bit for bit. Names are models of ours or model directories; without names several shapes are
+// tried. Returns whether all are equal.
+bool bench_match(const std::vector<std::string>& names, const std::vector<std::string>& dtypes,
+                 Report& report);
+
+}  // namespace sluice::app
