@@ -30,8 +30,13 @@ int64_t default_cache_tokens(const model::Network& network, int64_t max_rows) {
 
 int64_t reserved_tokens(int64_t tokens) { return model::pages_for(tokens) * model::kPageTokens; }
 
-Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options)
-    : network_(network), stop_ids_(std::move(stop_ids)), options_(options), state_([&] {
+Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options,
+               const text::Tokenizer* tokenizer)
+    : network_(network),
+      stop_ids_(std::move(stop_ids)),
+      options_(options),
+      tokenizer_(tokenizer),
+      state_([&] {
         require(options.max_rows > 0 && options.cache_tokens >= 0 && options.threads > 0,
                 "engine: ", options.max_rows, " rows, a cache of ", options.cache_tokens, " tokens, ",
                 options.threads, " threads");
@@ -68,6 +73,8 @@ void Engine::submit(GenerationRequest request) {
           request.num_samples, " samples of ", max_new, " tokens");
   require(max_new <= most && prompt <= most - max_new, "engine: the prompt of group ", request.group, " has ",
           prompt, " tokens; with ", max_new, " new ones it does not fit the model's ", most, " positions");
+  require(request.sampling.stop_strings.empty() || tokenizer_ != nullptr, "engine: group ", request.group,
+          " has stop strings, and there is no tokenizer to find them with");
   // A sample's own copy of the page where the prompt ends comes on top.
   const int64_t pages = model::pages_for(prompt + max_new) + 1;
   require(pages <= state_->num_pages, "engine: the prompt of group ", request.group, " has ", prompt,
@@ -121,6 +128,7 @@ bool Engine::append(uint64_t id, int64_t sample, std::span<const int32_t> extra)
     completion.logprobs.push_back(0);
     completion.kept_mass.push_back(1);
     completion.versions.push_back(completion.versions.back());
+    if (running->stop_text) running->stop_text->skip(token);
   }
   return true;
 }

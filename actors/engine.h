@@ -12,6 +12,7 @@
 #include "actors/sampler.h"
 #include "buffers/rollout_group.h"
 #include "model/network.h"
+#include "text/tokenizer.h"
 
 namespace sluice::actors {
 
@@ -48,15 +49,17 @@ int64_t default_cache_tokens(const model::Network& network, int64_t max_rows);
 // What the cache sets aside for a sequence of so many tokens.
 int64_t reserved_tokens(int64_t tokens);
 
-// Not safe from several threads. The network outlives it; its weights may be changed between requests only
-// (when idle()).
+// Not safe from several threads. The network and the tokenizer outlive it; the weights may be changed between
+// requests only (when idle()).
 //
 // A prompt is computed once; its samples share its pages until they write to them. When the pages run out,
 // the newest completion gives up its own, and computes its tokens again when there is room: it goes on as if
 // nothing had been.
 class Engine {
  public:
-  Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options);
+  // The tokenizer says when a stop string is complete: without one there are none.
+  Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options,
+         const text::Tokenizer* tokenizer = nullptr);
   ~Engine();
 
   // Throws Error when prompt plus max_new_tokens do not fit the model's positions or the cache, or the prompt
@@ -111,6 +114,7 @@ class Engine {
   const model::Network& network_;
   const std::set<int32_t> stop_ids_;
   const EngineOptions options_;
+  const text::Tokenizer* const tokenizer_;
   bool mixes_groups_ = true;
   struct Waiting {
     GenerationRequest request;

@@ -194,6 +194,8 @@ void Engine::start_samples(Active& active, int64_t version) {
     completion.versions.reserve(reserved);
     sample.pages.reserve(
         static_cast<size_t>(model::pages_for(active.prompt_size()) + model::pages_for(kReservedTokens)));
+    const auto& stops = active.request.sampling.stop_strings;
+    if (!stops.empty()) sample.stop_text.emplace(*tokenizer_, stops);
     share_prompt(sample);
     auto logits = active.logits;
     draw(sample, logits);
@@ -217,6 +219,8 @@ void Engine::keep_token(Sample& sample, int64_t version) {
   ++num_tokens_;
   if (stop_ids_.contains(drawn.token)) {
     end_sample(sample, buffers::FinishReason::Stop);
+  } else if (sample.stop_text && sample.stop_text->push(drawn.token)) {
+    end_sample(sample, buffers::FinishReason::StopString);
   } else if (sample.full()) {
     end_sample(sample, buffers::FinishReason::Length);
   }
@@ -225,6 +229,7 @@ void Engine::keep_token(Sample& sample, int64_t version) {
 void Engine::end_sample(Sample& sample, buffers::FinishReason reason) {
   sample.completion.finish = reason;
   sample.running = false;
+  sample.stop_text.reset();
   release(sample.pages);
   ++sample.owner->num_finished;
 }

@@ -54,7 +54,7 @@ Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokeni
                     std::set<int32_t> stop_ids, const EvaluationOptions& options,
                     const std::function<bool(int64_t)>& progress) {
   Evaluation evaluation;
-  Engine engine(network, std::move(stop_ids), options.engine);
+  Engine engine(network, std::move(stop_ids), options.engine, &tokenizer);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
     evaluation.prompts.push_back({.row = &row, .prompt = tokenizer.encode(row.prompt)});
@@ -74,7 +74,8 @@ Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokeni
     for (auto& result : engine.step(/*version=*/0)) {
       auto& prompt = evaluation.prompts[result.id];
       prompt.completions = std::move(result.completions);
-      score_completions(prompt.completions, *prompt.row, result.id, tokenizer, rewards);
+      score_completions(prompt.completions, *prompt.row, result.id, tokenizer, rewards,
+                        options.sampling.stop_strings);
       for (const auto& completion : prompt.completions)
         evaluation.unscored += is_unscored(completion) ? 1 : 0;
       if (progress && !progress(++done)) evaluation.complete = false;

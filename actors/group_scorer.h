@@ -10,12 +10,14 @@
 
 namespace sluice::actors {
 
-// The text that a completion was meant to say: without what stopped it, special tokens, and ids that only pad
-// the model's vocabulary.
-std::string completion_text(const buffers::Completion& completion, const text::Tokenizer& tokenizer);
+// The text that a completion was meant to say: without what stopped it (a token, or one of the texts),
+// special tokens, and ids that only pad the model's vocabulary.
+std::string completion_text(const buffers::Completion& completion, const text::Tokenizer& tokenizer,
+                            const std::vector<std::string>& stop_strings);
 
 // Fills text and outcomes of every completion.
 void score_completions(std::vector<buffers::Completion>& completions, const text::Row& row, uint64_t group,
-                       const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards);
+                       const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
+                       const std::vector<std::string>& stop_strings);
 
 }  // namespace sluice::actors

@@ -42,7 +42,8 @@ class RolloutActor {
         options_(options),
         link_(options),
         // What the chat template adds has been in the configuration since the first checkpoint.
-        engine_(ready(network), stop_ids(network.config(), &tokenizer, nullptr), options.engine) {}
+        engine_(ready(network), stop_ids(network.config(), &tokenizer, nullptr), options.engine, &tokenizer) {
+  }
 
   ActorEnd run(const std::function<bool()>& interrupted);
 
@@ -196,7 +197,8 @@ void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
 void RolloutActor::finish(GenerationResult result) {
   auto held = std::move(under_way_.extract(result.id).mapped());
   const auto& lease = held.lease;
-  score_completions(result.completions, lease.row, lease.group, tokenizer_, rewards_);
+  score_completions(result.completions, lease.row, lease.group, tokenizer_, rewards_,
+                    lease.sampling.stop_strings);
   link_.send_group({.group = lease.group,
                     .attempt = lease.attempt,
                     .step = lease.step,

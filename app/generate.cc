@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "actors/engine.h"
 #include "actors/group_scorer.h"
@@ -117,16 +118,18 @@ std::vector<actors::GenerationRequest> make_requests(const GenerateArguments& ar
   return requests;
 }
 
-std::string json_line(const buffers::Completion& completion, const text::Tokenizer* tokenizer) {
+std::string json_line(const buffers::Completion& completion, const text::Tokenizer* tokenizer,
+                      const std::vector<std::string>& stops) {
   Json line = {{"ids", completion.tokens}};
-  if (tokenizer != nullptr) line["text"] = actors::completion_text(completion, *tokenizer);
+  if (tokenizer != nullptr) line["text"] = actors::completion_text(completion, *tokenizer, stops);
   line["logprobs"] = completion.logprobs;
-  line["finish_reason"] = completion.finish == buffers::FinishReason::Stop ? "stop" : "length";
+  line["finish_reason"] = completion.finish == buffers::FinishReason::Length ? "length" : "stop";
   return line.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string plain_line(const buffers::Completion& completion, const text::Tokenizer* tokenizer) {
-  if (tokenizer != nullptr) return actors::completion_text(completion, *tokenizer);
+std::string plain_line(const buffers::Completion& completion, const text::Tokenizer* tokenizer,
+                       const std::vector<std::string>& stops) {
+  if (tokenizer != nullptr) return actors::completion_text(completion, *tokenizer, stops);
   std::string line;
   for (const int32_t id : completion.tokens) line += (line.empty() ? "" : " ") + std::to_string(id);
   return line;
@@ -134,14 +137,15 @@ std::string plain_line(const buffers::Completion& completion, const text::Tokeni
 
 // Prints every completion as soon as those before it are out.
 void print_in_order(actors::Engine& engine, const std::vector<InputLine>& prompts, bool json,
-                    const text::Tokenizer* tokenizer) {
+                    const text::Tokenizer* tokenizer, const std::vector<std::string>& stops) {
   std::vector<std::optional<std::string>> lines(prompts.size());
   size_t next = 0;
   while (!engine.idle()) {
     for (const auto& result : engine.step(/*version=*/0)) {
       const auto& completion = result.completions.front();
       check_logprobs(prompts[result.id].where, completion.logprobs);
-      lines[result.id] = json ? json_line(completion, tokenizer) : plain_line(completion, tokenizer);
+      lines[result.id] =
+          json ? json_line(completion, tokenizer, stops) : plain_line(completion, tokenizer, stops);
     }
     for (; next < lines.size() && lines[next]; ++next) {
       std::cout << *lines[next] << std::endl;
@@ -172,6 +176,8 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
   std::cout << decoder.finish() << std::endl;
 }
 
+int all_threads() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
+
 int generate(const GenerateArguments& arguments) {
   check_arguments(arguments);
   const auto sampling = arguments.sampling.read("generate");
@@ -188,12 +194,15 @@ int generate(const GenerateArguments& arguments) {
   }
   model.network->freeze();
   actors::Engine engine(*model.network, std::move(stops),
-                        {.max_rows = arguments.batch, .reproducible = false});
+                        {.max_rows = arguments.batch, .threads = all_threads(), .reproducible = false},
+                        tokenizer.get());
   for (auto& request : requests) engine.submit(std::move(request));
-  if (prompts.size() == 1 && !arguments.json && tokenizer != nullptr && is_interactive(STDOUT_FILENO)) {
+  // What is printed cannot be taken back when a stop string turns out to have begun in it.
+  const bool streams = prompts.size() == 1 && !arguments.json && sampling.stop_strings.empty();
+  if (streams && tokenizer != nullptr && is_interactive(STDOUT_FILENO)) {
     print_as_it_comes(engine, *tokenizer);
   } else {
-    print_in_order(engine, prompts, arguments.json, tokenizer.get());
+    print_in_order(engine, prompts, arguments.json, tokenizer.get(), sampling.stop_strings);
   }
   return 0;
 }

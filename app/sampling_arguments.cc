@@ -69,6 +69,9 @@ void add_sampling_arguments(CLI::App& app, SamplingArguments& arguments) {
       "Taken from a token's logit for each time that the completion has it", penalty);
   add("--presence-penalty", params.presence_penalty, "Taken from a token's logit once the completion has it",
       penalty);
+  app.add_option("--stop", params.stop_strings, "A text that ends the completion; as often as wanted")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   app.add_option("--logit-bias", arguments.biases, "Added to the logit of a token; as often as wanted")
       ->type_name("ID=VALUE")
       ->allow_extra_args(false);

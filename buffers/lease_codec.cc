@@ -5,7 +5,7 @@
 namespace sluice::buffers {
 namespace {
 
-constexpr uint8_t kVersion = 2;  // 2: min_p, penalties and biases
+constexpr uint8_t kVersion = 2;  // 2: min_p, penalties, biases and stop strings
 constexpr const char* kWhere = "lease";
 
 // A row's JSON came out of a file that was checked, so text that is not UTF-8 is a mistake further up.
@@ -53,6 +53,8 @@ void encode_sampling(ByteWriter& out, const SamplingParams& sampling) {
     out.u32(static_cast<uint32_t>(token));
     out.f64(bias);
   }
+  out.u32(static_cast<uint32_t>(sampling.stop_strings.size()));
+  for (const auto& stop : sampling.stop_strings) out.bytes(stop);
   out.i64(sampling.max_new_tokens);
 }
 
@@ -72,6 +74,10 @@ SamplingParams decode_sampling(ByteReader& in) {
     const auto token = static_cast<int32_t>(in.u32());
     sampling.logit_bias.push_back({.token = token, .bias = in.f64()});
   }
+  const auto num_stops = in.u32();
+  require<DataError>(num_stops <= kMaxStopStrings, kWhere, ": ", num_stops, " stop strings, at most ",
+                     kMaxStopStrings, " are allowed");
+  for (uint32_t i = 0; i < num_stops; ++i) sampling.stop_strings.emplace_back(in.bytes());
   sampling.max_new_tokens = in.i64();
   return sampling;
 }

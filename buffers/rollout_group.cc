@@ -119,7 +119,7 @@ class GroupDecoder {
       check(out.versions[t] >= 0, "version[", t, "] is ", out.versions[t]);
     }
     const auto finish = in_.u8();
-    check(finish <= static_cast<uint8_t>(FinishReason::Length), "finish reason ", int{finish});
+    check(finish <= static_cast<uint8_t>(FinishReason::StopString), "finish reason ", int{finish});
     out.finish = static_cast<FinishReason>(finish);
     out.text = in_.bytes();
     const auto num_outcomes = count("outcomes");
@@ -182,7 +182,8 @@ std::string sampling_fault(const SamplingParams& sampling) {
               kMaxRepetitionPenalty},
         Range{"frequency_penalty", sampling.frequency_penalty, -kMaxPenalty, kMaxPenalty},
         Range{"presence_penalty", sampling.presence_penalty, -kMaxPenalty, kMaxPenalty},
-        Range{"biases", static_cast<double>(sampling.logit_bias.size()), 0, kMaxLogitBiases}}) {
+        Range{"biases", static_cast<double>(sampling.logit_bias.size()), 0, kMaxLogitBiases},
+        Range{"stop strings", static_cast<double>(sampling.stop_strings.size()), 0, kMaxStopStrings}}) {
     if (auto fault = range.fault(); !fault.empty()) return fault;
   }
   const auto last_token = static_cast<double>(GroupLimits().vocab_size - 1);
@@ -191,6 +192,12 @@ std::string sampling_fault(const SamplingParams& sampling) {
         !fault.empty())
       return fault;
     if (auto fault = Range{"bias", bias, -kMaxLogitBias, kMaxLogitBias}.fault(); !fault.empty()) return fault;
+  }
+  for (const auto& stop : sampling.stop_strings) {
+    if (auto fault =
+            Range{"bytes of a stop string", static_cast<double>(stop.size()), 1, kMaxStopStringBytes}.fault();
+        !fault.empty())
+      return fault;
   }
   return {};
 }

@@ -29,12 +29,14 @@ struct SamplingParams {
   double frequency_penalty = 0.0;   // for each time that the completion has the token
   double presence_penalty = 0.0;    // once where it has
   std::vector<LogitBias> logit_bias;
+  std::vector<std::string> stop_strings;  // texts that end a completion
   int64_t max_new_tokens = 0;
 };
 inline constexpr double kMinRepetitionPenalty = 0.01, kMaxRepetitionPenalty = 100;
 inline constexpr double kMaxPenalty = 2;  // frequency and presence, of either sign
 inline constexpr double kMaxLogitBias = 100;
 inline constexpr size_t kMaxLogitBiases = 1024;
+inline constexpr size_t kMaxStopStrings = 16, kMaxStopStringBytes = 256;
 
 // Which of them is out of its range, such as "min_p 2; it goes from 0 to 1"; empty where none is. Of
 // max_new_tokens it says nothing.
@@ -54,7 +56,11 @@ struct Lease {
   text::Row row;
 };
 
-enum class FinishReason : uint8_t { Stop = 0, Length = 1 };
+enum class FinishReason : uint8_t {
+  Stop = 0,  // by a token that is no part of what was said
+  Length = 1,
+  StopString = 2,  // by one of SamplingParams::stop_strings, which ends in the last token
+};
 
 struct Completion {
   std::vector<int32_t> tokens;  // end-of-sequence included where the policy chose it

@@ -92,6 +92,7 @@ RolloutSpec read_rollout(const Json& json) {
                                 .top_k = json.at("top_k"),
                                 .top_p = json.at("top_p"),
                                 .min_p = json.at("min_p"),
+                                .stop_strings = json.at("stop"),
                                 .max_new_tokens = json.at("max_new_tokens")}};
   require<UsageError>(!spec.address.ends_with(":0"), "rollout.address ", spec.address,
                       ": port 0 is a different one for everybody; name one, or leave the address out");

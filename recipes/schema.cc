@@ -114,6 +114,8 @@ std::vector<SchemaKey> make_schema() {
       number("rollout", "top_p", 1.0, 1e-6, 1.0, "Sample among the likeliest tokens of this mass; 1: off."),
       number("rollout", "min_p", 0.0, 0, 1,
              "Sample among the tokens with this share of the likeliest one's probability; 0: off."),
+      text_list("rollout", "stop",
+                "Texts that end a completion, such as \"</answer>\"; rewards see what stands before them."),
       integer("rollout", "staleness", 1, 0, 64,
               "Optimizer steps a completion may be behind; 0 waits for every update."),
       integer("rollout", "lease_ms", 10000, 100, 86400000,

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "actors/engine.h"
 #include "actors/page_allocator.h"
+#include "actors/stop_text.h"
 #include "model/decoder.h"
 
 namespace sluice::actors {
@@ -16,9 +18,10 @@ struct Engine::Sample {
   int64_t index = 0;  // in its group
   bool running = false;
   buffers::Completion completion;
-  std::vector<int32_t> pages;  // of the cache, while running
-  int64_t cached = 0;          // tokens in it: the prompt and what was fed of the completion
-  SampledToken drawn;          // in this step
+  std::vector<int32_t> pages;         // of the cache, while running
+  int64_t cached = 0;                 // tokens in it: the prompt and what was fed of the completion
+  SampledToken drawn;                 // in this step
+  std::optional<StopText> stop_text;  // where there are stop strings
   double first_token_s = 0, last_token_s = 0;
 
   bool full() const;

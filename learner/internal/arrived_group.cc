@@ -40,7 +40,7 @@ Json to_json(const buffers::Completion& completion) {
   for (const auto& outcome : completion.outcomes) outcomes.push_back(to_json(outcome));
   return {{"text", completion.text},
           {"num_tokens", completion.tokens.size()},
-          {"finish", completion.finish == buffers::FinishReason::Stop ? "stop" : "length"},
+          {"finish", completion.finish == buffers::FinishReason::Length ? "length" : "stop"},
           {"outcomes", outcomes}};
 }
 

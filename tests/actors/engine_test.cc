@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 
+#include "actors/group_scorer.h"
 #include "base/error.h"
 #include "base/philox.h"
 #include "tests/actors/actor_cases.h"
@@ -206,6 +207,43 @@ TEST(Engine, StopsAtAStopTokenAndAtTheLengthLimit) {
   }
   EXPECT_GT(stopped, 0);
   EXPECT_GT(cut, 0);
+}
+
+// Whatever it would have said, "ab" ends it, wherever the tokens are cut; the text is what stands before.
+TEST(Engine, StopsAtAStopString) {
+  const auto network = decided_network();
+  const auto tokenizer = letters();
+  Engine plain(*network, {}, {}), stopping(*network, {}, {}, tokenizer.get());
+  auto request = request_of(2, 16, 30);
+  plain.submit(request);
+  const auto whole = run(plain).at(2);
+  // A pair of letters that some of them say.
+  const auto first =
+      tokenizer->decode(std::vector<int32_t>(whole[0].tokens.begin() + 3, whole[0].tokens.begin() + 5));
+  ASSERT_EQ(first.size(), 2);
+  request.sampling.stop_strings = {"nobody says this", first};
+  stopping.submit(request);
+
+  const auto completions = run(stopping).at(2);
+
+  int stopped = 0;
+  for (size_t s = 0; s < 16; ++s) {
+    const auto& tokens = completions[s].tokens;
+    const auto text = tokenizer->decode(tokens), all = tokenizer->decode(whole[s].tokens);
+    EXPECT_TRUE(all.starts_with(text));
+    if (completions[s].finish == buffers::FinishReason::StopString) {
+      ++stopped;
+      EXPECT_TRUE(text.ends_with(first));
+      EXPECT_EQ(text.find(first), text.size() - 2);
+      EXPECT_EQ(completion_text(completions[s], *tokenizer, request.sampling.stop_strings),
+                text.substr(0, text.size() - 2));
+    } else {
+      EXPECT_EQ(all.find(first), std::string::npos);
+      EXPECT_EQ(tokens.size(), 30);
+    }
+  }
+  EXPECT_GT(stopped, 0);
+  EXPECT_THROW(plain.submit(request), Error);  // it has no tokenizer
 }
 
 TEST(Engine, RecordsTheMassThatFiltersKept) {

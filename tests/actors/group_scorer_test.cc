@@ -43,7 +43,7 @@ TEST(GroupScorer, GivesEachScorerTheTextOfEveryCompletion) {
                                          completion_of({6, 6}, FinishReason::Length),
                                          completion_of({kEos}, FinishReason::Stop)};
 
-  score_completions(completions, row, /*group=*/9, *tokenizer, mix);
+  score_completions(completions, row, /*group=*/9, *tokenizer, mix, /*stop_strings=*/{});
 
   EXPECT_EQ(completions[0].text, "ab\n");
   EXPECT_EQ(completions[1].text, "bb");
@@ -64,14 +64,14 @@ TEST(GroupScorer, GivesEachScorerTheTextOfEveryCompletion) {
 TEST(GroupScorer, ATokenThatStoppedACompletionIsNotPartOfItsText) {
   std::vector<Completion> completions = {completion_of({5, 4}, FinishReason::Stop),
                                          completion_of({5, 4}, FinishReason::Length)};
-  score_completions(completions, text::Row(), 0, *letters(), character_count());
+  score_completions(completions, text::Row(), 0, *letters(), character_count(), /*stop_strings=*/{});
   EXPECT_EQ(completions[0].text, "a");  // the line end was a stop token here
   EXPECT_EQ(completions[1].text, "a\n");
 }
 
 TEST(GroupScorer, SpecialTokensAndIdsBeyondTheTokenizerHaveNoText) {
   std::vector<Completion> completions = {completion_of({1, 5, 3, 0, 23, 6, 1000}, FinishReason::Length)};
-  score_completions(completions, text::Row(), 0, *letters(), character_count());
+  score_completions(completions, text::Row(), 0, *letters(), character_count(), /*stop_strings=*/{});
   EXPECT_EQ(completions[0].text, "ab");
 }
 
