@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "model/internal/implementations.h"
 #include "model/kernels/kernels.h"
@@ -95,18 +97,27 @@ Tensor pack(const Tensor& weight) {
   return panels;
 }
 
+// Threads share the panels: what a number is made of stays as it is.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
+  constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 20;  // products
   const auto rows = x.stride(1) == 1 ? x : x.contiguous();
-  auto result = at::empty({x.size(0), weight.size(0)}, x.options().requires_grad(false));
-  kernels().matmul({.x = in(rows),
-                    .x_stride = rows.stride(0),
-                    .rows = x.size(0),
-                    .depth = x.size(1),
-                    .columns = weight.size(0),
-                    .panels = packed.const_data_ptr(),
-                    .halves = weight.scalar_type() == at::kBFloat16,
-                    .out = out(result),
-                    .out_stride = weight.size(0)});
+  const int64_t depth = x.size(1), columns = weight.size(0);
+  auto result = at::empty({x.size(0), columns}, x.options().requires_grad(false));
+  const auto* panels = static_cast<const char*>(packed.const_data_ptr());
+  const auto number = static_cast<int64_t>(weight.element_size());
+  const int64_t grain = kWorthAThread / std::max<int64_t>(x.size(0) * depth * kPanel, 1) + 1;
+  at::parallel_for(0, (columns + kPanel - 1) / kPanel, grain, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kPanel;
+    kernels().matmul({.x = in(rows),
+                      .x_stride = rows.stride(0),
+                      .rows = x.size(0),
+                      .depth = depth,
+                      .columns = std::min(end * kPanel, columns) - first,
+                      .panels = panels + first * depth * number,
+                      .halves = weight.scalar_type() == at::kBFloat16,
+                      .out = out(result) + first,
+                      .out_stride = columns});
+  });
   return result;
 }
 
@@ -187,20 +198,26 @@ std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Ten
   auto result = at::empty({q.size(0), q.size(1), v.size(2)}, q.options());
   auto lse = at::empty({q.size(0), q.size(1)}, q.options());
   const int64_t keys = most_keys(plan);
-  auto scratch = at::empty({model::cpu::attention_scratch(keys)}, q.options());
-  model::cpu::Pages pages{.page_size = k.size(1) * kPage * (q.size(2) + v.size(2)),
-                          .head_dim = q.size(2),
-                          .value_dim = v.size(2)};
-  auto pool = at::empty({(keys + kPage - 1) / kPage * pages.page_size}, q.options());
-  pages.pool = out(pool);
-  auto rows = common_rows(q, k, options, keys);
-  rows.out_stride = q.size(1) * v.size(2);
-  rows.scratch = out(scratch);
-  for (const auto& sequence : plan.sequences) {
-    put_in_pages(plan, sequence, k, v, pages);
-    set_sequence(rows, sequence, q, out(result), out(lse));
-    kernels().attention(rows, pages);
-  }
+  auto rows_of_all = common_rows(q, k, options, keys);
+  rows_of_all.out_stride = q.size(1) * v.size(2);
+  const int64_t page_size = k.size(1) * kPage * (q.size(2) + v.size(2));
+  float *const to = out(result), *const lse_to = out(lse);
+  at::parallel_for(0, std::ssize(plan.sequences), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    const auto numbers = static_cast<size_t>((keys + kPage - 1) / kPage * page_size);
+    const auto pool = std::make_unique_for_overwrite<float[]>(numbers);
+    const auto scratch = std::make_unique_for_overwrite<float[]>(
+        static_cast<size_t>(model::cpu::attention_scratch(keys)));
+    const model::cpu::Pages pages{
+        .pool = pool.get(), .page_size = page_size, .head_dim = q.size(2), .value_dim = v.size(2)};
+    auto rows = rows_of_all;
+    rows.scratch = scratch.get();
+    for (int64_t s = begin; s < end; ++s) {
+      const auto& sequence = plan.sequences[static_cast<size_t>(s)];
+      put_in_pages(plan, sequence, k, v, pages);
+      set_sequence(rows, sequence, q, to, lse_to);
+      kernels().attention(rows, pages);
+    }
+  });
   return {result, lse};
 }
 
