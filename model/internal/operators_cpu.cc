@@ -205,8 +205,8 @@ std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Ten
   at::parallel_for(0, std::ssize(plan.sequences), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     const auto numbers = static_cast<size_t>((keys + kPage - 1) / kPage * page_size);
     const auto pool = std::make_unique_for_overwrite<float[]>(numbers);
-    const auto scratch = std::make_unique_for_overwrite<float[]>(
-        static_cast<size_t>(model::cpu::attention_scratch(keys)));
+    const auto scratch =
+        std::make_unique_for_overwrite<float[]>(static_cast<size_t>(model::cpu::attention_scratch(keys)));
     const model::cpu::Pages pages{
         .pool = pool.get(), .page_size = page_size, .head_dim = q.size(2), .value_dim = v.size(2)};
     auto rows = rows_of_all;
