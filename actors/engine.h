@@ -35,17 +35,16 @@ struct GenerationResult {
 };
 
 struct EngineOptions {
-  int64_t max_rows = 128;    // completions decoded together
-  int64_t cache_tokens = 0;  // that the cache has room for; 0: default_cache_tokens()
+  int64_t max_rows = 128;  // completions decoded together
+  // That the cache has room for; 0: max_rows sequences as long as the model takes, as far as that is a
+  // quarter of this machine's memory.
+  int64_t cache_tokens = 0;
   int threads = 1;
   // A group's bits depend on nothing else that is decoded. Where the network's kernels do not see to that,
   // one group goes after the other.
   bool reproducible = true;
 };
 
-// Room for max_rows sequences as long as the model takes, as far as that is a quarter of this machine's
-// memory.
-int64_t default_cache_tokens(const model::Network& network, int64_t max_rows);
 // What the cache sets aside for a sequence of so many tokens.
 int64_t reserved_tokens(int64_t tokens);
 

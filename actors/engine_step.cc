@@ -179,9 +179,10 @@ void Engine::commit(int64_t version) {
 
 // Begins the completions that there is room for, behind a prompt whose logits are there.
 void Engine::start_samples(Active& active, int64_t version) {
+  if (active.logits.empty()) return;
   int64_t room = options_.max_rows;
   for (const auto& other : active_) room -= other->num_running();
-  for (; !active.logits.empty() && active.num_unstarted() > 0 && room > 0; --room) {
+  for (; active.num_unstarted() > 0 && room > 0; --room) {
     auto& sample = active.samples[static_cast<size_t>(active.num_started++)];
     sample.running = true;
     const auto reserved =

@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <memory>
 #include <sstream>
+#include <utility>
 
 #include "actors/engine.h"
 #include "app/bench/rows.h"
 #include "app/model_arguments.h"
 #include "base/error.h"
 #include "base/philox.h"
+#include "learner/training_batch.h"
 #include "model/model_directory.h"
 
 namespace sluice::app {
@@ -107,38 +109,22 @@ std::vector<actors::GenerationRequest> match_requests(const model::ModelConfig& 
 }
 
 // What the actor wrote down, as the learner packs it: a prompt once, its completions behind it.
-struct Recorded {
-  model::PackedBatch batch;
-  model::TokenTargets targets;
-  at::Tensor logprobs;  // [targets]
-};
-
-Recorded record(const model::Network& actor, int threads) {
+learner::MicroBatch record(const model::Network& actor, int threads) {
   const auto requests = match_requests(actor.config());
   // Fewer slots than completions, and groups of different lengths: a batch is another at nearly every step.
   actors::Engine engine(actor, /*stop_ids=*/{}, {.max_rows = 7, .threads = threads});
   for (const auto& request : requests) engine.submit(request);
-  model::PackedBatchBuilder builder;
-  std::vector<int64_t> rows, tokens;
-  std::vector<float> logprobs;
+  learner::TrainingBatch batch;
   while (!engine.idle()) {
-    for (const auto& result : engine.step(/*version=*/0)) {
-      const auto& prompt = requests[result.id].prompt;
-      const int64_t first = builder.add(prompt);
-      for (const auto& completion : result.completions) {
-        const int64_t sequence = builder.add(completion.tokens, first);
-        for (int64_t t = 0; t < std::ssize(completion.tokens); ++t) {
-          rows.push_back(t == 0 ? builder.row_of(first, std::ssize(prompt) - 1)
-                                : builder.row_of(sequence, t - 1));
-        }
-        tokens.insert(tokens.end(), completion.tokens.begin(), completion.tokens.end());
-        logprobs.insert(logprobs.end(), completion.logprobs.begin(), completion.logprobs.end());
-      }
+    for (auto& result : engine.step(/*version=*/0)) {
+      batch.advantages.emplace_back(result.completions.size(), 0.0);
+      batch.groups.push_back({.group = result.id,
+                              .prompt = requests[result.id].prompt,
+                              .completions = std::move(result.completions)});
     }
   }
-  return {builder.build(at::kCPU),
-          {at::tensor(rows, at::kLong), at::tensor(tokens, at::kLong)},
-          at::tensor(logprobs)};
+  constexpr int64_t kAllTogether = int64_t{1} << 20;
+  return learner::cut_into_micro_batches(batch, kAllTogether, at::kCPU).at(0);
 }
 
 bool match_one(const std::string& name, const std::string& dtype, Report& report) {
@@ -151,10 +137,10 @@ bool match_one(const std::string& name, const std::string& dtype, Report& report
     const auto recorded = record(*actor, threads);
     const auto computed = learner->logprobs(recorded.batch, recorded.targets, kTemperature).logprobs;
     require(computed.requires_grad(), "bench match: the learner's log-probs of ", name, " have no gradient");
-    const auto difference = (computed.detach() - recorded.logprobs).abs();
+    const auto difference = (computed.detach() - recorded.behaviour_logprobs).abs();
     // What is no number is different, too.
     const int64_t different =
-        computed.numel() - (computed.detach() == recorded.logprobs).sum().item<int64_t>();
+        computed.numel() - (computed.detach() == recorded.behaviour_logprobs).sum().item<int64_t>();
     const double most = difference.max().item<double>();
     all_equal = all_equal && different == 0;
     const Json line = {{"row", "match"},

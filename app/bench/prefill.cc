@@ -54,12 +54,6 @@ void bench_one(const Bench& bench, const std::string& model, const std::string& 
 
 }  // namespace
 
-void bench_prefill(const Bench& bench) {
-  for (const auto& model : bench.options.models) {
-    for (const auto& dtype : bench.options.dtypes) {
-      for (const int64_t batch : bench.options.batches) bench_one(bench, model, dtype, batch);
-    }
-  }
-}
+void bench_prefill(const Bench& bench) { for_each_row(bench, bench_one); }
 
 }  // namespace sluice::app

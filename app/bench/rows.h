@@ -31,6 +31,16 @@ struct Bench {
   Report& report;
 };
 
+// Calls f(bench, model, dtype, batch) for all of the options'.
+template <class F>
+void for_each_row(const Bench& bench, F f) {
+  for (const auto& model : bench.options.models) {
+    for (const auto& dtype : bench.options.dtypes) {
+      for (const int64_t batch : bench.options.batches) f(bench, model, dtype, batch);
+    }
+  }
+}
+
 void bench_decode(const Bench& bench);
 void bench_ragged(const Bench& bench);
 void bench_prefill(const Bench& bench);

@@ -58,12 +58,6 @@ void bench_one(const Bench& bench, const std::string& model, const std::string& 
 
 }  // namespace
 
-void bench_steady(const Bench& bench) {
-  for (const auto& model : bench.options.models) {
-    for (const auto& dtype : bench.options.dtypes) {
-      for (const int64_t slots : bench.options.batches) bench_one(bench, model, dtype, slots);
-    }
-  }
-}
+void bench_steady(const Bench& bench) { for_each_row(bench, bench_one); }
 
 }  // namespace sluice::app

@@ -75,7 +75,6 @@ class TransformerStep {
   using Sink = std::function<void(size_t, std::span<float>)>;
   void run(const Transformer& network, const PagePool& pool, std::span<const StepSequence> sequences,
            const Sink& sink);
-  int threads() const { return team_.size(); }
 
  private:
   struct Rows {
