@@ -61,7 +61,7 @@ Network::Layers::Layers(Parameters& parameters, const ModelConfig& config, const
   for (const auto& rope : config.ropes) ropes.emplace_back(rope, device);
 }
 
-void Network::Layers::bind(const Parameters& parameters) {
+void Network::Layers::bind(Parameters& parameters) {
   for (Block& block : blocks) block.bind(parameters);
   last_norm.bind(parameters);
 }
@@ -85,7 +85,7 @@ Parameters Network::declare(const ModelConfig& config) {
 void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
   weights_.bind(flat, requires_grad, constant);
   layers_->bind(weights_);
-  packed_head_ = constant ? pack_weight(head().rows) : at::Tensor();
+  packed_head_ = weights_.packed(config_.tie_embeddings ? 0 : weights_.slots().size() - 1, 1);
   layers_->describe(weights_, config_, head());
 }
 

@@ -200,7 +200,6 @@ Tensor linear(const Tensor& x, const Tensor& weight) {
   return wants_grad(x, weight) ? Linear::apply(x, weight) : raw::linear(x, weight);
 }
 
-Tensor pack_weight(const Tensor& weight) { return raw::pack(weight); }
 
 Tensor linear(const Tensor& x, const FusedWeight& weight) {
   if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all);

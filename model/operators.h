@@ -15,7 +15,8 @@
 
 namespace sluice::model {
 
-// A weight [out, in], and pack_weight() of it where it does not change.
+// A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without that
+// every product makes one. What is computed has the same bits with it and without.
 struct Weight {
   Weight() = default;
   Weight(at::Tensor the_rows, at::Tensor the_packed = {})
@@ -28,10 +29,6 @@ struct FusedWeight {
   Weight all;                     // [sum of out, in], without gradient
   std::vector<at::Tensor> parts;  // [out, in] each, views of the same memory; these get the gradients
 };
-
-// A copy of a weight in the order its kernel reads it, without which every product makes one; undefined where
-// there is no such kernel. What is computed has the same bits with it and without.
-at::Tensor pack_weight(const at::Tensor& weight);
 
 // x [rows, in] times weight [out, in] transposed: [rows, out]. On the CPU in float32 a row's bits depend on
 // that row and the weight alone. A weight of another type than x (bfloat16 storage) is widened to x's first

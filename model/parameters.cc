@@ -5,8 +5,16 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/internal/large_tensor.h"
+#include "model/internal/raw_operators.h"
+#include "model/kernels/kernels.h"
 
 namespace sluice::model {
+namespace {
+
+constexpr int64_t kPackedStep = 64;  // numbers: panels begin at a cache line, of any type
+
+}  // namespace
 
 std::vector<int64_t> ParameterSlot::stored_shape() const {
   return transposed ? std::vector<int64_t>(shape.rbegin(), shape.rend()) : shape;
@@ -21,6 +29,9 @@ size_t Parameters::add(ParameterSlot slot) {
   }
   require(!__builtin_add_overflow(num_numbers_, slot.count, &num_numbers_), "parameters: too many numbers");
   require(index_.emplace(slot.name, slots_.size()).second, "parameters: ", slot.name, " is declared twice");
+  packed_offsets_.push_back(packed_numbers_);
+  const int64_t padding = slot.shape.size() == 2 ? (cpu::kPanelColumns - 1) * slot.shape.back() : 0;
+  packed_numbers_ = (packed_numbers_ + slot.count + padding + kPackedStep - 1) / kPackedStep * kPackedStep;
   slots_.push_back(std::move(slot));
   return slots_.size() - 1;
 }
@@ -53,6 +64,16 @@ at::Tensor Parameters::span(size_t first, size_t count) const {
   const int64_t offset = slots_[first].offset, numbers = last.offset + last.count - offset;
   const auto all = flat_.narrow(0, offset, numbers);
   return last.shape.size() == 1 ? all : all.view({-1, last.shape.back()});
+}
+
+at::Tensor Parameters::packed(size_t first, size_t count) {
+  const auto rows = span(first, count);
+  if (!constant_ || !raw::has_product_kernel(rows)) return {};
+  if (!panels_.defined() || panels_.scalar_type() != rows.scalar_type())
+    panels_ = large_tensor(packed_numbers_, rows.scalar_type());
+  const auto to = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
+  raw::pack_into(rows, to);
+  return to;
 }
 
 int64_t Parameters::find(const std::string& name) const {

@@ -54,6 +54,9 @@ class Parameters {
   // A tensor, and the numbers of `count` adjacent ones as one matrix without gradient.
   const at::Tensor& operator[](size_t index) const { return tensors_[index].tensor; }
   at::Tensor span(size_t first, size_t count) const;
+  // The same in the order in which products read it, of constant weights; undefined for others, and where
+  // ATen computes the product. Packed here and now, into memory that stays for the weights bound next.
+  at::Tensor packed(size_t first, size_t count);
   // Index of the tensor of that name, or -1.
   int64_t find(const std::string& name) const;
 
@@ -64,6 +67,9 @@ class Parameters {
   at::Tensor flat_;
   bool constant_ = false;
   int64_t num_numbers_ = 0;
+  std::vector<int64_t> packed_offsets_;  // [slots], as if each had panels of its own
+  int64_t packed_numbers_ = 0;
+  at::Tensor panels_;  // [packed_numbers_], once there are constant weights
 };
 
 // "[3, 4]"

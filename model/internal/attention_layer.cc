@@ -33,7 +33,7 @@ class GroupedAttention : public AttentionLayer {
                      {.in = queries, .bias = config_.output_bias, .transposed = names.transposed});
   }
 
-  void bind(const Parameters& parameters) override {
+  void bind(Parameters& parameters) override {
     qkv_.bind(parameters);
     if (q_norm_) q_norm_.bind(parameters);
     if (k_norm_) k_norm_.bind(parameters);

@@ -17,7 +17,7 @@ namespace sluice::model {
 class AttentionLayer {
  public:
   virtual ~AttentionLayer() = default;
-  virtual void bind(const Parameters& parameters) = 0;
+  virtual void bind(Parameters& parameters) = 0;
   // x [rows, hidden], normed -> [rows, hidden]
   virtual at::Tensor forward(const at::Tensor& x, Pass& pass) const = 0;
   virtual std::vector<CacheRow> cache() const = 0;

@@ -29,7 +29,7 @@ Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index)
   if (config.post_norms) mlp_post_norm_ = norm(names.mlp_post_norm);
 }
 
-void Block::bind(const Parameters& parameters) {
+void Block::bind(Parameters& parameters) {
   for (Norm* norm : {&attention_norm_, &attention_post_norm_, &mlp_norm_, &mlp_post_norm_}) {
     if (*norm) norm->bind(parameters);
   }

@@ -12,7 +12,7 @@ namespace sluice::model {
 class Block {
  public:
   Block(Parameters& parameters, const ModelConfig& config, int64_t index);
-  void bind(const Parameters& parameters);
+  void bind(Parameters& parameters);
 
   // The residual stream [rows, hidden] to the next one; in place where no backward wants the old one.
   at::Tensor forward(at::Tensor hidden, Pass& pass) const;

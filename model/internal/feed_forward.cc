@@ -29,7 +29,7 @@ class Mlp : public FeedForward {
                    {.in = width, .bias = config.mlp_bias, .transposed = transposed});
   }
 
-  void bind(const Parameters& parameters) override {
+  void bind(Parameters& parameters) override {
     up_.bind(parameters);
     down_.bind(parameters);
   }
@@ -84,7 +84,7 @@ class ExpertMlp : public FeedForward {
                     experts.shared_intermediate_size);
   }
 
-  void bind(const Parameters& parameters) override {
+  void bind(Parameters& parameters) override {
     router_.bind(parameters);
     if (selection_bias_) bias_ = parameters[*selection_bias_];
     experts_.clear();

@@ -15,7 +15,7 @@ namespace sluice::model {
 class FeedForward {
  public:
   virtual ~FeedForward() = default;
-  virtual void bind(const Parameters& parameters) = 0;
+  virtual void bind(Parameters& parameters) = 0;
   // x [rows, hidden], normed -> [rows, hidden]
   virtual at::Tensor forward(const at::Tensor& x, Pass& pass) const = 0;
   // Two products with a gated activation between alone have one.

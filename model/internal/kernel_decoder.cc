@@ -1,10 +1,10 @@
 #include "model/internal/kernel_decoder.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 
 #include "base/error.h"
+#include "model/internal/large_tensor.h"
 #include "model/kernels/transformer.h"
 
 namespace sluice::model {
@@ -20,11 +20,8 @@ class KernelDecoder : public Decoder {
     static_assert(kPageTokens == cpu::kPageTokens);
     // Left as it is: the system gives memory to the pages that are written, and what no token was written to
     // is not looked at.
-    const auto numbers =
-        static_cast<size_t>(network.config().num_layers() * pool_.num_pages * pool_.page_size);
-    numbers_.reset(static_cast<float*>(std::aligned_alloc(kAlignment, numbers * sizeof(float))));
-    require(numbers_ != nullptr, "decoder: no memory for a cache of ", numbers * sizeof(float), " bytes");
-    pool_.numbers = numbers_.get();
+    numbers_ = large_tensor(network.config().num_layers() * pool_.num_pages * pool_.page_size, at::kFloat);
+    pool_.numbers = numbers_.mutable_data_ptr<float>();
   }
 
   void step(std::span<const DecodeSequence> sequences, const Sink& sink) override {
@@ -56,8 +53,6 @@ class KernelDecoder : public Decoder {
   bool rows_are_independent() const override { return true; }
 
  private:
-  static constexpr size_t kAlignment = 1024;  // divides every page's size
-
   void check(const DecodeSequence& sequence, size_t index) const {
     const int64_t vocab = network_.config().vocab_size, count = std::ssize(sequence.tokens);
     require(
@@ -73,13 +68,9 @@ class KernelDecoder : public Decoder {
             " has a page beyond the ", pool_.num_pages, " there are");
   }
 
-  struct Free {
-    void operator()(float* numbers) const { std::free(numbers); }
-  };
-
   const Network& network_;
   cpu::TransformerStep step_;
-  std::unique_ptr<float, Free> numbers_;
+  at::Tensor numbers_;
   cpu::PagePool pool_;
   std::vector<cpu::StepSequence> sequences_;
 };

@@ -41,7 +41,7 @@ class LatentAttention : public AttentionLayer {
                      {.in = heads_ * shape_.value_dim, .bias = config.attention.output_bias});
   }
 
-  void bind(const Parameters& parameters) override {
+  void bind(Parameters& parameters) override {
     for (Linear* linear : linears()) linear->bind(parameters);
     if (q_norm_) q_norm_.bind(parameters);
     kv_norm_.bind(parameters);

@@ -19,9 +19,9 @@ Linear::Linear(Parameters& parameters, const std::vector<LinearPart>& parts, con
   }
 }
 
-void Linear::bind(const Parameters& parameters) {
-  weight_ = {.all = parameters.span(first_, parts_.size()), .parts = {}};
-  if (parameters.constant()) weight_.all.packed = pack_weight(weight_.all.rows);
+void Linear::bind(Parameters& parameters) {
+  weight_ = {.all = {parameters.span(first_, parts_.size()), parameters.packed(first_, parts_.size())},
+             .parts = {}};
   biases_.clear();
   for (size_t i = 0; i < parts_.size(); ++i) {
     weight_.parts.push_back(parameters[first_ + i]);

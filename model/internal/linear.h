@@ -29,7 +29,7 @@ class Linear {
   // Declares the weights and then the biases of `parts`, adjacent each.
   Linear(Parameters& parameters, const std::vector<LinearPart>& parts, const LinearOptions& options);
 
-  void bind(const Parameters& parameters);
+  void bind(Parameters& parameters);
   // A and B [rank, in], [out, rank] beside each part, undefined where it has none; y += scale * B A x.
   struct Adapter {
     at::Tensor a, b;

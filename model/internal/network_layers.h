@@ -13,7 +13,7 @@ namespace sluice::model {
 struct Network::Layers {
   // Declares every parameter.
   Layers(Parameters& parameters, const ModelConfig& config, const at::Device& device);
-  void bind(const Parameters& parameters);
+  void bind(Parameters& parameters);
   void describe(const Parameters& parameters, const ModelConfig& config, const Weight& head);
   void reach(const ModelConfig& config, int64_t max_position);  // rotary tables of `raw`
 

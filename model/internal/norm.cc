@@ -17,7 +17,7 @@ Norm::Norm(Parameters& parameters, const std::string& name, int64_t width, NormK
   }
 }
 
-void Norm::bind(const Parameters& parameters) {
+void Norm::bind(Parameters& parameters) {
   weight_ = parameters[first_];
   if (kind_ == NormKind::Layer) bias_ = parameters[first_ + 1];
 }

@@ -15,7 +15,7 @@ class Norm {
   // Declares `name`.weight [width] and, for LayerNorm, its bias. Without a name it changes nothing.
   Norm(Parameters& parameters, const std::string& name, int64_t width, NormKind kind, double eps);
 
-  void bind(const Parameters& parameters);
+  void bind(Parameters& parameters);
   explicit operator bool() const { return width_ > 0; }
   const float* describe(RawVectors& vectors) const;  // what an RMS norm multiplies with, [width]
   // x [..., width], normed over the last size.

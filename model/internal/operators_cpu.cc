@@ -84,17 +84,15 @@ bool takes_weight(const Tensor& weight) {
   return weight.is_cpu() && weight.dim() == 2 && (type == at::kFloat || type == at::kBFloat16);
 }
 
-Tensor pack(const Tensor& weight) {
+void pack(const Tensor& weight, const Tensor& panels) {
   const auto rows = weight.contiguous();
   const int64_t columns = rows.size(0), depth = rows.size(1);
-  auto panels = at::empty({model::cpu::packed_size(columns, depth)}, rows.options().requires_grad(false));
   if (rows.scalar_type() == at::kFloat) {
-    model::cpu::pack(in(rows), columns, depth, out(panels));
+    model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<float>());
   } else {
     model::cpu::pack(static_cast<const uint16_t*>(rows.const_data_ptr()), columns, depth,
                      static_cast<uint16_t*>(panels.mutable_data_ptr()));
   }
-  return panels;
 }
 
 // Threads share the panels: what a number is made of stays as it is.

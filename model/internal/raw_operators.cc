@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/internal/implementations.h"
+#include "model/kernels/kernels.h"
 
 namespace sluice::model::raw {
 
@@ -19,14 +20,24 @@ Tensor in_type_of(const Tensor& x, const Tensor& weight) {
   return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
 }
 
-Tensor pack(const Tensor& weight) { return cpu::takes_weight(weight) ? cpu::pack(weight) : Tensor(); }
+bool has_product_kernel(const Tensor& weight) { return cpu::takes_weight(weight); }
+
+void pack_into(const Tensor& weight, const Tensor& panels) { cpu::pack(weight, panels); }
+
+Tensor pack(const Tensor& weight) {
+  if (!has_product_kernel(weight)) return {};
+  auto panels = at::empty({model::cpu::packed_size(weight.size(0), weight.size(1))},
+                          weight.options().requires_grad(false));
+  pack_into(weight, panels);
+  return panels;
+}
 
 Tensor linear(const Tensor& x, const Weight& weight) {
   const auto& [rows, packed] = weight;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
   if (!has_kernels(x) || !cpu::takes_weight(rows)) return at::mm(x, in_type_of(x, rows).t());
-  return cpu::linear(x, rows, packed.defined() ? packed : cpu::pack(rows));
+  return cpu::linear(x, rows, packed.defined() ? packed : pack(rows));
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {

@@ -23,8 +23,12 @@ at::Tensor at_least_float(const at::Tensor& x);
 // The weight itself unless its type is another than x's.
 at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
 
-// A weight in the order its kernel reads it, which costs as much as a product of some 25 rows; undefined
-// where ATen computes the product.
+// Whether there is a kernel for products with this weight.
+bool has_product_kernel(const at::Tensor& weight);
+// Puts such a weight into `panels` [cpu::packed_size()] in the order the kernel reads it, which costs as much
+// as a product of some 25 rows.
+void pack_into(const at::Tensor& weight, const at::Tensor& panels);
+// The same into a tensor of its own; undefined where ATen computes the product.
 at::Tensor pack(const at::Tensor& weight);
 // Packs a weight that is not. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
