@@ -11,6 +11,8 @@
 namespace sluice::actors {
 namespace {
 
+constexpr int64_t kMostDraftTokens = 16;
+
 int64_t cache_bytes_per_token(const model::Network& network) {
   int64_t numbers = 0;
   for (const auto& layer : network.cache_layout()) {
@@ -33,7 +35,7 @@ int64_t default_cache_tokens(const model::Network& network, int64_t max_rows) {
 int64_t reserved_tokens(int64_t tokens) { return model::pages_for(tokens) * model::kPageTokens; }
 
 Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options,
-               const text::Tokenizer* tokenizer)
+               const text::Tokenizer* tokenizer, std::unique_ptr<Drafter> drafter)
     : network_(network),
       stop_ids_(std::move(stop_ids)),
       options_(options),
@@ -42,6 +44,8 @@ Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const 
         require(options.max_rows > 0 && options.cache_tokens >= 0 && options.threads > 0,
                 "engine: ", options.max_rows, " rows, a cache of ", options.cache_tokens, " tokens, ",
                 options.threads, " threads");
+        require(options.draft_tokens > 0 && options.draft_tokens <= kMostDraftTokens, "engine: drafts of ",
+                options.draft_tokens, " tokens; they have 1 to ", kMostDraftTokens);
         const int64_t tokens =
             options.cache_tokens > 0 ? options.cache_tokens : default_cache_tokens(network, options.max_rows);
         const int64_t num_pages = model::pages_for(tokens);
@@ -49,12 +53,13 @@ Engine::Engine(const model::Network& network, std::set<int32_t> stop_ids, const 
             .decoder = model::make_decoder(network, {.num_pages = num_pages, .threads = options.threads}),
             .pages = PageAllocator(num_pages),
             .num_pages = num_pages});
-      }()) {
+      }()),
+      drafter_(std::move(drafter)) {
   mixes_groups_ = state_->decoder->rows_are_independent() || !options.reproducible;
-  state_->sink = [this](size_t i, std::span<float> logits) {
+  state_->sink = [this](size_t i, int64_t place, std::span<float> logits) {
     const auto& [active, sample] = state_->entries[i];
     if (sample != nullptr) {
-      draw(*sample, logits);
+      draw(*sample, place, logits);
     } else {
       active->logits.assign(logits.begin(), logits.end());
     }
@@ -93,10 +98,27 @@ std::vector<GenerationResult> Engine::step(int64_t version) {
     }
   }
   take_on();
+  const double began_s = seconds();
+  const uint64_t tokens_before = num_tokens_, drafted_before = num_drafted_;
   plan_step();
   state_->decoder->step(state_->sequences, state_->sink);
   commit(version);
+  // A step that might have had drafts and had none says nothing of them.
+  if (!state_->draft_requests.empty() && (num_drafted_ > drafted_before || !state_->draft_switch.on()))
+    state_->draft_switch.count(seconds() - began_s, num_tokens_ - tokens_before);
   return take_finished();
+}
+
+void Engine::recompute() {
+  for (const auto& active : active_) {
+    release(active->pages);
+    active->cached = 0;
+    active->logits.clear();
+    for (auto& sample : active->samples) {
+      release(sample.pages);
+      sample.cached = 0;
+    }
+  }
 }
 
 int64_t Engine::num_unfinished() const {

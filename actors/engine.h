@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "actors/drafter.h"
 #include "actors/sampler.h"
 #include "buffers/rollout_group.h"
 #include "model/network.h"
@@ -41,24 +42,26 @@ struct EngineOptions {
   int64_t cache_tokens = 0;
   int threads = 1;
   // A group's bits depend on nothing else that is decoded. Where the network's kernels do not see to that,
-  // one group goes after the other.
+  // one group goes after the other, and there are no drafts.
   bool reproducible = true;
+  int64_t draft_tokens = 4;  // proposed at once, where there is a drafter
 };
 
 // What the cache sets aside for a sequence of so many tokens.
 int64_t reserved_tokens(int64_t tokens);
 
-// Not safe from several threads. The network and the tokenizer outlive it; the weights may be changed between
-// requests only (when idle()).
+// Not safe from several threads. The network and the tokenizer outlive it; the weights may be changed when
+// idle(), or between any two steps followed by recompute().
 //
 // A prompt is computed once; its samples share its pages until they write to them. When the pages run out,
 // the newest completion gives up its own, and computes its tokens again when there is room: it goes on as if
 // nothing had been.
 class Engine {
  public:
-  // The tokenizer says when a stop string is complete: without one there are none.
+  // The tokenizer says when a stop string is complete: without one there are none. The drafter changes no
+  // token, and is asked as long as time says that it pays.
   Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options,
-         const text::Tokenizer* tokenizer = nullptr);
+         const text::Tokenizer* tokenizer = nullptr, std::unique_ptr<Drafter> drafter = nullptr);
   ~Engine();
 
   // Throws Error when prompt plus max_new_tokens do not fit the model's positions or the cache, or the prompt
@@ -68,11 +71,16 @@ class Engine {
   // nothing.
   std::vector<GenerationResult> step(int64_t version);
   bool idle() const { return waiting_.empty() && active_.empty(); }
+  // Completions under way keep their tokens and go on with the weights there are now, as if these had
+  // computed all that stands before: what is kept of the old ones is computed again.
+  void recompute();
   // Whether groups are decoded together.
   bool mixes_groups() const { return mixes_groups_; }
   int64_t num_unfinished() const;                            // completions under way or waiting
   uint64_t num_tokens() const { return num_tokens_; }        // sampled so far
   uint64_t num_preempted() const { return num_preempted_; }  // times a completion gave up its pages
+  uint64_t num_drafted() const { return num_drafted_; }      // tokens proposed, and kept of them
+  uint64_t num_accepted() const { return num_accepted_; }
 
   // Puts tokens the policy did not choose (mask 0) behind what a running completion has so far, as a tool's
   // answer; false when that completion has finished or is not there. They count towards max_new_tokens: what
@@ -92,10 +100,11 @@ class Engine {
   std::vector<GenerationResult> take_finished();
   // engine_step.cc: tokens
   void plan_step();
+  void propose_drafts();
   void feed_prompt(Active& active);
   void feed_sample(Sample& sample);
   void add_entry(Active& active, Sample* sample, std::span<const int32_t> tokens, int64_t cached,
-                 std::span<const int32_t> pages, bool wants_logits);
+                 std::span<const int32_t> pages, int64_t num_logits);
   bool may_begin(int64_t num_pages);
   bool make_writable(std::vector<int32_t>& pages, int64_t first, int64_t end, const Active& owner,
                      const Sample* sample);
@@ -103,10 +112,11 @@ class Engine {
   void give_up(Sample& sample);
   void release(std::vector<int32_t>& pages);
   void share_prompt(Sample& sample);
-  void draw(Sample& sample, std::span<float> logits) const;
+  void draw(Sample& sample, int64_t place, std::span<float> logits) const;
   void commit(int64_t version);
   void start_samples(Active& active, int64_t version);
-  void keep_token(Sample& sample, int64_t version);
+  void keep_drawn(Sample& sample, int64_t num_logits, int64_t version);
+  void keep_token(Sample& sample, const SampledToken& drawn, int64_t version);
   double seconds() const;  // since the engine was made
   void end_sample(Sample& sample, buffers::FinishReason reason);
 
@@ -122,7 +132,8 @@ class Engine {
   std::deque<Waiting> waiting_;
   std::vector<std::unique_ptr<Active>> active_;  // in the order of their submission
   const std::unique_ptr<State> state_;
-  uint64_t num_tokens_ = 0, num_preempted_ = 0;
+  const std::unique_ptr<Drafter> drafter_;  // or null
+  uint64_t num_tokens_ = 0, num_preempted_ = 0, num_drafted_ = 0, num_accepted_ = 0;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 

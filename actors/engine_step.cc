@@ -9,7 +9,7 @@
 namespace sluice::actors {
 namespace {
 
-constexpr int64_t kPromptTokens = 2048;    // fed in one step, all prompts together
+constexpr int64_t kPromptTokens = 2048;    // fed in one step beside one token a completion
 constexpr int64_t kReservedTokens = 4096;  // of a completion, so that it does not move while it grows
 
 }  // namespace
@@ -20,12 +20,40 @@ void Engine::plan_step() {
   state_->sequences.clear();
   state_->prompt_budget = kPromptTokens;
   state_->short_of_pages = false;
+  propose_drafts();
   for (const auto& active : active_) {
     feed_prompt(*active);
     for (auto& sample : std::span(active->samples).first(static_cast<size_t>(active->num_started))) {
       if (sample.running) feed_sample(sample);
     }
   }
+}
+
+// For completions of which a single token is to be fed. With many of them the policy has enough to do.
+void Engine::propose_drafts() {
+  auto& requests = state_->draft_requests;
+  requests.clear();
+  if (drafter_ == nullptr || !mixes_groups_) return;
+  for (const auto& active : active_) {
+    const auto& request = active->request;
+    if (active->num_unstarted() > 0) return requests.clear();
+    for (auto& sample : active->samples) {
+      sample.draft.clear();
+      const int64_t size = std::ssize(sample.completion.tokens);
+      const int64_t most = std::min(options_.draft_tokens, request.sampling.max_new_tokens - size - 1);
+      if (!sample.running || most <= 0 || sample.cached + 1 != sample.num_tokens()) continue;
+      requests.push_back(
+          {.request = request.id,
+           .prompt = request.prompt,
+           .output = sample.completion.tokens,
+           .key = {.seed = request.seed, .group = request.group, .sample = sample.index, .position = size},
+           .sampling = &request.sampling,
+           .most = most,
+           .draft = &sample.draft});
+    }
+  }
+  if (std::ssize(requests) > kMostRowsWithDrafts) return requests.clear();
+  if (state_->draft_switch.on()) drafter_->propose(requests);
 }
 
 void Engine::feed_prompt(Active& active) {
@@ -42,7 +70,7 @@ void Engine::feed_prompt(Active& active) {
   add_entry(active, nullptr,
             std::span(active.request.prompt)
                 .subspan(static_cast<size_t>(active.cached), static_cast<size_t>(count)),
-            active.cached, active.pages, /*wants_logits=*/count == left);
+            active.cached, active.pages, /*num_logits=*/count == left ? 1 : 0);
 }
 
 void Engine::feed_sample(Sample& sample) {
@@ -55,27 +83,45 @@ void Engine::feed_sample(Sample& sample) {
     if (shares) share_prompt(sample);
   }
   const bool in_prompt = sample.cached < prompt;
-  const int64_t count = std::min(in_prompt ? prompt - sample.cached : total - sample.cached, kPromptTokens);
+  int64_t count = in_prompt ? prompt - sample.cached : total - sample.cached;
+  if (count > 1) {  // computed again: a part of it in each step, as of a prompt
+    count = std::min(count, state_->prompt_budget);
+    if (count == 0) return;
+    state_->prompt_budget -= count;
+  }
+  int64_t num_logits = sample.cached + count == total ? 1 : 0;
   if (!make_writable(sample.pages, sample.cached, sample.cached + count, owner, &sample)) {
     give_up(sample);
     return;
+  }
+  // Nobody gives up pages for a guess.
+  const int64_t draft = std::ssize(sample.draft);
+  if (model::pages_for(total + draft) - std::ssize(sample.pages) > state_->pages.num_free()) {
+    sample.draft.clear();
+  } else if (draft > 0) {
+    make_writable(sample.pages, total, total + draft, owner, &sample);
+    auto& tokens = sample.completion.tokens;
+    tokens.insert(tokens.end(), sample.draft.begin(), sample.draft.end());
+    count += draft;
+    num_logits += draft;
+    num_drafted_ += static_cast<uint64_t>(draft);
   }
   const std::span<const int32_t> tokens =
       in_prompt ? std::span<const int32_t>(owner.request.prompt).subspan(static_cast<size_t>(sample.cached))
                 : std::span<const int32_t>(sample.completion.tokens)
                       .subspan(static_cast<size_t>(sample.cached - prompt));
   add_entry(owner, &sample, tokens.first(static_cast<size_t>(count)), sample.cached, sample.pages,
-            /*wants_logits=*/sample.cached + count == total);
+            num_logits);
 }
 
 void Engine::add_entry(Active& active, Sample* sample, std::span<const int32_t> tokens, int64_t cached,
-                       std::span<const int32_t> pages, bool wants_logits) {
+                       std::span<const int32_t> pages, int64_t num_logits) {
   state_->entries.push_back({&active, sample});
   state_->sequences.push_back({.tokens = tokens,
                                .cached = cached,
                                .pages = pages,
                                .final_length = active.prompt_size() + active.request.sampling.max_new_tokens,
-                               .wants_logits = wants_logits});
+                               .num_logits = num_logits});
 }
 
 // Whether there are so many pages, and one more for some of those under way; who comes after one that has to
@@ -140,6 +186,7 @@ bool Engine::preempt_behind(const Active& owner, const Sample* sample) {
 void Engine::give_up(Sample& sample) {
   release(sample.pages);
   sample.cached = 0;
+  sample.draft.clear();
   ++num_preempted_;
 }
 
@@ -155,16 +202,16 @@ void Engine::share_prompt(Sample& sample) {
   sample.cached = owner.prompt_size();
 }
 
-// On any of the decoder's threads.
-void Engine::draw(Sample& sample, std::span<float> logits) const {
+// The token behind the completion, or behind `place` tokens of its draft. On any of the decoder's threads.
+void Engine::draw(Sample& sample, int64_t place, std::span<float> logits) const {
   thread_local SamplerScratch scratch;
   const auto& request = sample.owner->request;
-  sample.drawn = sample_token(logits,
-                              {.seed = request.seed,
-                               .group = request.group,
-                               .sample = sample.index,
-                               .position = std::ssize(sample.completion.tokens)},
-                              request.sampling, {request.prompt, sample.completion.tokens}, scratch);
+  const std::span<const int32_t> tokens = sample.completion.tokens;
+  const auto before = tokens.first(tokens.size() - sample.draft.size() + static_cast<size_t>(place));
+  sample.drawn[static_cast<size_t>(place)] = sample_token(
+      logits,
+      {.seed = request.seed, .group = request.group, .sample = sample.index, .position = std::ssize(before)},
+      request.sampling, {request.prompt, before}, scratch);
 }
 
 void Engine::commit(int64_t version) {
@@ -172,7 +219,7 @@ void Engine::commit(int64_t version) {
     const auto& [active, sample] = state_->entries[i];
     const auto& fed = state_->sequences[i];
     (sample != nullptr ? sample->cached : active->cached) += std::ssize(fed.tokens);
-    if (sample != nullptr && fed.wants_logits) keep_token(*sample, version);
+    if (sample != nullptr && fed.num_logits > 0) keep_drawn(*sample, fed.num_logits, version);
   }
   for (const auto& active : active_) start_samples(*active, version);
 }
@@ -198,18 +245,33 @@ void Engine::start_samples(Active& active, int64_t version) {
     const auto& stops = active.request.sampling.stop_strings;
     if (!stops.empty()) sample.stop_text.emplace(*tokenizer_, stops);
     share_prompt(sample);
+    sample.drawn.resize(static_cast<size_t>(options_.draft_tokens) + 1);
+    sample.draft.reserve(static_cast<size_t>(options_.draft_tokens));
     auto logits = active.logits;
-    draw(sample, logits);
-    keep_token(sample, version);
+    draw(sample, 0, logits);
+    keep_token(sample, sample.drawn.front(), version);
   }
   if (active.num_unstarted() > 0) return;
   release(active.pages);
   active.logits = {};
 }
 
-void Engine::keep_token(Sample& sample, int64_t version) {
+// The draft as far as the policy drew the same, and the token it drew behind that.
+void Engine::keep_drawn(Sample& sample, int64_t num_logits, int64_t version) {
+  auto& tokens = sample.completion.tokens;
+  tokens.resize(tokens.size() - sample.draft.size());
+  for (int64_t i = 0; i < num_logits && sample.running; ++i) {
+    const auto& drawn = sample.drawn[static_cast<size_t>(i)];
+    keep_token(sample, drawn, version);
+    if (i + 1 == num_logits || sample.draft[static_cast<size_t>(i)] != drawn.token) break;
+    ++num_accepted_;
+  }
+  sample.cached = sample.num_tokens() - 1;
+  sample.draft.clear();
+}
+
+void Engine::keep_token(Sample& sample, const SampledToken& drawn, int64_t version) {
   auto& completion = sample.completion;
-  const auto& drawn = sample.drawn;
   sample.last_token_s = seconds();
   if (completion.tokens.empty()) sample.first_token_s = sample.last_token_s;
   completion.tokens.push_back(drawn.token);
@@ -233,6 +295,7 @@ void Engine::end_sample(Sample& sample, buffers::FinishReason reason) {
   sample.stop_text.reset();
   release(sample.pages);
   ++sample.owner->num_finished;
+  if (drafter_ != nullptr) drafter_->forget(sample.owner->request.id, sample.index);
 }
 
 }  // namespace sluice::actors

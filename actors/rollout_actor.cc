@@ -27,23 +27,23 @@ using transport::MappedWeights;
 constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
 
 // Its weights are mapped ones from the first lease on: nobody writes to them, and the engine may count on it.
-model::Network& ready(model::Network& network) {
-  if (network.device().is_cpu()) network.freeze();
+model::Network& ready(model::Network& network, model::Network::Packing packing) {
+  if (network.device().is_cpu()) network.freeze(packing);
   return network;
 }
 
 class RolloutActor {
  public:
   RolloutActor(model::Network& network, const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
-               const RolloutActorOptions& options)
+               const RolloutActorOptions& options, std::unique_ptr<Drafter> drafter)
       : network_(network),
         tokenizer_(tokenizer),
         rewards_(rewards),
         options_(options),
         link_(options),
         // What the chat template adds has been in the configuration since the first checkpoint.
-        engine_(ready(network), stop_ids(network.config(), &tokenizer, nullptr), options.engine, &tokenizer) {
-  }
+        engine_(ready(network, options.packing), stop_ids(network.config(), &tokenizer, nullptr),
+                options.engine, &tokenizer, std::move(drafter)) {}
 
   ActorEnd run(const std::function<bool()>& interrupted);
 
@@ -59,6 +59,7 @@ class RolloutActor {
   void start_leases();
   bool start(Held& held);
   void use(std::shared_ptr<const MappedWeights> weights);
+  void go_on_with_newest();
   void let_go_of_versions();
   void finish(GenerationResult result);
   ActorLoad load() const;
@@ -80,6 +81,7 @@ class RolloutActor {
 ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
   while (!interrupted()) {
     if (!receive()) return ActorEnd::Stopped;
+    if (options_.mix_versions) go_on_with_newest();
     start_leases();
     if (engine_.idle()) continue;
     for (auto& result : engine_.step(in_use_->version())) finish(std::move(result));
@@ -141,6 +143,14 @@ void RolloutActor::start_leases() {
     under_way_.emplace(group, std::move(*held));
     held = queue_.erase(held);
   }
+}
+
+// Between two steps of the groups under way.
+void RolloutActor::go_on_with_newest() {
+  auto newest = versions_.newest();
+  if (engine_.idle() || newest == nullptr || newest->version() <= in_use_->version()) return;
+  use(std::move(newest));
+  engine_.recompute();
 }
 
 void RolloutActor::let_go_of_versions() {
@@ -224,8 +234,8 @@ ActorLoad RolloutActor::load() const {
 
 ActorEnd run_rollout_actor(model::Network& network, const text::Tokenizer& tokenizer,
                            const rewards::RewardMix& rewards, const RolloutActorOptions& options,
-                           const std::function<bool()>& interrupted) {
-  return RolloutActor(network, tokenizer, rewards, options).run(interrupted);
+                           const std::function<bool()>& interrupted, std::unique_ptr<Drafter> drafter) {
+  return RolloutActor(network, tokenizer, rewards, options, std::move(drafter)).run(interrupted);
 }
 
 }  // namespace sluice::actors

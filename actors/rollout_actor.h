@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "actors/engine.h"
@@ -18,6 +19,9 @@ struct RolloutActorOptions {
   std::string address;           // of the learner's rollout server
   transport::Identity identity;  // who this actor is
   EngineOptions engine;
+  model::Network::Packing packing = model::Network::Packing::Exact;  // of the weights, on the CPU
+  // Groups under way go on with newer weights as soon as they are there; else a group has one version.
+  bool mix_versions = false;
   int64_t leases_ahead = 2;  // taken on beyond the one under way
   Millis heartbeat_ms = 1'000;
   Millis connect_timeout_ms = 60'000;  // to be welcomed
@@ -31,6 +35,7 @@ enum class ActorEnd { Stopped, Interrupted };  // told to stop by the learner, o
 // replaced by mapped ones. Not yet acknowledged groups are sent again after a reconnection.
 ActorEnd run_rollout_actor(model::Network& network, const text::Tokenizer& tokenizer,
                            const rewards::RewardMix& rewards, const RolloutActorOptions& options,
-                           const std::function<bool()>& interrupted);
+                           const std::function<bool()>& interrupted,
+                           std::unique_ptr<Drafter> drafter = nullptr);
 
 }  // namespace sluice::actors

@@ -24,24 +24,29 @@ class NetworkDecoder : public Decoder {
     const c10::InferenceMode inference;
     PackedBatchBuilder builder;
     CacheView view{.cache = &cache_, .block_table = {}, .cached = {}};
-    std::vector<size_t> wanted;
-    std::vector<int64_t> last_rows;
+    struct Wanted {
+      size_t sequence;
+      int64_t index;
+    };
+    std::vector<Wanted> wanted;
+    std::vector<int64_t> wanted_rows;
     for (size_t s = 0; s < sequences.size(); ++s) {
       const auto& sequence = sequences[s];
       builder.add(sequence.tokens, kNoPrefix, sequence.cached, sequence.final_length);
       view.block_table.emplace_back(sequence.pages.begin(), sequence.pages.end());
       view.cached.push_back(sequence.cached);
-      if (!sequence.wants_logits) continue;
-      wanted.push_back(s);
-      last_rows.push_back(builder.num_rows() - 1);
+      for (int64_t i = 0; i < sequence.num_logits; ++i) {
+        wanted.push_back({s, i});
+        wanted_rows.push_back(builder.num_rows() - sequence.num_logits + i);
+      }
     }
     const auto hidden = network_.forward(builder.build(network_.device()), &view);
     if (wanted.empty()) return;
-    const auto last = hidden.index_select(0, at::tensor(last_rows, at::kLong).to(network_.device()));
-    const auto logits = network_.scaled_logits(last, /*temperature=*/1.0).cpu().contiguous();
+    const auto chosen = hidden.index_select(0, at::tensor(wanted_rows, at::kLong).to(network_.device()));
+    const auto logits = network_.scaled_logits(chosen, /*temperature=*/1.0).cpu().contiguous();
     const auto vocab = static_cast<size_t>(logits.size(1));
     for (size_t i = 0; i < wanted.size(); ++i)
-      sink(wanted[i], {logits.mutable_data_ptr<float>() + i * vocab, vocab});
+      sink(wanted[i].sequence, wanted[i].index, {logits.mutable_data_ptr<float>() + i * vocab, vocab});
   }
 
   void copy_page(int32_t from, int32_t to) override {

@@ -20,7 +20,7 @@ struct DecodeSequence {
   int64_t cached = 0;
   std::span<const int32_t> pages;  // of the sequence, pages_for(cached + tokens) at least
   int64_t final_length = 0;        // what it may have in the end (see PackedBatch)
-  bool wants_logits = true;        // of its last token
+  int64_t num_logits = 1;          // of its last tokens
 };
 
 struct DecoderOptions {
@@ -33,9 +33,9 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
 
-  // Called for every sequence that wants logits, each once, from any of the decoder's threads: [vocab] before
-  // temperature, which may be written to and are gone afterwards.
-  using Sink = std::function<void(size_t sequence, std::span<float> logits)>;
+  // Called for the i-th of a sequence's tokens that want logits, each once, from any of the decoder's
+  // threads: [vocab] before temperature, which may be written to and are gone afterwards.
+  using Sink = std::function<void(size_t sequence, int64_t i, std::span<float> logits)>;
   // Throws Error for a token outside the vocabulary, a position outside the tables, or too few pages.
   virtual void step(std::span<const DecodeSequence> sequences, const Sink& sink) = 0;
   virtual void copy_page(int32_t from, int32_t to) = 0;

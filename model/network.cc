@@ -103,7 +103,8 @@ at::Tensor Network::scaled_logits(const at::Tensor& hidden, double temperature) 
 }
 
 Weight Network::head() const {
-  return {config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor, packed_head_};
+  return {config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor, head_.packed,
+          head_.scales};
 }
 
 CacheLayout Network::cache_layout() const {

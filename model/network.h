@@ -48,8 +48,10 @@ class Network {
 
   const ModelConfig& config() const { return config_; }
   // Gradients are off from here on, and nobody writes to the weights: products read a packed copy of them.
-  // What is computed has the same bits as before.
-  void freeze();
+  // What is computed has the same bits as before, unless the copy is rounded: then embeddings, norms and
+  // biases alone are what they were, and what map() brings is rounded likewise.
+  enum class Packing { Exact, Int8 };
+  void freeze(Packing packing = Packing::Exact);
   // What save_model() writes as the ids that end a generation.
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
@@ -118,7 +120,7 @@ class Network {
   std::unique_ptr<Parameters> adapter_;
   std::optional<LoraConfig> lora_;
   std::unique_ptr<Layers> layers_;
-  at::Tensor packed_head_;  // of weights that do not change
+  Weight head_;  // the packed copy in it counts
 };
 
 }  // namespace sluice::model

@@ -85,11 +85,20 @@ Parameters Network::declare(const ModelConfig& config) {
 void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
   weights_.bind(flat, requires_grad, constant);
   layers_->bind(weights_);
-  packed_head_ = weights_.packed(config_.tie_embeddings ? 0 : weights_.slots().size() - 1, 1);
+  head_ = weights_.weight(config_.tie_embeddings ? 0 : weights_.slots().size() - 1, 1);
   layers_->describe(weights_, config_, head());
 }
 
-void Network::freeze() { bind(flat(), /*requires_grad=*/false, /*constant=*/true); }
+void Network::freeze(Packing packing) {
+  if (packing == Packing::Int8) {
+    require(
+        device_.is_cpu() && flat().scalar_type() == at::kFloat && kernels_serve(config_),
+        "network: only float32 weights on the CPU, of a shape that the kernels' own forward computes, are "
+        "rounded to int8");
+    weights_.round_packed();
+  }
+  bind(flat(), /*requires_grad=*/false, /*constant=*/true);
+}
 
 void Network::init(uint64_t seed) {
   auto values = at::empty({weights_.num_numbers()}, at::kFloat);

@@ -15,13 +15,15 @@
 
 namespace sluice::model {
 
-// A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without that
-// every product makes one. What is computed has the same bits with it and without.
+// A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without
+// that every product makes one. What is computed has the same bits with it and without, unless the copy is
+// rounded to int8.
 struct Weight {
   Weight() = default;
-  Weight(at::Tensor the_rows, at::Tensor the_packed = {})
-      : rows(std::move(the_rows)), packed(std::move(the_packed)) {}
+  Weight(at::Tensor the_rows, at::Tensor the_packed = {}, at::Tensor the_scales = {})
+      : rows(std::move(the_rows)), packed(std::move(the_packed)), scales(std::move(the_scales)) {}
   at::Tensor rows, packed;
+  at::Tensor scales;  // [out] of int8
 };
 
 // Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.

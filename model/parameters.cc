@@ -66,14 +66,15 @@ at::Tensor Parameters::span(size_t first, size_t count) const {
   return last.shape.size() == 1 ? all : all.view({-1, last.shape.back()});
 }
 
-at::Tensor Parameters::packed(size_t first, size_t count) {
+Weight Parameters::weight(size_t first, size_t count) {
   const auto rows = span(first, count);
-  if (!constant_ || !raw::has_product_kernel(rows)) return {};
-  if (!panels_.defined() || panels_.scalar_type() != rows.scalar_type())
-    panels_ = large_tensor(packed_numbers_, rows.scalar_type());
-  const auto to = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
-  raw::pack_into(rows, to);
-  return to;
+  if (!constant_ || !raw::has_product_kernel(rows)) return {rows};
+  const auto type = rounds_packed_ ? at::kChar : rows.scalar_type();
+  if (!panels_.defined() || panels_.scalar_type() != type) panels_ = large_tensor(packed_numbers_, type);
+  const auto panels = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
+  const auto scales = rounds_packed_ ? at::empty({rows.size(0)}, at::kFloat) : at::Tensor();
+  raw::pack_into(rows, panels, scales);
+  return {rows, panels, scales};
 }
 
 int64_t Parameters::find(const std::string& name) const {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "model/operators.h"
 #include "model/weight_snapshot.h"
 
 namespace sluice::model {
@@ -54,9 +55,11 @@ class Parameters {
   // A tensor, and the numbers of `count` adjacent ones as one matrix without gradient.
   const at::Tensor& operator[](size_t index) const { return tensors_[index].tensor; }
   at::Tensor span(size_t first, size_t count) const;
-  // The same in the order in which products read it, of constant weights; undefined for others, and where
+  // span() as products take it: with a copy in the order in which they read it, of constant weights, unless
   // ATen computes the product. Packed here and now, into memory that stays for the weights bound next.
-  at::Tensor packed(size_t first, size_t count);
+  Weight weight(size_t first, size_t count);
+  // Packed copies are rounded to int8 from the next bind() on.
+  void round_packed() { rounds_packed_ = true; }
   // Index of the tensor of that name, or -1.
   int64_t find(const std::string& name) const;
 
@@ -69,6 +72,7 @@ class Parameters {
   int64_t num_numbers_ = 0;
   std::vector<int64_t> packed_offsets_;  // [slots], as if each had panels of its own
   int64_t packed_numbers_ = 0;
+  bool rounds_packed_ = false;
   at::Tensor panels_;  // [packed_numbers_], once there are constant weights
 };
 

@@ -28,6 +28,7 @@ struct LogprobBound {
 };
 constexpr LogprobBound kCpuBound{1e-5, 1e-4};  // float32: the order of sums alone
 constexpr LogprobBound kCudaBound{5e-3, 0.1};
+constexpr LogprobBound kInt8Bound{0.05, 2.0};  // rollout.weights = "int8"
 
 // The prompts of a stage in the order in which groups ask for them.
 class PromptOrder {
@@ -308,7 +309,9 @@ class PolicyStage {
       count += static_cast<double>(difference.numel());
     }
     const double mean = count > 0 ? sum / count : 0.0;
-    const LogprobBound bound = policy.device().is_cpu() ? kCpuBound : kCudaBound;
+    const LogprobBound bound = stage_.rollout.int8_weights ? kInt8Bound
+                               : policy.device().is_cpu()  ? kCpuBound
+                                                           : kCudaBound;
     require(mean <= bound.mean && worst <= bound.max, stage_.name, ": the log-probs of ",
             first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,
             " at most, the bounds are ", bound.mean, " and ", bound.max,

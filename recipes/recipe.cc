@@ -88,6 +88,9 @@ RolloutSpec read_rollout(const Json& json) {
                    .min_scored = json.at("min_scored").is_null() ? std::min<int64_t>(2, json.at("group_size"))
                                                                  : json.at("min_scored").get<int64_t>(),
                    .address = text_of(json.at("address")),
+                   .int8_weights = json.at("weights") == "int8",
+                   .draft = json.at("draft"),
+                   .mix_versions = json.at("mix_versions"),
                    .sampling = {.temperature = json.at("temperature"),
                                 .top_k = json.at("top_k"),
                                 .top_p = json.at("top_p"),
@@ -96,6 +99,10 @@ RolloutSpec read_rollout(const Json& json) {
                                 .max_new_tokens = json.at("max_new_tokens")}};
   require<UsageError>(!spec.address.ends_with(":0"), "rollout.address ", spec.address,
                       ": port 0 is a different one for everybody; name one, or leave the address out");
+  require<UsageError>(
+      spec.draft == "off" || spec.draft == "prompt" || std::filesystem::is_directory(spec.draft),
+      "rollout.draft \"", spec.draft,
+      "\" is neither \"off\" nor \"prompt\", and there is no such model directory");
   require<UsageError>(spec.min_scored <= spec.group_size, "rollout.min_scored ", spec.min_scored,
                       " is more than rollout.group_size ", spec.group_size,
                       ": every group would be quarantined");
@@ -193,6 +200,14 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
   return stage;
 }
 
+// What the recipe as a whole does not allow.
+void check_rollout(const Recipe& recipe, const StageSpec& stage) {
+  require<UsageError>(!stage.rollout.mix_versions || !recipe.deterministic, "stage ", stage.name,
+                      ": rollout.mix_versions goes by when weights arrive; it needs deterministic = false");
+  require<UsageError>(!stage.rollout.int8_weights || recipe.device != "cuda", "stage ", stage.name,
+                      ": rollout.weights = \"int8\" is for device = \"cpu\"");
+}
+
 }  // namespace
 
 const StageSpec& Recipe::stage(const std::string& name) const {
@@ -222,7 +237,9 @@ Recipe recipe_from_resolved(const Json& resolved) {
         "a network from scratch needs tokenizer.path or tokenizer.train, \"characters\" or \"bpe\"");
     for (const auto& stage : resolved.at("stages")) {
       recipe.stages.push_back(read_stage(stage, recipe.seed));
-      recipe.stages.back().learner.router_aux_loss = recipe.model.router_aux_loss;
+      auto& read = recipe.stages.back();
+      read.learner.router_aux_loss = recipe.model.router_aux_loss;
+      check_rollout(recipe, read);
     }
     return recipe;
   } catch (const Json::exception& error) {

@@ -42,6 +42,9 @@ struct RolloutSpec {
   Millis lease_ms = 10'000;
   int64_t min_scored = 2;
   std::string address;  // empty: an ipc socket in the run directory
+  bool int8_weights = false;
+  std::string draft;  // "off", "prompt", or a model directory
+  bool mix_versions = false;
   buffers::SamplingParams sampling;
 };
 

@@ -116,6 +116,20 @@ std::vector<SchemaKey> make_schema() {
              "Sample among the tokens with this share of the likeliest one's probability; 0: off."),
       text_list("rollout", "stop",
                 "Texts that end a completion, such as \"</answer>\"; rewards see what stands before them."),
+      text("rollout", "weights", "exact", {"exact", "int8"},
+           "grpo: what actors compute with; int8 rounds their matrices to 8 bits, a scale for each column: "
+           "faster where reading weights takes the time. The importance ratio is taken against what the "
+           "rounded policy said, and `logprob_diff/*` and `mismatch_kl` say how far it is from the exact "
+           "one."),
+      text(
+          "rollout", "draft", "off", {},
+          "grpo: tokens proposed for the policy to check several at once, where the clock says that it pays: "
+          "\"prompt\", what followed the same words before, or the directory of a smaller model with the "
+          "same tokenizer. Completions are the same as without."),
+      boolean(
+          "rollout", "mix_versions", false,
+          "grpo, with deterministic = false: a completion under way goes on with newer weights as soon as "
+          "they are there; what it has stays, and each token keeps its version and log-prob."),
       integer("rollout", "staleness", 1, 0, 64,
               "Optimizer steps a completion may be behind; 0 waits for every update."),
       integer("rollout", "lease_ms", 10000, 100, 86400000,

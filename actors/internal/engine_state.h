@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/engine.h"
+#include "actors/internal/draft_switch.h"
 #include "actors/page_allocator.h"
 #include "actors/stop_text.h"
 #include "model/decoder.h"
@@ -20,7 +21,8 @@ struct Engine::Sample {
   buffers::Completion completion;
   std::vector<int32_t> pages;         // of the cache, while running
   int64_t cached = 0;                 // tokens in it: the prompt and what was fed of the completion
-  SampledToken drawn;                 // in this step
+  std::vector<int32_t> draft;         // of this step, behind `completion` while the step computes
+  std::vector<SampledToken> drawn;    // in this step: behind the completion, and behind each of the draft
   std::optional<StopText> stop_text;  // where there are stop strings
   double first_token_s = 0, last_token_s = 0;
 
@@ -60,6 +62,8 @@ struct Engine::State {
   model::Decoder::Sink sink;
   int64_t prompt_budget = 0;    // tokens that may still be fed of prompts
   bool short_of_pages = false;  // somebody older waits for some: nobody begins
+  std::vector<DraftRequest> draft_requests;
+  DraftSwitch draft_switch;
 };
 
 inline Engine::Active::Active(GenerationRequest the_request, double the_submitted_s)

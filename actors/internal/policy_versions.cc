@@ -40,7 +40,12 @@ std::shared_ptr<const transport::MappedWeights> PolicyVersions::find(const buffe
     require<EnvironmentError>(version.mapped != nullptr, "group ", lease.group, ": ", version.problem);
     return version.mapped;
   }
-  for (auto at = versions_.rbegin(); at != versions_.rend() && at->first >= lease.version; ++at) {
+  auto newest_mapped = newest();
+  return newest_mapped != nullptr && newest_mapped->version() >= lease.version ? newest_mapped : nullptr;
+}
+
+std::shared_ptr<const transport::MappedWeights> PolicyVersions::newest() const {
+  for (auto at = versions_.rbegin(); at != versions_.rend(); ++at) {
     // The newest may be gone when the next one is on its way here.
     if (at->second.mapped != nullptr) return at->second.mapped;
   }

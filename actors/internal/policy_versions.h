@@ -23,6 +23,9 @@ class PolicyVersions {
   // it is not there. Shared with whoever has it under its network.
   std::shared_ptr<const transport::MappedWeights> find(const buffers::Lease& lease);
 
+  // Of those that are mapped; null without one.
+  std::shared_ptr<const transport::MappedWeights> newest() const;
+
   // Unmaps what is neither the newest nor wanted. Announcements are kept, a lease given again may name an
   // older one.
   void let_go(const std::set<int64_t>& wanted);

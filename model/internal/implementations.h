@@ -29,8 +29,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
 namespace cpu {
 // float32 and bfloat16 [out, in].
 bool takes_weight(const at::Tensor& weight);
-void pack(const at::Tensor& weight, const at::Tensor& panels);
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& packed);
+void pack(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales);
+at::Tensor linear(const at::Tensor& x, const Weight& weight);  // packed
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);

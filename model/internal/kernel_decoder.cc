@@ -35,7 +35,7 @@ class KernelDecoder : public Decoder {
                             .count = std::ssize(sequence.tokens),
                             .cached = sequence.cached,
                             .pages = sequence.pages.data(),
-                            .wants_logits = sequence.wants_logits});
+                            .num_logits = sequence.num_logits});
     }
     if (sequences.empty()) return;
     const auto* transformer = network_.transformer(longest - 1);
@@ -59,6 +59,8 @@ class KernelDecoder : public Decoder {
         count > 0 && sequence.cached >= 0 && std::ssize(sequence.pages) >= pages_for(sequence.cached + count),
         "decoder: sequence ", index, " goes on by ", count, " tokens behind ", sequence.cached, " with ",
         sequence.pages.size(), " pages");
+    require(sequence.num_logits >= 0 && sequence.num_logits <= count, "decoder: sequence ", index, " wants ",
+            sequence.num_logits, " rows of logits of ", count, " tokens");
     const auto is_token = [&](int32_t token) { return token >= 0 && token < vocab; };
     const auto wrong = std::ranges::find_if_not(sequence.tokens, is_token);
     if (wrong != sequence.tokens.end())

@@ -20,8 +20,7 @@ Linear::Linear(Parameters& parameters, const std::vector<LinearPart>& parts, con
 }
 
 void Linear::bind(Parameters& parameters) {
-  weight_ = {.all = {parameters.span(first_, parts_.size()), parameters.packed(first_, parts_.size())},
-             .parts = {}};
+  weight_ = {.all = parameters.weight(first_, parts_.size()), .parts = {}};
   biases_.clear();
   for (size_t i = 0; i < parts_.size(); ++i) {
     weight_.parts.push_back(parameters[first_ + i]);
@@ -44,12 +43,9 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
 }
 
 cpu::Product Linear::describe(RawVectors& vectors) const {
-  const auto& [rows, packed] = weight_.all;
-  return {.panels = packed.const_data_ptr(),
-          .halves = rows.scalar_type() == at::kBFloat16,
-          .depth = rows.size(1),
-          .columns = rows.size(0),
-          .bias = biases_.empty() ? nullptr : vectors.add(at::cat(biases_))};
+  auto product = describe_product(weight_.all);
+  if (!biases_.empty()) product.bias = vectors.add(at::cat(biases_));
+  return product;
 }
 
 at::Tensor Linear::delta(const at::Tensor& x) const {

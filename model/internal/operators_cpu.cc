@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/error.h"
 #include "model/internal/implementations.h"
 #include "model/kernels/kernels.h"
 
@@ -84,10 +85,15 @@ bool takes_weight(const Tensor& weight) {
   return weight.is_cpu() && weight.dim() == 2 && (type == at::kFloat || type == at::kBFloat16);
 }
 
-void pack(const Tensor& weight, const Tensor& panels) {
+void pack(const Tensor& weight, const Tensor& panels, const Tensor& scales) {
   const auto rows = weight.contiguous();
   const int64_t columns = rows.size(0), depth = rows.size(1);
-  if (rows.scalar_type() == at::kFloat) {
+  if (panels.scalar_type() == at::kChar) {
+    require(rows.scalar_type() == at::kFloat, "pack: only float32 weights are rounded to int8, these are ",
+            rows.dtype().name());
+    model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<int8_t>(),
+                     scales.mutable_data_ptr<float>());
+  } else if (rows.scalar_type() == at::kFloat) {
     model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<float>());
   } else {
     model::cpu::pack(static_cast<const uint16_t*>(rows.const_data_ptr()), columns, depth,
@@ -96,13 +102,14 @@ void pack(const Tensor& weight, const Tensor& panels) {
 }
 
 // Threads share the panels: what a number is made of stays as it is.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
+Tensor linear(const Tensor& x, const Weight& weight) {
   constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 20;  // products
   const auto rows = x.stride(1) == 1 ? x : x.contiguous();
-  const int64_t depth = x.size(1), columns = weight.size(0);
+  const int64_t depth = x.size(1), columns = weight.rows.size(0);
   auto result = at::empty({x.size(0), columns}, x.options().requires_grad(false));
-  const auto* panels = static_cast<const char*>(packed.const_data_ptr());
-  const auto number = static_cast<int64_t>(weight.element_size());
+  const auto* panels = static_cast<const char*>(weight.packed.const_data_ptr());
+  const auto type = type_of_packed(weight.packed);
+  const float* scales = weight.scales.defined() ? in(weight.scales) : nullptr;
   const int64_t grain = kWorthAThread / std::max<int64_t>(x.size(0) * depth * kPanel, 1) + 1;
   at::parallel_for(0, (columns + kPanel - 1) / kPanel, grain, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kPanel;
@@ -111,8 +118,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& packed) {
                       .rows = x.size(0),
                       .depth = depth,
                       .columns = std::min(end * kPanel, columns) - first,
-                      .panels = panels + first * depth * number,
-                      .halves = weight.scalar_type() == at::kBFloat16,
+                      .panels = panels + first * depth * model::cpu::size_of(type),
+                      .type = type,
+                      .scales = scales == nullptr ? nullptr : scales + first,
                       .out = out(result) + first,
                       .out_stride = columns});
   });

@@ -15,6 +15,14 @@ const float* RawVectors::add(const at::Tensor& x) {
   return kept_.back().const_data_ptr<float>();
 }
 
+cpu::Product describe_product(const Weight& weight) {
+  return {.panels = weight.packed.const_data_ptr(),
+          .type = raw::type_of_packed(weight.packed),
+          .scales = weight.scales.defined() ? weight.scales.const_data_ptr<float>() : nullptr,
+          .depth = weight.rows.size(1),
+          .columns = weight.rows.size(0)};
+}
+
 bool kernels_serve(const ModelConfig& config) {
   return !config.latent && !config.experts && !config.learned_positions && config.gated_mlp &&
          config.norm != NormKind::Layer && config.activation != Activation::Gelu &&
@@ -44,10 +52,7 @@ void Network::Layers::describe(const Parameters& parameters, const ModelConfig& 
          .table = table.const_data_ptr(),
          .table_halves = table.scalar_type() == at::kBFloat16,
          .last_norm = last_norm.describe(raw->vectors),
-         .head = {.panels = head.packed.const_data_ptr(),
-                  .halves = head.rows.scalar_type() == at::kBFloat16,
-                  .depth = config.hidden_size,
-                  .columns = config.vocab_size},
+         .head = describe_product(head),
          .layers = {}};
   for (const Block& block : blocks) block.describe(all.layers.emplace_back(), raw->vectors);
 }

@@ -7,6 +7,7 @@
 
 #include "model/kernels/transformer.h"
 #include "model/model_config.h"
+#include "model/operators.h"
 
 namespace sluice::model {
 
@@ -24,6 +25,9 @@ struct RawNetwork {
   RawVectors vectors;
   int64_t rope_positions = 0;  // that the tables reach
 };
+
+// Of a packed weight, without a bias.
+cpu::Product describe_product(const Weight& weight);
 
 // Whether the kernels' own forward computes such a network.
 bool kernels_serve(const ModelConfig& config);

@@ -22,7 +22,15 @@ Tensor in_type_of(const Tensor& x, const Tensor& weight) {
 
 bool has_product_kernel(const Tensor& weight) { return cpu::takes_weight(weight); }
 
-void pack_into(const Tensor& weight, const Tensor& panels) { cpu::pack(weight, panels); }
+void pack_into(const Tensor& weight, const Tensor& panels, const Tensor& scales) {
+  cpu::pack(weight, panels, scales);
+}
+
+model::cpu::WeightType type_of_packed(const Tensor& panels) {
+  using model::cpu::WeightType;
+  if (panels.scalar_type() == at::kChar) return WeightType::Int8;
+  return panels.scalar_type() == at::kBFloat16 ? WeightType::BFloat16 : WeightType::Float32;
+}
 
 Tensor pack(const Tensor& weight) {
   if (!has_product_kernel(weight)) return {};
@@ -33,11 +41,11 @@ Tensor pack(const Tensor& weight) {
 }
 
 Tensor linear(const Tensor& x, const Weight& weight) {
-  const auto& [rows, packed] = weight;
+  const auto& rows = weight.rows;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
   if (!has_kernels(x) || !cpu::takes_weight(rows)) return at::mm(x, in_type_of(x, rows).t());
-  return cpu::linear(x, rows, packed.defined() ? packed : pack(rows));
+  return weight.packed.defined() ? cpu::linear(x, weight) : cpu::linear(x, {rows, pack(rows)});
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {

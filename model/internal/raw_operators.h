@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "model/internal/attention_plan.h"
+#include "model/kernels/kernels.h"
 #include "model/operators.h"
 
 namespace sluice::model::raw {
@@ -26,10 +27,11 @@ at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
 // Whether there is a kernel for products with this weight.
 bool has_product_kernel(const at::Tensor& weight);
 // Puts such a weight into `panels` [cpu::packed_size()] in the order the kernel reads it, which costs as much
-// as a product of some 25 rows.
-void pack_into(const at::Tensor& weight, const at::Tensor& panels);
-// The same into a tensor of its own; undefined where ATen computes the product.
+// as a product of some 25 rows. Panels of int8 take float32 weights, rounded, and want `scales` [out].
+void pack_into(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales = {});
+// The same, without rounding, into a tensor of its own; undefined where ATen computes the product.
 at::Tensor pack(const at::Tensor& weight);
+model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
 

@@ -77,21 +77,31 @@ struct AttentionGrads {
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
 };
 
+// What the weights of a product are stored as: numbers are computed in float32 from any.
+enum class WeightType : uint8_t { Float32, BFloat16, Int8 };
+constexpr int64_t size_of(WeightType type) {
+  return type == WeightType::Float32 ? 4 : type == WeightType::BFloat16 ? 2 : 1;
+}
+
 // Weights [columns, depth] in the order in which products read them: panels of 16 columns, zeros where there
 // are none, each [depth, 16]. Of bfloat16, the columns j and j + 8 of a panel stand side by side.
 inline constexpr int64_t kPanelColumns = 16;
 int64_t packed_size(int64_t columns, int64_t depth);
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
+// Rounds to 8 bits: a column's weights are its numbers, -127 .. 127, times its scale, which the largest of
+// them sets. Weights that are not finite are an Error.
+void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales);
 
-// out[row][column] = sum over k of x[row][k] * weight[column][k], with the column's bias added to it, and all
-// that added to what stands there.
+// out[row][column] = sum over k of x[row][k] * weight[column][k], times the column's scale, with its bias
+// added, and all that added to what stands there.
 struct MatmulCall {
   const float* x = nullptr;  // rows are x_stride apart
   int64_t x_stride = 0, rows = 0, depth = 0, columns = 0;
-  const void* panels = nullptr;  // float, or uint16_t where `halves`
-  bool halves = false;           // bfloat16
-  const float* bias = nullptr;   // [columns] or null
+  const void* panels = nullptr;  // float, uint16_t or int8_t
+  WeightType type = WeightType::Float32;
+  const float* scales = nullptr;  // [columns] of Int8
+  const float* bias = nullptr;    // [columns] or null
   bool adds = false;
   float* out = nullptr;  // rows are out_stride apart
   int64_t out_stride = 0;

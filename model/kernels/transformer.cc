@@ -58,7 +58,8 @@ void TransformerStep::plan() {
     for (int64_t i = 0; i < sequence.count; ++i) positions_.push_back(sequence.cached + i);
     starts_.push_back(starts_.back() + sequence.count);
     most_keys_ = std::max(most_keys_, sequence.cached + sequence.count);
-    if (sequence.wants_logits) wanted_.push_back(s);
+    for (int64_t i = 0; i < sequence.num_logits; ++i)
+      wanted_.push_back({starts_.back() - sequence.num_logits + i, s, i});
   }
   const int64_t rows = starts_.back(), threads = team_.size(), wide = all_heads(network) * network.head_dim;
   by_columns_ = threads > 1 && rows < kRowsWorthAThread * threads && network.mlp_width % kPanelColumns == 0;
@@ -146,22 +147,19 @@ void TransformerStep::work_on_rows(int thread) {
     });
   }
 
-  const auto first = std::lower_bound(wanted_.begin(), wanted_.end(), mine.first,
-                                      [&](size_t s, int64_t row) { return starts_[s + 1] - 1 < row; });
-  const auto end = std::lower_bound(first, wanted_.end(), mine.end,
-                                    [&](size_t s, int64_t row) { return starts_[s + 1] - 1 < row; });
-  for (auto at = first; at < end;) {
-    const std::span<const size_t> chunk(at, std::min<std::ptrdiff_t>(end - at, kChunk));
-    float* to = normed;
-    for (const size_t s : chunk) {
-      norm(x_.data() + (starts_[s + 1] - 1) * hidden, network.last_norm, 1, to);
-      to += hidden;
+  const auto wanted_from = [&](int64_t row) {
+    return std::ranges::lower_bound(wanted_, row, {}, &Wanted::row) - wanted_.begin();
+  };
+  const int64_t end = wanted_from(mine.end);
+  for (int64_t at = wanted_from(mine.first), count = 0; at < end; at += count) {
+    count = std::min(end - at, kChunk);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = wanted_[static_cast<size_t>(at + i)].row;
+      norm(x_.data() + row * hidden, network.last_norm, 1, normed + i * hidden);
     }
-    multiply(network.head, normed, hidden, std::ssize(chunk), 0, network.vocab, scratch.logits.data(),
-             network.vocab);
-    for (size_t i = 0; i < chunk.size(); ++i)
-      give(chunk[i], scratch.logits.data() + static_cast<int64_t>(i) * network.vocab);
-    at += std::ssize(chunk);
+    multiply(network.head, normed, hidden, count, 0, network.vocab, scratch.logits.data(), network.vocab);
+    for (int64_t i = 0; i < count; ++i)
+      give(static_cast<size_t>(at + i), scratch.logits.data() + i * network.vocab);
   }
 }
 
@@ -229,20 +227,21 @@ void TransformerStep::work_on_columns(int thread) {
   }
 
   float* to = normed;
-  for (const size_t s : wanted_) {
-    norm(x + (starts_[s + 1] - 1) * hidden, network.last_norm, 1, to);
+  for (const auto& wanted : wanted_) {
+    norm(x + wanted.row * hidden, network.last_norm, 1, to);
     to += hidden;
   }
   multiply(network.head, normed, hidden, std::ssize(wanted_), of_vocab.first, of_vocab.count(),
            logits_.data() + of_vocab.first, network.vocab);
   team_.barrier();
   for (auto i = static_cast<size_t>(thread); i < wanted_.size(); i += static_cast<size_t>(threads))
-    give(wanted_[i], logits_.data() + static_cast<int64_t>(i) * network.vocab);
+    give(i, logits_.data() + static_cast<int64_t>(i) * network.vocab);
 }
 
-void TransformerStep::give(size_t sequence, float* logits) const {
+void TransformerStep::give(size_t wanted, float* logits) const {
   if (network_->logit_soft_cap > 0) kernels().soft_cap(logits, network_->vocab, network_->logit_soft_cap);
-  (*sink_)(sequence, {logits, static_cast<size_t>(network_->vocab)});
+  const auto& [row, sequence, index] = wanted_[wanted];
+  (*sink_)(sequence, index, {logits, static_cast<size_t>(network_->vocab)});
 }
 
 void TransformerStep::embed(Rows rows, float* x) const {
@@ -265,19 +264,19 @@ void TransformerStep::embed(Rows rows, float* x) const {
 void TransformerStep::multiply(const Product& product, const float* x, int64_t x_stride, int64_t rows,
                                int64_t first_column, int64_t columns, float* out, int64_t out_stride,
                                bool adds) const {
-  const int64_t number = product.halves ? 2 : 4;
-  kernels().matmul(
-      {.x = x,
-       .x_stride = x_stride,
-       .rows = rows,
-       .depth = product.depth,
-       .columns = columns,
-       .panels = static_cast<const char*>(product.panels) + first_column * product.depth * number,
-       .halves = product.halves,
-       .bias = product.bias == nullptr ? nullptr : product.bias + first_column,
-       .adds = adds,
-       .out = out,
-       .out_stride = out_stride});
+  kernels().matmul({.x = x,
+                    .x_stride = x_stride,
+                    .rows = rows,
+                    .depth = product.depth,
+                    .columns = columns,
+                    .panels = static_cast<const char*>(product.panels) +
+                              first_column * product.depth * size_of(product.type),
+                    .type = product.type,
+                    .scales = product.scales == nullptr ? nullptr : product.scales + first_column,
+                    .bias = product.bias == nullptr ? nullptr : product.bias + first_column,
+                    .adds = adds,
+                    .out = out,
+                    .out_stride = out_stride});
 }
 
 void TransformerStep::norm(const float* x, const float* weight, int64_t rows, float* out) const {

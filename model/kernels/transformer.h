@@ -17,7 +17,8 @@ namespace sluice::model::cpu {
 // Packed weights [columns, depth] and the bias of their product, null for none.
 struct Product {
   const void* panels = nullptr;
-  bool halves = false;  // bfloat16
+  WeightType type = WeightType::Float32;
+  const float* scales = nullptr;  // [columns] of Int8
   int64_t depth = 0, columns = 0;
   const float* bias = nullptr;
 };
@@ -62,7 +63,7 @@ struct StepSequence {
   int64_t count = 0;
   int64_t cached = 0;
   const int32_t* pages = nullptr;
-  bool wants_logits = false;  // of the last token
+  int64_t num_logits = 0;  // of the last tokens
 };
 
 // One thread owns it.
@@ -70,9 +71,9 @@ class TransformerStep {
  public:
   explicit TransformerStep(int threads) : team_(threads), work_of_thread_([this](int t) { work(t); }) {}
 
-  // Calls sink(sequence, logits [vocab]) for every sequence that wants them, each once, on any of the
-  // threads; the logits may be written to, and are gone afterwards.
-  using Sink = std::function<void(size_t, std::span<float>)>;
+  // Calls sink(sequence, i, logits [vocab]) for the i-th of the tokens that want them, each once, on any of
+  // the threads; the logits may be written to, and are gone afterwards.
+  using Sink = std::function<void(size_t, int64_t, std::span<float>)>;
   void run(const Transformer& network, const PagePool& pool, std::span<const StepSequence> sequences,
            const Sink& sink);
 
@@ -90,7 +91,7 @@ class TransformerStep {
   void work(int thread);
   void work_on_rows(int thread);
   void work_on_columns(int thread);
-  void give(size_t sequence, float* logits) const;
+  void give(size_t wanted, float* logits) const;
 
   void embed(Rows rows, float* x) const;
   void multiply(const Product& product, const float* x, int64_t x_stride, int64_t rows, int64_t first_column,
@@ -114,8 +115,14 @@ class TransformerStep {
   const Sink* sink_ = nullptr;
   bool by_columns_ = false, straddles_ = false;
   int64_t most_keys_ = 0;
-  std::vector<int64_t> starts_, positions_;             // [sequences + 1], [rows]
-  std::vector<size_t> wanted_;                          // sequences whose logits are
+  std::vector<int64_t> starts_, positions_;  // [sequences + 1], [rows]
+  // Tokens whose logits are wanted, in the order of their rows.
+  struct Wanted {
+    int64_t row;
+    size_t sequence;
+    int64_t index;
+  };
+  std::vector<Wanted> wanted_;
   std::vector<Rows> shares_;                            // [threads] of the rows
   std::vector<float> x_, heads_, wide_, out_, logits_;  // rows of all threads
   std::vector<Scratch> scratch_;                        // [threads]

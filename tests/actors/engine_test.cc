@@ -12,6 +12,7 @@
 #include "actors/group_scorer.h"
 #include "base/error.h"
 #include "base/philox.h"
+#include "model/model_directory.h"
 #include "tests/actors/actor_cases.h"
 
 namespace sluice::actors {
@@ -393,6 +394,64 @@ TEST(Engine, ShowsWhatARunningCompletionHasSoFar) {
   const auto& tokens = results[0].completions[0].tokens;
   EXPECT_EQ(first_two, std::vector<int32_t>(tokens.begin(), tokens.begin() + 2));
   EXPECT_TRUE(engine.tokens_of(0, 0).empty());  // it runs no longer
+}
+
+// What a network makes of a sequence: the log-prob of each token behind the prompt.
+at::Tensor logprobs_of(const model::Network& network, const std::vector<int32_t>& prompt,
+                       const std::vector<int32_t>& completion) {
+  model::PackedBatchBuilder builder;
+  auto tokens = prompt;
+  tokens.insert(tokens.end(), completion.begin(), completion.end());
+  builder.add(tokens);
+  std::vector<int64_t> rows, targets;
+  for (int64_t t = 0; t < std::ssize(completion); ++t) {
+    rows.push_back(std::ssize(prompt) - 1 + t);
+    targets.push_back(completion[static_cast<size_t>(t)]);
+  }
+  return network
+      .logprobs(builder.build(at::kCPU), {at::tensor(rows, at::kLong), at::tensor(targets, at::kLong)},
+                /*temperature=*/1.0)
+      .logprobs.detach();
+}
+
+TEST(Engine, GoesOnWithNewWeightsAsIfTheyHadComputedAllThatStandsBefore) {
+  const auto network = model::load_model(SLUICE_SOURCE_DIR "/data/goldens/llama", at::kCPU);
+  const auto first = model::load_model(SLUICE_SOURCE_DIR "/data/goldens/llama", at::kCPU);
+  const auto second = model::load_model(SLUICE_SOURCE_DIR "/data/goldens/llama", at::kCPU);
+  {
+    const at::NoGradGuard no_grad;
+    second->flat().mul_(1.25);
+  }
+  network->freeze();
+  Engine engine(*network, {}, {.max_rows = 5});
+  std::map<uint64_t, GenerationRequest> requests;
+  for (uint64_t i = 0; i < 3; ++i) {
+    requests.emplace(i, request_of(i, /*num_samples=*/3, /*max_new_tokens=*/20));
+    engine.submit(requests.at(i));
+  }
+  Results results;
+  const auto step = [&](int64_t version) {
+    for (auto& result : engine.step(version)) results.emplace(result.id, std::move(result.completions));
+  };
+  for (int i = 0; i < 9; ++i) step(3);
+  network->map(second->flat().const_data_ptr<float>(), second->flat().numel());
+  engine.recompute();
+  while (!engine.idle()) step(4);
+
+  int64_t mixed = 0;
+  for (const auto& [id, completions] : results) {
+    for (const auto& completion : completions) {
+      const auto& prompt = requests.at(id).prompt;
+      const auto before = logprobs_of(*first, prompt, completion.tokens),
+                 after = logprobs_of(*second, prompt, completion.tokens);
+      for (size_t t = 0; t < completion.tokens.size(); ++t) {
+        const auto& policy = completion.versions[t] == 3 ? before : after;
+        EXPECT_EQ(completion.logprobs[t], policy[static_cast<int64_t>(t)].item<float>());
+      }
+      mixed += completion.versions.front() == 3 && completion.versions.back() == 4 ? 1 : 0;
+    }
+  }
+  EXPECT_GE(mixed, 5);
 }
 
 }  // namespace

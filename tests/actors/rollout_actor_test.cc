@@ -11,6 +11,7 @@
 #include <future>
 #include <map>
 #include <optional>
+#include <thread>
 
 #include "base/byte_codec.h"
 #include "base/error.h"
@@ -277,6 +278,32 @@ TEST_F(RolloutActor, DecodesSeveralGroupsTogetherWhereBitsNeedNotRepeat) {
     const auto wanted = expected(*first_, lease(id, 1));
     for (size_t s = 0; s < 4; ++s) EXPECT_EQ(groups.at(id).completions[s].tokens, wanted[s].tokens);
   }
+}
+
+TEST_F(RolloutActor, GoesOnWithNewerWeightsWhereAGroupMayMixVersions) {
+  options_.mix_versions = true;
+  options_.engine = {.max_rows = 4, .reproducible = false};
+  start_and_welcome();
+  announce(0, *first_);
+  // Weights that come later and later after the lease, until some come while its group is under way.
+  bool mixed = false;
+  for (int64_t version = 0; version < 200 && !mixed; ++version) {
+    auto asked = lease(static_cast<uint64_t>(version), version, /*exact=*/false);
+    asked.sampling.max_new_tokens = 60;
+    asked.sampling.logit_bias = {{kEos, -100}};
+    give(asked);
+    std::this_thread::sleep_for(std::chrono::microseconds(200 * version));
+    announce(version + 1, *second_);
+    const auto group = await_group();
+    ack(group);
+    EXPECT_GE(group.oldest_version(), version);
+    for (const auto& completion : group.completions) {
+      EXPECT_EQ(completion.tokens.size(), 60);
+      EXPECT_TRUE(std::ranges::is_sorted(completion.versions));
+      mixed = mixed || completion.versions.front() < completion.versions.back();
+    }
+  }
+  EXPECT_TRUE(mixed);
 }
 
 TEST_F(RolloutActor, EndsWithTheReasonItWasRefusedFor) {

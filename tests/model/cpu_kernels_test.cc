@@ -165,6 +165,42 @@ TEST(Matmul, GivesARowTheSameBitsAloneAndPacked) {
   });
 }
 
+// The weight that stands for an int8 copy, and the copy.
+std::pair<Tensor, model::Weight> rounded(const Tensor& weight) {
+  const auto scales = weight.abs().amax(1) / 127;
+  const auto numbers = (weight / scales.unsqueeze(1)).round();
+  auto panels = at::empty({model::cpu::packed_size(weight.size(0), weight.size(1))}, at::kChar);
+  auto packed_scales = at::empty({weight.size(0)}, at::kFloat);
+  raw::pack_into(weight, panels, packed_scales);
+  EXPECT_TRUE(at::equal(packed_scales, scales));
+  return {numbers * scales.unsqueeze(1), {weight, panels, packed_scales}};
+}
+
+TEST(Matmul, ReadsInt8WithAScaleForEachColumn) {
+  for_each_instruction_set([] {
+    const auto x = numbers({50, 70}, 0);
+    for (const int64_t columns : kProductColumns) {
+      const auto [stands_for, weight] = rounded(numbers({columns, 70}, 1));
+      const auto all = raw::linear(x, weight);
+      expect_near(all, raw::linear(wide(x), wide(stands_for)));
+      for (const int64_t rows : {1, 5, 8}) {
+        EXPECT_TRUE(at::equal(all.narrow(0, 3, rows), raw::linear(x.narrow(0, 3, rows), weight)));
+      }
+    }
+  });
+}
+
+TEST(Matmul, RoundsNothingThatIsNotFinite) {
+  auto weight = numbers({20, 40}, 1);
+  weight[0].zero_();
+  auto panels = at::empty({model::cpu::packed_size(20, 40)}, at::kChar), scales = at::empty({20}, at::kFloat);
+  raw::pack_into(weight, panels, scales);
+  const auto product = raw::linear(numbers({3, 40}, 0), {weight, panels, scales});
+  EXPECT_TRUE(at::equal(product.select(1, 0), at::zeros({3})));
+  weight[3][7] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(raw::pack_into(weight, panels, scales), Error);
+}
+
 TEST(Matmul, GivesTheSameBitsWithEveryVectorThatFusesProductAndSum) {
   using model::cpu::InstructionSet;
   if (!model::cpu::has(InstructionSet::Avx512)) GTEST_SKIP() << "needs a processor with AVX-512";

@@ -69,7 +69,8 @@ void feed(Decoder& decoder, Sequences& all, const std::vector<std::pair<size_t, 
          .pages = all.pages[s]});
   }
   std::vector<std::vector<float>> logits(step.size());
-  decoder.step(step, [&](size_t i, std::span<float> row) { logits[i].assign(row.begin(), row.end()); });
+  decoder.step(step,
+               [&](size_t i, int64_t, std::span<float> row) { logits[i].assign(row.begin(), row.end()); });
   for (size_t i = 0; i < counts.size(); ++i) {
     const auto [s, count] = counts[i];
     all.cached[s] += count;
@@ -126,7 +127,7 @@ TEST(Decoder, SharesPagesAndCopiesThem) {
     const auto logits_of = [&](std::span<const int32_t> tokens, int64_t cached, std::span<const int32_t> in) {
       at::Tensor logits;
       const DecodeSequence sequence{.tokens = tokens, .cached = cached, .pages = in};
-      decoder->step({&sequence, 1}, [&](size_t, std::span<float> row) {
+      decoder->step({&sequence, 1}, [&](size_t, int64_t, std::span<float> row) {
         logits = at::tensor(std::vector<float>(row.begin(), row.end()));
       });
       return logits;
@@ -136,6 +137,48 @@ TEST(Decoder, SharesPagesAndCopiesThem) {
     EXPECT_TRUE(at::allclose(logits_of(std::span(other).subspan(20), 20, copied), expected[1][23], 0, 1e-5));
     EXPECT_TRUE(at::allclose(logits_of(std::span(one).subspan(20), 20, pages), expected[0][23], 0, 1e-5));
   }
+}
+
+TEST(Decoder, GivesTheLogitsOfTheLastTokensThatWantThem) {
+  const auto network = load_model(SLUICE_SOURCE_DIR "/data/goldens/llama", at::kCPU);
+  const std::vector<std::vector<int32_t>> tokens = {tokens_of(0, 30, network->config().vocab_size),
+                                                    tokens_of(1, 25, network->config().vocab_size)};
+  const auto expected = logits_of_one_pass(*network, tokens);
+  network->freeze();
+  for (const int threads : {1, 2}) {
+    const auto decoder = make_decoder(*network, {.num_pages = 4, .threads = threads});
+    const std::vector<std::vector<int32_t>> pages = {{0, 1}, {2, 3}};
+    const std::vector<int64_t> counts = {30, 3};
+    std::vector<DecodeSequence> step;
+    for (size_t s = 0; s < 2; ++s)
+      step.push_back({.tokens = tokens[s], .pages = pages[s], .num_logits = counts[s]});
+    std::vector<std::vector<at::Tensor>> logits{std::vector<at::Tensor>(30), std::vector<at::Tensor>(3)};
+    decoder->step(step, [&](size_t s, int64_t i, std::span<float> row) {
+      logits[s][static_cast<size_t>(i)] = at::tensor(std::vector<float>(row.begin(), row.end()));
+    });
+    for (size_t s = 0; s < 2; ++s) {
+      for (int64_t i = 0; i < counts[s]; ++i) {
+        const auto wanted = expected[s][std::ssize(tokens[s]) - counts[s] + i];
+        EXPECT_TRUE(at::equal(logits[s][static_cast<size_t>(i)], wanted)) << "row " << i << " of " << s;
+      }
+    }
+  }
+}
+
+TEST(Decoder, ComputesWithInt8WhatTheNetworkDoes) {
+  const auto exact = load_model(SLUICE_SOURCE_DIR "/data/toy_llama", at::kCPU),
+             network = load_model(SLUICE_SOURCE_DIR "/data/toy_llama", at::kCPU);
+  network->freeze(Network::Packing::Int8);
+  const std::vector<std::vector<int32_t>> tokens = {tokens_of(0, 40, network->config().vocab_size)};
+  const auto expected = logits_of_one_pass(*network, tokens);
+  const auto decoder = make_decoder(*network, {.num_pages = 40, .threads = 2});
+  Sequences all(tokens);
+  feed(*decoder, all, {{0, 33}}, expected);
+  feed(*decoder, all, {{0, 1}}, expected);
+  const auto difference = (logits_of_one_pass(*exact, tokens)[0] - expected[0]).abs();
+  EXPECT_GT(difference.max().item<double>(), 0);
+  EXPECT_LT(difference.mean().item<double>(), 0.05);
+  EXPECT_THROW(tiny_mixtral()->freeze(Network::Packing::Int8), Error);
 }
 
 TEST(Decoder, LeavesOtherShapesToTheNetwork) {
@@ -150,7 +193,7 @@ TEST(Decoder, RefusesWhatDoesNotFit) {
   const auto decoder = make_decoder(*network, {.num_pages = 3});
   const auto step = [&](std::vector<int32_t> tokens, int64_t cached, std::vector<int32_t> pages) {
     const DecodeSequence sequence{.tokens = tokens, .cached = cached, .pages = pages};
-    decoder->step({&sequence, 1}, [](size_t, std::span<float>) {});
+    decoder->step({&sequence, 1}, [](size_t, int64_t, std::span<float>) {});
   };
   EXPECT_NO_THROW(step({1, 2}, 0, {2}));
   EXPECT_THROW(step({1, -1}, 0, {2}), Error);
