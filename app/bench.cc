@@ -33,6 +33,11 @@ const std::vector<RowKind>& row_kinds() {
       {"ragged", "Completions of different lengths whose slots are refilled", bench_ragged, {"S"}, {64}},
       {"prefill", "Prompts read, alone and in groups", bench_prefill, {"S", "M"}, {64}},
       {"steady", "Many steps of one engine, whose memory must not grow", bench_steady, {"S"}, {64}},
+      {"draft",
+       "One completion with tokens proposed from what was said, and without",
+       bench_draft,
+       {"S"},
+       {1}},
       {"sampler", "One draw from logits, against at::softmax and at::multinomial", bench_sampler, {}, {}},
   };
   return kinds;
@@ -49,7 +54,7 @@ std::vector<double> weight_bytes(const std::vector<std::string>& models,
   std::vector<double> bytes;
   for (const auto& model : models) {
     const auto numbers = static_cast<double>(model::Network::declare(bench_config(model)).num_numbers());
-    for (const auto& dtype : dtypes) bytes.push_back(numbers * (dtype == "float32" ? 4 : 2));
+    for (const auto& dtype : dtypes) bytes.push_back(numbers * bytes_of_weight(dtype));
   }
   return bytes;
 }
@@ -83,18 +88,20 @@ int run_table(const Arguments& arguments, Report& report) {
   return run_match(arguments, report);
 }
 
-void add_networks(CLI::App& app, BenchOptions& rows, const std::string& models) {
+void add_networks(CLI::App& app, BenchOptions& rows, const std::string& models,
+                  const std::vector<std::string>& dtypes) {
   app.add_option("--model", rows.models, models)->delimiter(',');
-  app.add_option("--dtype", rows.dtypes,
-                 "float32 or bfloat16, of the weights: numbers are computed in float32 from either, and the "
-                 "limit is that of float32 arithmetic")
+  app.add_option(
+         "--dtype", rows.dtypes,
+         "Of the weights: numbers are computed in float32 from each, and the limit is that of float32 "
+         "arithmetic")
       ->delimiter(',')
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
+      ->check(CLI::IsMember(dtypes));
 }
 
 void add_generation(CLI::App& app, Arguments& arguments) {
   auto& rows = arguments.rows;
-  add_networks(app, rows, "Of random weights: tiny, S or M");
+  add_networks(app, rows, "Of random weights: tiny, S or M", kBenchDtypes);
   app.get_option("--model")->check(CLI::IsMember(kBenchModels));
   const auto at_least_one = CLI::Range(int64_t{1}, int64_t{4096});
   app.add_option("--batch", rows.batches, "Completions decoded together")
@@ -149,7 +156,7 @@ void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
 Command add_bench(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   app.require_subcommand(0, 1);
-  app.footer("Without a subcommand: all of them but `tokenizer`, in both dtypes.");
+  app.footer("Without a subcommand: all of them but `tokenizer`, in float32 and bfloat16.");
   add_row(app, *arguments, "");
   std::vector<std::pair<CLI::App*, const RowKind*>> rows;
   for (const auto& kind : row_kinds()) {
@@ -159,7 +166,8 @@ Command add_bench(CLI::App& app) {
   auto* match =
       app.add_subcommand("match", "Whether the log-probs of actor and learner are equal, bit for bit");
   add_networks(*match, arguments->rows,
-               "tiny, S, M, qwen2, gemma2, or model directories (default: all but M)");
+               "tiny, S, M, qwen2, gemma2, or model directories (default: all but M)",
+               {"float32", "bfloat16"});
   match->add_flag("--json", arguments->json, "A JSON line for each model, dtype and number of threads");
   auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
   return [&app, arguments, rows, match, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {

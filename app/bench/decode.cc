@@ -64,7 +64,7 @@ class BareDecoding {
   int64_t num_pages_ = 0;
   std::deque<std::vector<int32_t>> pages_;  // of each sequence; they stay where they are
   std::vector<model::DecodeSequence> leaders_, tails_, sequences_;
-  const model::Decoder::Sink sink_ = [](size_t, std::span<float>) {};
+  const model::Decoder::Sink sink_ = [](size_t, int64_t, std::span<float>) {};
   std::unique_ptr<model::Decoder> decoder_;
 };
 
@@ -104,7 +104,7 @@ void decode_batch(const Bench& bench, const std::string& model, int64_t batch, s
          .dtype = row.dtype,
          .batch = batch,
          .tokens_per_s = summarise(row.sampled.rates),
-         .limit = decode_limit(Work(*row.network), bench.ceilings, batch, context),
+         .limit = decode_limit(Work(*row.network, row.dtype), bench.ceilings, batch, context),
          .peers = peer_rates(peers, row.dtype, [](const PeerResult& peer) { return peer.decode_tok_s; }),
          .others = row.sampled.others,
          .more = {{"group", group},

@@ -51,7 +51,7 @@ int64_t tokens_after_first(const Requests& requests) {
 }
 
 actors::Engine make_bench_engine(const model::Network& network, int64_t slots, const Requests& requests,
-                                 int threads) {
+                                 int threads, std::unique_ptr<actors::Drafter> drafter) {
   int64_t longest = 0;
   for (const auto& request : requests) {
     longest = std::max(longest, std::ssize(request.prompt) + request.sampling.max_new_tokens);
@@ -59,7 +59,8 @@ actors::Engine make_bench_engine(const model::Network& network, int64_t slots, c
   // A page beside each completion, for its own copy of the one where its prompt ends.
   const int64_t tokens = slots * (actors::reserved_tokens(longest) + model::kPageTokens);
   return actors::Engine(network, /*stop_ids=*/{},
-                        {.max_rows = slots, .cache_tokens = tokens, .threads = threads});
+                        {.max_rows = slots, .cache_tokens = tokens, .threads = threads}, nullptr,
+                        std::move(drafter));
 }
 
 double seconds_for(actors::Engine& engine, const Requests& requests) {
@@ -102,7 +103,7 @@ std::vector<PeerResult> beside_peers(const Bench& bench, PeerWork work, const st
   if (bench.peers == nullptr) return {};
   const auto& dtypes = bench.options.dtypes;
   work.threads = bench.options.threads;
-  work.narrow = std::find(dtypes.begin(), dtypes.end(), "bfloat16") != dtypes.end();
+  work.narrow = std::ranges::any_of(dtypes, [](const std::string& dtype) { return dtype != "float32"; });
   const auto results = bench.peers->measure(work);
   ours();
   return results;
@@ -110,7 +111,7 @@ std::vector<PeerResult> beside_peers(const Bench& bench, PeerWork work, const st
 
 std::vector<PeerRate> peer_rates(const std::vector<PeerResult>& results, const std::string& dtype,
                                  const std::function<double(const PeerResult&)>& rate) {
-  const int bytes = dtype == "float32" ? 4 : 2;
+  const int bytes = bytes_of_weight(dtype);
   std::vector<PeerRate> rates;
   for (const auto& result : results) {
     rates.push_back({.name = result.peer + "-" + result.dtype,

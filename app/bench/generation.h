@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "actors/engine.h"
@@ -21,7 +22,7 @@ int64_t tokens_after_first(const Requests& requests);
 
 // An engine with room for so many completions of these lengths at once.
 actors::Engine make_bench_engine(const model::Network& network, int64_t slots, const Requests& requests,
-                                 int threads);
+                                 int threads, std::unique_ptr<actors::Drafter> drafter = nullptr);
 // Seconds until all are finished.
 double seconds_for(actors::Engine& engine, const Requests& requests);
 

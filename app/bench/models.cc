@@ -41,14 +41,17 @@ model::ModelConfig bench_config(const std::string& size) {
 }
 
 std::unique_ptr<model::Network> make_bench_network(const std::string& size, const std::string& dtype) {
-  auto network =
-      std::make_unique<model::Network>(bench_config(size), at::kCPU, model::dtype_named(dtype).value());
+  const bool rounded = dtype == "int8";
+  auto network = std::make_unique<model::Network>(bench_config(size), at::kCPU,
+                                                  rounded ? at::kFloat : model::dtype_named(dtype).value());
   network->init(1);
-  network->freeze();
+  network->freeze(rounded ? model::Network::Packing::Int8 : model::Network::Packing::Exact);
   return network;
 }
 
-Work::Work(const model::Network& network) {
+int bytes_of_weight(const std::string& dtype) { return dtype == "float32" ? 4 : dtype == "bfloat16" ? 2 : 1; }
+
+Work::Work(const model::Network& network, const std::string& dtype) {
   const auto& config = network.config();
   const auto& attention = config.attention;
   const auto hidden = static_cast<double>(config.hidden_size),
@@ -60,7 +63,7 @@ Work::Work(const model::Network& network) {
   head_parameters = hidden * static_cast<double>(config.vocab_size);
   attention_flop = 4 * layers * queries;
   kv_bytes = 2 * layers * keys * sizeof(float);
-  weight_bytes = static_cast<double>(network.flat().nbytes());
+  weight_bytes = static_cast<double>(network.flat().numel() * bytes_of_weight(dtype));
 }
 
 Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, double context) {

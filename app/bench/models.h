@@ -13,12 +13,15 @@ namespace sluice::app {
 // Llamas with tied embeddings, of the sizes that the kit of the peers has: tiny, S and M.
 inline const std::vector<std::string> kBenchModels = {"tiny", "S", "M"};
 model::ModelConfig bench_config(const std::string& size);
-// Random weights of "float32" or "bfloat16", frozen.
+// What the weights of products may be stored as, and the bytes of one.
+inline const std::vector<std::string> kBenchDtypes = {"float32", "bfloat16", "int8"};
+int bytes_of_weight(const std::string& dtype);
+// Random weights of such a type, frozen.
 std::unique_ptr<model::Network> make_bench_network(const std::string& size, const std::string& dtype);
 
 // Counted from the shape alone.
 struct Work {
-  explicit Work(const model::Network& network);
+  Work(const model::Network& network, const std::string& dtype);
 
   double block_parameters;  // every token passes these
   double head_parameters;   // tokens that are predicted pass these

@@ -42,7 +42,7 @@ void bench_one(const Bench& bench, const std::string& model, const std::string& 
        .dtype = dtype,
        .batch = batch,
        .tokens_per_s = summarise(rates.rates),
-       .limit = prefill_limit(Work(*network), bench.ceilings, batch, prompt),
+       .limit = prefill_limit(Work(*network, dtype), bench.ceilings, batch, prompt),
        .peers = peer_rates(peers, dtype, [](const PeerResult& peer) { return peer.prompt_tok_s; }),
        .others = rates.others,
        .more = {{"prompt", prompt},

@@ -86,8 +86,8 @@ void bench_one(const Bench& bench, const std::string& model, const std::string& 
        .dtype = dtype,
        .batch = slots,
        .tokens_per_s = rate,
-       .limit =
-           decode_limit(Work(*network), bench.ceilings, slots, static_cast<double>(prompt) + mean_length / 2),
+       .limit = decode_limit(Work(*network, dtype), bench.ceilings, slots,
+                             static_cast<double>(prompt) + mean_length / 2),
        // A peer's batch is as long as its longest row.
        .peers = peer_rates(peers, dtype, [&](const PeerResult& peer) { return peer.decode_tok_s * share; }),
        .others = row.ragged.others,

@@ -46,6 +46,8 @@ void bench_ragged(const Bench& bench);
 void bench_prefill(const Bench& bench);
 // 1,000 steps of one engine whose slots are refilled: the memory of the process must not grow.
 void bench_steady(const Bench& bench);
+// Greedy, where a network of random weights soon repeats itself, and sampled, where nothing can be foreseen.
+void bench_draft(const Bench& bench);
 void bench_sampler(const Bench& bench);
 
 // The log-probs that the engine records against those that a network with gradients computes of the same

@@ -103,6 +103,15 @@ TEST_F(Bench, SteadyCountsTheMemoryOfItsSteps) {
   EXPECT_TRUE(lines[0].at("rss_growth_bytes").is_number_integer());
 }
 
+TEST_F(Bench, DraftsOfAGreedyCompletionAreKept) {
+  const auto lines = rows({"draft", "--model", "tiny", "--dtype", "int8", "--new", "200", "--reps", "1"});
+  ASSERT_EQ(lines.size(), 2);
+  for (const auto& line : lines) expect_row(line, "draft", "int8", 1);
+  EXPECT_EQ(lines[0].at("temperature"), 0);
+  EXPECT_GT(lines[0].at("accepted"), 0);
+  EXPECT_GT(lines[0].at("ratio"), 0);
+}
+
 TEST_F(Bench, SamplerStandsBesideTorch) {
   const auto lines = rows({"sampler", "--vocab", "1000,4096", "--reps", "2"});
   ASSERT_EQ(lines.size(), 2);
@@ -149,9 +158,9 @@ TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   std::multiset<std::string> names;
   for (const auto& line : lines) names.insert(line.at("row"));
   // Both dtypes; `match` with 1 and 2 threads.
-  EXPECT_EQ(names,
-            (std::multiset<std::string>{"decode", "decode", "match", "match", "match", "match", "prefill",
-                                        "prefill", "ragged", "ragged", "sampler", "steady", "steady"}));
+  EXPECT_EQ(names, (std::multiset<std::string>{"decode", "decode", "draft", "draft", "draft", "draft",
+                                               "match", "match", "match", "match", "prefill", "prefill",
+                                               "ragged", "ragged", "sampler", "steady", "steady"}));
 
   const auto text =
       sluice(workspace_, {"bench", "decode", "--model", "tiny", "--batch", "1", "--new", "2", "--reps", "1"});
