@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "actors/engine.h"
 #include "actors/page_allocator.h"
 #include "base/error.h"
 #include "model/decoder.h"
@@ -47,7 +48,7 @@ class ModelDrafter : public Drafter {
  public:
   ModelDrafter(const model::Network& network, int threads)
       : max_position_(network.config().max_position),
-        num_pages_(kMostRowsWithDrafts * model::pages_for(max_position_)),
+        num_pages_(model::pages_for(default_cache_tokens(network, kMostRowsWithDrafts))),
         pages_(num_pages_),
         decoder_(model::make_decoder(network, {.num_pages = num_pages_, .threads = threads})) {}
 

@@ -21,16 +21,14 @@ int64_t cache_bytes_per_token(const model::Network& network) {
   return numbers * static_cast<int64_t>(sizeof(float));
 }
 
-// Room for max_rows sequences as long as the model takes, as far as that is a quarter of this machine's
-// memory.
-int64_t default_cache_tokens(const model::Network& network, int64_t max_rows) {
+}  // namespace
+
+int64_t default_cache_tokens(const model::Network& network, int64_t sequences) {
   const int64_t memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
   const int64_t fit = memory / 4 / cache_bytes_per_token(network);
   const int64_t longest = reserved_tokens(network.config().max_position) + model::kPageTokens;
-  return longest < fit / max_rows ? longest * max_rows : fit;
+  return longest < fit / sequences ? longest * sequences : fit;
 }
-
-}  // namespace
 
 int64_t reserved_tokens(int64_t tokens) { return model::pages_for(tokens) * model::kPageTokens; }
 

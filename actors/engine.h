@@ -42,11 +42,14 @@ struct EngineOptions {
   int64_t cache_tokens = 0;
   int threads = 1;
   // A group's bits depend on nothing else that is decoded. Where the network's kernels do not see to that,
-  // one group goes after the other, and there are no drafts.
+  // one group goes after the other.
   bool reproducible = true;
   int64_t draft_tokens = 4;  // proposed at once, where there is a drafter
 };
 
+// Room for so many sequences as long as the model takes, as far as that is a quarter of this machine's
+// memory.
+int64_t default_cache_tokens(const model::Network& network, int64_t sequences);
 // What the cache sets aside for a sequence of so many tokens.
 int64_t reserved_tokens(int64_t tokens);
 
@@ -59,7 +62,7 @@ int64_t reserved_tokens(int64_t tokens);
 class Engine {
  public:
   // The tokenizer says when a stop string is complete: without one there are none. The drafter changes no
-  // token, and is asked as long as time says that it pays.
+  // token: it is asked where the network's kernels see to that, as long as time says that it pays.
   Engine(const model::Network& network, std::set<int32_t> stop_ids, const EngineOptions& options,
          const text::Tokenizer* tokenizer = nullptr, std::unique_ptr<Drafter> drafter = nullptr);
   ~Engine();

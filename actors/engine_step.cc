@@ -33,7 +33,7 @@ void Engine::plan_step() {
 void Engine::propose_drafts() {
   auto& requests = state_->draft_requests;
   requests.clear();
-  if (drafter_ == nullptr || !mixes_groups_) return;
+  if (drafter_ == nullptr || !state_->decoder->rows_are_independent()) return;
   for (const auto& active : active_) {
     const auto& request = active->request;
     if (active->num_unstarted() > 0) return requests.clear();
@@ -94,9 +94,10 @@ void Engine::feed_sample(Sample& sample) {
     give_up(sample);
     return;
   }
-  // Nobody gives up pages for a guess.
-  const int64_t draft = std::ssize(sample.draft);
-  if (model::pages_for(total + draft) - std::ssize(sample.pages) > state_->pages.num_free()) {
+  // Nobody gives up pages for a guess: one is left for each that may draft.
+  const int64_t draft = std::ssize(sample.draft), may_draft = std::ssize(state_->draft_requests);
+  const int64_t missing = model::pages_for(total + draft) - std::ssize(sample.pages);
+  if (missing > 0 && missing + may_draft > state_->pages.num_free()) {
     sample.draft.clear();
   } else if (draft > 0) {
     make_writable(sample.pages, total, total + draft, owner, &sample);

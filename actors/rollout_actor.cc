@@ -27,8 +27,9 @@ using transport::MappedWeights;
 constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
 
 // Its weights are mapped ones from the first lease on: nobody writes to them, and the engine may count on it.
-model::Network& ready(model::Network& network, model::Network::Packing packing) {
-  if (network.device().is_cpu()) network.freeze(packing);
+model::Network& ready(model::Network& network, bool int8_weights) {
+  if (int8_weights) network.round_products(model::Rounding::Int8);
+  if (network.device().is_cpu()) network.freeze();
   return network;
 }
 
@@ -42,7 +43,7 @@ class RolloutActor {
         options_(options),
         link_(options),
         // What the chat template adds has been in the configuration since the first checkpoint.
-        engine_(ready(network, options.packing), stop_ids(network.config(), &tokenizer, nullptr),
+        engine_(ready(network, options.int8_weights), stop_ids(network.config(), &tokenizer, nullptr),
                 options.engine, &tokenizer, std::move(drafter)) {}
 
   ActorEnd run(const std::function<bool()>& interrupted);
@@ -76,6 +77,7 @@ class RolloutActor {
   std::deque<Held> queue_;              // not begun, in the order they came
   std::map<uint64_t, Held> under_way_;  // in the engine, by group
   int64_t group_size_ = 0;              // of the last lease
+  uint64_t tokens_at_change_ = 0;       // of the engine, when weights last came between two of its steps
 };
 
 ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
@@ -149,6 +151,9 @@ void RolloutActor::start_leases() {
 void RolloutActor::go_on_with_newest() {
   auto newest = versions_.newest();
   if (engine_.idle() || newest == nullptr || newest->version() <= in_use_->version()) return;
+  // Some token at least of each version, however fast they come.
+  if (engine_.num_tokens() == tokens_at_change_) return;
+  tokens_at_change_ = engine_.num_tokens();
   use(std::move(newest));
   engine_.recompute();
 }

@@ -19,7 +19,7 @@ struct RolloutActorOptions {
   std::string address;           // of the learner's rollout server
   transport::Identity identity;  // who this actor is
   EngineOptions engine;
-  model::Network::Packing packing = model::Network::Packing::Exact;  // of the weights, on the CPU
+  bool int8_weights = false;  // on the CPU: products multiply with rounded weights
   // Groups under way go on with newer weights as soon as they are there; else a group has one version.
   bool mix_versions = false;
   int64_t leases_ahead = 2;  // taken on beyond the one under way

@@ -50,7 +50,7 @@ class Planner {
     const auto& rollout = stage.rollout;
     std::vector<RoleMemory> roles = {learner(rollout.prompts_per_step * rollout.group_size, stage, longest)};
     if (stage.learner.loss.beta != 0.0) {
-      const model::MemoryUse use{.packs = recipe_.device == "cpu",
+      const model::MemoryUse use{.packed_type = packed_type(),
                                  .rows = rows(stage, rollout.prompts_per_step * rollout.group_size, longest)};
       roles.push_back({.role = "reference", .plan = model::plan_memory(inputs_.model, use)});
     }
@@ -59,9 +59,15 @@ class Planner {
                      .on_host = true,
                      .plan = model::plan_memory(inputs_.model, {})});
     roles.back().plan.activations = 0;  // nothing is computed with them there
-    roles.push_back(decoder("actor", rollout.actors, kMaxRows, longest));
+    roles.push_back(decoder("actor", rollout.actors, kMaxRows, longest, rollout.int8_weights));
     if (recipe_.device == "cpu") roles.back().plan.weights = 0;
     return roles;
+  }
+
+  std::optional<at::ScalarType> packed_type(bool int8_weights = false) const {
+    if (recipe_.device != "cpu") return std::nullopt;
+    if (int8_weights) return at::kChar;
+    return recipe_.model.rounding == model::Rounding::BFloat16 ? at::kBFloat16 : at::kFloat;
   }
 
   static int64_t rows(const recipes::StageSpec& stage, int64_t sequences, int64_t longest) {
@@ -78,8 +84,9 @@ class Planner {
 
   // One sequence more than are decoded: a prompt that still has samples to start. Samples that share a prompt
   // need less.
-  RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest) const {
-    const model::MemoryUse use{.packs = recipe_.device == "cpu",
+  RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest,
+                     bool int8_weights = false) const {
+    const model::MemoryUse use{.packed_type = packed_type(int8_weights),
                                .rows = std::max(together, longest),
                                .sequences = together + 1,
                                .sequence_tokens = actors::reserved_tokens(longest)};

@@ -84,8 +84,10 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
 
   MemoryPlan plan{.parameters = declared.num_numbers()};
   plan.weights = plan.parameters * static_cast<int64_t>(c10::elementSize(use.weight_type));
-  if (use.packs)
-    plan.packed = packed_numbers(declared, config) * static_cast<int64_t>(c10::elementSize(use.weight_type));
+  if (use.packed_type) {
+    const auto size = static_cast<int64_t>(c10::elementSize(*use.packed_type));
+    plan.packed = packed_numbers(declared, config) * size;
+  }
   int64_t trained = plan.parameters;
   if (use.lora) {
     trained = Network::declare_adapter(config, *use.lora).num_numbers();

@@ -17,7 +17,8 @@ struct MemoryUse {
   at::ScalarType weight_type = at::kFloat;
   at::ScalarType cache_type = at::kFloat;
   bool trains = false;
-  bool packs = false;                   // the network is frozen (Network::freeze, map) and on a CPU
+  // Of the copy that products read, of a network that is frozen (Network::freeze, map) and on a CPU.
+  std::optional<at::ScalarType> packed_type = {};
   std::optional<LoraConfig> lora = {};  // adapters of float32 beside the weights: what is trained then
   int64_t rows = 0;                     // of one packed forward, at most
   int64_t sequences = 0;                // in the cache at once; 0: no cache

@@ -140,4 +140,8 @@ struct LlamaShape {
 };
 ModelConfig llama_config(const LlamaShape& shape);
 
+// Whether the kernels' own forward computes such a network on the CPU: what it decodes has then the same bits
+// whatever is decoded with it.
+bool kernels_serve(const ModelConfig& config);
+
 }  // namespace sluice::model

@@ -103,8 +103,9 @@ at::Tensor Network::scaled_logits(const at::Tensor& hidden, double temperature) 
 }
 
 Weight Network::head() const {
-  return {config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor, head_.packed,
-          head_.scales};
+  Weight head = head_;
+  head.rows = config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor;
+  return head;
 }
 
 CacheLayout Network::cache_layout() const {

@@ -48,10 +48,13 @@ class Network {
 
   const ModelConfig& config() const { return config_; }
   // Gradients are off from here on, and nobody writes to the weights: products read a packed copy of them.
-  // What is computed has the same bits as before, unless the copy is rounded: then embeddings, norms and
-  // biases alone are what they were, and what map() brings is rounded likewise.
-  enum class Packing { Exact, Int8 };
-  void freeze(Packing packing = Packing::Exact);
+  // What is computed has the same bits as before.
+  void freeze();
+  // What products multiply with from here on, and of weights that map() brings; embeddings, norms and biases
+  // stay as they are, and so do the weights themselves. BFloat16 gives the same bits frozen and trained; Int8
+  // is for the frozen, where kernels_serve() and on the CPU. Before adapters and optimizers; latent attention
+  // has none of it.
+  void round_products(Rounding rounding);
   // What save_model() writes as the ids that end a generation.
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
@@ -120,7 +123,7 @@ class Network {
   std::unique_ptr<Parameters> adapter_;
   std::optional<LoraConfig> lora_;
   std::unique_ptr<Layers> layers_;
-  Weight head_;  // the packed copy in it counts
+  Weight head_;  // without the rows, which head() knows
 };
 
 }  // namespace sluice::model

@@ -86,18 +86,25 @@ void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
   weights_.bind(flat, requires_grad, constant);
   layers_->bind(weights_);
   head_ = weights_.weight(config_.tie_embeddings ? 0 : weights_.slots().size() - 1, 1);
+  head_.rows = at::Tensor();
   layers_->describe(weights_, config_, head());
 }
 
-void Network::freeze(Packing packing) {
-  if (packing == Packing::Int8) {
-    require(
-        device_.is_cpu() && flat().scalar_type() == at::kFloat && kernels_serve(config_),
-        "network: only float32 weights on the CPU, of a shape that the kernels' own forward computes, are "
-        "rounded to int8");
-    weights_.round_packed();
-  }
-  bind(flat(), /*requires_grad=*/false, /*constant=*/true);
+void Network::freeze() { bind(flat(), /*requires_grad=*/false, /*constant=*/true); }
+
+void Network::round_products(Rounding rounding) {
+  require(rounding == Rounding::None || flat().scalar_type() == at::kFloat,
+          "network: only weights of float32 are rounded, these are ", flat().dtype().name());
+  const bool served = device_.is_cpu() && kernels_serve(config_);
+  require(
+      rounding != Rounding::Int8 || served,
+      "network: only weights on the CPU, of a shape that the kernels' own forward computes, are rounded to "
+      "int8");
+  require(rounding == Rounding::None || !config_.latent,
+          "network: latent attention multiplies with its weights as they are");
+  require(adapter_ == nullptr, "network: weights are rounded before there are adapters");
+  weights_.set_rounding(rounding);
+  bind(flat(), weights_[0].requires_grad(), weights_.constant());
 }
 
 void Network::init(uint64_t seed) {

@@ -36,22 +36,27 @@ struct Linear : Function<Linear> {
 };
 
 struct FusedLinear : Function<FusedLinear> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& all, at::TensorList parts) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& all, at::TensorList parts,
+                        bool rounds) {
     ctx->save_for_backward({x, all});
+    ctx->saved_data["rounds"] = rounds;
     std::vector<int64_t> widths;
     for (const auto& part : parts) widths.push_back(part.size(0));
     ctx->saved_data["widths"] = widths;
-    return raw::linear(x, all);
+    return raw::linear(x, Weight(all, {}, rounds));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    variable_list result{needs(ctx, 0) ? at::mm(grads[0], raw::in_type_of(grads[0], saved[1])) : Tensor(),
-                         Tensor()};
+    const auto multiplied = [&] {
+      const auto weight = raw::as_multiplied(saved[1], ctx->saved_data["rounds"].toBool());
+      return raw::in_type_of(grads[0], weight);
+    };
+    variable_list result{needs(ctx, 0) ? at::mm(grads[0], multiplied()) : Tensor(), Tensor()};
     const auto widths = ctx->saved_data["widths"].toIntVector();
     bool trains = false;  // any of the parts
     for (size_t i = 0; i < widths.size(); ++i) trains = trains || needs(ctx, 2 + i);
     if (!trains) {
-      result.resize(2 + widths.size());
+      result.resize(3 + widths.size());
       return result;
     }
     const auto grad_all = at::mm(grads[0].t(), saved[0]);
@@ -60,6 +65,7 @@ struct FusedLinear : Function<FusedLinear> {
       result.push_back(grad_all.narrow(0, first, width));
       first += width;
     }
+    result.emplace_back();  // of `rounds`
     return result;
   }
 };
@@ -176,8 +182,10 @@ struct Attention : Function<Attention> {
 
 struct LogprobsOfTokens : Function<LogprobsOfTokens> {
   static variable_list forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& head,
-                               const Tensor& targets, const LogitOptions& options) {
-    const auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);
+                               const Tensor& targets, const LogitOptions& options, bool rounds) {
+    const auto [logprobs, entropy, lse] =
+        raw::token_logprobs(hidden, Weight(head, {}, rounds), targets, options);
+    ctx->saved_data["rounds"] = rounds;
     ctx->save_for_backward({hidden, head, targets, lse});
     ctx->saved_data["temperature"] = options.temperature;
     ctx->saved_data["soft_cap"] = options.soft_cap;
@@ -189,8 +197,10 @@ struct LogprobsOfTokens : Function<LogprobsOfTokens> {
     const LogitOptions options{.temperature = ctx->saved_data["temperature"].toDouble(),
                                .soft_cap = ctx->saved_data["soft_cap"].toOptional<double>()};
     const auto [grad_hidden, grad_head] = raw::token_logprobs_backward(
-        grads[0], saved[0], saved[1], saved[2], saved[3], options, /*head_is_frozen=*/!needs(ctx, 1));
-    return {grad_hidden, grad_head, Tensor(), Tensor()};
+        grads[0], saved[0], Weight(saved[1], {}, ctx->saved_data["rounds"].toBool()), saved[2], saved[3],
+        options,
+        /*head_is_frozen=*/!needs(ctx, 1));
+    return {grad_hidden, grad_head, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -200,12 +210,11 @@ Tensor linear(const Tensor& x, const Tensor& weight) {
   return wants_grad(x, weight) ? Linear::apply(x, weight) : raw::linear(x, weight);
 }
 
-
 Tensor linear(const Tensor& x, const FusedWeight& weight) {
   if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all);
   bool grad = x.requires_grad();
   for (const auto& part : weight.parts) grad = grad || part.requires_grad();
-  return grad ? FusedLinear::apply(x, weight.all.rows, at::TensorList(weight.parts))
+  return grad ? FusedLinear::apply(x, weight.all.rows, at::TensorList(weight.parts), weight.all.rounds)
               : raw::linear(x, weight.all);
 }
 
@@ -266,7 +275,7 @@ TokenLogprobs token_logprobs(const Tensor& hidden, const Weight& head, const Ten
   require(targets.dim() == 1 && targets.size(0) == hidden.size(0), "token_logprobs: ", targets.sizes(),
           " targets for hidden states ", hidden.sizes());
   if (wants_grad(hidden, head.rows)) {
-    auto parts = LogprobsOfTokens::apply(hidden, head.rows, targets, options);
+    auto parts = LogprobsOfTokens::apply(hidden, head.rows, targets, options, head.rounds);
     return {parts[0], parts[1]};
   }
   auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);

@@ -15,15 +15,20 @@
 
 namespace sluice::model {
 
+// What products make of float32 weights: themselves, numbers of bfloat16, or of int8 with a scale for each
+// row.
+enum class Rounding { None, BFloat16, Int8 };
+
 // A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without
 // that every product makes one. What is computed has the same bits with it and without, unless the copy is
-// rounded to int8.
+// rounded to int8. Gradients pass a rounding as if there were none.
 struct Weight {
   Weight() = default;
-  Weight(at::Tensor the_rows, at::Tensor the_packed = {}, at::Tensor the_scales = {})
-      : rows(std::move(the_rows)), packed(std::move(the_packed)), scales(std::move(the_scales)) {}
+  Weight(at::Tensor the_rows, at::Tensor the_packed = {}, bool it_rounds = false)
+      : rows(std::move(the_rows)), packed(std::move(the_packed)), rounds(it_rounds) {}
   at::Tensor rows, packed;
-  at::Tensor scales;  // [out] of int8
+  at::Tensor scales;    // [out] of int8
+  bool rounds = false;  // to bfloat16, in each product
 };
 
 // Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.

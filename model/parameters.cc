@@ -31,7 +31,10 @@ size_t Parameters::add(ParameterSlot slot) {
   require(index_.emplace(slot.name, slots_.size()).second, "parameters: ", slot.name, " is declared twice");
   packed_offsets_.push_back(packed_numbers_);
   const int64_t padding = slot.shape.size() == 2 ? (cpu::kPanelColumns - 1) * slot.shape.back() : 0;
-  packed_numbers_ = (packed_numbers_ + slot.count + padding + kPackedStep - 1) / kPackedStep * kPackedStep;
+  const int64_t rounded = (padding + kPackedStep) / kPackedStep * kPackedStep;
+  require(!__builtin_add_overflow(packed_numbers_, (slot.count / kPackedStep + 1) * kPackedStep + rounded,
+                                  &packed_numbers_),
+          "parameters: too many numbers");
   slots_.push_back(std::move(slot));
   return slots_.size() - 1;
 }
@@ -67,14 +70,17 @@ at::Tensor Parameters::span(size_t first, size_t count) const {
 }
 
 Weight Parameters::weight(size_t first, size_t count) {
-  const auto rows = span(first, count);
-  if (!constant_ || !raw::has_product_kernel(rows)) return {rows};
-  const auto type = rounds_packed_ ? at::kChar : rows.scalar_type();
+  Weight weight(span(first, count), {}, rounding_ == Rounding::BFloat16);
+  const auto& rows = weight.rows;
+  if (!constant_ || !raw::has_product_kernel(rows)) return weight;
+  const auto type = rounding_ == Rounding::Int8 ? at::kChar
+                    : weight.rounds             ? at::kBFloat16
+                                                : rows.scalar_type();
   if (!panels_.defined() || panels_.scalar_type() != type) panels_ = large_tensor(packed_numbers_, type);
-  const auto panels = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
-  const auto scales = rounds_packed_ ? at::empty({rows.size(0)}, at::kFloat) : at::Tensor();
-  raw::pack_into(rows, panels, scales);
-  return {rows, panels, scales};
+  weight.packed = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
+  if (type == at::kChar) weight.scales = at::empty({rows.size(0)}, at::kFloat);
+  raw::pack_into(rows, weight.packed, weight.scales);
+  return weight;
 }
 
 int64_t Parameters::find(const std::string& name) const {

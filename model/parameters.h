@@ -58,8 +58,8 @@ class Parameters {
   // span() as products take it: with a copy in the order in which they read it, of constant weights, unless
   // ATen computes the product. Packed here and now, into memory that stays for the weights bound next.
   Weight weight(size_t first, size_t count);
-  // Packed copies are rounded to int8 from the next bind() on.
-  void round_packed() { rounds_packed_ = true; }
+  // Of what weight() gives from the next bind() on; Int8 of constant weights alone.
+  void set_rounding(Rounding rounding) { rounding_ = rounding; }
   // Index of the tensor of that name, or -1.
   int64_t find(const std::string& name) const;
 
@@ -72,7 +72,7 @@ class Parameters {
   int64_t num_numbers_ = 0;
   std::vector<int64_t> packed_offsets_;  // [slots], as if each had panels of its own
   int64_t packed_numbers_ = 0;
-  bool rounds_packed_ = false;
+  Rounding rounding_ = Rounding::None;
   at::Tensor panels_;  // [packed_numbers_], once there are constant weights
 };
 

@@ -116,7 +116,7 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
                                    const std::filesystem::path& reference_directory,
                                    const StopRequest& stop) {
   const auto tokenizer = text::load_tokenizer(model_directory);
-  const auto network = model::load_model(model_directory, device_of(recipe));
+  const auto network = load_network(model_directory, recipe);
   network->freeze();
   const auto rewards = make_rewards(stage);
   const auto chat = text::load_chat_template(model_directory);
@@ -153,7 +153,7 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
                              greedy.reward(is_exact ? exact_alone : rewards.weights())));
     }
     if (!reference_directory.empty()) {
-      const auto reference = model::load_model(reference_directory, device_of(recipe));
+      const auto reference = load_network(reference_directory, recipe);
       evals.push_back(
           figure(stage.name, split, "kl", kl_to(*reference, *network, sampled, stage.rollout.sampling)));
     }

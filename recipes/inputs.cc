@@ -107,6 +107,27 @@ void check_network(const ModelSpec& spec, const model::ModelConfig& config) {
                       spec.router_aux_loss, ", and this network has no experts with a softmax router");
 }
 
+// What a stage asks of its actors, of the network they have.
+void check_rollout(const Recipe& recipe, const StageSpec& stage, const model::ModelConfig& config) {
+  const auto& rollout = stage.rollout;
+  const bool served = model::kernels_serve(config);
+  require<UsageError>(served || !rollout.int8_weights, stage.name,
+                      ": rollout.weights = \"int8\" is for networks that the kernels' own forward computes "
+                      "(docs/models.md); this one is not");
+  require<UsageError>(
+      served || rollout.draft == "off", stage.name,
+      ": rollout.draft is for networks that the kernels' own forward computes (docs/models.md); "
+      "this one is not");
+  require<UsageError>(recipe.model.rounding == model::Rounding::None || !config.latent,
+                      "model.products = \"bfloat16\" is not for latent attention");
+  if (rollout.draft != "model") return;
+  const auto draft = model::read_model_config(rollout.draft_model);
+  require<DataError>(draft.vocab_size == config.vocab_size, stage.name, ": rollout.draft_model ",
+                     rollout.draft_model.string(), " has a vocabulary of ", draft.vocab_size,
+                     ", the policy's has ", config.vocab_size,
+                     "; a draft model shares the policy's tokenizer");
+}
+
 const std::filesystem::path& tokenizer_path(const Recipe& recipe) {
   return recipe.tokenizer.path.empty() ? recipe.model.path : recipe.tokenizer.path;
 }
@@ -153,6 +174,7 @@ InputsFound check_inputs(const Recipe& recipe) {
   const Room room = room_of(recipe, found.model);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
+    check_rollout(recipe, stage, found.model);
     const auto check = stage.use == "sft" ? check_examples : check_prompts;
     found.stages.push_back({.rows = std::ssize(rows[i]), .longest = check(stage, rows[i], *tokenizer, room)});
   }

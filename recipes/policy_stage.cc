@@ -129,8 +129,7 @@ class PolicyStage {
     }
     if (stage.learner.loss.beta > 0) {
       const auto origin = find_origin(run, stage, start_);
-      reference_ =
-          std::make_unique<reference::ReferencePolicy>(model::load_model(origin.model(), device_of(recipe)));
+      reference_ = std::make_unique<reference::ReferencePolicy>(load_network(origin.model(), recipe));
     }
     for (const auto& reward : stage.rewards) {
       reward_names_.push_back(reward.name);
@@ -292,6 +291,7 @@ class PolicyStage {
     require(weights != versions_.end(), stage_.name, ": a group of version ", version,
             " came, which is gone");
     model::Network policy(network_->config(), network_->device());
+    if (recipe_.model.rounding != model::Rounding::None) policy.round_products(recipe_.model.rounding);
     {
       const at::NoGradGuard no_grad;
       policy.flat().copy_(weights->second);
@@ -315,7 +315,8 @@ class PolicyStage {
     require(mean <= bound.mean && worst <= bound.max, stage_.name, ": the log-probs of ",
             first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,
             " at most, the bounds are ", bound.mean, " and ", bound.max,
-            "; the two do not run the same weights or the same code");
+            stage_.rollout.int8_weights ? "; rounding weights to int8 costs this policy too much"
+                                        : "; the two do not run the same weights or the same code");
     return {{"logprob_diff/mean", mean}, {"logprob_diff/max", worst}};
   }
 

@@ -25,6 +25,7 @@ Enum choice(const Json& value, std::initializer_list<std::pair<const char*, Enum
 ModelSpec read_model(const Json& json) {
   ModelSpec spec;
   spec.path = path_of(json.at("path"));
+  if (json.at("products") == "bfloat16") spec.rounding = model::Rounding::BFloat16;
   auto& shape = spec.shape;
   shape.hidden_size = json.at("hidden_size");
   shape.num_layers = json.at("layers");
@@ -90,6 +91,7 @@ RolloutSpec read_rollout(const Json& json) {
                    .address = text_of(json.at("address")),
                    .int8_weights = json.at("weights") == "int8",
                    .draft = json.at("draft"),
+                   .draft_model = path_of(json.at("draft_model")),
                    .mix_versions = json.at("mix_versions"),
                    .sampling = {.temperature = json.at("temperature"),
                                 .top_k = json.at("top_k"),
@@ -99,10 +101,8 @@ RolloutSpec read_rollout(const Json& json) {
                                 .max_new_tokens = json.at("max_new_tokens")}};
   require<UsageError>(!spec.address.ends_with(":0"), "rollout.address ", spec.address,
                       ": port 0 is a different one for everybody; name one, or leave the address out");
-  require<UsageError>(
-      spec.draft == "off" || spec.draft == "prompt" || std::filesystem::is_directory(spec.draft),
-      "rollout.draft \"", spec.draft,
-      "\" is neither \"off\" nor \"prompt\", and there is no such model directory");
+  require<UsageError>((spec.draft == "model") == !spec.draft_model.empty(),
+                      "rollout.draft = \"model\" and rollout.draft_model go together");
   require<UsageError>(spec.min_scored <= spec.group_size, "rollout.min_scored ", spec.min_scored,
                       " is more than rollout.group_size ", spec.group_size,
                       ": every group would be quarantined");
@@ -206,6 +206,8 @@ void check_rollout(const Recipe& recipe, const StageSpec& stage) {
                       ": rollout.mix_versions goes by when weights arrive; it needs deterministic = false");
   require<UsageError>(!stage.rollout.int8_weights || recipe.device != "cuda", "stage ", stage.name,
                       ": rollout.weights = \"int8\" is for device = \"cpu\"");
+  require<UsageError>(stage.rollout.draft == "off" || recipe.device != "cuda", "stage ", stage.name,
+                      ": rollout.draft is for device = \"cpu\"");
 }
 
 }  // namespace
@@ -235,6 +237,13 @@ Recipe recipe_from_resolved(const Json& resolved) {
     require<UsageError>(
         !recipe.model.path.empty() || !recipe.tokenizer.path.empty() || !recipe.tokenizer.train.empty(),
         "a network from scratch needs tokenizer.path or tokenizer.train, \"characters\" or \"bpe\"");
+    const bool rounds = recipe.model.rounding != model::Rounding::None;
+    require<UsageError>(!rounds || recipe.device != "cuda",
+                        "model.products = \"bfloat16\" is for device = \"cpu\"");
+    require<UsageError>(
+        !rounds || !recipe.model.lora,
+        "model.products = \"bfloat16\" is not for model.lora: actors round what the adapters are "
+        "merged into, the learner what stands beside them");
     for (const auto& stage : resolved.at("stages")) {
       recipe.stages.push_back(read_stage(stage, recipe.seed));
       auto& read = recipe.stages.back();

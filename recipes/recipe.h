@@ -22,9 +22,10 @@ namespace sluice::recipes {
 // A directory to start from, or the shape of a network to start from scratch; and what of it is trained.
 struct ModelSpec {
   std::filesystem::path path;
-  model::LlamaShape shape;                // used when path is empty; the vocabulary is the tokenizer's
-  double router_aux_loss = 0.0;           // weight of the experts' balance in the loss
-  std::optional<model::LoraConfig> lora;  // adapters are trained instead of the weights
+  model::LlamaShape shape;  // used when path is empty; the vocabulary is the tokenizer's
+  model::Rounding rounding = model::Rounding::None;  // of the weights in products, in every role
+  double router_aux_loss = 0.0;                      // weight of the experts' balance in the loss
+  std::optional<model::LoraConfig> lora;             // adapters are trained instead of the weights
 };
 
 struct TokenizerSpec {
@@ -43,7 +44,8 @@ struct RolloutSpec {
   int64_t min_scored = 2;
   std::string address;  // empty: an ipc socket in the run directory
   bool int8_weights = false;
-  std::string draft;  // "off", "prompt", or a model directory
+  std::string draft = "off";  // or "prompt" or "model"
+  std::filesystem::path draft_model;
   bool mix_versions = false;
   buffers::SamplingParams sampling;
 };

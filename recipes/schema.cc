@@ -58,6 +58,12 @@ std::vector<SchemaKey> make_schema() {
       integer("model", "max_position", 512, 8, 1 << 24, "From scratch: longest sequence, in tokens."),
       number("model", "rope_theta", 10000, 1, 1e12, "From scratch: base of the rotary frequencies."),
       boolean("model", "tie_embeddings", false, "From scratch: the output head is the embedding."),
+      text(
+          "model", "products", "float32", {"float32", "bfloat16"},
+          "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
+          "what is "
+          "trained and saved stays float32, and actor and learner still agree to the last bit. `sluice bench "
+          "decode --dtype float32,bfloat16` says what it is worth on a machine."),
       number("model", "router_aux_loss", 0, 0, 100,
              "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "
              "are used alike and the number of experts over those a token takes when the same ones always "
@@ -121,15 +127,18 @@ std::vector<SchemaKey> make_schema() {
            "faster where reading weights takes the time. The importance ratio is taken against what the "
            "rounded policy said, and `logprob_diff/*` and `mismatch_kl` say how far it is from the exact "
            "one."),
-      text(
-          "rollout", "draft", "off", {},
-          "grpo: tokens proposed for the policy to check several at once, where the clock says that it pays: "
-          "\"prompt\", what followed the same words before, or the directory of a smaller model with the "
-          "same tokenizer. Completions are the same as without."),
+      text("rollout", "draft", "off", {"off", "prompt", "model"},
+           "grpo: tokens proposed for the policy to check several at once, where the clock says that it "
+           "pays: what "
+           "followed the same words before, or what rollout.draft_model says. Completions are the same as "
+           "without."),
+      path("rollout", "draft_model",
+           "A smaller model directory with the same tokenizer, for draft = \"model\"."),
       boolean(
           "rollout", "mix_versions", false,
           "grpo, with deterministic = false: a completion under way goes on with newer weights as soon as "
-          "they are there; what it has stays, and each token keeps its version and log-prob."),
+          "they are there; what it has stays, and each token keeps its version and log-prob. A group is as "
+          "old as its oldest token."),
       integer("rollout", "staleness", 1, 0, 64,
               "Optimizer steps a completion may be behind; 0 waits for every update."),
       integer("rollout", "lease_ms", 10000, 100, 86400000,

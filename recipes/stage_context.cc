@@ -93,6 +93,13 @@ rewards::RewardMix make_rewards(const StageSpec& stage) {
   return rewards::RewardMix(stage.rewards, {.training_text = training_text(stage.data)});
 }
 
+std::unique_ptr<model::Network> load_network(const fs::path& directory, const Recipe& recipe) {
+  auto network = model::load_model(directory, device_of(recipe));
+  const auto rounding = recipe.model.rounding;
+  if (rounding != model::Rounding::None) network->round_products(rounding);
+  return network;
+}
+
 std::string architecture_hash(const model::ModelConfig& config) {
   return sha256_hex(model::model_config_to_json(config, "").dump());
 }
@@ -137,7 +144,7 @@ std::unique_ptr<model::Network> load_trained(const RunDirectory& run, const Reci
   const auto& lora = recipe.model.lora;
   const bool goes_on = lora && start.resumed;
   const Checkpoint weights = goes_on ? find_origin(run, stage, start) : start.checkpoint;
-  auto network = model::load_model(weights.model(), device_of(recipe));
+  auto network = load_network(weights.model(), recipe);
   if (goes_on) {
     model::load_adapter(start.checkpoint.adapter(), *network);
   } else if (lora) {

@@ -47,18 +47,6 @@ std::optional<Checkpoint> wait_for_origin(const RunDirectory& run, const std::st
   return std::nullopt;
 }
 
-std::unique_ptr<model::Network> load_draft(const StageSpec& stage, const model::Network& policy,
-                                           const at::Device& device) {
-  const auto& draft = stage.rollout.draft;
-  if (draft == "off" || draft == "prompt") return nullptr;
-  auto network = model::load_model(draft, device);
-  require<DataError>(network->config().vocab_size == policy.config().vocab_size, "rollout.draft: ", draft,
-                     " has a vocabulary of ", network->config().vocab_size, ", the policy's has ",
-                     policy.config().vocab_size, "; a draft model shares the policy's tokenizer");
-  network->freeze();
-  return network;
-}
-
 std::unique_ptr<actors::Drafter> make_drafter(const StageSpec& stage, const model::Network* network,
                                               const actors::EngineOptions& engine) {
   if (network != nullptr) return actors::make_model_drafter(*network, engine.threads);
@@ -84,21 +72,24 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   const auto origin = wait_for_origin(run, name, stop);
   if (!origin) return stop();
   const auto tokenizer = text::load_tokenizer(origin->model());
-  const auto network = model::load_model(origin->model(), device_of(recipe));
+  const auto network = load_network(origin->model(), recipe);
   const auto rewards = make_rewards(stage);
-  const actors::RolloutActorOptions options{
-      .address = run.rollout_address(stage),
-      .identity = {.run = run.id(),
-                   .tokenizer_hash = tokenizer->hash(),
-                   .model_hash = architecture_hash(network->config()),
-                   .role = "actor",
-                   .name = "actor-" + std::to_string(index),
-                   .incarnation = new_incarnation(),
-                   .pid = getpid()},
-      .engine = {.reproducible = recipe.deterministic},
-      .packing = stage.rollout.int8_weights ? model::Network::Packing::Int8 : model::Network::Packing::Exact,
-      .mix_versions = stage.rollout.mix_versions};
-  const auto draft_network = load_draft(stage, *network, device_of(recipe));
+  const actors::RolloutActorOptions options{.address = run.rollout_address(stage),
+                                            .identity = {.run = run.id(),
+                                                         .tokenizer_hash = tokenizer->hash(),
+                                                         .model_hash = architecture_hash(network->config()),
+                                                         .role = "actor",
+                                                         .name = "actor-" + std::to_string(index),
+                                                         .incarnation = new_incarnation(),
+                                                         .pid = getpid()},
+                                            .engine = {.reproducible = recipe.deterministic},
+                                            .int8_weights = stage.rollout.int8_weights,
+                                            .mix_versions = stage.rollout.mix_versions};
+  std::unique_ptr<model::Network> draft_network;
+  if (stage.rollout.draft == "model") {
+    draft_network = model::load_model(stage.rollout.draft_model, device_of(recipe));
+    draft_network->freeze();
+  }
   actors::run_rollout_actor(
       *network, *tokenizer, rewards, options, [&stop] { return stop() != 0; },
       make_drafter(stage, draft_network.get(), options.engine));

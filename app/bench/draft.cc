@@ -1,11 +1,14 @@
 #include "app/bench/generation.h"
 #include "app/bench/rows.h"
+#include "base/error.h"
 
 namespace sluice::app {
 namespace {
 
 void bench_temperature(const Bench& bench, const model::Network& network, const std::string& model,
                        const std::string& dtype, int64_t batch, double temperature) {
+  require<UsageError>(batch <= actors::kMostRowsWithDrafts, "bench: with more than ",
+                      actors::kMostRowsWithDrafts, " completions nothing is drafted, asked for ", batch);
   const auto& options = bench.options;
   const int64_t prompt = options.prompt > 0 ? options.prompt : 64;
   auto requests = make_requests(network.config(), prompt, /*group=*/1,
@@ -17,12 +20,14 @@ void bench_temperature(const Bench& bench, const model::Network& network, const 
   Measured with, without;
   const auto measure = [&](Measured& measured, actors::Engine& engine) {
     measured.add([&] {
-      return decode_rates(requests, tokens_after_first(requests), options.reps,
+      return decode_rates(requests, tokens_after_first(requests), /*reps=*/1,
                           [&](const Requests& some) { return seconds_for(engine, some); });
     });
   };
-  measure(without, plain);
-  measure(with, drafting);
+  for (int64_t i = 0; i < options.reps; ++i) {  // in turn
+    measure(without, plain);
+    measure(with, drafting);
+  }
   const auto rate = summarise(with.rates);
   const double before = summarise(without.rates).median;
   bench.report.add({.row = "draft",

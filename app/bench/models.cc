@@ -45,7 +45,8 @@ std::unique_ptr<model::Network> make_bench_network(const std::string& size, cons
   auto network = std::make_unique<model::Network>(bench_config(size), at::kCPU,
                                                   rounded ? at::kFloat : model::dtype_named(dtype).value());
   network->init(1);
-  network->freeze(rounded ? model::Network::Packing::Int8 : model::Network::Packing::Exact);
+  if (rounded) network->round_products(model::Rounding::Int8);
+  network->freeze();
   return network;
 }
 

@@ -56,10 +56,13 @@ struct RaggedRow {
     };
     const Requests batch(requests.begin(), requests.begin() + std::min(slots, std::ssize(requests)));
     const auto same = with_length(batch, options.new_tokens);
-    append(even, decode_rates(same, tokens_after_first(same), options.reps, at_once));
-    ragged.add([&] { return decode_rates(requests, useful, options.reps, at_once); });
-    append(waiting, decode_rates(requests, useful, options.reps, in_batches));
-    append(fixed, decode_rates(padded(requests, slots), useful, options.reps, in_batches));
+    // In turn, so that a machine that changes its speed favours none of them.
+    for (int64_t i = 0; i < options.reps; ++i) {
+      append(even, decode_rates(same, tokens_after_first(same), /*reps=*/1, at_once));
+      ragged.add([&] { return decode_rates(requests, useful, /*reps=*/1, at_once); });
+      append(waiting, decode_rates(requests, useful, /*reps=*/1, in_batches));
+      append(fixed, decode_rates(padded(requests, slots), useful, /*reps=*/1, in_batches));
+    }
   }
 };
 

@@ -19,7 +19,8 @@ at::Tensor large_tensor(int64_t count, at::ScalarType type) {
   const size_t alignment = bytes < kLargePage ? kSmallAlignment : kLargePage;
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* const memory = std::aligned_alloc(alignment, rounded);
-  require(memory != nullptr || rounded == 0, "no memory for ", bytes, " bytes of weights, keys or values");
+  require(memory != nullptr || rounded == 0, "model: no memory for ", bytes,
+          " bytes of weights, keys or values");
   // Only advice: a system that has none to give, or refuses, goes on with small pages.
   if (alignment == kLargePage) ::madvise(memory, rounded, MADV_HUGEPAGE);
   return at::from_blob(

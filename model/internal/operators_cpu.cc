@@ -93,6 +93,8 @@ void pack(const Tensor& weight, const Tensor& panels, const Tensor& scales) {
             rows.dtype().name());
     model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<int8_t>(),
                      scales.mutable_data_ptr<float>());
+  } else if (rows.scalar_type() == at::kFloat && panels.scalar_type() == at::kBFloat16) {
+    model::cpu::pack(in(rows), columns, depth, static_cast<uint16_t*>(panels.mutable_data_ptr()));
   } else if (rows.scalar_type() == at::kFloat) {
     model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<float>());
   } else {

@@ -29,7 +29,4 @@ struct RawNetwork {
 // Of a packed weight, without a bias.
 cpu::Product describe_product(const Weight& weight);
 
-// Whether the kernels' own forward computes such a network.
-bool kernels_serve(const ModelConfig& config);
-
 }  // namespace sluice::model

@@ -32,10 +32,12 @@ model::cpu::WeightType type_of_packed(const Tensor& panels) {
   return panels.scalar_type() == at::kBFloat16 ? WeightType::BFloat16 : WeightType::Float32;
 }
 
-Tensor pack(const Tensor& weight) {
+Tensor as_multiplied(const Tensor& weight, bool rounds) { return rounds ? weight.to(at::kBFloat16) : weight; }
+
+Tensor pack(const Tensor& weight, bool rounds) {
   if (!has_product_kernel(weight)) return {};
   auto panels = at::empty({model::cpu::packed_size(weight.size(0), weight.size(1))},
-                          weight.options().requires_grad(false));
+                          rounds ? at::kBFloat16 : weight.scalar_type());
   pack_into(weight, panels);
   return panels;
 }
@@ -44,8 +46,9 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   const auto& rows = weight.rows;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
-  if (!has_kernels(x) || !cpu::takes_weight(rows)) return at::mm(x, in_type_of(x, rows).t());
-  return weight.packed.defined() ? cpu::linear(x, weight) : cpu::linear(x, {rows, pack(rows)});
+  if (!has_kernels(x) || !cpu::takes_weight(rows))
+    return at::mm(x, in_type_of(x, as_multiplied(rows, weight.rounds)).t());
+  return weight.packed.defined() ? cpu::linear(x, weight) : cpu::linear(x, {rows, pack(rows, weight.rounds)});
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {

@@ -27,10 +27,13 @@ at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
 // Whether there is a kernel for products with this weight.
 bool has_product_kernel(const at::Tensor& weight);
 // Puts such a weight into `panels` [cpu::packed_size()] in the order the kernel reads it, which costs as much
-// as a product of some 25 rows. Panels of int8 take float32 weights, rounded, and want `scales` [out].
+// as a product of some 25 rows. Panels of bfloat16 and int8 take float32 weights too, rounded; int8 wants
+// `scales` [out].
 void pack_into(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales = {});
-// The same, without rounding, into a tensor of its own; undefined where ATen computes the product.
-at::Tensor pack(const at::Tensor& weight);
+// The same into a tensor of its own; undefined where ATen computes the product.
+at::Tensor pack(const at::Tensor& weight, bool rounds = false);
+// What a product multiplies with: rounded to bfloat16, or itself.
+at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
@@ -73,7 +76,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& 
                                                               const LogitOptions& options);
 // Gradients of hidden and, unless `head_is_frozen`, head. Logits are computed again, chunk by chunk.
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
-                                                           const at::Tensor& head, const at::Tensor& targets,
+                                                           const Weight& head, const at::Tensor& targets,
                                                            const at::Tensor& lse, const LogitOptions& options,
                                                            bool head_is_frozen);
 

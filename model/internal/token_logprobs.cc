@@ -74,8 +74,9 @@ int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbe
 
 // What all chunks multiply with: packed, or widened, once.
 Weight of_chunks(const at::Tensor& hidden, const Weight& head) {
-  if (has_kernels(hidden)) return head.packed.defined() ? head : Weight(head.rows, pack(head.rows));
-  return in_type_of(hidden, head.rows);
+  if (has_kernels(hidden))
+    return head.packed.defined() ? head : Weight(head.rows, pack(head.rows, head.rounds));
+  return in_type_of(hidden, as_multiplied(head.rows, head.rounds));
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, const Weight& head,
@@ -97,16 +98,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& 
 }
 
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
-                                                           const at::Tensor& head, const at::Tensor& targets,
+                                                           const Weight& head, const at::Tensor& targets,
                                                            const at::Tensor& lse, const LogitOptions& options,
                                                            bool head_is_frozen) {
-  const auto weight = in_type_of(hidden, head);
+  const auto weight = in_type_of(hidden, as_multiplied(head.rows, head.rounds));
   const auto forward = of_chunks(hidden, head);
   auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
   auto grad_head = head_is_frozen ? at::Tensor() : at::zeros_like(weight, at::MemoryFormat::Contiguous);
   const auto scale = (grad / -options.temperature).contiguous();  // [rows]
   const auto all_targets = targets.contiguous();
-  for_each_chunk(hidden.size(0), head.size(0), [&](int64_t first, int64_t count) {
+  for_each_chunk(hidden.size(0), head.rows.size(0), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
     const auto z = model::scaled_logits(x, forward, options);
     at::Tensor slope;  // of the cap: 1 - tanh^2

@@ -89,6 +89,7 @@ inline constexpr int64_t kPanelColumns = 16;
 int64_t packed_size(int64_t columns, int64_t depth);
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
+void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels);  // rounded to the nearest
 // Rounds to 8 bits: a column's weights are its numbers, -127 .. 127, times its scale, which the largest of
 // them sets. Weights that are not finite are an Error.
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -28,6 +29,8 @@ void pack_panels(const From* weight, int64_t columns, int64_t depth, To* panels,
 }
 
 constexpr float kMost = 127;  // of an int8 number
+constexpr int64_t kHalf = kPanelColumns / 2;
+constexpr auto in_pairs = [](int64_t j) { return j < kHalf ? 2 * j : 2 * (j - kHalf) + 1; };
 constexpr auto in_order = [](int64_t j) { return j; };
 constexpr auto as_it_is = [](auto number, int64_t) { return number; };
 
@@ -42,10 +45,15 @@ void pack(const float* weight, int64_t columns, int64_t depth, float* panels) {
 }
 
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels) {
-  constexpr int64_t kHalf = kPanelColumns / 2;
-  pack_panels(
-      weight, columns, depth, panels, [](int64_t j) { return j < kHalf ? 2 * j : 2 * (j - kHalf) + 1; },
-      as_it_is);
+  pack_panels(weight, columns, depth, panels, in_pairs, as_it_is);
+}
+
+void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels) {
+  pack_panels(weight, columns, depth, panels, in_pairs, [](float number, int64_t) {
+    if (std::isnan(number)) return uint16_t{0x7fc0};
+    const auto bits = std::bit_cast<uint32_t>(number);
+    return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);  // ties go to even
+  });
 }
 
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales) {
@@ -57,7 +65,7 @@ void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, f
       largest = std::max(largest, size);
       finite = finite && size <= std::numeric_limits<float>::max();  // NaN is not
     }
-    require(finite, "a weight of column ", column, " is not finite: there is no 8-bit number for it");
+    require(finite, "pack: a weight of column ", column, " is not finite: there is no 8-bit number for it");
     scales[column] = largest / kMost;
   }
   pack_panels(weight, columns, depth, panels, in_order, [scales](float number, int64_t column) {

@@ -30,6 +30,9 @@ uint64_t stage_seed(const Recipe& recipe, const std::string& stage);
 // The initial checkpoint of a run, step 0, made from the recipe's model and tokenizer.
 Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe);
 
+// A model directory as the recipe computes with it.
+std::unique_ptr<model::Network> load_network(const std::filesystem::path& directory, const Recipe& recipe);
+
 // SHA-256 of a model's architecture, not of its weights.
 std::string architecture_hash(const model::ModelConfig& config);
 

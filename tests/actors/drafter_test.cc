@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <utility>
 
 #include "actors/engine.h"
@@ -56,8 +57,8 @@ struct Generated {
 
 // Three prompts of different lengths, each two completions, with filters and, sampled, a penalty.
 Generated generate(const model::Network& network, double temperature, std::unique_ptr<Drafter> drafter,
-                   int64_t cache_tokens = 0) {
-  Engine engine(network, {}, {.max_rows = 8, .cache_tokens = cache_tokens}, nullptr, std::move(drafter));
+                   int64_t cache_tokens = 0, const std::set<int32_t>& stops = {}) {
+  Engine engine(network, stops, {.max_rows = 8, .cache_tokens = cache_tokens}, nullptr, std::move(drafter));
   Generated all;
   for (uint64_t i = 0; i < 3; ++i) {
     engine.submit({.id = i,
@@ -105,6 +106,18 @@ TEST(Drafts, ChangeNoBitOfACompletion) {
     expect_same(looked_up, plain);
     const auto proposed = generate(*network, temperature, make_model_drafter(*network, /*threads=*/2));
     expect_same(proposed, plain);
+  }
+}
+
+TEST(Drafts, EndWhereTheCompletionEnds) {
+  const auto network = golden("goldens/llama");
+  const auto plain = generate(*network, 0.7, nullptr);
+  for (const auto& completion : plain.completions) {
+    // A token in the middle, as the one that stops.
+    const std::set<int32_t> stops = {completion.tokens[completion.tokens.size() / 2]};
+    const auto stopped = generate(*network, 0.7, nullptr, 0, stops);
+    expect_same(generate(*network, 0.7, make_lookup_drafter(), 0, stops), stopped);
+    expect_same(generate(*network, 0.7, make_model_drafter(*network, 1), 0, stops), stopped);
   }
 }
 

@@ -1,6 +1,7 @@
 // The actor's log-prob is the learner's, bit for bit: decoded with a cache, in batches that change from token
 // to token, against one pass with gradients over all groups, their prompts shared.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "actors/engine.h"
@@ -84,6 +85,27 @@ TEST_P(Match, TheActorsLogprobsAreTheLearnersToTheLastBit) {
   ASSERT_EQ(computed.numel(), 5 * (4 + 7 + 10 + 13 + 16 + 19));
   EXPECT_TRUE(at::equal(computed.detach(), recorded.logprobs))
       << "off by " << (computed.detach() - recorded.logprobs).abs().max().item<double>();
+}
+
+TEST_P(Match, AlsoWhereBothMultiplyWithBFloat16) {
+  const std::string directory = std::string(SLUICE_SOURCE_DIR) + "/data/" + GetParam();
+  const auto actor = model::load_model(directory, at::kCPU), learner = model::load_model(directory, at::kCPU),
+             exact = model::load_model(directory, at::kCPU);
+  for (auto* network : {actor.get(), learner.get(), exact.get()}) {
+    const at::NoGradGuard no_grad;
+    network->flat().mul_(1.01);  // some of the files hold bfloat16
+  }
+  for (auto* network : {actor.get(), learner.get()}) network->round_products(model::Rounding::BFloat16);
+  actor->freeze();
+  const auto recorded = decode(*actor);
+
+  const auto computed = learner->logprobs(recorded.batch, recorded.targets, kTemperature).logprobs;
+
+  EXPECT_TRUE(computed.requires_grad());
+  EXPECT_TRUE(at::equal(computed.detach(), recorded.logprobs))
+      << "off by " << (computed.detach() - recorded.logprobs).abs().max().item<double>();
+  const auto unrounded = exact->logprobs(recorded.batch, recorded.targets, kTemperature).logprobs;
+  EXPECT_FALSE(at::equal(unrounded, computed));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Match,

@@ -165,6 +165,19 @@ TEST(Matmul, GivesARowTheSameBitsAloneAndPacked) {
   });
 }
 
+TEST(Matmul, RoundsToBFloat16AsATensorDoes) {
+  for_each_instruction_set([] {
+    const auto x = numbers({50, 70}, 0);
+    auto weight = numbers({65, 70}, 1);
+    weight[2][3] = std::numeric_limits<float>::infinity();
+    weight[5][6] = 1.00390625f;  // half way: to the even one
+    const model::Weight rounded(weight, {}, /*it_rounds=*/true);
+    const auto stored = weight.to(at::kBFloat16);
+    EXPECT_TRUE(at::equal(pack(weight, /*rounds=*/true), pack(stored)));
+    EXPECT_TRUE(at::allclose(raw::linear(x, rounded), raw::linear(x, stored), 0, 0, /*equal_nan=*/true));
+  });
+}
+
 // The weight that stands for an int8 copy, and the copy.
 std::pair<Tensor, model::Weight> rounded(const Tensor& weight) {
   const auto scales = weight.abs().amax(1) / 127;
@@ -173,7 +186,9 @@ std::pair<Tensor, model::Weight> rounded(const Tensor& weight) {
   auto packed_scales = at::empty({weight.size(0)}, at::kFloat);
   raw::pack_into(weight, panels, packed_scales);
   EXPECT_TRUE(at::equal(packed_scales, scales));
-  return {numbers * scales.unsqueeze(1), {weight, panels, packed_scales}};
+  model::Weight packed(weight, panels);
+  packed.scales = packed_scales;
+  return {numbers * scales.unsqueeze(1), packed};
 }
 
 TEST(Matmul, ReadsInt8WithAScaleForEachColumn) {
@@ -195,7 +210,9 @@ TEST(Matmul, RoundsNothingThatIsNotFinite) {
   weight[0].zero_();
   auto panels = at::empty({model::cpu::packed_size(20, 40)}, at::kChar), scales = at::empty({20}, at::kFloat);
   raw::pack_into(weight, panels, scales);
-  const auto product = raw::linear(numbers({3, 40}, 0), {weight, panels, scales});
+  model::Weight packed(weight, panels);
+  packed.scales = scales;
+  const auto product = raw::linear(numbers({3, 40}, 0), packed);
   EXPECT_TRUE(at::equal(product.select(1, 0), at::zeros({3})));
   weight[3][7] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THROW(raw::pack_into(weight, panels, scales), Error);

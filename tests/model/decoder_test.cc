@@ -168,7 +168,8 @@ TEST(Decoder, GivesTheLogitsOfTheLastTokensThatWantThem) {
 TEST(Decoder, ComputesWithInt8WhatTheNetworkDoes) {
   const auto exact = load_model(SLUICE_SOURCE_DIR "/data/toy_llama", at::kCPU),
              network = load_model(SLUICE_SOURCE_DIR "/data/toy_llama", at::kCPU);
-  network->freeze(Network::Packing::Int8);
+  network->round_products(Rounding::Int8);
+  network->freeze();
   const std::vector<std::vector<int32_t>> tokens = {tokens_of(0, 40, network->config().vocab_size)};
   const auto expected = logits_of_one_pass(*network, tokens);
   const auto decoder = make_decoder(*network, {.num_pages = 40, .threads = 2});
@@ -178,7 +179,7 @@ TEST(Decoder, ComputesWithInt8WhatTheNetworkDoes) {
   const auto difference = (logits_of_one_pass(*exact, tokens)[0] - expected[0]).abs();
   EXPECT_GT(difference.max().item<double>(), 0);
   EXPECT_LT(difference.mean().item<double>(), 0.05);
-  EXPECT_THROW(tiny_mixtral()->freeze(Network::Packing::Int8), Error);
+  EXPECT_THROW(tiny_mixtral()->round_products(Rounding::Int8), Error);
 }
 
 TEST(Decoder, LeavesOtherShapesToTheNetwork) {

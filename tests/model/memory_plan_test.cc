@@ -82,7 +82,7 @@ TEST(MemoryPlan, TrainingAddsAGradientAndTwoMomentsANumber) {
 // Of tiny_config(): a layer's q 16 x 16, k and v 8 x 16, o 16 x 16, gate and up 24 x 16, down 16 x 24; the
 // head 23 x 16. The embedding and the norms are not packed.
 TEST(MemoryPlan, AFrozenNetworkHasItsMatricesTwice) {
-  const auto plan = plan_memory(tiny_config(), {.packs = true});
+  const auto plan = plan_memory(tiny_config(), {.packed_type = at::kFloat});
   EXPECT_EQ(plan.packed, 4 * (2 * (2 * 256 + 2 * 128 + 3 * 384) + 368));
   EXPECT_EQ(plan.total(), plan.weights + plan.packed);
 }

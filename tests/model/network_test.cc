@@ -185,6 +185,36 @@ TEST(Network, ABalanceIsMeasuredOfSoftmaxRoutersAlone) {
   EXPECT_FALSE(balance_of("deepseek_v3").defined());
 }
 
+// Log-probs of a sequence, and the gradients of all parameters of their sum.
+std::pair<at::Tensor, std::vector<at::Tensor>> logprobs_with_gradients(const Network& network) {
+  PackedBatchBuilder builder;
+  builder.add(Tokens{3, 1, 4, 1, 5, 9, 2});
+  const auto result = network.logprobs(builder.build(at::kCPU), {at::arange(6), at::arange(1, 7)}, 0.7);
+  result.logprobs.sum().backward();
+  std::vector<at::Tensor> grads;
+  for (const auto& [name, parameter] : network.parameters()) grads.push_back(parameter.grad());
+  return {result.logprobs.detach(), grads};
+}
+
+TEST(Network, RoundedProductsGiveWhatRoundedMatricesGiveWithTheirGradients) {
+  const auto rounding = small_network(), rounded = small_network();
+  rounding->round_products(Rounding::BFloat16);
+  for (const auto& [name, parameter] : rounded->parameters()) {
+    const bool is_table = name == "model.embed_tokens.weight";
+    if (parameter.dim() == 2 && !is_table)
+      parameter.detach().copy_(parameter.to(at::kBFloat16).to(at::kFloat));
+  }
+
+  const auto [logprobs, grads] = logprobs_with_gradients(*rounding);
+  const auto [expected, expected_grads] = logprobs_with_gradients(*rounded);
+
+  EXPECT_TRUE(at::equal(logprobs, expected));
+  for (size_t i = 0; i < grads.size(); ++i)
+    EXPECT_TRUE(at::equal(grads[i], expected_grads[i])) << rounding->parameters()[i].name;
+  EXPECT_FALSE(at::equal(rounding->flat(), rounded->flat()));
+  EXPECT_FALSE(at::equal(logprobs_with_gradients(*small_network()).first, expected));
+}
+
 TEST(Network, WithoutGradientsGivesTheSameNumbers) {
   const auto network = small_network();
   const auto with = alone(*network, {1, 2, 3, 4});

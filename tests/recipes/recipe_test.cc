@@ -343,6 +343,24 @@ TEST(Recipe, IsDeterministicOnTheCpuUnlessToldOtherwise) {
   EXPECT_TRUE(folder.load(kGrpo, {"device=cuda", "deterministic=true"}).deterministic);
 }
 
+TEST(Recipe, SaysWhatDoesNotGoTogether) {
+  const RecipeFolder folder;
+  const auto fault = [&](const std::vector<std::string>& overrides) {
+    return message_of<UsageError>([&] { folder.load(kGrpo, overrides); });
+  };
+  EXPECT_THAT(fault({"rollout.mix_versions=true"}), HasSubstr("deterministic = false"));
+  EXPECT_THAT(fault({"rollout.weights=int8", "device=cuda"}), HasSubstr("device = \"cpu\""));
+  EXPECT_THAT(fault({"rollout.draft=prompt", "device=cuda"}), HasSubstr("device = \"cpu\""));
+  EXPECT_THAT(fault({"model.products=bfloat16", "device=cuda"}), HasSubstr("device = \"cpu\""));
+  EXPECT_THAT(fault({"model.products=bfloat16", "model.lora.rank=4"}), HasSubstr("model.lora"));
+  EXPECT_THAT(fault({"rollout.draft=model"}), HasSubstr("rollout.draft_model"));
+  EXPECT_THAT(fault({"rollout.draft_model=somewhere"}), HasSubstr("rollout.draft"));
+  const auto recipe = folder.load(kGrpo, {"rollout.mix_versions=true", "deterministic=false",
+                                          "rollout.weights=int8", "rollout.draft=prompt"});
+  EXPECT_TRUE(recipe.stages[0].rollout.mix_versions && recipe.stages[0].rollout.int8_weights);
+  EXPECT_EQ(recipe.stages[0].rollout.draft, "prompt");
+}
+
 TEST(Recipe, ComesBackFromWhatTheRunKeeps) {
   const auto recipe = RecipeFolder().load("seed = 5\n" + kGrpo, {"grpo.optim.lr=3e-6"});
   const auto again = recipe_from_resolved(parse_json(recipe.resolved.dump(), "resolved"));
