@@ -29,16 +29,20 @@ void Engine::plan_step() {
   }
 }
 
-// For completions of which a single token is to be fed. With many of them the policy has enough to do.
+// For completions of which a single token is to be fed.
 void Engine::propose_drafts() {
   auto& requests = state_->draft_requests;
   requests.clear();
   if (drafter_ == nullptr || !state_->decoder->rows_are_independent()) return;
+  int64_t rows = 0;
+  for (const auto& active : active_) {
+    if (active->num_unstarted() > 0) return;
+    rows += active->num_running();
+  }
+  if (rows > kMostRowsWithDrafts) return;
   for (const auto& active : active_) {
     const auto& request = active->request;
-    if (active->num_unstarted() > 0) return requests.clear();
     for (auto& sample : active->samples) {
-      sample.draft.clear();
       const int64_t size = std::ssize(sample.completion.tokens);
       const int64_t most = std::min(options_.draft_tokens, request.sampling.max_new_tokens - size - 1);
       if (!sample.running || most <= 0 || sample.cached + 1 != sample.num_tokens()) continue;
@@ -52,7 +56,6 @@ void Engine::propose_drafts() {
            .draft = &sample.draft});
     }
   }
-  if (std::ssize(requests) > kMostRowsWithDrafts) return requests.clear();
   if (state_->draft_switch.on()) drafter_->propose(requests);
 }
 

@@ -29,12 +29,6 @@ size_t Parameters::add(ParameterSlot slot) {
   }
   require(!__builtin_add_overflow(num_numbers_, slot.count, &num_numbers_), "parameters: too many numbers");
   require(index_.emplace(slot.name, slots_.size()).second, "parameters: ", slot.name, " is declared twice");
-  packed_offsets_.push_back(packed_numbers_);
-  const int64_t padding = slot.shape.size() == 2 ? (cpu::kPanelColumns - 1) * slot.shape.back() : 0;
-  const int64_t rounded = (padding + kPackedStep) / kPackedStep * kPackedStep;
-  require(!__builtin_add_overflow(packed_numbers_, (slot.count / kPackedStep + 1) * kPackedStep + rounded,
-                                  &packed_numbers_),
-          "parameters: too many numbers");
   slots_.push_back(std::move(slot));
   return slots_.size() - 1;
 }
@@ -76,6 +70,14 @@ Weight Parameters::weight(size_t first, size_t count) {
   const auto type = rounding_ == Rounding::Int8 ? at::kChar
                     : weight.rounds             ? at::kBFloat16
                                                 : rows.scalar_type();
+  if (packed_offsets_.empty()) {
+    // There is memory for the numbers themselves by now, so that these sums do not overflow.
+    for (const auto& slot : slots_) {
+      packed_offsets_.push_back(packed_numbers_);
+      const int64_t padding = slot.shape.size() == 2 ? (cpu::kPanelColumns - 1) * slot.shape.back() : 0;
+      packed_numbers_ += (slot.count + padding + kPackedStep - 1) / kPackedStep * kPackedStep;
+    }
+  }
   if (!panels_.defined() || panels_.scalar_type() != type) panels_ = large_tensor(packed_numbers_, type);
   weight.packed = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
   if (type == at::kChar) weight.scales = at::empty({rows.size(0)}, at::kFloat);

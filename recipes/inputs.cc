@@ -105,10 +105,12 @@ void check_network(const ModelSpec& spec, const model::ModelConfig& config) {
   const bool routes = config.experts && config.experts->router.score == model::RouterScore::Softmax;
   require<UsageError>(spec.router_aux_loss == 0.0 || routes, "model.router_aux_loss is ",
                       spec.router_aux_loss, ", and this network has no experts with a softmax router");
+  require<UsageError>(spec.rounding == model::Rounding::None || !config.latent,
+                      "model.products = \"bfloat16\" is not for latent attention");
 }
 
 // What a stage asks of its actors, of the network they have.
-void check_rollout(const Recipe& recipe, const StageSpec& stage, const model::ModelConfig& config) {
+void check_rollout(const StageSpec& stage, const model::ModelConfig& config) {
   const auto& rollout = stage.rollout;
   const bool served = model::kernels_serve(config);
   require<UsageError>(served || !rollout.int8_weights, stage.name,
@@ -118,8 +120,6 @@ void check_rollout(const Recipe& recipe, const StageSpec& stage, const model::Mo
       served || rollout.draft == "off", stage.name,
       ": rollout.draft is for networks that the kernels' own forward computes (docs/models.md); "
       "this one is not");
-  require<UsageError>(recipe.model.rounding == model::Rounding::None || !config.latent,
-                      "model.products = \"bfloat16\" is not for latent attention");
   if (rollout.draft != "model") return;
   const auto draft = model::read_model_config(rollout.draft_model);
   require<DataError>(draft.vocab_size == config.vocab_size, stage.name, ": rollout.draft_model ",
@@ -174,7 +174,7 @@ InputsFound check_inputs(const Recipe& recipe) {
   const Room room = room_of(recipe, found.model);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
-    check_rollout(recipe, stage, found.model);
+    check_rollout(stage, found.model);
     const auto check = stage.use == "sft" ? check_examples : check_prompts;
     found.stages.push_back({.rows = std::ssize(rows[i]), .longest = check(stage, rows[i], *tokenizer, room)});
   }

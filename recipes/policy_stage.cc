@@ -291,7 +291,7 @@ class PolicyStage {
     require(weights != versions_.end(), stage_.name, ": a group of version ", version,
             " came, which is gone");
     model::Network policy(network_->config(), network_->device());
-    if (recipe_.model.rounding != model::Rounding::None) policy.round_products(recipe_.model.rounding);
+    policy.round_products(recipe_.model.rounding);
     {
       const at::NoGradGuard no_grad;
       policy.flat().copy_(weights->second);

@@ -58,12 +58,10 @@ std::vector<SchemaKey> make_schema() {
       integer("model", "max_position", 512, 8, 1 << 24, "From scratch: longest sequence, in tokens."),
       number("model", "rope_theta", 10000, 1, 1e12, "From scratch: base of the rotary frequencies."),
       boolean("model", "tie_embeddings", false, "From scratch: the output head is the embedding."),
-      text(
-          "model", "products", "float32", {"float32", "bfloat16"},
-          "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
-          "what is "
-          "trained and saved stays float32, and actor and learner still agree to the last bit. `sluice bench "
-          "decode --dtype float32,bfloat16` says what it is worth on a machine."),
+      text("model", "products", "float32", {"float32", "bfloat16"},
+           "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
+           "what is trained and saved stays float32, and actor and learner still agree to the last bit. "
+           "`sluice bench decode --dtype float32,bfloat16` says what it is worth on a machine."),
       number("model", "router_aux_loss", 0, 0, 100,
              "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "
              "are used alike and the number of experts over those a token takes when the same ones always "
@@ -129,9 +127,8 @@ std::vector<SchemaKey> make_schema() {
            "one."),
       text("rollout", "draft", "off", {"off", "prompt", "model"},
            "grpo: tokens proposed for the policy to check several at once, where the clock says that it "
-           "pays: what "
-           "followed the same words before, or what rollout.draft_model says. Completions are the same as "
-           "without."),
+           "pays: what followed the same words before, or what rollout.draft_model says. Completions are the "
+           "same as without."),
       path("rollout", "draft_model",
            "A smaller model directory with the same tokenizer, for draft = \"model\"."),
       boolean(

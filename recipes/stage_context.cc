@@ -95,8 +95,7 @@ rewards::RewardMix make_rewards(const StageSpec& stage) {
 
 std::unique_ptr<model::Network> load_network(const fs::path& directory, const Recipe& recipe) {
   auto network = model::load_model(directory, device_of(recipe));
-  const auto rounding = recipe.model.rounding;
-  if (rounding != model::Rounding::None) network->round_products(rounding);
+  network->round_products(recipe.model.rounding);
   return network;
 }
 

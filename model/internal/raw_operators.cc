@@ -42,13 +42,17 @@ Tensor pack(const Tensor& weight, bool rounds) {
   return panels;
 }
 
+Weight packed(const Weight& weight) {
+  return weight.packed.defined() ? weight : Weight(weight.rows, pack(weight.rows, weight.rounds));
+}
+
 Tensor linear(const Tensor& x, const Weight& weight) {
   const auto& rows = weight.rows;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
-  if (!has_kernels(x) || !cpu::takes_weight(rows))
+  if (!has_kernels(x) || !has_product_kernel(rows))
     return at::mm(x, in_type_of(x, as_multiplied(rows, weight.rounds)).t());
-  return weight.packed.defined() ? cpu::linear(x, weight) : cpu::linear(x, {rows, pack(rows, weight.rounds)});
+  return cpu::linear(x, packed(weight));
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {

@@ -34,6 +34,8 @@ void pack_into(const at::Tensor& weight, const at::Tensor& panels, const at::Ten
 at::Tensor pack(const at::Tensor& weight, bool rounds = false);
 // What a product multiplies with: rounded to bfloat16, or itself.
 at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
+// The weight with a packed copy, one that is made here where it has none.
+Weight packed(const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);

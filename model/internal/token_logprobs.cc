@@ -74,8 +74,7 @@ int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbe
 
 // What all chunks multiply with: packed, or widened, once.
 Weight of_chunks(const at::Tensor& hidden, const Weight& head) {
-  if (has_kernels(hidden))
-    return head.packed.defined() ? head : Weight(head.rows, pack(head.rows, head.rounds));
+  if (has_kernels(hidden)) return packed(head);
   return in_type_of(hidden, as_multiplied(head.rows, head.rounds));
 }
 

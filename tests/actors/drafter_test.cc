@@ -72,7 +72,6 @@ Generated generate(const model::Network& network, double temperature, std::uniqu
                                 .max_new_tokens = 40 + static_cast<int64_t>(i)}});
   }
   std::vector<std::vector<buffers::Completion>> groups(3);
-
   while (!engine.idle()) {
     for (auto& result : engine.step(/*version=*/0)) groups[result.id] = std::move(result.completions);
   }
