@@ -193,18 +193,7 @@ bool RolloutActor::start(Held& held) {
 
 void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
   if (weights == in_use_) return;
-  const auto bytes = weights->bytes();
-  const auto count = static_cast<int64_t>(bytes.size() / sizeof(float));
-  const auto* numbers = reinterpret_cast<const float*>(bytes.data());  // page aligned
-  if (network_.device().is_cpu()) {
-    network_.map(numbers, count);
-  } else {
-    require(count == network_.flat().numel(), options_.identity.name, ": the weights of version ",
-            weights->version(), " have ", count, " numbers, the network has ", network_.flat().numel());
-    const at::NoGradGuard no_grad;
-    network_.flat().copy_(
-        at::from_blob(const_cast<float*>(numbers), {count}, at::TensorOptions().dtype(at::kFloat)));
-  }
+  network_.map(weights->layout(), weights->bytes().data(), static_cast<int64_t>(weights->bytes().size()));
   in_use_ = std::move(weights);
   let_go_of_versions();
 }

@@ -39,6 +39,11 @@ const std::vector<RowKind>& row_kinds() {
        {"S"},
        {1}},
       {"sampler", "One draw from logits, against at::softmax and at::multinomial", bench_sampler, {}, {}},
+      {"publish",
+       "Weights handed to the actors of this host, against memcpy",
+       bench_publish,
+       {"S", "M"},
+       {1}},
   };
   return kinds;
 }

@@ -30,4 +30,10 @@ list(TRANSFORM SLUICE_TORCH_LIBS APPEND .so)
 # --no-as-needed: libtorch registers its operators from static initialisers, so the linker must keep it.
 target_link_libraries(torch INTERFACE -Wl,--no-as-needed ${SLUICE_TORCH_LIBS} -Wl,--as-needed)
 target_link_options(torch INTERFACE -Wl,--allow-shlib-undefined)
+# at::parallel_for is a loop on one thread without it; one OpenMP runtime, LibTorch's, serves both.
+file(GLOB SLUICE_OPENMP ${SLUICE_LIBTORCH}/lib/libgomp*.so*)
+if(SLUICE_OPENMP AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  target_link_libraries(torch INTERFACE ${SLUICE_OPENMP})
+endif()
 list(APPEND CMAKE_BUILD_RPATH ${SLUICE_LIBTORCH}/lib)

@@ -140,13 +140,13 @@ RolloutServer::~RolloutServer() {
   }
 }
 
-void RolloutServer::publish(int64_t version, std::string_view bytes) {
+void RolloutServer::publish(int64_t version, const transport::WeightSource& weights) {
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->rethrow();
   }
-  // Copying and freeing large weights takes long, so it is done where nobody waits for it.
-  const auto announcement = impl_->weights.publish(version, bytes);
+  // Writing and freeing large weights takes long, so it is done where nobody waits for it.
+  const auto announcement = impl_->weights.publish(version, weights);
   int64_t oldest = 0;
   {
     const std::lock_guard lock(impl_->mutex);

@@ -81,7 +81,7 @@ class RolloutServer {
   // Puts a version where the actors find it and lets leases name it. Versions nobody needs are let go. They
   // come in rising order; a resumed run publishes those first that leases still name. For one thread, as are
   // the two below.
-  void publish(int64_t version, std::string_view bytes);
+  void publish(int64_t version, const transport::WeightSource& weights);
 
   // Waits for the batch of a step; journalled and removed from the buffer when it returns. Empty when the
   // time is over. What went wrong in the thread is thrown here.

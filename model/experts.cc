@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -144,6 +145,36 @@ Tensor sequence_balance_loss(const Tensor& logits, int64_t top_k, double alpha) 
   const auto counts = counts_of(chosen, logits.size(1), mean_score);
   return (counts * mean_score).sum() *
          (alpha * static_cast<double>(logits.size(1)) / static_cast<double>(chosen.numel()));
+}
+
+at::Tensor balanced_bias(const at::Tensor& bias, const at::Tensor& counts, double rate) {
+  require(bias.dim() == 1 && bias.sizes() == counts.sizes(), "balanced_bias: biases are ", bias.sizes(),
+          ", counts ", counts.sizes());
+  const auto wide = counts.to(at::kDouble);
+  return bias + rate * (wide.mean() - wide).sign().to(bias.scalar_type());
+}
+
+NoisyGates noisy_top_k(const at::Tensor& clean, const at::Tensor& raw_std, const at::Tensor& noise,
+                       int64_t top_k) {
+  require(clean.dim() == 2 && raw_std.sizes() == clean.sizes() && noise.sizes() == clean.sizes(),
+          "noisy_top_k: logits are ", clean.sizes(), ", deviations ", raw_std.sizes(), ", noise ",
+          noise.sizes());
+  const int64_t experts = clean.size(1);
+  require(top_k >= 1 && top_k < experts, "noisy_top_k: ", top_k, " of ", experts, " experts");
+  const auto std = at::softplus(raw_std);
+  const auto logits = clean + noise * std;
+  const auto highest = std::get<0>(logits.topk(top_k + 1, 1));
+  const auto chosen = logits.gt(highest.narrow(1, top_k, 1));
+  const auto gates = logits.masked_fill(chosen.logical_not(), -INFINITY).softmax(1);
+  // The k-th highest of the others: the next one for a chosen expert.
+  const auto threshold = at::where(chosen, highest.narrow(1, top_k, 1), highest.narrow(1, top_k - 1, 1));
+  const auto chance = 0.5 * (1.0 + ((clean - threshold.detach()) / (std * std::sqrt(2.0))).erf());
+  return {.logits = logits, .gates = gates, .importance = gates.sum(0), .load = chance.sum(0)};
+}
+
+at::Tensor squared_variation(const at::Tensor& values) {
+  const auto mean = values.mean();
+  return (values - mean).square().mean() / (mean.square() + 1e-10);
 }
 
 }  // namespace sluice::model

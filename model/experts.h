@@ -46,11 +46,25 @@ at::Tensor mix_experts(const at::Tensor& x, const Routing& routing, const std::v
 // gradient flows through Pbar. 1 when balanced. `row_mask` [rows] leaves rows out where 0; undefined for
 // none.
 at::Tensor balance_loss(const at::Tensor& logits, const at::Tensor& experts, const at::Tensor& row_mask = {});
-// Nothing here trains with the next two: they are what the examples of the spec, section 12, pin down.
+// Nothing here trains with what follows: it is what the examples of the spec, section 12, pin down.
 //
 // mean of logsumexp(logits)^2 (ST-MoE 2022).
 at::Tensor router_z_loss(const at::Tensor& logits);
 // DeepSeek-V3's balance of one sequence, times alpha: selection by unbiased sigmoid scores.
 at::Tensor sequence_balance_loss(const at::Tensor& logits, int64_t top_k, double alpha);
+// DeepSeek-V3's balance without a loss, once a step: the bias of experts that got fewer tokens than the mean
+// rises by `rate`, of those that got more it falls. Both [experts].
+at::Tensor balanced_bias(const at::Tensor& bias, const at::Tensor& counts, double rate);
+
+// Noisy top-k gating (Shazeer et al. 2017), all [rows, experts] but the last two, [experts].
+struct NoisyGates {
+  at::Tensor logits;            // clean + noise * softplus(raw_std)
+  at::Tensor gates;             // softmax over the k highest of them, else 0
+  at::Tensor importance, load;  // sums of the gates, and of the chance to be among the k highest
+};
+NoisyGates noisy_top_k(const at::Tensor& clean, const at::Tensor& raw_std, const at::Tensor& noise,
+                       int64_t top_k);
+// var(v) / mean(v)^2 of the population: 0 when all are equal.
+at::Tensor squared_variation(const at::Tensor& values);
 
 }  // namespace sluice::model

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/kv_cache.h"
@@ -27,7 +28,7 @@ struct Transformer;
 // Of the targets of one batch.
 struct BatchLogprobs {
   at::Tensor logprobs;      // [targets] float32
-  at::Tensor entropy;       // [targets] float32, without gradient
+  at::Tensor entropy;       // [targets] float32
   at::Tensor balance_loss;  // scalar, mean of balance_loss() over the layers with experts; undefined without
                             // gradients and without softmax routers
 };
@@ -101,16 +102,22 @@ class Network {
 
   // flat(), or a copy of it with the adapters merged in when there are some.
   at::Tensor merged_flat() const;
-  // Copies the weights out (with their hash), the adapters merged in.
-  WeightSnapshot snapshot(int64_t version) const;
-  // Lets the parameters be views of `bytes`, flat()'s bytes kept alive by the caller (the actor's mapped
-  // weights). Nothing is copied; gradients are off from then on.
-  void map(const float* bytes, int64_t count);
+  std::string weights_hash() const;  // SHA-256 of merged_flat()'s bytes
+
+  // merged_flat() of such a network, for networks of the same shape that compute on `device` with products
+  // rounded so: panels where the kernels' own forward computes them.
+  static WeightSnapshot snapshot(const ModelConfig& config, const at::Device& device, Rounding rounding,
+                                 at::Tensor flat);
+  // Lets the parameters be views of what a snapshot wrote, kept alive by the caller (the actor's mapped
+  // weights): frozen from then on. On the CPU nothing is copied, and nothing packed unless it has rows.
+  // Throws Error for a layout that is neither rows nor this network's own.
+  void map(std::string_view layout, const void* image, int64_t bytes);
 
  private:
   struct Layers;
 
   void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
+  void bind_layers();
   void add_deltas(const at::Tensor& flat) const;  // scale * B A of every adapter
   at::Tensor embed(const PackedBatch& batch) const;
   // The highest position, after everything of the batch is checked.

@@ -2,6 +2,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cmath>
+#include <cstring>
 #include <numbers>
 
 #include "base/error.h"
@@ -35,6 +36,16 @@ void fill_normal(float* out, int64_t count, uint64_t seed, uint64_t parameter) {
   }
 }
 
+// What a network on that device maps, and how the weights of its products are rounded in it.
+std::string image_name(const ModelConfig& config, const at::Device& device, const Parameters& parameters) {
+  if (!device.is_cpu() || !kernels_serve(config)) return std::string(kRowsLayout);
+  const auto type = parameters.image_layout().panel_type();
+  return "panels" + std::to_string(cpu::kPanelColumns) +
+         (type == at::kChar       ? "-int8"
+          : type == at::kBFloat16 ? "-bfloat16"
+                                  : "-float32");
+}
+
 void check_dtype(at::ScalarType dtype) {
   require(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble, "network: weights of type ",
           c10::toString(dtype), "; float32, bfloat16 and float64 are supported");
@@ -44,26 +55,29 @@ void check_dtype(at::ScalarType dtype) {
 
 Network::Layers::Layers(Parameters& parameters, const ModelConfig& config, const at::Device& device) {
   const auto& names = config.family->names;
-  const auto table = [&](std::string_view name, int64_t rows) {
+  const auto table = [&](std::string_view name, int64_t rows, bool is_head) {
     parameters.add({.name = std::string(name) + ".weight",
                     .shape = {rows, config.hidden_size},
-                    .kind = ParameterKind::Table});
+                    .kind = ParameterKind::Table,
+                    .is_head = is_head});
   };
-  table(names.embedding, config.vocab_size);
-  if (config.learned_positions) table(names.positions, config.max_position);
+  table(names.embedding, config.vocab_size, config.tie_embeddings);
+  if (config.learned_positions) table(names.positions, config.max_position, false);
   for (int64_t i = 0; i < config.num_layers(); ++i) blocks.emplace_back(parameters, config, i);
   last_norm =
       Norm(parameters, std::string(names.last_norm), config.hidden_size, config.norm, config.norm_eps);
   if (!config.tie_embeddings) {
-    parameters.add(
-        {.name = std::string(names.head) + ".weight", .shape = {config.vocab_size, config.hidden_size}});
+    parameters.add({.name = std::string(names.head) + ".weight",
+                    .shape = {config.vocab_size, config.hidden_size},
+                    .is_head = true});
   }
   for (const auto& rope : config.ropes) ropes.emplace_back(rope, device);
 }
 
-void Network::Layers::bind(Parameters& parameters) {
+Weight Network::Layers::bind(Parameters& parameters, const ModelConfig& config) {
   for (Block& block : blocks) block.bind(parameters);
   last_norm.bind(parameters);
+  return parameters.weight(config.tie_embeddings ? 0 : parameters.slots().size() - 1, 1);
 }
 
 Network::Network(const ModelConfig& config, const at::Device& device, at::ScalarType dtype)
@@ -84,8 +98,11 @@ Parameters Network::declare(const ModelConfig& config) {
 
 void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
   weights_.bind(flat, requires_grad, constant);
-  layers_->bind(weights_);
-  head_ = weights_.weight(config_.tie_embeddings ? 0 : weights_.slots().size() - 1, 1);
+  bind_layers();
+}
+
+void Network::bind_layers() {
+  head_ = layers_->bind(weights_, config_);
   head_.rows = at::Tensor();
   layers_->describe(weights_, config_, head());
 }
@@ -140,23 +157,53 @@ at::Tensor Network::merged_flat() const {
   return merged;
 }
 
-WeightSnapshot Network::snapshot(int64_t version) const {
-  require(flat().scalar_type() == at::kFloat, "network: only float32 weights are published, these are ",
-          flat().dtype().name());
-  auto copy = at::empty({flat().numel()}, at::kFloat);
-  copy.copy_(merged_flat());
-  const std::string_view bytes(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
-  return {version, copy, sha256_hex(bytes)};
+std::string Network::weights_hash() const {
+  const auto flat = merged_flat().to(at::kCPU).contiguous();
+  return sha256_hex({static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()});
 }
 
-void Network::map(const float* bytes, int64_t count) {
-  require(device_.is_cpu(), "network: weights can be mapped on the CPU only, this one is on ", device_.str());
+WeightSnapshot Network::snapshot(const ModelConfig& config, const at::Device& device, Rounding rounding,
+                                 at::Tensor flat) {
+  require(flat.is_cpu() && flat.scalar_type() == at::kFloat && flat.is_contiguous(),
+          "network: weights are published from float32 on the CPU, these are ", flat.dtype().name(), " on ",
+          flat.device().str());
+  auto declared = declare(config);
+  declared.set_rounding(rounding);
+  const auto layout = image_name(config, device, declared);
+  if (layout == kRowsLayout) {
+    return {std::string(kRowsLayout), static_cast<int64_t>(flat.nbytes()),
+            [flat](void* image) { std::memcpy(image, flat.const_data_ptr(), flat.nbytes()); }};
+  }
+  const int64_t bytes = declared.image_layout().bytes();
+  return {layout, bytes, [config, rounding, flat = std::move(flat)](void* image) {
+            Parameters parameters;
+            Layers layers(parameters, config, at::kCPU);
+            parameters.set_rounding(rounding);
+            parameters.bind(flat, /*requires_grad=*/false, /*constant=*/true);
+            parameters.write_image(image);
+            layers.bind(parameters, config);
+          }};
+}
+
+void Network::map(std::string_view layout, const void* image, int64_t bytes) {
   require(adapter_ == nullptr, "network: a network with adapters maps no weights");
-  require(count == flat().numel(), "network: mapped weights have ", count, " numbers, the network has ",
-          flat().numel());
+  const auto wanted = image_name(config_, device_, weights_);
+  require(layout == wanted || layout == kRowsLayout, "network: the weights to map are \"", layout,
+          "\", this network computes with \"", wanted, "\"");
+  const bool rows = layout == kRowsLayout;
+  const int64_t expected =
+      rows ? weights_.num_numbers() * static_cast<int64_t>(sizeof(float)) : weights_.image_layout().bytes();
+  require(bytes == expected, "network: mapped weights have ", bytes, " bytes, the network has ", expected);
+  if (!rows) {
+    weights_.bind_image(image);
+    return bind_layers();
+  }
   // The memory may be read-only: from here on nothing writes to it.
-  bind(at::from_blob(const_cast<float*>(bytes), {count}, at::TensorOptions().dtype(at::kFloat)),
-       /*requires_grad=*/false, /*constant=*/true);
+  const auto flat = at::from_blob(const_cast<void*>(image), {weights_.num_numbers()},
+                                  at::TensorOptions().dtype(at::kFloat));
+  if (device_.is_cpu()) return bind(flat, /*requires_grad=*/false, /*constant=*/true);
+  const c10::NoGradGuard no_grad;
+  weights_.flat().copy_(flat);
 }
 
 }  // namespace sluice::model

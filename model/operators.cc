@@ -186,20 +186,21 @@ struct LogprobsOfTokens : Function<LogprobsOfTokens> {
     const auto [logprobs, entropy, lse] =
         raw::token_logprobs(hidden, Weight(head, {}, rounds), targets, options);
     ctx->saved_data["rounds"] = rounds;
-    ctx->save_for_backward({hidden, head, targets, lse});
+    ctx->save_for_backward({hidden, head, targets, lse, entropy});
     ctx->saved_data["temperature"] = options.temperature;
     ctx->saved_data["soft_cap"] = options.soft_cap;
-    ctx->mark_non_differentiable({entropy});
+    ctx->set_materialize_grads(false);  // mostly nobody asks for the entropy's
     return {logprobs, entropy};
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const LogitOptions options{.temperature = ctx->saved_data["temperature"].toDouble(),
                                .soft_cap = ctx->saved_data["soft_cap"].toOptional<double>()};
+    const raw::TokenLogprobGrads of{.logprobs = grads[0].defined() ? grads[0] : at::zeros_like(saved[3]),
+                                    .entropy = grads[1]};
     const auto [grad_hidden, grad_head] = raw::token_logprobs_backward(
-        grads[0], saved[0], Weight(saved[1], {}, ctx->saved_data["rounds"].toBool()), saved[2], saved[3],
-        options,
-        /*head_is_frozen=*/!needs(ctx, 1));
+        of, saved[0], Weight(saved[1], {}, ctx->saved_data["rounds"].toBool()), saved[2],
+        {.lse = saved[3], .entropy = saved[4]}, options, /*head_is_frozen=*/!needs(ctx, 1));
     return {grad_hidden, grad_head, Tensor(), Tensor(), Tensor()};
   }
 };

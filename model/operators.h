@@ -102,7 +102,7 @@ struct LogitOptions {
 };
 
 // Log-prob of each target under softmax(z) and the entropy of that distribution. Chunked over rows; logits
-// never leave. Entropy carries no gradient. Log-sum-exp is log_sum_exp() below.
+// never leave. Log-sum-exp is log_sum_exp() below.
 struct TokenLogprobs {
   at::Tensor logprobs;  // [rows] float32
   at::Tensor entropy;   // [rows] float32

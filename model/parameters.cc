@@ -12,7 +12,13 @@
 namespace sluice::model {
 namespace {
 
-constexpr int64_t kPackedStep = 64;  // numbers: panels begin at a cache line, of any type
+at::Tensor bytes_at(const void* memory, int64_t count) {
+  return at::from_blob(const_cast<void*>(memory), {count}, at::TensorOptions().dtype(at::kByte));
+}
+
+at::Tensor numbers_at(const at::Tensor& bytes, int64_t offset, int64_t count, at::ScalarType type) {
+  return bytes.narrow(0, offset, count * static_cast<int64_t>(c10::elementSize(type))).view(type);
+}
 
 }  // namespace
 
@@ -38,6 +44,7 @@ void Parameters::bind(const at::Tensor& flat, bool requires_grad, bool constant)
           num_numbers_, " numbers");
   flat_ = flat;
   constant_ = constant;
+  if (std::exchange(is_packed_, false)) packed_.reset();
   const auto before = std::exchange(tensors_, {});
   for (size_t i = 0; i < slots_.size(); ++i) {
     const auto& slot = slots_[i];
@@ -56,32 +63,62 @@ void Parameters::bind(const at::Tensor& flat, bool requires_grad, bool constant)
   }
 }
 
+void Parameters::bind_image(const void* image) {
+  layout_ = image_layout();
+  packed_ = bytes_at(image, layout_->bytes());
+  is_packed_ = constant_ = true;
+  flat_.reset();
+  tensors_.clear();
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const auto& slot = slots_[i];
+    const auto tensor =
+        slot.kind == ParameterKind::Matrix
+            ? at::empty(slot.shape, at::TensorOptions().device(at::kMeta))
+            : numbers_at(packed_, layout_->numbers(i), slot.count, at::kFloat).view(slot.shape);
+    tensors_.push_back({slot.name, tensor});
+  }
+}
+
+void Parameters::write_image(void* image) {
+  layout_ = image_layout();
+  packed_ = bytes_at(image, layout_->bytes());
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].kind == ParameterKind::Matrix) continue;
+    numbers_at(packed_, layout_->numbers(i), slots_[i].count, at::kFloat).copy_(tensors_[i].tensor.flatten());
+  }
+}
+
 at::Tensor Parameters::span(size_t first, size_t count) const {
   const auto& last = slots_[first + count - 1];
+  if (!flat_.defined() && last.kind == ParameterKind::Matrix) {
+    int64_t rows = 0;
+    for (size_t i = first; i < first + count; ++i) rows += slots_[i].shape[0];
+    return at::empty({rows, last.shape.back()}, at::TensorOptions().device(at::kMeta));
+  }
+  if (!flat_.defined()) return tensors_[first].tensor;
   const int64_t offset = slots_[first].offset, numbers = last.offset + last.count - offset;
   const auto all = flat_.narrow(0, offset, numbers);
   return last.shape.size() == 1 ? all : all.view({-1, last.shape.back()});
 }
 
+at::ScalarType Parameters::packed_type(at::ScalarType rows) const {
+  return rounding_ == Rounding::Int8 ? at::kChar : rounding_ == Rounding::BFloat16 ? at::kBFloat16 : rows;
+}
+
 Weight Parameters::weight(size_t first, size_t count) {
   Weight weight(span(first, count), {}, rounding_ == Rounding::BFloat16);
   const auto& rows = weight.rows;
-  if (!constant_ || !raw::has_product_kernel(rows)) return weight;
-  const auto type = rounding_ == Rounding::Int8 ? at::kChar
-                    : weight.rounds             ? at::kBFloat16
-                                                : rows.scalar_type();
-  if (packed_offsets_.empty()) {
-    // There is memory for the numbers themselves by now, so that these sums do not overflow.
-    for (const auto& slot : slots_) {
-      packed_offsets_.push_back(packed_numbers_);
-      const int64_t padding = slot.shape.size() == 2 ? (cpu::kPanelColumns - 1) * slot.shape.back() : 0;
-      packed_numbers_ += (slot.count + padding + kPackedStep - 1) / kPackedStep * kPackedStep;
-    }
+  if (!constant_ || !(is_packed_ || raw::has_product_kernel(rows))) return weight;
+  const auto type = packed_type(rows.scalar_type());
+  if (!packed_.defined() || layout_->panel_type() != type) {
+    layout_.emplace(slots_, type);
+    packed_ = large_tensor(layout_->product_bytes(), at::kByte);
   }
-  if (!panels_.defined() || panels_.scalar_type() != type) panels_ = large_tensor(packed_numbers_, type);
-  weight.packed = panels_.narrow(0, packed_offsets_[first], cpu::packed_size(rows.size(0), rows.size(1)));
-  if (type == at::kChar) weight.scales = at::empty({rows.size(0)}, at::kFloat);
-  raw::pack_into(rows, weight.packed, weight.scales);
+  weight.packed =
+      numbers_at(packed_, layout_->panels(first), cpu::packed_size(rows.size(0), rows.size(1)), type);
+  if (type == at::kChar)
+    weight.scales = numbers_at(packed_, layout_->scales(first), rows.size(0), at::kFloat);
+  if (!is_packed_) raw::pack_into(rows, weight.packed, weight.scales);
   return weight;
 }
 

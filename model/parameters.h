@@ -8,11 +8,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "model/named_tensor.h"
 #include "model/operators.h"
-#include "model/weight_snapshot.h"
+#include "model/packed_layout.h"
 
 namespace sluice::model {
 
@@ -28,12 +30,15 @@ struct ParameterSlot {
   std::string name;            // as in the safetensors file
   std::vector<int64_t> shape;  // as the network uses it
   ParameterKind kind = ParameterKind::Matrix;
+  bool is_head = false;                     // its products are logits; a table has them beside its lookups
   bool transposed = false;                  // the file has the other order of the two sizes
+  bool is_router = false;                   // its products are scores of experts
   double initial = 0.0;                     // of a norm, a vector and a buffer
   at::ScalarType stored_type = at::kFloat;  // of the file it was read from
   int64_t offset = 0;                       // in numbers, from the start of the buffer
   int64_t count = 0;
 
+  bool multiplied() const { return kind == ParameterKind::Matrix || is_head; }
   std::vector<int64_t> stored_shape() const;
 };
 
@@ -46,6 +51,13 @@ class Parameters {
   // float32 where `flat` is bfloat16: they have memory of their own then, and zeros stand in their place. Who
   // says that they are `constant` writes to `flat` no more.
   void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
+  // Lets them be views of an image that write_image() filled, kept alive by the caller, and weight() give the
+  // panels there: constant, and without rows of matrices, of which the sizes alone are left.
+  void bind_image(const void* image);
+  // What an image has: panels of everything multiplied, as weight() packs float32, and the rest as it is.
+  PackedLayout image_layout() const { return {slots_, packed_type(at::kFloat)}; }
+  // Lets weight() pack into `image`, and puts there what is not multiplied, from the tensors bound.
+  void write_image(void* image);
   bool constant() const { return constant_; }
 
   const std::vector<ParameterSlot>& slots() const { return slots_; }
@@ -70,10 +82,12 @@ class Parameters {
   at::Tensor flat_;
   bool constant_ = false;
   int64_t num_numbers_ = 0;
-  std::vector<int64_t> packed_offsets_;  // [slots], as if each had panels of its own
-  int64_t packed_numbers_ = 0;
+  at::ScalarType packed_type(at::ScalarType rows) const;
+
   Rounding rounding_ = Rounding::None;
-  at::Tensor panels_;  // [packed_numbers_], once there are constant weights
+  std::optional<PackedLayout> layout_;  // of packed_
+  at::Tensor packed_;                   // bytes, once there are constant weights
+  bool is_packed_ = false;              // somebody else has done it
 };
 
 // "[3, 4]"

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "model/weight_snapshot.h"
+#include "model/named_tensor.h"
 
 namespace sluice::model {
 

@@ -1,24 +1,22 @@
-// The weights of one policy version, in the layout the kernels use.
+// The weights of one policy version as processes share them: in the order in which products read them.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
+#include <string_view>
 
 namespace sluice::model {
 
-struct NamedTensor {
-  std::string name;
-  at::Tensor tensor;
-};
+// The numbers of Network::flat(), for networks that the kernels' own forward does not compute. All other
+// layouts are named by their panels and what the numbers in them are; every processor reads the same ones.
+inline constexpr std::string_view kRowsLayout = "rows-float32";
 
-// Immutable once made: `flat` is a copy, not a view of what is being trained.
+// Who writes it somewhere packs the weights once, for everybody who maps them there.
 struct WeightSnapshot {
-  int64_t version = 0;
-  at::Tensor flat;   // [num_parameters] float32, contiguous, on the CPU
-  std::string hash;  // SHA-256 of flat's bytes
+  std::string layout;
+  int64_t bytes = 0;
+  std::function<void(void* image)> write;  // fills `bytes` bytes, aligned to 64
 };
 
 }  // namespace sluice::model

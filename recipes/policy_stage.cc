@@ -51,10 +51,6 @@ class PromptOrder {
   std::vector<int64_t> order_;  // of epoch_
 };
 
-std::string_view bytes_of(const at::Tensor& flat) {
-  return {static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()};
-}
-
 std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& group) {
   return {{"group", std::to_string(group.group)},
           {"step", std::to_string(group.step + 1)},
@@ -118,7 +114,7 @@ class PolicyStage {
         first_step_(start_.checkpoint.state.step - start_.stage_step),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         network_(load_trained(run, recipe, stage, start_)),
-        optimizer_(*network_, collective_, stage.optim, stage.steps),
+        optimizer_(*network_, collective_, stage.optim, stage.steps * stage.learner.updates_per_step()),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(text::read_prompts(stage.data, text::Split::Train), stage_seed(recipe, stage.name)),
         began_(clock_.now_ms()),
@@ -216,16 +212,29 @@ class PolicyStage {
     server_ = std::make_unique<learner::RolloutServer>(
         options, [this](const buffers::Ledger::Grant& grant) { return make_lease(grant); }, events,
         start_.stage_step);
-    for (const auto& [version, flat] : versions_) server_->publish(version, bytes_of(flat));
+    for (const auto& [version, flat] : versions_) publish(version, flat);
     publish(start_.stage_step);
   }
 
   void publish(int64_t version) {
-    auto flat =
-        network_->merged_flat().detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-    server_->publish(version, bytes_of(flat));
+    at::Tensor flat;  // in the memory of a version that no lease will name
+    const auto kept = versions_.lower_bound(version - stage_.rollout.staleness);
+    for (auto gone = versions_.begin(); gone != kept; gone = versions_.erase(gone)) flat = gone->second;
+    if (!flat.defined()) flat = at::empty({network_->flat().numel()}, at::kFloat);
+    {
+      const at::NoGradGuard no_grad;
+      flat.copy_(network_->merged_flat());
+    }
+    publish(version, flat);
     versions_[version] = std::move(flat);
-    versions_.erase(versions_.begin(), versions_.lower_bound(version - stage_.rollout.staleness));
+  }
+
+  void publish(int64_t version, const at::Tensor& flat) {
+    const auto rounding = stage_.rollout.int8_weights ? model::Rounding::Int8 : recipe_.model.rounding;
+    const auto weights = model::Network::snapshot(network_->config(), network_->device(), rounding, flat);
+    server_->publish(
+        version,
+        {.layout = weights.layout, .bytes = static_cast<uint64_t>(weights.bytes), .write = weights.write});
   }
 
   // Empty when the process was asked to stop. Throws when nothing has moved for a minute.
@@ -267,8 +276,9 @@ class PolicyStage {
 
   learner::StepMetrics train(learner::PolicyLearner& learner, int64_t step,
                              std::vector<buffers::RolloutGroup> groups) {
-    const auto batch = learner::make_training_batch(step, std::move(groups), reward_weights_,
-                                                    stage_.advantage, stage_.rollout.sampling.max_new_tokens);
+    const auto batch =
+        learner::make_training_batch(step, std::move(groups), reward_weights_, stage_.learner.advantage,
+                                     stage_.rollout.sampling.max_new_tokens);
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
     auto metrics = learner.step(batch, step);
@@ -418,7 +428,7 @@ class PolicyStage {
                                           {"steps", stage_.steps},
                                           {"seconds", seconds()},
                                           {"started_from", start_.started_from},
-                                          {"weights_sha256", network_->snapshot(stage_.steps).hash},
+                                          {"weights_sha256", network_->weights_hash()},
                                           {"law",
                                            {{"issued", law.issued},
                                             {"trained", law.trained},

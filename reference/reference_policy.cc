@@ -1,5 +1,6 @@
 #include "reference/reference_policy.h"
 
+#include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
@@ -15,8 +16,16 @@ std::unique_ptr<model::Network> frozen(std::unique_ptr<model::Network> network) 
 
 }  // namespace
 
+void mix_reference(at::Tensor& reference_flat, const at::Tensor& policy_flat, double alpha) {
+  require(policy_flat.sizes() == reference_flat.sizes(), "mix_reference: the policy is ", policy_flat.sizes(),
+          ", the reference is ", reference_flat.sizes());
+  require(alpha >= 0.0 && alpha <= 1.0, "mix_reference: alpha is ", alpha, ", it is from 0 to 1");
+  const at::NoGradGuard no_grad;
+  reference_flat.lerp_(policy_flat.to(reference_flat.options()), alpha);
+}
+
 ReferencePolicy::ReferencePolicy(std::unique_ptr<model::Network> network)
-    : network_(frozen(std::move(network))), hash_(network_->snapshot(/*version=*/0).hash) {}
+    : network_(frozen(std::move(network))), hash_(network_->weights_hash()) {}
 
 at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                                      double temperature) const {
@@ -24,8 +33,17 @@ at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const mode
   return network_->logprobs(batch, targets, temperature).logprobs;
 }
 
+void ReferencePolicy::mix(const at::Tensor& policy_flat, double alpha) {
+  auto flat = network_->flat();
+  require(flat.scalar_type() != at::kBFloat16, "reference: weights of bfloat16 are too coarse to mix into");
+  check_unmoved();
+  mix_reference(flat, policy_flat, alpha);
+  network_->freeze();
+  hash_ = network_->weights_hash();
+}
+
 void ReferencePolicy::check_unmoved() const {
-  const auto now = network_->snapshot(/*version=*/0).hash;
+  const auto now = network_->weights_hash();
   require(now == hash_, "reference: its weights moved, their SHA-256 was ", hash_, " and is ", now);
 }
 

@@ -10,7 +10,10 @@
 
 namespace sluice::reference {
 
-// A copy of a network whose weights never move. Not safe from several threads at once.
+// TR-DPO 2024: reference <- alpha * policy + (1 - alpha) * reference, in place, of flat weights of one size.
+void mix_reference(at::Tensor& reference_flat, const at::Tensor& policy_flat, double alpha);
+
+// A copy of a network whose weights move by mix() alone. Not safe from several threads at once.
 class ReferencePolicy {
  public:
   explicit ReferencePolicy(std::unique_ptr<model::Network> network);
@@ -19,14 +22,18 @@ class ReferencePolicy {
   at::Tensor logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                       double temperature) const;
 
-  // SHA-256 of the weights when they were frozen.
+  // mix_reference() with the weights of a policy of the same shape (Network::merged_flat), float32 or
+  // float64; they are frozen again and have a new hash. Log-probs computed before are another reference's.
+  void mix(const at::Tensor& policy_flat, double alpha);
+
+  // SHA-256 of the weights when they were last frozen.
   const std::string& hash() const { return hash_; }
   // Hashes the weights again; throws Error when they moved.
   void check_unmoved() const;
 
  private:
-  const std::unique_ptr<const model::Network> network_;
-  const std::string hash_;
+  const std::unique_ptr<model::Network> network_;
+  std::string hash_;
 };
 
 }  // namespace sluice::reference

@@ -1,6 +1,10 @@
 // The worked examples of the specification, data/spec/examples.json.
+//
+// tests/spec_coverage.py collects the names that were asked for.
 #pragma once
 
+#include <cstdlib>
+#include <fstream>
 #include <string>
 
 #include "base/error.h"
@@ -12,7 +16,10 @@ namespace sluice {
 inline const Json& spec_example(const std::string& name) {
   static const Json file = read_json(SLUICE_SOURCE_DIR "/data/spec/examples.json");
   for (const Json& example : file.at("examples")) {
-    if (example.at("name") == name) return example;
+    if (example.at("name") != name) continue;
+    if (const char* log = std::getenv("SLUICE_SPEC_EXAMPLES"))
+      std::ofstream(log, std::ios::app) << name << '\n';
+    return example;
   }
   fail("spec_example: no example is called ", name);
 }

@@ -2,11 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -20,7 +21,10 @@ namespace sluice::transport {
 namespace {
 
 constexpr uint64_t kMagic = 0x3154574543494C53;  // "SLICEWT1" as the bytes stand
+constexpr size_t kLargePage = size_t{2} << 20;
+constexpr int kCollapse = 25;         // MADV_COLLAPSE of Linux 6.1, which headers older than that lack
 constexpr size_t kHeaderPage = 4096;  // a multiple of the page size on x86, so the data stays aligned
+constexpr size_t kMaxLayout = 64, kIdDigits = 32;  // characters
 constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 std::string errno_text() { return std::strerror(errno); }
@@ -41,16 +45,26 @@ class Descriptor {
   int fd_;
 };
 
-std::string xxh3_hex(std::string_view bytes) {
-  XXH128_canonical_t canonical;
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));
+std::string random_id() {
+  std::array<unsigned char, 16> bytes;
+  require<EnvironmentError>(::getrandom(bytes.data(), bytes.size(), 0) == std::ssize(bytes),
+                            "cannot name the weights: ", errno_text());
   constexpr char digits[] = "0123456789abcdef";
   std::string hex;
-  for (const unsigned char byte : canonical.digest) {
+  for (const unsigned char byte : bytes) {
     hex += digits[byte >> 4];
     hex += digits[byte & 15];
   }
   return hex;
+}
+
+// Gives it large pages before it is written: an eighth of a decoding step was the processor's search for
+// small ones, and filling those takes four times as long. Systems that have none to give go on with small
+// ones.
+void ask_for_large_pages(char* data, size_t size) {
+  const size_t whole = size / kLargePage * kLargePage;
+  for (size_t at = 0; at < whole; at += kLargePage) data[at] = 0;  // there must be some page to collapse
+  if (whole > 0) ::madvise(data, whole, kCollapse);
 }
 
 std::string header_page(const WeightAnnouncement& announcement) {
@@ -58,57 +72,49 @@ std::string header_page(const WeightAnnouncement& announcement) {
   header.u64(kMagic);
   header.i64(announcement.version);
   header.u64(announcement.bytes);
-  header.bytes(announcement.checksum);
+  header.bytes(announcement.layout);
+  header.bytes(announcement.id);
   auto page = header.take();
   page.resize(kHeaderPage, '\0');
   return page;
 }
 
-void write_all(int fd, std::string_view bytes, off_t offset, int64_t version) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), std::min(bytes.size(), size_t{1} << 30), offset);
-    if (n < 0 && errno == EINTR) continue;
-    require<EnvironmentError>(n > 0, "cannot put the weights of version ", version,
-                              " into shared memory: ", errno_text(), "; ", bytes.size(),
-                              " bytes are left to write");
-    bytes.remove_prefix(static_cast<size_t>(n));
-    offset += n;
-  }
-}
-
-// A mapping that ends with its scope.
-class ReadOnlyMapping {
- public:
-  ReadOnlyMapping(int fd, size_t size)
-      : size_(size), data_(::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0)) {
-    require<EnvironmentError>(data_ != MAP_FAILED, "cannot map ", size, " bytes of weights: ", errno_text());
-  }
-  ~ReadOnlyMapping() {
-    if (data_ != nullptr) ::munmap(data_, size_);
-  }
-  ReadOnlyMapping(const ReadOnlyMapping&) = delete;
-  ReadOnlyMapping& operator=(const ReadOnlyMapping&) = delete;
-  std::string_view bytes() const { return {static_cast<const char*>(data_), size_}; }
-  void* take() { return std::exchange(data_, nullptr); }
-
- private:
-  size_t size_;
-  void* data_;
-};
-
-void check_writable_size(uint64_t bytes, const char* who) {
+void check_size(uint64_t bytes, const char* who) {
   constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<off_t>::max()) - kHeaderPage;
   require<DataError>(bytes <= kMost, who, ": weights of ", bytes, " bytes");
 }
 
 }  // namespace
 
+// Of a memfd, at an address that lets large pages be mapped as such; ends with its scope.
+class MemoryMapping {
+ public:
+  MemoryMapping(int fd, size_t size, int protection) : size_(size) {
+    reserved_ = ::mmap(nullptr, size + kLargePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const auto address = reinterpret_cast<uintptr_t>(reserved_);
+    void* const aligned = reinterpret_cast<void*>((address + kLargePage - 1) / kLargePage * kLargePage);
+    if (reserved_ != MAP_FAILED) data_ = ::mmap(aligned, size, protection, MAP_SHARED | MAP_FIXED, fd, 0);
+    const int error = errno;
+    if (data_ != MAP_FAILED) return;
+    if (reserved_ != MAP_FAILED) ::munmap(reserved_, size_ + kLargePage);
+    fail<EnvironmentError>("cannot map ", size, " bytes of weights: ", std::strerror(error));
+  }
+  ~MemoryMapping() { ::munmap(reserved_, size_ + kLargePage); }
+  MemoryMapping(const MemoryMapping&) = delete;
+  MemoryMapping& operator=(const MemoryMapping&) = delete;
+
+  char* data() const { return static_cast<char*>(data_); }
+  std::string_view bytes() const { return {data(), size_}; }
+
+ private:
+  size_t size_;
+  void* reserved_ = MAP_FAILED;  // what is mapped and the room to align it
+  void* data_ = MAP_FAILED;
+};
+
 std::string encode_announcement(const WeightAnnouncement& announcement) {
-  return Json{{"version", announcement.version},
-              {"pid", announcement.pid},
-              {"fd", announcement.fd},
-              {"bytes", announcement.bytes},
-              {"checksum", announcement.checksum}}
+  return Json{{"version", announcement.version}, {"pid", announcement.pid},       {"fd", announcement.fd},
+              {"bytes", announcement.bytes},     {"layout", announcement.layout}, {"id", announcement.id}}
       .dump();
 }
 
@@ -120,12 +126,14 @@ WeightAnnouncement decode_announcement(std::string_view json_text) {
   announcement.pid = json_member<int64_t>(json, "pid", where);
   announcement.fd = json_member<int64_t>(json, "fd", where);
   const auto bytes = json_member<int64_t>(json, "bytes", where);
-  announcement.checksum = json_member<std::string>(json, "checksum", where);
+  announcement.layout = json_member<std::string>(json, "layout", where);
+  announcement.id = json_member<std::string>(json, "id", where);
   require<DataError>(announcement.version >= 0 && announcement.pid > 0 && announcement.fd >= 0 &&
-                         bytes >= 0 && announcement.checksum.size() == 32,
+                         bytes >= 0 && announcement.layout.size() <= kMaxLayout &&
+                         announcement.id.size() == kIdDigits,
                      where, ": version ", announcement.version, ", pid ", announcement.pid, ", fd ",
-                     announcement.fd, ", bytes ", bytes, ", a checksum of ", announcement.checksum.size(),
-                     " characters");
+                     announcement.fd, ", bytes ", bytes, ", a layout of ", announcement.layout.size(),
+                     " and an id of ", announcement.id.size(), " characters");
   announcement.bytes = static_cast<uint64_t>(bytes);
   return announcement;
 }
@@ -134,27 +142,34 @@ WeightStore::~WeightStore() {
   for (const auto& [version, announcement] : live_) ::close(static_cast<int>(announcement.fd));
 }
 
-WeightAnnouncement WeightStore::publish(int64_t version, std::string_view bytes) {
+WeightAnnouncement WeightStore::publish(int64_t version, const WeightSource& source) {
   require(!live_.contains(version), "WeightStore: version ", version, " is published already");
-  check_writable_size(bytes.size(), "WeightStore");
+  require(source.layout.size() <= kMaxLayout, "WeightStore: a layout of ", source.layout.size(),
+          " characters");
+  check_size(source.bytes, "WeightStore");
+  const auto cannot = [&](bool done, const char* what) {
+    require<EnvironmentError>(done, "cannot ", what, " the weights of version ", version, ", ", source.bytes,
+                              " bytes: ", errno_text());
+  };
   // Without close-on-exec a child would keep every version of its parent alive.
   Descriptor fd(
       ::memfd_create(("sluice-weights-" + std::to_string(version)).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  require<EnvironmentError>(fd.get() >= 0, "cannot make shared memory for weights: ", errno_text());
+  cannot(fd.get() >= 0, "make shared memory for");
+  const size_t size = kHeaderPage + source.bytes;
+  cannot(::ftruncate(fd.get(), static_cast<off_t>(size)) == 0, "give memory to");
   WeightAnnouncement announcement{.version = version,
                                   .pid = ::getpid(),
                                   .fd = fd.get(),
-                                  .bytes = bytes.size(),
-                                  .checksum = xxh3_hex(bytes)};
-  write_all(fd.get(), header_page(announcement), 0, version);
-  write_all(fd.get(), bytes, kHeaderPage, version);
-  require<EnvironmentError>(::fcntl(fd.get(), F_ADD_SEALS, kSeals) == 0,
-                            "cannot seal the weights of version ", version, ": ", errno_text());
-  const ReadOnlyMapping written(fd.get(), kHeaderPage + bytes.size());
-  const auto read_back = xxh3_hex(written.bytes().substr(kHeaderPage));
-  require<EnvironmentError>(read_back == announcement.checksum, "the weights of version ", version,
-                            " read back from shared memory have checksum ", read_back, ", not ",
-                            announcement.checksum);
+                                  .bytes = source.bytes,
+                                  .layout = source.layout,
+                                  .id = random_id()};
+  {
+    const MemoryMapping memory(fd.get(), size, PROT_READ | PROT_WRITE);
+    ask_for_large_pages(memory.data(), size);
+    source.write(memory.data() + kHeaderPage);
+    std::ranges::copy(header_page(announcement), memory.data());
+  }
+  cannot(::fcntl(fd.get(), F_ADD_SEALS, kSeals) == 0, "seal");
   fd.take();
   live_.emplace(version, announcement);
   return announcement;
@@ -166,8 +181,8 @@ void WeightStore::retire(int64_t oldest) {
   live_.erase(live_.begin(), end);
 }
 
-MappedWeights::MappedWeights(const WeightAnnouncement& announcement) : version_(announcement.version) {
-  check_writable_size(announcement.bytes, "MappedWeights");
+MappedWeights::MappedWeights(const WeightAnnouncement& announcement) : announcement_(announcement) {
+  check_size(announcement.bytes, "MappedWeights");
   const auto path = "/proc/" + std::to_string(announcement.pid) + "/fd/" + std::to_string(announcement.fd);
   // Non-blocking, since the number may name something else by now, a pipe for instance.
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -185,19 +200,14 @@ MappedWeights::MappedWeights(const WeightAnnouncement& announcement) : version_(
   if (::fstat(fd.get(), &status) != 0 || static_cast<uint64_t>(status.st_size) != wanted) {
     changed("it has ", status.st_size, " bytes, not ", wanted);
   }
-  ReadOnlyMapping mapping(fd.get(), wanted);
-  if (mapping.bytes().substr(0, kHeaderPage) != header_page(announcement)) {
-    changed("its header is not that of version ", announcement.version, " with checksum ",
-            announcement.checksum);
+  mapping_ = std::make_unique<const MemoryMapping>(fd.get(), wanted, PROT_READ);
+  if (mapping_->bytes().substr(0, kHeaderPage) != header_page(announcement)) {
+    changed("its header is not that of version ", announcement.version, " with id ", announcement.id);
   }
-  mapped_ = wanted;
-  size_ = announcement.bytes;
-  mapping_ = mapping.take();
-  data_ = static_cast<const char*>(mapping_) + kHeaderPage;
 }
 
-MappedWeights::~MappedWeights() {
-  if (mapping_ != nullptr) ::munmap(mapping_, mapped_);
-}
+MappedWeights::~MappedWeights() = default;
+
+std::string_view MappedWeights::bytes() const { return mapping_->bytes().substr(kHeaderPage); }
 
 }  // namespace sluice::transport

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,16 +14,26 @@
 
 namespace sluice::transport {
 
+class MemoryMapping;
+
 // What a learner tells its actors: where the bytes of a version are, and how to know they are right.
 struct WeightAnnouncement {
   int64_t version = 0;
   int64_t pid = 0;  // /proc/PID/fd/FD is the memfd
   int64_t fd = 0;
   uint64_t bytes = 0;
-  std::string checksum;  // XXH3-128 of the bytes, hex
+  std::string layout;  // how to read the bytes, the callers' business; at most 64 characters
+  std::string id;      // 32 random hex digits: no two publications have the same
 };
 std::string encode_announcement(const WeightAnnouncement& announcement);
 WeightAnnouncement decode_announcement(std::string_view json);
+
+// Bytes that are made in their place.
+struct WeightSource {
+  std::string layout;
+  uint64_t bytes = 0;
+  std::function<void(void* to)> write;  // fills `bytes` bytes, aligned to 4096
+};
 
 // The writing side. Not safe from several threads.
 class WeightStore {
@@ -32,9 +43,10 @@ class WeightStore {
   WeightStore(const WeightStore&) = delete;
   WeightStore& operator=(const WeightStore&) = delete;
 
-  // Copies the bytes into a new memfd, seals it against writing and resizing, reads it back and checks the
-  // checksum: the one verification on this host. A version that is there already is an Error.
-  WeightAnnouncement publish(int64_t version, std::string_view bytes);
+  // Lets the source write into a new memfd, on large pages where the system has some, and seals it against
+  // writing and resizing: what readers map is the very memory it was written to. A version that is there
+  // already is an Error.
+  WeightAnnouncement publish(int64_t version, const WeightSource& source);
   // Lets go of versions below `oldest`; who has one mapped keeps it.
   void retire(int64_t oldest);
 
@@ -45,22 +57,20 @@ class WeightStore {
 // The reading side: a read-only mapping that lives as long as this object.
 class MappedWeights {
  public:
-  // Checks that it is a sealed memfd of the announced size and that its version, checksum and size in the
+  // Checks that it is a sealed memfd of the announced size and that its version, id, layout and size in the
   // header page agree. Throws EnvironmentError when the process is gone or on another host.
   explicit MappedWeights(const WeightAnnouncement& announcement);
   ~MappedWeights();
   MappedWeights(const MappedWeights&) = delete;
   MappedWeights& operator=(const MappedWeights&) = delete;
 
-  int64_t version() const { return version_; }
-  std::string_view bytes() const { return {data_, size_}; }
+  int64_t version() const { return announcement_.version; }
+  const std::string& layout() const { return announcement_.layout; }
+  std::string_view bytes() const;  // page aligned
 
  private:
-  int64_t version_ = 0;
-  void* mapping_ = nullptr;
-  size_t mapped_ = 0;
-  const char* data_ = nullptr;  // page aligned
-  size_t size_ = 0;
+  const WeightAnnouncement announcement_;
+  std::unique_ptr<const MemoryMapping> mapping_;
 };
 
 }  // namespace sluice::transport

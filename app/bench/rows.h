@@ -49,6 +49,8 @@ void bench_steady(const Bench& bench);
 // Greedy, where a network of random weights soon repeats itself, and sampled, where nothing can be foreseen.
 void bench_draft(const Bench& bench);
 void bench_sampler(const Bench& bench);
+// Weights packed where actors map them, against one memcpy of as many bytes; a rate of versions a second.
+void bench_publish(const Bench& bench);
 
 // The log-probs that the engine records against those that a network with gradients computes of the same
 // weights, bit for bit. Names are models of ours or model directories; without names several shapes are

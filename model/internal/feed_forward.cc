@@ -58,7 +58,8 @@ class ExpertMlp : public FeedForward {
     const auto& names = config.family->names;
     const auto& experts = *config.experts;
     const auto named = [&](std::string_view name) { return prefix + std::string(name); };
-    router_ = Linear(parameters, {{named(names.router), experts.num_experts}}, {.in = config.hidden_size});
+    router_ = Linear(parameters, {{named(names.router), experts.num_experts}},
+                     {.in = config.hidden_size, .router = true});
     if (experts.selection_bias) {
       selection_bias_ = parameters.add({.name = named(names.selection_bias),
                                         .shape = {experts.num_experts},

@@ -10,7 +10,10 @@ namespace sluice::model {
 Linear::Linear(Parameters& parameters, const std::vector<LinearPart>& parts, const LinearOptions& options)
     : parts_(parts), in_(options.in), first_(parameters.slots().size()) {
   for (const auto& [name, out] : parts) {
-    parameters.add({.name = name + ".weight", .shape = {out, in_}, .transposed = options.transposed});
+    parameters.add({.name = name + ".weight",
+                    .shape = {out, in_},
+                    .transposed = options.transposed,
+                    .is_router = options.router});
   }
   if (!options.bias) return;
   first_bias_ = parameters.slots().size();

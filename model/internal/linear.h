@@ -21,6 +21,7 @@ struct LinearOptions {
   int64_t in = 0;
   bool bias = false;
   bool transposed = false;  // in the file
+  bool router = false;      // its rows score experts
 };
 
 class Linear {

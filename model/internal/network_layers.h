@@ -13,7 +13,7 @@ namespace sluice::model {
 struct Network::Layers {
   // Declares every parameter.
   Layers(Parameters& parameters, const ModelConfig& config, const at::Device& device);
-  void bind(Parameters& parameters);
+  Weight bind(Parameters& parameters, const ModelConfig& config);  // returns the head's
   void describe(const Parameters& parameters, const ModelConfig& config, const Weight& head);
   void reach(const ModelConfig& config, int64_t max_position);  // rotary tables of `raw`
 

@@ -85,22 +85,37 @@ bool takes_weight(const Tensor& weight) {
   return weight.is_cpu() && weight.dim() == 2 && (type == at::kFloat || type == at::kBFloat16);
 }
 
+// Threads share the panels, as they do in linear().
 void pack(const Tensor& weight, const Tensor& panels, const Tensor& scales) {
   const auto rows = weight.contiguous();
   const int64_t columns = rows.size(0), depth = rows.size(1);
-  if (panels.scalar_type() == at::kChar) {
-    require(rows.scalar_type() == at::kFloat, "pack: only float32 weights are rounded to int8, these are ",
-            rows.dtype().name());
-    model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<int8_t>(),
-                     scales.mutable_data_ptr<float>());
-  } else if (rows.scalar_type() == at::kFloat && panels.scalar_type() == at::kBFloat16) {
-    model::cpu::pack(in(rows), columns, depth, static_cast<uint16_t*>(panels.mutable_data_ptr()));
-  } else if (rows.scalar_type() == at::kFloat) {
-    model::cpu::pack(in(rows), columns, depth, panels.mutable_data_ptr<float>());
-  } else {
-    model::cpu::pack(static_cast<const uint16_t*>(rows.const_data_ptr()), columns, depth,
-                     static_cast<uint16_t*>(panels.mutable_data_ptr()));
-  }
+  const auto from = rows.scalar_type(), to = panels.scalar_type();
+  require(from == at::kFloat || (from == at::kBFloat16 && to == from), "pack: weights of ",
+          rows.dtype().name(), " for panels of ", panels.dtype().name());
+  const auto pack_part = [&](int64_t first, int64_t count) {
+    const auto* const numbers =
+        static_cast<const char*>(rows.const_data_ptr()) + first * depth * rows.itemsize();
+    void* const place = static_cast<char*>(panels.mutable_data_ptr()) + first * depth * panels.itemsize();
+    if (from == at::kBFloat16) {
+      model::cpu::pack(reinterpret_cast<const uint16_t*>(numbers), count, depth,
+                       static_cast<uint16_t*>(place));
+      return;
+    }
+    const auto* const wide = reinterpret_cast<const float*>(numbers);
+    if (to == at::kChar) {
+      model::cpu::pack(wide, count, depth, static_cast<int8_t*>(place),
+                       scales.mutable_data_ptr<float>() + first);
+    } else if (to == at::kBFloat16) {
+      model::cpu::pack(wide, count, depth, static_cast<uint16_t*>(place));
+    } else {
+      model::cpu::pack(wide, count, depth, static_cast<float*>(place));
+    }
+  };
+  constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 16;  // numbers
+  at::parallel_for(0, (columns + kPanel - 1) / kPanel,
+                   kWorthAThread / std::max<int64_t>(depth * kPanel, 1) + 1, [&](int64_t begin, int64_t end) {
+                     pack_part(begin * kPanel, std::min(end * kPanel, columns) - begin * kPanel);
+                   });
 }
 
 // Threads share the panels: what a number is made of stays as it is.

@@ -50,7 +50,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   const auto& rows = weight.rows;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
-  if (!has_kernels(x) || !has_product_kernel(rows))
+  if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows)))
     return at::mm(x, in_type_of(x, as_multiplied(rows, weight.rounds)).t());
   return cpu::linear(x, packed(weight));
 }

@@ -76,10 +76,18 @@ int64_t logit_chunk_rows(int64_t vocab);
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, const Weight& head,
                                                               const at::Tensor& targets,
                                                               const LogitOptions& options);
+// Of a row: what the forward gave, and the gradients of its results; that of the entropy may be undefined.
+struct TokenLogprobSums {
+  at::Tensor lse, entropy;
+};
+struct TokenLogprobGrads {
+  at::Tensor logprobs, entropy;
+};
 // Gradients of hidden and, unless `head_is_frozen`, head. Logits are computed again, chunk by chunk.
-std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
-                                                           const Weight& head, const at::Tensor& targets,
-                                                           const at::Tensor& lse, const LogitOptions& options,
-                                                           bool head_is_frozen);
+std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGrads& grads,
+                                                           const at::Tensor& hidden, const Weight& head,
+                                                           const at::Tensor& targets,
+                                                           const TokenLogprobSums& sums,
+                                                           const LogitOptions& options, bool head_is_frozen);
 
 }  // namespace sluice::model::raw

@@ -96,27 +96,35 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& 
   return {logprobs, entropy, lse};
 }
 
-std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const at::Tensor& grad, const at::Tensor& hidden,
-                                                           const Weight& head, const at::Tensor& targets,
-                                                           const at::Tensor& lse, const LogitOptions& options,
-                                                           bool head_is_frozen) {
+std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGrads& grads,
+                                                           const at::Tensor& hidden, const Weight& head,
+                                                           const at::Tensor& targets,
+                                                           const TokenLogprobSums& sums,
+                                                           const LogitOptions& options, bool head_is_frozen) {
   const auto weight = in_type_of(hidden, as_multiplied(head.rows, head.rounds));
   const auto forward = of_chunks(hidden, head);
   auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
   auto grad_head = head_is_frozen ? at::Tensor() : at::zeros_like(weight, at::MemoryFormat::Contiguous);
-  const auto scale = (grad / -options.temperature).contiguous();  // [rows]
+  const auto scale = (grads.logprobs / -options.temperature).contiguous();  // [rows]
   const auto all_targets = targets.contiguous();
   for_each_chunk(hidden.size(0), head.rows.size(0), [&](int64_t first, int64_t count) {
-    const auto x = hidden.narrow(0, first, count);
+    const auto part = [&](const at::Tensor& rows) { return rows.narrow(0, first, count); };
+    const auto x = part(hidden);
     const auto z = model::scaled_logits(x, forward, options);
     at::Tensor slope;  // of the cap: 1 - tanh^2
     if (options.soft_cap) slope = 1 - (z * (options.temperature / *options.soft_cap)).square_();
+    at::Tensor of_entropy;  // d entropy / d logit = -p (log p + entropy) / temperature
+    if (grads.entropy.defined()) {
+      const auto logprobs = z - part(sums.lse).unsqueeze(1);
+      of_entropy = (logprobs + part(sums.entropy).unsqueeze(1)).mul_(logprobs.exp());
+      of_entropy.mul_((part(grads.entropy) / -options.temperature).unsqueeze(1));
+    }
     // d logprob / d logit = (1[target] - p) / temperature
-    auto grad_logits = softmax_grad(z, lse.narrow(0, first, count), scale.narrow(0, first, count),
-                                    all_targets.narrow(0, first, count));
+    auto grad_logits = softmax_grad(z, part(sums.lse), part(scale), part(all_targets));
+    if (of_entropy.defined()) grad_logits.add_(of_entropy);
     if (slope.defined()) grad_logits.mul_(slope);
     const auto grad_z = grad_logits.to(hidden.scalar_type());
-    grad_hidden.narrow(0, first, count).copy_(at::mm(grad_z, weight));
+    part(grad_hidden).copy_(at::mm(grad_z, weight));
     if (grad_head.defined()) grad_head.addmm_(grad_z.t(), x);
   });
   return {grad_hidden, grad_head};

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "tests/transport/opaque_weights.h"
 
 namespace sluice::actors {
 namespace {
@@ -15,7 +16,7 @@ buffers::Lease lease_of(int64_t version, bool exact) {
 struct Learner {
   transport::WeightStore store;
   transport::WeightAnnouncement publish(int64_t version) {
-    return store.publish(version, "weights " + std::to_string(version));
+    return store.publish(version, transport::opaque_weights("weights " + std::to_string(version)));
   }
 };
 

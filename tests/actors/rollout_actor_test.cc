@@ -29,11 +29,6 @@ using transport::FrameType;
 constexpr Millis kSoon = 20'000;  // a deadline no passing test reaches
 constexpr const char* kRun = "run-1";
 
-std::string bytes_of(const model::Network& network) {
-  return {reinterpret_cast<const char*>(network.flat().const_data_ptr<float>()),
-          static_cast<size_t>(network.flat().numel()) * sizeof(float)};
-}
-
 // A learner of a few lines, and an actor in a thread of its own.
 class RolloutActor : public testing::Test {
  protected:
@@ -112,8 +107,12 @@ class RolloutActor : public testing::Test {
 
   void send(Frame frame) { EXPECT_TRUE(router_->send(peer_, std::move(frame))); }
   void announce(int64_t version, const model::Network& network) {
-    send({.type = FrameType::Weights,
-          .payload = transport::encode_announcement(store_.publish(version, bytes_of(network)))});
+    const auto weights =
+        model::Network::snapshot(network.config(), at::kCPU, model::Rounding::None, network.merged_flat());
+    const auto announcement = store_.publish(
+        version,
+        {.layout = weights.layout, .bytes = static_cast<uint64_t>(weights.bytes), .write = weights.write});
+    send({.type = FrameType::Weights, .payload = transport::encode_announcement(announcement)});
   }
   buffers::Lease lease(uint64_t group, int64_t version, bool exact = true) {
     buffers::Lease lease{.group = group,

@@ -158,9 +158,10 @@ TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   std::multiset<std::string> names;
   for (const auto& line : lines) names.insert(line.at("row"));
   // Both dtypes; `match` with 1 and 2 threads.
-  EXPECT_EQ(names, (std::multiset<std::string>{"decode", "decode", "draft", "draft", "draft", "draft",
-                                               "match", "match", "match", "match", "prefill", "prefill",
-                                               "ragged", "ragged", "sampler", "steady", "steady"}));
+  EXPECT_EQ(names,
+            (std::multiset<std::string>{"decode", "decode", "draft", "draft", "draft", "draft", "match",
+                                        "match", "match", "match", "prefill", "prefill", "publish", "publish",
+                                        "ragged", "ragged", "sampler", "steady", "steady"}));
 
   const auto text =
       sluice(workspace_, {"bench", "decode", "--model", "tiny", "--batch", "1", "--new", "2", "--reps", "1"});

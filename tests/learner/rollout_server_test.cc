@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "buffers/journal.h"
+#include "tests/transport/opaque_weights.h"
 #include "transport/sockets.h"
 
 namespace sluice::learner {
@@ -25,6 +26,7 @@ using buffers::Lease;
 using buffers::RolloutGroup;
 using transport::Frame;
 using transport::FrameType;
+using transport::opaque_weights;
 
 constexpr Millis kSoon = 10'000;  // a deadline no passing test reaches
 
@@ -243,7 +245,7 @@ TEST_F(RolloutServerTest, FillsEveryBatchAndTheLawCloses) {
   ASSERT_TRUE(soon([&] { return server->status().actors.size() == 2; }));
 
   for (int64_t step = 0; step < 4; ++step) {
-    server->publish(step, "weights " + std::to_string(step));
+    server->publish(step, opaque_weights("weights " + std::to_string(step)));
     const auto batch = server->take_batch(step, kSoon);
     ASSERT_TRUE(batch) << "step " << step;
     const auto low = static_cast<uint64_t>(step) * 2;
@@ -261,7 +263,7 @@ TEST_F(RolloutServerTest, FillsEveryBatchAndTheLawCloses) {
 
 TEST_F(RolloutServerTest, TellsTheActorsToStop) {
   auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   WorkingActor actor(server->address(), "actor-0");
   ASSERT_TRUE(soon([&] { return server->status().actors.size() == 1; }));
 
@@ -272,7 +274,7 @@ TEST_F(RolloutServerTest, TellsTheActorsToStop) {
 
 TEST_F(RolloutServerTest, AnnouncesTheWeightsOfALeaseBeforeIt) {
   const auto server = start();
-  server->publish(0, "version zero");
+  server->publish(0, opaque_weights("version zero"));
   Actor actor(server->address());
   actor.join(1);
 
@@ -292,7 +294,7 @@ TEST_F(RolloutServerTest, GivesNoLeaseWithoutWeightsAndNoMoreThanItWasGivenCredi
   actor.join(3);
   EXPECT_FALSE(actor.next(FrameType::Lease, 50));
 
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
 
   for (uint64_t group = 0; group < 3; ++group) EXPECT_EQ(actor.lease().group, group);
   EXPECT_FALSE(actor.next(FrameType::Lease, 50));
@@ -305,7 +307,7 @@ TEST_F(RolloutServerTest, GivesNoLeaseWithoutWeightsAndNoMoreThanItWasGivenCredi
 
 TEST_F(RolloutServerTest, LetsGoOfWeightsThatNobodyNeeds) {
   const auto server = start();
-  server->publish(0, "w0");
+  server->publish(0, opaque_weights("w0"));
   Actor actor(server->address());
   actor.join(8);
   for (uint64_t group = 0; group < 4; ++group) actor.group(answer(actor.lease()), group);
@@ -313,7 +315,8 @@ TEST_F(RolloutServerTest, LetsGoOfWeightsThatNobodyNeeds) {
   server->trained(0);
   ASSERT_TRUE(soon([&] { return server->status().queue_depth == 2; }));
 
-  server->publish(1, "w1");  // all of steps 0 and 1 are there: nothing names version 0 any more
+  server->publish(1,
+                  opaque_weights("w1"));  // all of steps 0 and 1 are there: nothing names version 0 any more
 
   EXPECT_EQ(actor.lease().version, 1);
   EXPECT_THROW(transport::MappedWeights{actor.weights.at(0)}, EnvironmentError);
@@ -322,7 +325,7 @@ TEST_F(RolloutServerTest, LetsGoOfWeightsThatNobodyNeeds) {
 
 TEST_F(RolloutServerTest, TellsOfGroupsInBatchingOrder) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(2);
   const auto zero = actor.lease();
@@ -341,7 +344,7 @@ TEST_F(RolloutServerTest, TellsOfGroupsInBatchingOrder) {
 TEST_F(RolloutServerTest, TakesTheFirstThatArriveWithoutExactVersions) {
   options_.ledger.exact_versions = false;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(3);
   const auto zero = actor.lease();
@@ -353,8 +356,8 @@ TEST_F(RolloutServerTest, TakesTheFirstThatArriveWithoutExactVersions) {
   EXPECT_EQ(ids(server->take_batch(0, kSoon)), (Ids{2, 1}));
   EXPECT_EQ(queued(), (Ids{2, 1}));
   server->trained(0);
-  server->publish(1, "w");
-  server->publish(2, "w");
+  server->publish(1, opaque_weights("w"));
+  server->publish(2, opaque_weights("w"));
   actor.group(answer(zero), 3);  // of version 0: too old for step 2
   ASSERT_TRUE(actor.next(FrameType::Ack));
 
@@ -365,7 +368,7 @@ TEST_F(RolloutServerTest, TakesTheFirstThatArriveWithoutExactVersions) {
 
 TEST_F(RolloutServerTest, AcknowledgesADuplicateAgainAndCountsIt) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(1);
   const auto group = answer(actor.lease());
@@ -381,7 +384,7 @@ TEST_F(RolloutServerTest, AcknowledgesADuplicateAgainAndCountsIt) {
 
 TEST_F(RolloutServerTest, AcknowledgesOnlyWhatIsInTheJournal) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(1);
   actor.group(answer(actor.lease()), 1);
@@ -396,7 +399,7 @@ TEST_F(RolloutServerTest, AcknowledgesOnlyWhatIsInTheJournal) {
 TEST_F(RolloutServerTest, LeasesOfAnActorThatDiesGoToAnother) {
   options_.actor_timeout_ms = 150;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   auto dying = std::make_unique<Actor>(server->address(), identity("actor-0"));
   dying->join(2);
   dying->lease();
@@ -416,7 +419,7 @@ TEST_F(RolloutServerTest, LeasesOfAnActorThatDiesGoToAnother) {
 TEST_F(RolloutServerTest, ARestartedActorTakesThePlaceOfItsFormerProcessAtOnce) {
   options_.actor_timeout_ms = 60'000;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor before(server->address(), identity("actor-0", 1));
   before.join(1);
   const auto old = before.lease();
@@ -434,7 +437,7 @@ TEST_F(RolloutServerTest, ARestartedActorTakesThePlaceOfItsFormerProcessAtOnce) 
 TEST_F(RolloutServerTest, ADeathIsAnAttemptAlsoWhenItWasTakenForSilence) {
   options_.actor_timeout_ms = 100;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor before(server->address(), identity("actor-0", 1));
   before.join(1);
   EXPECT_EQ(before.lease().attempt, 0);
@@ -456,7 +459,7 @@ TEST_F(RolloutServerTest, AnActorThatWasSilentGoesOnWhereItWas) {
   ASSERT_TRUE(soon([&] { return server->status().actors.empty() && noticed("was not heard of"); }));
 
   actor.heartbeat(12, 0);
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
 
   EXPECT_EQ(actor.lease().group, 0u);
   EXPECT_TRUE(noticed("actor-0 is heard again"));
@@ -488,7 +491,7 @@ TEST_F(RolloutServerTest, AnswersEveryHeartbeatSoThatItIsKnownToBeAlive) {
 TEST_F(RolloutServerTest, ALeaseThatWasLostOnItsWayIsGivenAgain) {
   options_.ledger.lease_ms = 200;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(1);
   actor.lease();
@@ -512,7 +515,7 @@ TEST_F(RolloutServerTest, HeartbeatsKeepALeaseAlive) {
   options_.ledger.lease_ms = 150;
   options_.ledger.total_steps = 1;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(2);
   const auto zero = actor.lease();
@@ -558,7 +561,7 @@ TEST_F(RolloutServerTest, RefusesAnotherProtocolAndWhatIsNoIdentity) {
 
 TEST_F(RolloutServerTest, RefusesAnActorWhoseFramesMakeNoSenseAndLeasesAnew) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   int number = 0;
   const auto expect_refused = [&](FrameType type, const auto& payload_for, const std::string& reason) {
     Actor actor(server->address(), identity("actor-" + std::to_string(number++)));
@@ -582,7 +585,7 @@ TEST_F(RolloutServerTest, RefusesAnActorWhoseFramesMakeNoSenseAndLeasesAnew) {
 TEST_F(RolloutServerTest, RefusesAGroupThatIsNotWhatWasLeased) {
   options_.limits.max_tokens = 4;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   int number = 0;
   const auto expect_refused = [&](const auto& spoil, const std::string& reason) {
     Actor actor(server->address(), identity("actor-" + std::to_string(number++)));
@@ -614,7 +617,7 @@ TEST_F(RolloutServerTest, RefusesAGroupThatIsNotWhatWasLeased) {
 
 TEST_F(RolloutServerTest, AGroupThatWasNotIssuedIsAcknowledgedAndForgotten) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(0);
   Lease lease{.group = 5, .step = 2, .num_samples = 2};
@@ -628,7 +631,7 @@ TEST_F(RolloutServerTest, AGroupThatWasNotIssuedIsAcknowledgedAndForgotten) {
 
 TEST_F(RolloutServerTest, QuarantinesAGroupWithTooFewScores) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(2);
   const auto zero = actor.lease();
@@ -654,7 +657,7 @@ TEST_F(RolloutServerTest, QuarantinesAGroupWhoseTotalRewardIsNotFinite) {
   options_.reward_weights = {10.0};
   options_.min_scored = 1;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(2);
   auto zero = answer(actor.lease());
@@ -671,7 +674,7 @@ TEST_F(RolloutServerTest, QuarantinesAPromptThatNoActorSurvives) {
   options_.ledger.max_attempts = 2;
   options_.ledger.prompts_per_step = 1;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   for (uint64_t incarnation = 1; incarnation <= 3; ++incarnation) {
     Actor actor(server->address(), identity("actor-0", incarnation));
     actor.join(1);
@@ -691,7 +694,7 @@ TEST_F(RolloutServerTest, GoesOnWhereACrashLeftIt) {
   std::vector<RolloutGroup> before;
   {
     const auto server = start();
-    server->publish(0, "w");
+    server->publish(0, opaque_weights("w"));
     Actor actor(server->address());
     actor.join(4);
     for (uint64_t sequence = 0; sequence < 3; ++sequence) actor.group(answer(actor.lease()), sequence);
@@ -711,7 +714,7 @@ TEST_F(RolloutServerTest, GoesOnWhereACrashLeftIt) {
   }
   server->trained(0);
 
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address(), identity("actor-0", 2));
   actor.join(1);
   const auto lost = actor.lease();
@@ -726,7 +729,7 @@ TEST_F(RolloutServerTest, TheWholeBacklogOfARewoundRunFits) {
     const auto server = start();
     WorkingActor actor(server->address(), "actor-0");
     for (int64_t step = 0; step < 20; ++step) {
-      server->publish(step, "w");
+      server->publish(step, opaque_weights("w"));
       ASSERT_TRUE(server->take_batch(step, kSoon));
       server->trained(step);
     }
@@ -753,7 +756,7 @@ TEST_F(RolloutServerTest, TellsWhatACrashLeftInTheJournal) {
 
 TEST_F(RolloutServerTest, ABatchThatDoesNotComeIsWaitedForUntilTheDeadline) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
 
   EXPECT_FALSE(server->take_batch(0, 20));
 }
@@ -761,7 +764,7 @@ TEST_F(RolloutServerTest, ABatchThatDoesNotComeIsWaitedForUntilTheDeadline) {
 TEST_F(RolloutServerTest, WhatGoesWrongInTheThreadIsThrownHere) {
   fail_leases_ = true;
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(1);
 
@@ -771,7 +774,7 @@ TEST_F(RolloutServerTest, WhatGoesWrongInTheThreadIsThrownHere) {
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "the rows are gone");
   }
-  EXPECT_THROW(server->publish(1, "w"), Error);
+  EXPECT_THROW(server->publish(1, opaque_weights("w")), Error);
   EXPECT_THROW(server->trained(0), Error);
 }
 
@@ -791,7 +794,7 @@ TEST_F(RolloutServerTest, AnAddressThatIsTakenIsNamed) {
 
 TEST_F(RolloutServerTest, GarbageOnTheSocketDisturbsNobody) {
   const auto server = start();
-  server->publish(0, "w");
+  server->publish(0, opaque_weights("w"));
   transport::DealerSocket stranger(server->address(), transport::run_hash("run-2"));
   for (int i = 0; i < 1000; ++i) {
     if (!stranger.send({.type = FrameType::Group, .payload = std::string(1000, 'x')}, kSoon)) break;

@@ -121,10 +121,11 @@ TEST_P(RowwiseKernels, TokenLogprobsAgree) {
           raw::token_logprobs(wide(hidden), wide(head), targets, options);
       expect_near(logprobs, wide_logprobs);
       expect_near(entropy, wide_entropy, 3e-5);
-      const auto [grad_hidden, grad_head] =
-          token_logprobs_backward(grad, hidden, head, targets, lse, options, /*head_is_frozen=*/false);
-      const auto [wide_hidden, wide_head] = token_logprobs_backward(
-          wide(grad), wide(hidden), wide(head), targets, wide_lse, options, /*head_is_frozen=*/false);
+      const auto [grad_hidden, grad_head] = token_logprobs_backward(
+          {grad, grad}, hidden, head, targets, {lse, entropy}, options, /*head_is_frozen=*/false);
+      const auto [wide_hidden, wide_head] =
+          token_logprobs_backward({wide(grad), wide(grad)}, wide(hidden), wide(head), targets,
+                                  {wide_lse, wide_entropy}, options, /*head_is_frozen=*/false);
       expect_near(grad_hidden, wide_hidden, 2e-5);
       expect_near(grad_head, wide_head, 2e-5);
     }

@@ -263,5 +263,26 @@ TEST(SequenceBalanceLoss, IsTheExampleOfTheSpecAndHasTheGradientOfDifferences) {
   expect_gradients([](const auto& in) { return sequence_balance_loss(in[0], 2, 0.5); }, {logits_of(one)});
 }
 
+TEST(BalancedBias, MovesByASignAsInTheSpecification) {
+  const auto& example = spec_example("moe_bias_update");
+  const auto bias = balanced_bias(vector_of(example.at("inputs").at("expert_bias")),
+                                  vector_of(example.at("inputs").at("expert_counts")), 0.001);
+  EXPECT_LE(difference(bias, vector_of(example.at("expected").at("new_bias"))), 1e-12);
+}
+
+TEST(NoisyTopK, IsTheSpecifications) {
+  const auto& example = spec_example("moe_noisy_topk");
+  const auto input = [&](const char* name) { return matrix_of(example.at("inputs").at(name)); };
+  const auto gated =
+      noisy_top_k(input("clean_logits"), input("raw_noise_std"), input("standard_normal_noise"), 2);
+  const auto& expected = example.at("expected");
+  EXPECT_LE(difference(gated.logits, matrix_of(expected.at("noisy_logits"))), 1e-9);
+  EXPECT_LE(difference(gated.gates, matrix_of(expected.at("gates"))), 1e-9);
+  EXPECT_LE(difference(gated.importance, vector_of(expected.at("importance"))), 1e-9);
+  EXPECT_LE(difference(gated.load, vector_of(expected.at("load"))), 1e-9);
+  const auto loss = 0.1 * squared_variation(gated.importance) + 0.1 * squared_variation(gated.load);
+  EXPECT_NEAR(loss.item<double>(), expected.at("loss").get<double>(), 1e-9);
+}
+
 }  // namespace
 }  // namespace sluice::model

@@ -267,27 +267,26 @@ TEST(Network, WritingToTheFlatBufferChangesTheParameters) {
   }
 }
 
-TEST(Network, ASnapshotIsACopyAndItsHashFollowsTheWeights) {
+TEST(Network, TheHashFollowsTheWeights) {
   const auto network = small_network();
-  const auto before = network->snapshot(3);
-  EXPECT_EQ(before.version, 3);
-  EXPECT_EQ(before.hash.size(), 64u);
-  EXPECT_EQ(network->snapshot(4).hash, before.hash);
+  const auto before = network->weights_hash();
+  EXPECT_EQ(before.size(), 64u);
+  EXPECT_EQ(network->weights_hash(), before);
   network->flat()[0].add_(1);
-  EXPECT_NE(network->snapshot(4).hash, before.hash);
-  EXPECT_FALSE(at::equal(before.flat, network->flat()));
+  EXPECT_NE(network->weights_hash(), before);
 }
 
-TEST(Network, MappedWeightsGiveTheSameOutputWithoutGradients) {
+TEST(Network, MappedRowsGiveTheSameOutputWithoutGradients) {
   const auto network = small_network();
-  const auto snapshot = network->snapshot(1);
+  const auto rows = network->merged_flat().clone();
+  const auto bytes = static_cast<int64_t>(rows.nbytes());
   Network mapped(small_config(), at::kCPU);
-  mapped.map(snapshot.flat.const_data_ptr<float>(), snapshot.flat.numel());
-  EXPECT_EQ(mapped.flat().const_data_ptr<float>(), snapshot.flat.const_data_ptr<float>());
+  mapped.map(kRowsLayout, rows.const_data_ptr(), bytes);
+  EXPECT_EQ(mapped.flat().const_data_ptr<float>(), rows.const_data_ptr<float>());
   const auto out = alone(mapped, {1, 2, 3});
   EXPECT_FALSE(out.requires_grad());
   EXPECT_TRUE(at::equal(out, alone(*network, {1, 2, 3}).detach()));
-  EXPECT_THROW(mapped.map(snapshot.flat.const_data_ptr<float>(), 5), Error);
+  EXPECT_THROW(mapped.map(kRowsLayout, rows.const_data_ptr(), 5), Error);
 }
 
 }  // namespace

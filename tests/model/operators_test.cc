@@ -227,10 +227,13 @@ TEST(TokenLogprobs, AreThoseOfTheExampleOfTheSpecWithGradients) {
   const auto result = token_logprobs(logits, at::eye(4, at::kDouble), targets, {.temperature = 0.7});
   EXPECT_TRUE(at::allclose(result.logprobs, vector_of(one.at("expected").at("logp")), 0, 1e-9));
   EXPECT_TRUE(at::allclose(result.entropy, vector_of(one.at("expected").at("entropy")), 0, 1e-9));
-  EXPECT_FALSE(result.entropy.requires_grad());
   result.logprobs.sum().backward();
   EXPECT_TRUE(
       at::allclose(logits.grad(), matrix_of(one.at("expected").at("grad_sum_logp_wrt_logits")), 0, 1e-9));
+  logits.mutable_grad().reset();
+  token_logprobs(logits, at::eye(4, at::kDouble), targets, {.temperature = 0.7}).entropy.sum().backward();
+  EXPECT_TRUE(
+      at::allclose(logits.grad(), matrix_of(one.at("expected").at("grad_sum_entropy_wrt_logits")), 0, 1e-9));
 }
 
 TEST(TokenLogprobs, GradientsAreThoseOfDifferences) {
@@ -239,6 +242,12 @@ TEST(TokenLogprobs, GradientsAreThoseOfDifferences) {
                               LogitOptions{.temperature = 1.7, .soft_cap = 1.1}}) {
     expect_gradients([&](const auto& in) { return token_logprobs(in[0], in[1], targets, options).logprobs; },
                      {numbers({4, 3}, 0), numbers({7, 3}, 1)});
+    expect_gradients(
+        [&](const auto& in) {
+          const auto out = token_logprobs(in[0], in[1], targets, options);
+          return out.entropy * 2 + out.logprobs;
+        },
+        {numbers({4, 3}, 0), numbers({7, 3}, 1)});
   }
 }
 

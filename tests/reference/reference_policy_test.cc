@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "tests/loss_checks.h"
+#include "tests/spec_example.h"
 
 namespace sluice::reference {
 namespace {
@@ -50,7 +52,7 @@ TEST(ReferencePolicy, StaysWhenThePolicyItWasCopiedFromMoves) {
   policy->flat().add_(0.5f);
   EXPECT_TRUE(at::equal(reference.logprobs(small_batch(), targets(), 1.0), before));
   EXPECT_NO_THROW(reference.check_unmoved());
-  EXPECT_EQ(reference.hash(), small_network()->snapshot(0).hash);
+  EXPECT_EQ(reference.hash(), small_network()->weights_hash());
 }
 
 TEST(ReferencePolicy, NoticesThatItsWeightsMoved) {
@@ -59,6 +61,52 @@ TEST(ReferencePolicy, NoticesThatItsWeightsMoved) {
   const ReferencePolicy reference(std::move(network));
   weights[3].add_(1);
   EXPECT_THROW(reference.check_unmoved(), Error);
+}
+
+TEST(MixReference, IsTheMixtureOfTheSpecification) {
+  const Json& example = spec_example("reference_model_mixup");
+  const auto list = [](const Json& json) { return json.get<std::vector<double>>(); };
+  auto reference = constant(list(example["inputs"]["ref"]));
+  const auto policy = trained(list(example["inputs"]["policy"]));
+  mix_reference(reference, policy, example["hyperparameters"]["alpha"].get<double>());
+  expect_near(reference, list(example["expected"]["new_ref"]));
+  EXPECT_FALSE(reference.requires_grad());
+}
+
+TEST(MixReference, RefusesSizesThatDifferAndAnAlphaOutsideZeroToOne) {
+  auto two = constant({1, 2});
+  expect_refused([&] { mix_reference(two, constant({1}), 0.6); }, "the policy is [1], the reference is [2]");
+  expect_refused([&] { mix_reference(two, two, 1.5); }, "alpha is 1.5");
+}
+
+TEST(ReferencePolicy, ComputesWithTheMixedWeightsAndHasTheirHash) {
+  const auto policy = small_network();
+  policy->flat().mul_(1.5f);
+  ReferencePolicy reference(small_network());
+  reference.mix(policy->merged_flat(), 0.5);
+  EXPECT_NO_THROW(reference.check_unmoved());
+
+  auto mixed = small_network();
+  mixed->flat().mul_(1.25f);
+  const auto got = reference.logprobs(small_batch(), targets(), 1.0);
+  EXPECT_TRUE(at::allclose(got, mixed->logprobs(small_batch(), targets(), 1.0).logprobs, 1e-6));
+
+  reference.mix(policy->merged_flat(), 1.0);
+  EXPECT_EQ(reference.hash(), policy->weights_hash());
+}
+
+TEST(ReferencePolicy, MixesIntoNoWeightsThatMovedOrAreTooCoarse) {
+  auto network = small_network();
+  auto weights = network->flat();
+  const auto config = network->config();
+  ReferencePolicy reference(std::move(network));
+  weights[3].add_(1);
+  expect_refused([&] { reference.mix(weights, 0.5); }, "its weights moved");
+
+  auto coarse = std::make_unique<model::Network>(config, at::kCPU, at::kBFloat16);
+  coarse->init(5);
+  ReferencePolicy coarse_reference(std::move(coarse));
+  expect_refused([&] { coarse_reference.mix(weights, 0.5); }, "bfloat16");
 }
 
 }  // namespace

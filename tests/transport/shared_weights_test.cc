@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "tests/transport/opaque_weights.h"
 
 namespace sluice::transport {
 namespace {
@@ -41,7 +42,7 @@ TEST(SharedWeights, AReaderSeesWhatWasPublished) {
   WeightStore store;
   const auto bytes = weights(100'000);
 
-  const auto announcement = store.publish(3, bytes);
+  const auto announcement = store.publish(3, opaque_weights(bytes));
   const MappedWeights mapped(decode_announcement(encode_announcement(announcement)));
 
   EXPECT_EQ(mapped.version(), 3);
@@ -49,17 +50,23 @@ TEST(SharedWeights, AReaderSeesWhatWasPublished) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(mapped.bytes().data()) % 4096, 0u);
 }
 
-TEST(SharedWeights, TheChecksumIsXxh3OfTheBytes) {
+TEST(SharedWeights, OfNoBytesAreWeightsToo) {
   WeightStore store;
-  const auto announcement = store.publish(0, "");
-  EXPECT_EQ(announcement.checksum, "99aa06d3014798d86001c324468d497f");  // published for no bytes
-  const MappedWeights mapped(announcement);
-  EXPECT_EQ(mapped.bytes(), "");
+  EXPECT_EQ(MappedWeights(store.publish(0, opaque_weights(""))).bytes(), "");
+}
+
+TEST(SharedWeights, TheSameBytesPublishedTwiceAreTwoPublications) {
+  WeightStore one, other;
+  auto first = one.publish(0, opaque_weights("w"));
+  const auto second = other.publish(0, opaque_weights("w"));
+  EXPECT_NE(first.id, second.id);
+  first.id = second.id;
+  EXPECT_THROW(MappedWeights{first}, EnvironmentError);
 }
 
 TEST(SharedWeights, NobodyCanChangeOrResizeThem) {
   WeightStore store;
-  const auto announcement = store.publish(1, weights(5000));
+  const auto announcement = store.publish(1, opaque_weights(weights(5000)));
   const auto fd = static_cast<int>(announcement.fd);
 
   EXPECT_EQ(::pwrite(fd, "x", 1, 4096), -1);
@@ -70,8 +77,8 @@ TEST(SharedWeights, NobodyCanChangeOrResizeThem) {
 
 TEST(SharedWeights, WhoHasThemMappedKeepsThemWhenTheyAreLetGo) {
   WeightStore store;
-  const auto first = store.publish(1, weights(5000));
-  const auto second = store.publish(2, weights(6000));
+  const auto first = store.publish(1, opaque_weights(weights(5000)));
+  const auto second = store.publish(2, opaque_weights(weights(6000)));
   const MappedWeights mapped(first);
 
   store.retire(2);
@@ -83,14 +90,14 @@ TEST(SharedWeights, WhoHasThemMappedKeepsThemWhenTheyAreLetGo) {
 
 TEST(SharedWeights, RefusesAVersionTwice) {
   WeightStore store;
-  store.publish(1, "a");
+  store.publish(1, opaque_weights("a"));
 
-  EXPECT_THROW(store.publish(1, "a"), Error);
+  EXPECT_THROW(store.publish(1, opaque_weights("a")), Error);
 }
 
 TEST(SharedWeights, RefusesWhatIsNotAsAnnounced) {
   WeightStore store;
-  const auto announcement = store.publish(1, weights(5000));
+  const auto announcement = store.publish(1, opaque_weights(weights(5000)));
 
   auto wrong = announcement;
   wrong.version = 2;
@@ -99,7 +106,7 @@ TEST(SharedWeights, RefusesWhatIsNotAsAnnounced) {
   wrong.bytes = 4999;
   EXPECT_THROW(MappedWeights{wrong}, EnvironmentError);
   wrong = announcement;
-  wrong.checksum[0] = wrong.checksum[0] == '0' ? '1' : '0';
+  wrong.id[0] = wrong.id[0] == '0' ? '1' : '0';
   EXPECT_THROW(MappedWeights{wrong}, EnvironmentError);
 }
 
@@ -123,9 +130,9 @@ TEST(SharedWeights, RefusesAPipeWithoutWaitingForItsWriter) {
 
 TEST(SharedWeights, RefusesAnAnnouncementThatDoesNotHoldTogether) {
   EXPECT_THROW(decode_announcement("{}"), DataError);
-  EXPECT_THROW(decode_announcement(R"({"version":1,"pid":0,"fd":3,"bytes":1,"checksum":"x"})"), DataError);
+  EXPECT_THROW(decode_announcement(R"({"version":1,"pid":0,"fd":3,"bytes":1,"layout":"","id":"x"})"), DataError);
   EXPECT_THROW(
-      decode_announcement(encode_announcement({.version = -1, .pid = 1, .checksum = std::string(32, '0')})),
+      decode_announcement(encode_announcement({.version = -1, .pid = 1, .id = std::string(32, '0')})),
       DataError);
 }
 
@@ -136,7 +143,7 @@ TEST(SharedWeights, AKilledProcessLeavesNothingBehind) {
   const pid_t child = ::fork();
   if (child == 0) {
     WeightStore store;
-    const auto text = encode_announcement(store.publish(version, weights(1 << 20)));
+    const auto text = encode_announcement(store.publish(version, opaque_weights(weights(1 << 20))));
     if (::write(ready[1], text.data(), text.size()) < 0) ::_exit(1);
     ::pause();
     ::_exit(0);
