@@ -112,6 +112,7 @@ void Engine::recompute() {
     release(active->pages);
     active->cached = 0;
     active->logits.clear();
+    active->shares_again = active->num_running() > 0;
     for (auto& sample : active->samples) {
       release(sample.pages);
       sample.cached = 0;

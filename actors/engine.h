@@ -118,6 +118,7 @@ class Engine {
   void draw(Sample& sample, int64_t place, std::span<float> logits) const;
   void commit(int64_t version);
   void start_samples(Active& active, int64_t version);
+  void release_prompt(Active& active);
   void keep_drawn(Sample& sample, int64_t num_logits, int64_t version);
   void keep_token(Sample& sample, const SampledToken& drawn, int64_t version);
   double seconds() const;  // since the engine was made

@@ -61,7 +61,7 @@ void Engine::propose_drafts() {
 
 void Engine::feed_prompt(Active& active) {
   const int64_t left = active.prompt_size() - active.cached;
-  if (active.num_unstarted() == 0 || left == 0 || state_->prompt_budget == 0) return;
+  if (!active.needs_prompt() || left == 0 || state_->prompt_budget == 0) return;
   if (active.cached == 0 && !may_begin(model::pages_for(active.prompt_size()) + 1)) return;
   const int64_t count = std::min(left, state_->prompt_budget);
   if (!make_writable(active.pages, active.cached, active.cached + count, active, nullptr)) {
@@ -73,7 +73,7 @@ void Engine::feed_prompt(Active& active) {
   add_entry(active, nullptr,
             std::span(active.request.prompt)
                 .subspan(static_cast<size_t>(active.cached), static_cast<size_t>(count)),
-            active.cached, active.pages, /*num_logits=*/count == left ? 1 : 0);
+            active.cached, active.pages, /*num_logits=*/count == left && active.num_unstarted() > 0 ? 1 : 0);
 }
 
 void Engine::feed_sample(Sample& sample) {
@@ -82,6 +82,7 @@ void Engine::feed_sample(Sample& sample) {
   if (sample.cached == 0) {
     // It gave up its pages: from the prompt's, where they are, or from the beginning.
     const bool shares = owner.cached == prompt && !owner.pages.empty();
+    if (owner.shares_again && !shares) return;
     if (!may_begin(model::pages_for(total) + 1 - (shares ? model::pages_for(prompt) : 0))) return;
     if (shares) share_prompt(sample);
   }
@@ -225,7 +226,10 @@ void Engine::commit(int64_t version) {
     (sample != nullptr ? sample->cached : active->cached) += std::ssize(fed.tokens);
     if (sample != nullptr && fed.num_logits > 0) keep_drawn(*sample, fed.num_logits, version);
   }
-  for (const auto& active : active_) start_samples(*active, version);
+  for (const auto& active : active_) {
+    start_samples(*active, version);
+    release_prompt(*active);
+  }
 }
 
 // Begins the completions that there is room for, behind a prompt whose logits are there.
@@ -255,7 +259,13 @@ void Engine::start_samples(Active& active, int64_t version) {
     draw(sample, 0, logits);
     keep_token(sample, sample.drawn.front(), version);
   }
-  if (active.num_unstarted() > 0) return;
+}
+
+// Unless somebody waits for it.
+void Engine::release_prompt(Active& active) {
+  const auto waits = [](const Sample& sample) { return sample.running && sample.cached == 0; };
+  active.shares_again = active.shares_again && std::ranges::any_of(active.samples, waits);
+  if (active.needs_prompt()) return;
   release(active.pages);
   active.logits = {};
 }

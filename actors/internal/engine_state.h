@@ -36,7 +36,8 @@ struct Engine::Active {
   std::vector<Sample> samples;  // [num_samples]; the first `num_started` are running or finished
   int64_t num_started = 0;
   int64_t num_finished = 0;
-  std::vector<int32_t> pages;  // the prompt's own hold on them, until the last sample has started
+  bool shares_again = false;   // samples that run wait for the prompt, which is computed again
+  std::vector<int32_t> pages;  // the prompt's own hold on them, until no sample waits for it
   int64_t cached = 0;          // of its tokens
   std::vector<float> logits;   // behind its last token, likewise
 
@@ -45,6 +46,7 @@ struct Engine::Active {
   int64_t num_unstarted() const { return request.num_samples - num_started; }
   int64_t num_unfinished() const { return request.num_samples - num_finished; }
   int64_t num_running() const { return num_started - num_finished; }
+  bool needs_prompt() const { return num_unstarted() > 0 || shares_again; }
 };
 
 struct Engine::State {
