@@ -1,53 +1,67 @@
-// The one update step of every stage: all-reduce, clip, AdamW, schedule.
+// The one update step of every stage: all-reduce, clip, schedule, and the rule that moves the weights.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "model/network.h"
+#include "optim/schedule.h"
 #include "transport/collective.h"
 
 namespace sluice::optim {
 
-// Multiplier on the learning rate at optimizer step s, the first being 0 (spec section 17.4).
-struct ScheduleOptions {
-  std::string kind = "constant";  // constant | linear | cosine
-  int64_t warmup_steps = 0;       // rises as (s + 1) / warmup_steps, so that the first update already moves
-  bool warmup_from_zero = false;  // rises as s / warmup_steps: the first update changes the moments alone
-  double min_ratio = 0.0;         // cosine: what it falls to
+// Of the rule for hidden matrices (spec section 17.2); all other parameters are AdamW's.
+struct MuonOptions {
+  int64_t ns_steps = 5;                    // of Newton and Schulz
+  std::string adjust = "match_rms_adamw";  // one of muon_adjustments()
+  double adamw_lr_factor = 1.0;            // on the learning rate of the other parameters
 };
-double schedule_multiplier(const ScheduleOptions& options, int64_t step, int64_t total_steps);
-const std::vector<std::string>& schedule_kinds();
 
-// AdamW as in spec section 17.1; decay spares one-dimensional parameters and embeddings unless decay_all.
+// Decay is decoupled; it spares one-dimensional parameters and embeddings unless decay_all.
 struct OptimizerOptions {
+  std::string kind = "adamw";  // one of optimizer_kinds()
   double lr = 1e-6;
-  double beta1 = 0.9;
+  double beta1 = 0.9;  // AdamW's, as the next two
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.01;
   bool decay_all = false;
+  double momentum = 0.95;  // of Muon and SGD
+  bool nesterov = true;
+  MuonOptions muon = {};
   double max_grad_norm = 1.0;  // 0: no clipping
-  ScheduleOptions schedule;
+  double spike_ratio = 0.0;    // skips a step whose gradient norm is so many times the usual one; 0: none
+  int64_t spike_window = 50;   // steps that the usual norm is a mean of
+  ScheduleOptions schedule = {};
 };
 
-// What one update did. A step whose gradient is not finite is skipped and counted, moments untouched.
+const std::vector<std::string>& optimizer_kinds();   // adamw, muon, sgd
+const std::vector<std::string>& muon_adjustments();  // match_rms_adamw, original
+
+// What one update did. A step whose gradient is not finite, or whose norm is a spike, is skipped and counted,
+// moments untouched.
 struct UpdateReport {
   double grad_norm = 0.0;  // before clipping
   double lr = 0.0;
   bool applied = false;
+  bool spike = false;
 };
 
+class SpikeGuard;
+class UpdateRule;
+
 // Gradients of all parameters lie in one flat buffer of which each parameter's grad() is a view, so that
-// accumulation, the all-reduce, the norm and the update are one pass each.
+// accumulation, the all-reduce and the norm are one pass each.
 class Optimizer {
  public:
-  // `network` and `collective` outlive it.
+  // `network` and `collective` outlive it. Throws Error for options that make no sense.
   Optimizer(model::Network& network, transport::Collective& collective, const OptimizerOptions& options,
             int64_t total_steps);
+  ~Optimizer();
 
   void zero_grad();
   // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be.
@@ -55,26 +69,27 @@ class Optimizer {
   // Throws Error when a parameter's grad() is no longer the view it was given.
   UpdateReport step();
 
-  int64_t num_steps() const { return num_steps_; }  // updates tried, skipped ones included
-  int64_t num_skipped() const { return num_skipped_; }
+  int64_t num_steps() const { return num_steps_; }      // updates tried, skipped ones included
+  int64_t num_skipped() const { return num_skipped_; }  // for a gradient that was not finite
+  int64_t num_spikes() const;                           // skipped for their gradient norm
 
-  // Copies of moments and counters as named tensors on the CPU, for a checkpoint. load() checks names, shapes
-  // and types (DataError).
+  // Copies of what the rule remembers, counters and the usual norm as named tensors on the CPU, for a
+  // checkpoint. load() checks names, shapes and types (DataError).
   std::vector<model::NamedTensor> state() const;
   void load(const std::vector<model::NamedTensor>& state);
 
  private:
   void bind_grads();
   void check_grads() const;
-  void update_weights(double lr);
 
   model::Network& network_;
   transport::Collective& collective_;
   const OptimizerOptions options_;
   const int64_t total_steps_;
-  at::Tensor grad_, first_moment_, second_moment_;  // [num_parameters] float32
-  at::Tensor decay_;                                // [num_parameters] 1 where weight decay applies
-  std::vector<at::Tensor> grad_views_;              // of grad_, in the order of the network's parameters
+  at::Tensor grad_;                     // [num_parameters] float32
+  std::vector<at::Tensor> grad_views_;  // of grad_, in the order of the network's parameters
+  std::unique_ptr<UpdateRule> rule_;
+  std::unique_ptr<SpikeGuard> guard_;  // null where spikes are not skipped
   int64_t num_steps_ = 0, num_applied_ = 0, num_skipped_ = 0;
 };
 

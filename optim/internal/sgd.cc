@@ -1,0 +1,24 @@
+#include "optim/internal/sgd.h"
+
+#include <ATen/ATen.h>
+
+namespace sluice::optim {
+
+Sgd::Sgd(const model::Parameters& parameters, const OptimizerOptions& options)
+    : options_(options),
+      decayed_(decayed_stretches(
+          parameters, [](const model::ParameterSlot&) { return true; }, options)) {
+  if (options_.momentum > 0.0) momentum_ = at::zeros_like(parameters.flat());
+}
+
+void Sgd::update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t) {
+  decay(weights, decayed_, lr * options_.weight_decay);
+  weights.sub_(momentum_.defined() ? add_momentum(momentum_, grad, options_) : grad, lr);
+}
+
+std::vector<model::NamedTensor> Sgd::state() const {
+  if (!momentum_.defined()) return {};
+  return {{"optimizer.momentum", momentum_}};
+}
+
+}  // namespace sluice::optim
