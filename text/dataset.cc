@@ -1,8 +1,10 @@
 #include "text/dataset.h"
 
 #include <array>
+#include <cmath>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/terminal.h"
@@ -11,16 +13,32 @@
 namespace sluice::text {
 namespace {
 
+class StoredRows : public Rows {
+ public:
+  explicit StoredRows(std::vector<Row> rows) : rows_(std::move(rows)) {}
+  int64_t size() const override { return std::ssize(rows_); }
+  Row at(int64_t index) override { return rows_.at(static_cast<size_t>(index)); }
+
+ private:
+  const std::vector<Row> rows_;
+};
+
+// A reader whose rows are made all at once.
+template <auto kRead>
+std::unique_ptr<Rows> stored(const DataOptions& options, Split split) {
+  return std::make_unique<StoredRows>(kRead(options, split));
+}
+
 struct Reader {
   const char* name;
-  std::vector<Row> (*prompts)(const DataOptions&, Split);
-  std::vector<Row> (*examples)(const DataOptions&, Split);
+  std::unique_ptr<Rows> (*prompts)(const DataOptions&, Split);
+  std::unique_ptr<Rows> (*examples)(const DataOptions&, Split);
 };
 
 constexpr std::array kReaders = {
-    Reader{"jsonl", internal::read_jsonl_prompts, internal::read_jsonl_examples},
-    Reader{"text", internal::read_text_prompts, internal::read_text_examples},
-    Reader{"gsm8k_notes", internal::read_gsm8k_notes, internal::read_gsm8k_notes},
+    Reader{"jsonl", internal::open_jsonl_prompts, internal::open_jsonl_examples},
+    Reader{"text", stored<internal::read_text_prompts>, stored<internal::read_text_examples>},
+    Reader{"gsm8k_notes", stored<internal::read_gsm8k_notes>, stored<internal::read_gsm8k_notes>},
 };
 
 const Reader& find_reader(const std::string& use) {
@@ -34,15 +52,52 @@ const Reader& find_reader(const std::string& use) {
                    near.empty() ? "" : " (did you mean \"" + near + "\"?)", "; there are ", names);
 }
 
-void check_not_empty(const std::vector<Row>& rows, const DataOptions& options, Split split) {
+// The rows of several files, one file after the other.
+class JoinedRows : public Rows {
+ public:
+  explicit JoinedRows(std::vector<WeightedRows> parts) : parts_(std::move(parts)) {}
+  int64_t size() const override {
+    int64_t size = 0;
+    for (const auto& part : parts_) size += part.rows->size();
+    return size;
+  }
+  Row at(int64_t index) override {
+    size_t part = 0;
+    while (index >= parts_.at(part).rows->size()) index -= parts_[part++].rows->size();
+    return parts_[part].rows->at(index);
+  }
+
+ private:
+  const std::vector<WeightedRows> parts_;
+};
+
+std::unique_ptr<Rows> not_empty(std::unique_ptr<Rows> rows, const DataOptions& options, Split split) {
   const bool own_file = split == Split::Test && !options.test_path.empty();
-  require<DataError>(!rows.empty(), (own_file ? options.test_path : options.path).string(), ": ", options.use,
-                     " finds no row for ", split == Split::Train ? "training" : "the held-out set");
+  require<DataError>(rows->size() > 0, (own_file ? options.test_path : options.path).string(), ": ",
+                     options.use, " finds no row for ",
+                     split == Split::Train ? "training" : "the held-out set");
+  return rows;
+}
+
+std::vector<Row> all_of(Rows& rows) {
+  std::vector<Row> all;
+  for_each_row(rows, [&](Row row) { all.push_back(std::move(row)); });
+  return all;
 }
 
 }  // namespace
 
 std::string Row::where() const { return file + ":" + std::to_string(line); }
+
+std::string Row::text() const {
+  std::string text = prompt + completion;
+  if (!text.empty()) return text;
+  for (const Json& message : messages) {
+    const auto content = message.find("content");
+    if (content != message.end() && content->is_string()) text += content->get<std::string>() + "\n";
+  }
+  return text;
+}
 
 const std::vector<std::string>& dataset_readers() {
   static const std::vector<std::string> names = [] {
@@ -53,16 +108,44 @@ const std::vector<std::string>& dataset_readers() {
   return names;
 }
 
+std::unique_ptr<Rows> open_prompts(const DataOptions& options, Split split) {
+  require<UsageError>(options.mixture.empty() || split == Split::Test,
+                      "data.mixture is for supervised training");
+  return not_empty(find_reader(options.use).prompts(options, split), options, split);
+}
+
+std::unique_ptr<Rows> open_examples(const DataOptions& options, Split split) {
+  if (split == Split::Train && !options.mixture.empty()) {
+    return std::make_unique<JoinedRows>(open_mixture(options));
+  }
+  return not_empty(find_reader(options.use).examples(options, split), options, split);
+}
+
+std::vector<WeightedRows> open_mixture(const DataOptions& options) {
+  const auto& mixture = options.mixture;
+  DataOptions one = options;
+  one.mixture.clear();
+  std::vector<WeightedRows> parts;
+  for (const auto& [path, weight] : mixture) {
+    require<UsageError>(weight > 0.0 && std::isfinite(weight), "data.mixture: ", path.string(),
+                        " has the weight ", weight, "; it should be above 0");
+    one.path = path;
+    parts.push_back({.rows = open_examples(one, Split::Train), .weight = weight});
+  }
+  if (parts.empty()) parts.push_back({.rows = open_examples(one, Split::Train)});
+  return parts;
+}
+
+void for_each_row(Rows& rows, const std::function<void(Row row)>& visit) {
+  for (int64_t i = 0; i < rows.size(); ++i) visit(rows.at(i));
+}
+
 std::vector<Row> read_prompts(const DataOptions& options, Split split) {
-  auto rows = find_reader(options.use).prompts(options, split);
-  check_not_empty(rows, options, split);
-  return rows;
+  return all_of(*open_prompts(options, split));
 }
 
 std::vector<Row> read_examples(const DataOptions& options, Split split) {
-  auto rows = find_reader(options.use).examples(options, split);
-  check_not_empty(rows, options, split);
-  return rows;
+  return all_of(*open_examples(options, split));
 }
 
 Leak find_leaks(const DataOptions& options) {

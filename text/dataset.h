@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,32 +12,44 @@
 
 namespace sluice::text {
 
-// One dataset line. `prompt` and `completion` are text; `messages` is null unless the row has a conversation
-// too.
+// One dataset line. `prompt` and `completion` are text; `messages` is null unless the row has a conversation:
+// beside its text where a policy is asked, in its place where supervised training learns from it.
 struct Row {
   std::string prompt;
-  std::string completion;  // what supervised training learns; empty where there is none
-  Json messages;
-  Json columns = Json::object();  // every column of the line, for rewards
+  std::string completion;           // what supervised training learns; empty where there is none
+  Json messages;                    // [{"role", "content", ...}]
+  int64_t num_prompt_messages = 0;  // of an example: the first ones, which nothing is learned from
+  Json columns = Json::object();    // every column of the line, for rewards
   std::string file;
   int64_t line = 0;  // 1-based; for rows that are not lines (text, generated), their ordinal
 
   std::string where() const;  // "file:line"
+  // All that it says, for whoever learns an alphabet from it: the messages' texts a line each, else prompt
+  // and completion.
+  std::string text() const;
 };
 
 enum class Split { Train, Test };
 
 // Which reader (`use`) and what it needs; keys are those of the recipe's [data] table.
 //
-// jsonl keeps every column of a line; one with a "messages" array is a conversation and must have its text in
-// the columns too: there is no chat template in this version.
+// jsonl keeps every column of a line. A prompt must be text: a "messages" array is kept beside it. An example
+// is, in this order, prompt and completion (both text, or both lists of messages), "messages", or plain
+// "text" that has no prompt. A file may be longer than the memory: a line takes 8 bytes until it is read.
+//
 // text has the column `text`; windows do not overlap. gsm8k_notes turns the calculator notes <<48/2=24>> of
 // GSM8K's answers into prompt "48/2=", completion "24" and the columns `answer` "24", `expression` "48/2" and
 // `seen`: in training, that the test file has the expression; in the held-out set, that training kept it.
 // Training has a row per note and the generated ones after them, the held-out set one row per expression.
 struct DataOptions {
+  struct Part {
+    std::filesystem::path path;
+    double weight = 1.0;  // its share of the examples drawn, on any scale
+  };
+
   std::string use = "jsonl";  // jsonl | text | gsm8k_notes
   std::filesystem::path path;
+  std::vector<Part> mixture;        // of supervised training, in place of `path`; one reader reads them all
   std::filesystem::path test_path;  // jsonl, gsm8k_notes: the held-out file; jsonl may leave it empty
   // jsonl
   std::string prompt_column = "prompt";
@@ -50,12 +64,35 @@ struct DataOptions {
   uint64_t seed = 0;       // of the generated expressions
 };
 
-// The rows a policy is asked, in file order. Throws DataError naming file and line of a row that is malformed
-// or lacks the column (with the nearest column that exists), and when there is no row at all; UsageError for
-// options that make no sense.
-std::vector<Row> read_prompts(const DataOptions& options, Split split);
+// Rows by their number, in file order; those of jsonl are read when they are asked for. One thread owns them.
+class Rows {
+ public:
+  virtual ~Rows() = default;
+  virtual int64_t size() const = 0;
+  // Throws DataError naming file and line of a row that is malformed or lacks the column (with the nearest
+  // column that exists).
+  virtual Row at(int64_t index) = 0;
+};
 
-// The rows supervised training learns from: `completion` is set.
+// The rows a policy is asked, and those supervised training learns from: `completion` is set, or `messages`.
+// There is at least one. Throws DataError when there is none and for a file that cannot be read; UsageError
+// for options that make no sense.
+std::unique_ptr<Rows> open_prompts(const DataOptions& options, Split split);
+std::unique_ptr<Rows> open_examples(const DataOptions& options, Split split);
+
+// The examples for training, file by file of the mixture; open_examples() gives those of all files together.
+// Throws as that does, and UsageError for a weight that is not above 0.
+struct WeightedRows {
+  std::unique_ptr<Rows> rows;
+  double weight = 1.0;
+};
+std::vector<WeightedRows> open_mixture(const DataOptions& options);
+
+// All of them in order, one at a time: what checks a file without keeping it.
+void for_each_row(Rows& rows, const std::function<void(Row row)>& visit);
+
+// All of them at once.
+std::vector<Row> read_prompts(const DataOptions& options, Split split);
 std::vector<Row> read_examples(const DataOptions& options, Split split);
 
 // The names `use` may take, for messages and for the schema.

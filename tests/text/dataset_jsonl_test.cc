@@ -1,7 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "base/error.h"
+#include "base/philox.h"
 #include "tests/text/temporary_folder.h"
 #include "text/dataset.h"
 
@@ -85,7 +90,7 @@ TEST(Jsonl, NamesFileAndLineOfABadRow) {
   EXPECT_THAT(complaint(folder, good + "{\"prompt\": \"\"}"), AllOf(StartsWith(at2), HasSubstr("empty")));
 }
 
-TEST(Jsonl, RefusesAConversationWithoutText) {
+TEST(Jsonl, AsksNoConversationWithoutText) {
   const TemporaryFolder folder;
   const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
   const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
@@ -93,9 +98,134 @@ TEST(Jsonl, RefusesAConversationWithoutText) {
 
   EXPECT_THAT(complaint(folder, good + R"({"messages": [{"role": "user", "content": "hi"}]})"), refused);
   EXPECT_THAT(complaint(folder, good + R"({"messages": [], "prompt": ""})"), refused);
-  EXPECT_THAT(complaint(folder, good + R"({"messages": [1], "completion": "b"})", /*examples=*/true),
-              refused);
-  EXPECT_THAT(complaint(folder, good + R"({"messages": [1], "prompt": "a"})", /*examples=*/true), refused);
+}
+
+TEST(Jsonl, ReadsExamplesOfThreeKinds) {
+  const TemporaryFolder folder;
+  const auto file = folder.write(
+      "a.jsonl",
+      R"({"text": "once upon"})"
+      "\n"
+      R"({"prompt": "1+1=", "completion": "2", "text": "not this"})"
+      "\n"
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]})"
+      "\n"
+      R"({"prompt": [{"role": "user", "content": "hi"}], "completion": [{"role": "assistant", "content": "ho"}]})"
+      "\n");
+
+  const auto rows = read_examples({.path = file}, Split::Train);
+
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0].prompt, "");
+  EXPECT_EQ(rows[0].completion, "once upon");
+  EXPECT_EQ(rows[1].prompt + rows[1].completion, "1+1=2");
+  EXPECT_TRUE(rows[1].messages.is_null());
+  EXPECT_EQ(rows[2].completion, "");
+  EXPECT_EQ(rows[2].messages.size(), 2u);
+  EXPECT_EQ(rows[2].num_prompt_messages, 0);
+  EXPECT_EQ(rows[3].messages, rows[2].messages);
+  EXPECT_EQ(rows[3].num_prompt_messages, 1);
+  EXPECT_EQ(rows[1].text(), "1+1=2");
+  EXPECT_EQ(rows[3].text(), "hi\nho\n");
+}
+
+TEST(Jsonl, RefusesAConversationThatTeachesNothing) {
+  const TemporaryFolder folder;
+  const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
+  const auto refused = [&](const std::string& line, const std::string& why) {
+    EXPECT_THAT(complaint(folder, "{\"text\": \"a\"}\n" + line, /*examples=*/true),
+                AllOf(StartsWith(at2), HasSubstr(why)));
+  };
+  refused(R"({"messages": []})", "should be a list of messages, saw an empty one");
+  refused(R"({"messages": [1]})", "messages[0]");
+  refused(R"({"messages": [{"role": 3}]})", "\"role\"");
+  refused(R"({"messages": [{"role": "user", "content": "hi"}]})", "no message of the role \"assistant\"");
+  refused(R"({"prompt": [{"role": "assistant"}], "completion": [{"role": "user"}]})",
+          "\"completion\" has no message of the role \"assistant\"");
+  refused(R"({"prompt": "a", "completion": [{"role": "assistant"}]})", "\"prompt\" should be a list");
+  refused(R"({"prompt": [{"role": "user"}]})", "no column \"completion\"");
+  refused(R"({"prompt": "a", "text": "b"})", "no column \"completion\"");
+  refused(R"({"text": ""})", "empty");
+}
+
+TEST(Jsonl, GivesAnyRowByItsNumber) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("a.jsonl", "\n{\"text\": \"a\"}\n \n\n{\"text\": \"b\"}\n{\"text\": 1");
+  const auto rows = open_examples({.path = file}, Split::Train);
+
+  ASSERT_EQ(rows->size(), 3);
+  EXPECT_EQ(rows->at(1).completion, "b");
+  EXPECT_EQ(rows->at(1).line, 5);
+  EXPECT_EQ(rows->at(0).completion, "a");
+  EXPECT_EQ(rows->at(0).line, 2);
+  EXPECT_THAT(message_of<DataError>([&] { rows->at(2); }), StartsWith(file.string() + ":6: not JSON"));
+  EXPECT_EQ(rows->at(1).completion, "b");  // a bad row spoils no other
+}
+
+TEST(Jsonl, FindsLinesThatLieAcrossTheBlocksItIsReadIn) {
+  const TemporaryFolder folder;
+  const std::string long_text(3 << 20, 'x');
+  const auto file = folder.write(
+      "a.jsonl", "{\"text\": \"" + long_text + "\"}\n{\"text\": \"b\"}\n" + std::string(2 << 20, ' '));
+  const auto rows = open_examples({.path = file}, Split::Train);
+
+  ASSERT_EQ(rows->size(), 2);
+  EXPECT_EQ(rows->at(1).completion, "b");
+  EXPECT_EQ(rows->at(0).completion, long_text);
+}
+
+TEST(Jsonl, SaysThatAFileHasBecomeShorter) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n");
+  const auto rows = open_examples({.path = file}, Split::Train);
+  std::filesystem::resize_file(file, 10);
+
+  EXPECT_THAT(message_of<DataError>([&] { rows->at(1); }), HasSubstr(":2: the file ends before this line"));
+}
+
+int64_t peak_kilobytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t value = 0;
+    if (word == "VmHWM:" && status >> value) return value;
+  }
+  return 0;
+}
+
+// In a process of its own, whose peak is not that of the tests before.
+int added_megabytes(const std::filesystem::path& file, int64_t lines) {
+  const int64_t before = peak_kilobytes();
+  const auto rows = open_examples({.path = file}, Split::Train);
+  int64_t sum = 0;
+  for_each_row(*rows, [&](const Row& row) { sum += std::stoll(row.completion); });
+  auto order = shuffled_indices(rows->size(), /*seed=*/1, /*epoch=*/0);
+  order.resize(20'000);
+  for (const int64_t i : order) sum += std::stoll(rows->at(i).completion) - i;
+  if (rows->size() != lines || sum != lines * (lines - 1) / 2) return 255;
+  return static_cast<int>((peak_kilobytes() - before) / 1024);
+}
+
+TEST(Jsonl, ReadsALongFileInLessMemoryThanItIsLong) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer keeps what is freed";
+#endif
+  const TemporaryFolder folder;
+  constexpr int64_t kLines = 200'000;
+  const auto file = folder.path() / "long.jsonl";
+  {
+    std::ofstream out(file);
+    const std::string prompt(60, 'p');
+    for (int64_t i = 0; i < kLines; ++i) {
+      out << "{\"prompt\": \"" << prompt << "\", \"completion\": " << i << "}\n";
+    }
+  }
+  const pid_t child = fork();
+  if (child == 0) _exit(added_megabytes(file, kLines));
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_LE(WEXITSTATUS(status), 10);  // MB: 1.6 of offsets, as much of the order, what a row takes
+  EXPECT_GE(std::filesystem::file_size(file), 18u << 20);
 }
 
 TEST(Jsonl, SuggestsTheColumnThatWasMeant) {

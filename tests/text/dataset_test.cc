@@ -24,6 +24,44 @@ TEST(Dataset, SuggestsTheNearestReader) {
   EXPECT_THAT(message, AllOf(HasSubstr("data.use"), HasSubstr("did you mean \"jsonl\"")));
 }
 
+TEST(Mixture, IsReadFileByFileAndTogether) {
+  const TemporaryFolder folder;
+  const DataOptions options{
+      .path = folder.path() / "gone.jsonl",
+      .mixture = {{.path = folder.write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n"), .weight = 2},
+                  {.path = folder.write("c.jsonl", "{\"text\": \"c\"}\n")}}};
+
+  const auto parts = open_mixture(options);
+
+  ASSERT_EQ(parts.size(), 2u);
+  EXPECT_EQ(parts[0].rows->size(), 2);
+  EXPECT_EQ(parts[0].weight, 2);
+  EXPECT_EQ(parts[1].rows->at(0).completion, "c");
+  EXPECT_EQ(parts[1].weight, 1);
+  const auto all = read_examples(options, Split::Train);
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[1].completion, "b");
+  EXPECT_EQ(all[2].where(), options.mixture[1].path.string() + ":1");
+}
+
+TEST(Mixture, IsOneFileWhereThereIsNone) {
+  const TemporaryFolder folder;
+  const auto parts = open_mixture({.path = folder.write("a.jsonl", "{\"text\": \"a\"}\n")});
+  ASSERT_EQ(parts.size(), 1u);
+  EXPECT_EQ(parts[0].rows->at(0).completion, "a");
+}
+
+TEST(Mixture, RefusesWhatCannotBeDrawn) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("a.jsonl", "{\"text\": \"a\"}\n");
+  EXPECT_THAT(message_of<UsageError>([&] {
+                open_mixture({.mixture = {{file, 0.0}}});
+              }),
+              AllOf(HasSubstr("data.mixture"), HasSubstr("a.jsonl")));
+  EXPECT_THROW(open_mixture({.mixture = {{file}, {folder.write("empty.jsonl", "")}}}), DataError);
+  EXPECT_THROW(open_prompts({.mixture = {{file}}}, Split::Train), UsageError);
+}
+
 TEST(Leaks, AreTrainingRowsAskedAgainInTheHeldOutSet) {
   const TemporaryFolder folder;
   const DataOptions options{

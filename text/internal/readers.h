@@ -1,15 +1,16 @@
 // The dataset readers, one per file; the table that names them is in text/dataset.cc.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "text/dataset.h"
 
 namespace sluice::text::internal {
 
-// One JSON object per line. A "messages" array is kept, but what is read are the columns.
-std::vector<Row> read_jsonl_prompts(const DataOptions& options, Split split);
-std::vector<Row> read_jsonl_examples(const DataOptions& options, Split split);
+// One JSON object per line, parsed when it is asked for.
+std::unique_ptr<Rows> open_jsonl_prompts(const DataOptions& options, Split split);
+std::unique_ptr<Rows> open_jsonl_examples(const DataOptions& options, Split split);
 
 // A plain UTF-8 text cut into windows of characters that do not overlap. Prompts all have the same length, so
 // what is left over at the end of the split is no prompt; it is a shorter example.
