@@ -1,27 +1,93 @@
-// From rewards to advantages (GRPO 2024; spec sections 4.1 and 5.2).
+// From rewards to advantages (spec sections 4.1, 5.2 to 5.7): plain numbers, over the whole batch at once.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 namespace sluice::learner {
 
+// What a completion's reward is measured against.
+enum class Baseline {
+  GroupMean,       // GRPO 2024
+  LeaveOneOut,     // the mean of the others of its group (RLOO 2024)
+  LengthWeighted,  // the group's mean weighted by chosen tokens (OPO 2025)
+  None,            // REINFORCE 1992
+};
+
+// What divides the difference.
 enum class AdvantageScale { Group, Batch, None };
 
+// What is done to all advantages of the batch together.
+enum class Whitening {
+  None,
+  Completions,  // (A - mean) / (std + 1e-4) over completions
+  Tokens,       // (A - mean) / sqrt(var + 1e-8) over their chosen tokens: long ones count more
+};
+
 struct AdvantageOptions {
-  AdvantageScale scale = AdvantageScale::Group;
-  bool population_std = false;  // divide by n instead of n - 1
-  double eps = 1e-4;            // added to the standard deviation
+  Baseline baseline = Baseline::GroupMean;
+  AdvantageScale scale = AdvantageScale::Group;  // of GroupMean
+  bool population_std = false;                   // divide by n instead of n - 1
+  double eps = 1e-4;                             // added to the standard deviation of `scale`
+  Whitening whitening = Whitening::None;
+  // Each scorer's scores are standardised in their group before they are added up (GDPO 2026), and the sum
+  // over the batch.
+  bool each_reward = false;
+  double clip = 0.0;  // c > 0: an advantage lies in -c .. c
   // For make_training_batch(): a completion that the length limit cut counts in its group's mean and spread,
   // and none of its tokens is learned from (spec section 4.3).
   bool mask_truncated = false;
 };
 
-// One advantage for each completion of each group; an empty reward is an unscorable completion, which counts
-// in no mean and gets 0. Groups of equal rewards, and groups of one, get exact zeros.
-std::vector<std::vector<double>> group_advantages(
-    const std::vector<std::vector<std::optional<double>>>& rewards, const AdvantageOptions& options = {});
+// Of each completion of each group: [group][completion]. An empty reward is an unscorable completion.
+using GroupRewards = std::vector<std::vector<std::optional<double>>>;
+using GroupNumbers = std::vector<std::vector<double>>;
+
+// One advantage for each completion; what is unscorable counts in no mean and gets 0. Groups of equal
+// rewards, and groups of one, get exact zeros from every baseline but None, before any whitening. `lengths`,
+// the chosen tokens of each, are needed by LengthWeighted and Tokens.
+GroupNumbers group_advantages(const GroupRewards& rewards, const AdvantageOptions& options = {},
+                              const GroupNumbers& lengths = {});
+
+// Against a number that each group brings: the reward of a greedy completion (ReMax 2023), or what its prompt
+// earned before (SPO 2025).
+GroupNumbers baseline_advantages(const GroupRewards& rewards, const std::vector<double>& baselines,
+                                 const AdvantageOptions& options = {}, const GroupNumbers& lengths = {});
+
+// Whether some rewards of a group differ, so that there is something to prefer (DAPO's dynamic sampling; spec
+// section 4.4). A group of one completion has nothing to be compared with: it counts as one that has.
+bool has_spread(const std::vector<std::optional<double>>& rewards);
+
+// Of several scorers, [scorer][group][completion]: each standardised in its group, added up by weight, and
+// the sum standardised over the batch (GDPO; spec section 5.7). A score that is missing adds nothing.
+GroupNumbers each_reward_advantages(const std::vector<GroupRewards>& scores,
+                                    const std::vector<double>& weights, const AdvantageOptions& options = {});
+
+// Of the chosen tokens of one completion: -beta times the KL of each, and the reward on the last (spec 3.2).
+std::vector<double> token_rewards(const std::vector<double>& kl, double reward, double beta);
+// The discounted sum of what follows, itself included.
+std::vector<double> returns_to_go(const std::vector<double>& rewards, double gamma);
+
+// Without a baseline: the returns of every chosen token, whitened or not (REINFORCE++ 2025; spec
+// section 5.5). `kl` is that of each token, [group][completion][token]; so is what is returned. Of unscorable
+// completions: 0.
+std::vector<GroupNumbers> token_advantages(const GroupRewards& rewards, const std::vector<GroupNumbers>& kl,
+                                           double beta, double gamma, const AdvantageOptions& options);
+
+// Generalised advantage estimation (Schulman et al. 2016; spec section 5.1) over the chosen tokens of one
+// completion: `values` before each of them, `bootstrap` behind the last.
+struct GaeOptions {
+  double gamma = 1.0, lambda = 0.95;
+};
+struct GaeResult {
+  std::vector<double> advantages, returns;  // [tokens]
+};
+GaeResult gae(const std::vector<double>& rewards, const std::vector<double>& values, double bootstrap,
+              const GaeOptions& options = {});
+
+// (x - mean) / sqrt(var + 1e-8) over all numbers, in place; fewer than two are only centred. The population's
+// variance is 1e-8 at least instead.
+void whiten(GroupNumbers& tokens, bool population = false);
 
 }  // namespace sluice::learner

@@ -7,16 +7,25 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
+#include "learner/entropy_bonus.h"
+#include "learner/internal/log_ratio.h"
 #include "learner/internal/statistics.h"
 
 namespace sluice::learner {
 namespace {
 
-constexpr double kMaxLogRatio = 20.0;  // as the loss has it
-
 double sum_of(const at::Tensor& values) { return values.sum(at::kDouble).item<double>(); }
+
+void report_spread(const std::string& name, const std::vector<double>& values, StepMetrics& metrics) {
+  if (values.empty()) return;
+  metrics[name + "/mean"] = internal::mean_of(values);
+  metrics[name + "/std"] = internal::std_of(values);
+  metrics[name + "/min"] = std::ranges::min(values);
+  metrics[name + "/max"] = std::ranges::max(values);
+}
 
 // What is known before the forward: advantages and staleness, over the chosen tokens of the whole step.
 StepMetrics batch_metrics(const TrainingBatch& batch, int64_t version) {
@@ -32,11 +41,12 @@ StepMetrics batch_metrics(const TrainingBatch& batch, int64_t version) {
       }
     }
   }
-  if (advantages.empty()) return {};
-  return {
-      {"advantages/mean", internal::mean_of(advantages)}, {"advantages/std", internal::std_of(advantages)},
-      {"advantages/min", std::ranges::min(advantages)},   {"advantages/max", std::ranges::max(advantages)},
-      {"staleness/mean", internal::mean_of(staleness)},   {"staleness/max", std::ranges::max(staleness)}};
+  StepMetrics metrics;
+  report_spread("advantages", advantages, metrics);
+  if (staleness.empty()) return metrics;
+  metrics["staleness/mean"] = internal::mean_of(staleness);
+  metrics["staleness/max"] = std::ranges::max(staleness);
+  return metrics;
 }
 
 // Sum, count and maximum of what is not negative.
@@ -57,16 +67,42 @@ struct Spread {
   }
 };
 
+std::vector<double> numbers(const at::Tensor& values) {
+  const auto wide = values.to(at::kCPU, at::kDouble).contiguous();
+  const auto* begin = wide.const_data_ptr<double>();
+  return {begin, begin + wide.numel()};
+}
+
+// What was really sampled from: the recorded policy divided by what top-k and top-p kept of it.
+at::Tensor sampled_logprobs(const MicroBatch& micro) {
+  return micro.behaviour_logprobs - micro.kept_mass.log();
+}
+
 }  // namespace
+
+// A micro-batch, and what was computed for it before the first update; undefined where nobody asks.
+struct PolicyLearner::Part {
+  MicroBatch micro;
+  double share = 0.0;                             // of the rows of its update
+  at::Tensor proximal, reference, entropy, keep;  // [targets]
+};
+
+struct PolicyLearner::Update {
+  StepDenominators denominators;
+  std::vector<Part> parts;
+};
 
 // What the micro-batches of a step add up to.
 struct PolicyLearner::Tally {
+  int64_t updates = 0;
   int64_t tokens = 0;  // that went through the network
   int64_t sequences = 0;
-  double loss = 0.0, entropy = 0.0, mismatch_kl = 0.0;
+  int64_t step_tokens = 0, step_nonempty = 0;  // of the updates, also what was left out
+  double loss = 0.0, entropy = 0.0, mismatch_kl = 0.0, masked = 0.0;
   std::optional<double> aux_loss;
   double clipped_low_min = 1.0, clipped_high_max = 0.0;  // shares of a sequence
   PolicyLossSums sums{.ratio_max = 0.0, .ratio_min = std::numeric_limits<double>::infinity()};
+  RatioSums rho;
   Spread same_version_diff, diff;
 
   void add(const PolicyLossSums& more) {
@@ -92,33 +128,61 @@ struct PolicyLearner::Tally {
     }
   }
 
-  void report(const StepDenominators& step, const PolicyLossOptions& options, StepMetrics& metrics) const {
+  // Of the recorded log-probs and those of the weights that sampled: before anything was learned.
+  void add_mismatch(const MicroBatch& micro, const at::Tensor& logprobs, int64_t version) {
+    const auto difference = logprobs - micro.behaviour_logprobs;
+    const auto same_version = difference.masked_select(micro.versions.eq(version));
+    const auto log_ratio = internal::bounded(same_version);
+    diff.add(difference.abs());
+    same_version_diff.add(same_version.abs());
+    mismatch_kl += sum_of(log_ratio.expm1() - log_ratio);
+  }
+
+  void report(const PolicyLearnerOptions& options, StepMetrics& metrics) const {
+    const auto at_least_one = [](int64_t count) { return static_cast<double>(std::max<int64_t>(1, count)); };
     // A token left out has advantage 0, so it is neither clipped nor part of the loss.
-    const auto all = static_cast<double>(std::max<int64_t>(1, step.tokens));
-    metrics["loss"] = loss;
-    metrics["policy_loss"] = sums.policy_loss;
-    if (aux_loss) metrics["aux_loss"] = *aux_loss;
+    const bool whole = options.loss.by_sequence();
+    const double all = at_least_one(whole ? step_nonempty : step_tokens), steps = at_least_one(updates);
+    metrics["loss"] = loss / steps;
+    metrics["policy_loss"] = sums.policy_loss / steps;
+    if (aux_loss) metrics["aux_loss"] = *aux_loss / steps;
     metrics["clip_ratio/low_mean"] = sums.clipped_low / all;
     metrics["clip_ratio/high_mean"] = sums.clipped_high / all;
     metrics["clip_ratio/region_mean"] = (sums.clipped_low + sums.clipped_high) / all;
-    metrics["clip_ratio/low_min"] = sequences == 0 || sequences < step.nonempty ? 0.0 : clipped_low_min;
+    metrics["clip_ratio/low_min"] = sequences == 0 || sequences < step_nonempty ? 0.0 : clipped_low_min;
     metrics["clip_ratio/high_max"] = clipped_high_max;
-    if (options.dual_clip != 0.0) metrics["clip_ratio/dual"] = sums.dual_clipped / all;
+    if (options.loss.dual_clip != 0.0) metrics["clip_ratio/dual"] = sums.dual_clipped / all;
     if (tokens == 0) return;
 
     const auto seen = static_cast<double>(tokens);
+    const double ratios = whole ? at_least_one(sequences) : seen;
     metrics["entropy"] = entropy / seen;
-    metrics["ratio/mean"] = sums.ratio / seen;
+    metrics["ratio/mean"] = sums.ratio / ratios;
     metrics["ratio/max"] = sums.ratio_max;
     metrics["ratio/min"] = sums.ratio_min;
     metrics["ppo_kl"] = sums.ppo_kl / seen;
     metrics["approx_kl"] = sums.approx_kl / seen;
-    if (options.beta != 0.0) metrics["kl"] = sums.kl / seen;
+    if (options.loss.beta != 0.0 && !options.kl_in_reward) metrics["kl"] = sums.kl / seen;
+    report_corrections(options, metrics);
     if (same_version_diff.count > 0) {
       metrics["mismatch_kl"] = mismatch_kl / static_cast<double>(same_version_diff.count);
     }
     same_version_diff.report("logprob_diff/mean", "logprob_diff/max", metrics);
     diff.report("sampling/logp_diff_mean", "sampling/logp_diff_max", metrics);
+  }
+
+  void report_corrections(const PolicyLearnerOptions& options, StepMetrics& metrics) const {
+    const bool masks = options.max_sequence_kl > 0.0 || options.moment_threshold > 0.0 ||
+                       options.entropy_share < 1.0 || options.correction.kind != Correction::None;
+    if (masks) metrics["masked_fraction"] = masked / static_cast<double>(tokens);
+    if (rho.count == 0) return;
+    const auto count = static_cast<double>(rho.count);
+    metrics["rollout_is/mean"] = rho.sum / count;
+    metrics["rollout_is/max"] = rho.max;
+    metrics["rollout_is/min"] = rho.min;
+    metrics["rollout_is/ess"] = rho.effective_share();
+    metrics["rollout_is/fraction_high"] = rho.above / count;
+    metrics["rollout_is/fraction_low"] = rho.below / count;
   }
 };
 
@@ -129,70 +193,259 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
           " samples nothing to learn from");
   require(options.micro_batch_tokens > 0, "PolicyLearner: micro-batches of ", options.micro_batch_tokens,
           " tokens");
-  require(options.loss.beta == 0.0 || reference != nullptr, "PolicyLearner: beta is ", options.loss.beta,
+  require(!options.needs_reference() || reference != nullptr, "PolicyLearner: beta is ", options.loss.beta,
           " and there is no reference policy");
+  require(!options.kl_in_reward || options.needs_reference(),
+          "PolicyLearner: the KL belongs in the reward, and its weight beta is 0");
+  require(options.epochs > 0 && options.minibatches > 0, "PolicyLearner: ", options.epochs, " epochs of ",
+          options.minibatches, " updates");
+  require(options.gamma > 0.0 && options.gamma <= 1.0, "PolicyLearner: gamma is ", options.gamma);
 }
 
-void PolicyLearner::learn(const MicroBatch& micro, const StepDenominators& denominators, double share,
-                          int64_t version, Tally& tally) {
+std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
+  // A token of advantage 0 learns from these alone.
+  const bool all_learn = options_.loss.beta != 0.0 || options_.entropy_bonus != 0.0 ||
+                         options_.loss.surrogate == Surrogate::TrustRegion;
+  std::vector<Update> updates;
+  for (const auto& groups : split_groups(batch, options_.minibatches)) {
+    Update update{.denominators = denominators_of(batch, groups), .parts = {}};
+    auto micro_batches = cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
+                                                all_learn ? IdleGroups::Keep : IdleGroups::LeaveOut, groups);
+    int64_t rows = 0;
+    for (const auto& micro : micro_batches) rows += micro.batch.num_rows();
+    for (auto& micro : micro_batches) {
+      const double share = static_cast<double>(micro.batch.num_rows()) / static_cast<double>(rows);
+      update.parts.push_back({.micro = std::move(micro), .share = share});
+    }
+    updates.push_back(std::move(update));
+  }
+  return updates;
+}
+
+void PolicyLearner::prepare(const TrainingBatch& batch, std::vector<Update>& updates,
+                            StepMetrics& metrics) const {
+  const c10::NoGradGuard no_grad;
+  look_ahead(updates);
+  const bool of_tokens = options_.advantage.baseline == Baseline::None && options_.gamma != 1.0;
+  if (options_.kl_in_reward || of_tokens) put_kl_in_rewards(batch, updates, metrics);
+  mask_tokens(updates);
+}
+
+void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
+  // In the one update there is, the log-probs being trained are the proximal ones.
+  const bool masks = options_.moment_threshold > 0.0 || options_.entropy_share < 1.0;
+  const bool forward =
+      masks || (options_.old_policy == OldPolicy::Proximal && options_.updates_per_step() > 1);
+  const bool reference =
+      options_.needs_reference() && (options_.kl_in_reward || options_.updates_per_step() > 1);
+  for (auto& update : updates) {
+    for (auto& part : update.parts) {
+      const auto& micro = part.micro;
+      if (forward) {
+        const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
+        part.proximal = out.logprobs;
+        part.entropy = out.entropy;
+      }
+      if (reference) {
+        part.reference = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
+      }
+    }
+  }
+}
+
+void PolicyLearner::put_kl_in_rewards(const TrainingBatch& batch, std::vector<Update>& updates,
+                                      StepMetrics& metrics) const {
+  const double beta = options_.kl_in_reward ? options_.loss.beta : 0.0;
+  std::vector<GroupNumbers> kl;  // [group][completion][token]
+  for (const auto& group : batch.groups) kl.emplace_back(group.completions.size());
+  double kl_sum = 0.0, kl_count = 0.0;
+  const auto for_each_completion = [&updates](auto f) {
+    for (auto& update : updates) {
+      for (auto& part : update.parts) {
+        int64_t first = 0;
+        for (size_t i = 0; i < part.micro.lengths.size(); ++i) {
+          f(part, part.micro.completions[i], first, part.micro.lengths[i]);
+          first += part.micro.lengths[i];
+        }
+      }
+    }
+  };
+  for_each_completion([&](const Part& part, const CompletionIndex& index, int64_t first, int64_t count) {
+    auto& tokens = kl[index.group][index.completion];
+    tokens.assign(static_cast<size_t>(count), 0.0);
+    if (beta == 0.0) return;
+    const auto& policy = part.proximal.defined() ? part.proximal : part.micro.behaviour_logprobs;
+    tokens = numbers((policy - part.reference).narrow(0, first, count));
+    for (const double value : tokens) kl_sum += value;
+    kl_count += static_cast<double>(count);
+  });
+  if (kl_count > 0.0) metrics["kl"] = kl_sum / kl_count;
+
+  const bool of_tokens = options_.advantage.baseline == Baseline::None;
+  std::vector<GroupNumbers> advantages;  // [group][completion][token]
+  if (of_tokens) {
+    advantages = token_advantages(batch.rewards, kl, beta, options_.gamma, options_.advantage);
+  } else {
+    auto rewards = batch.rewards;
+    GroupNumbers lengths;
+    for (size_t g = 0; g < rewards.size(); ++g) {
+      auto& row = lengths.emplace_back();
+      for (size_t i = 0; i < rewards[g].size(); ++i) {
+        row.push_back(static_cast<double>(kl[g][i].size()));
+        for (const double value : kl[g][i]) {
+          if (rewards[g][i]) *rewards[g][i] -= beta * value;
+        }
+      }
+    }
+    const auto of_completions = group_advantages(rewards, options_.advantage, lengths);
+    for (size_t g = 0; g < kl.size(); ++g) {
+      auto& row = advantages.emplace_back();
+      for (size_t i = 0; i < kl[g].size(); ++i) row.emplace_back(kl[g][i].size(), of_completions[g][i]);
+    }
+  }
+  std::vector<double> all;
+  for_each_completion([&](Part& part, const CompletionIndex& index, int64_t first, int64_t count) {
+    const auto& tokens = advantages[index.group][index.completion];
+    all.insert(all.end(), tokens.begin(), tokens.end());
+    part.micro.advantages.narrow(0, first, count).copy_(at::tensor(tokens, at::kDouble));
+  });
+  report_spread("advantages", all, metrics);
+}
+
+// These look at the whole step at once.
+void PolicyLearner::mask_tokens(std::vector<Update>& updates) const {
+  std::vector<Part*> parts;
+  for (auto& update : updates) {
+    for (auto& part : update.parts) parts.push_back(&part);
+  }
+  const auto together = [&](auto of_part) {
+    std::vector<at::Tensor> all;
+    for (const Part* part : parts) all.push_back(of_part(*part));
+    return at::cat(all);
+  };
+  const auto keep_only = [&](const at::Tensor& keep) {
+    int64_t first = 0;
+    for (Part* part : parts) {
+      const int64_t count = part->micro.targets.rows.numel();
+      const auto own = keep.narrow(0, first, count);
+      part->keep = part->keep.defined() ? part->keep.logical_and(own) : own;
+      first += count;
+    }
+  };
+  if (parts.empty()) return;
+  if (options_.entropy_share < 1.0) {
+    keep_only(
+        keep_high_entropy(together([](const Part& part) { return part.entropy; }), options_.entropy_share));
+  }
+  if (options_.moment_threshold > 0.0) {
+    keep_only(keep_small_moments(together([](const Part& part) { return part.proximal; }),
+                                 together([](const Part& part) { return sampled_logprobs(part.micro); }),
+                                 options_.moment_threshold));
+  }
+}
+
+at::Tensor PolicyLearner::old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const {
+  switch (options_.old_policy) {
+    case OldPolicy::Behaviour:
+      return sampled_logprobs(part.micro);
+    case OldPolicy::Proximal:
+      return part.proximal.defined() ? part.proximal : logprobs.detach();
+    case OldPolicy::Between:
+      return proximal_between(logprobs, sampled_logprobs(part.micro), part.micro.versions, version);
+  }
+  fail("PolicyLearner: unknown old policy ", static_cast<int>(options_.old_policy));
+}
+
+// Of the policy term of each token; undefined where all are 1.
+at::Tensor PolicyLearner::factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old,
+                                  Tally& tally) const {
+  at::Tensor factors;
+  const auto times = [&factors](const at::Tensor& more) {
+    factors = factors.defined() ? factors * more : more;
+  };
+  if (options_.old_policy != OldPolicy::Behaviour) {
+    const auto correction =
+        correction_weights(old, sampled_logprobs(part.micro), part.micro.lengths, options_.correction);
+    tally.rho.add(correction.rho, std::max(options_.correction.high, 1.0 + 1e-6));
+    if (options_.correction.kind != Correction::None) times(correction.weights);
+  }
+  if (options_.max_sequence_kl > 0.0) {
+    times(keep_near_sequences(logprobs, sampled_logprobs(part.micro), part.micro.advantages,
+                              part.micro.lengths, options_.max_sequence_kl)
+              .to(logprobs.scalar_type()));
+  }
+  if (part.keep.defined()) times(part.keep.to(logprobs.scalar_type()));
+  if (factors.defined()) tally.masked += sum_of(factors.eq(0));
+  return factors;
+}
+
+void PolicyLearner::learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
+                          Tally& tally) {
+  const auto& micro = part.micro;
   const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
+  const auto old = old_logprobs(part, out.logprobs, version);
   PolicyLossInputs inputs{.logprobs = out.logprobs,
-                          .old_logprobs = micro.behaviour_logprobs - micro.kept_mass.log(),
-                          .ref_logprobs = {},
+                          .old_logprobs = old,
+                          .ref_logprobs = part.reference,
                           .advantages = micro.advantages,
                           .weights = aggregation_weights(options_.aggregation, micro.lengths, denominators,
                                                          options_.seq_denominator)
-                                         .to(network_.device())};
-  if (options_.loss.beta != 0.0) {
+                                         .to(network_.device()),
+                          .lengths = micro.lengths,
+                          .factors = factors(part, out.logprobs, old, tally)};
+  auto options = options_.loss;
+  if (options_.kl_in_reward) options.beta = 0.0;
+  if (options.beta != 0.0 && !inputs.ref_logprobs.defined()) {
     inputs.ref_logprobs = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
   }
-  const auto loss = policy_loss(inputs, options_.loss);
+  const auto loss = policy_loss(inputs, options);
   auto objective = loss.loss;
+  if (options_.entropy_bonus != 0.0) {
+    objective = objective + entropy_bonus(out.entropy, denominators.tokens, options_.entropy_bonus);
+  }
   if (out.balance_loss.defined()) {
-    tally.aux_loss = tally.aux_loss.value_or(0.0) + share * out.balance_loss.item<double>();
+    tally.aux_loss = tally.aux_loss.value_or(0.0) + part.share * out.balance_loss.item<double>();
     if (options_.router_aux_loss != 0.0) {
-      objective = objective + out.balance_loss * (options_.router_aux_loss * share);
+      objective = objective + out.balance_loss * (options_.router_aux_loss * part.share);
     }
   }
   objective.backward();
 
   const c10::NoGradGuard no_grad;
-  const auto diff = out.logprobs.detach() - micro.behaviour_logprobs;
-  const auto same_version = diff.masked_select(micro.versions.eq(version));
-  const auto log_ratio = same_version.clamp(-kMaxLogRatio, kMaxLogRatio);
-  tally.tokens += diff.numel();
+  tally.tokens += micro.targets.rows.numel();
   tally.loss += objective.item<double>();
   tally.entropy += sum_of(out.entropy);
   tally.add(loss.sums);
   tally.add_sequences(loss, micro.lengths);
-  tally.diff.add(diff.abs());
-  tally.same_version_diff.add(same_version.abs());
-  tally.mismatch_kl += sum_of(log_ratio.expm1() - log_ratio);
+  if (first) tally.add_mismatch(micro, out.logprobs.detach(), version);
 }
 
 StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
-  const bool with_kl = options_.loss.beta != 0.0;
   StepMetrics metrics = batch_metrics(batch, version);
-  Tally tally;
-  optimizer_.zero_grad();
-  const auto micro_batches = cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
-                                                    with_kl ? IdleGroups::Keep : IdleGroups::LeaveOut);
-  int64_t step_rows = 0;
-  for (const auto& micro : micro_batches) step_rows += micro.batch.num_rows();
-  for (const auto& micro : micro_batches) {
-    const double share = static_cast<double>(micro.batch.num_rows()) / static_cast<double>(step_rows);
-    learn(micro, batch.denominators, share, version, tally);
-  }
-  tally.report(batch.denominators, options_.loss, metrics);
-  metrics["nonfinite_skips"] = static_cast<double>(optimizer_.num_skipped());
-  if (batch.denominators.tokens == 0) return metrics;
+  auto updates = plan(batch);
+  prepare(batch, updates, metrics);
 
-  // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
-  if (!std::isfinite(tally.loss)) optimizer_.reject();
-  const auto update = optimizer_.step();
-  metrics["grad_norm"] = update.grad_norm;
-  metrics["learning_rate"] = update.lr;
+  Tally tally;
+  double grad_norms = 0.0, loss_before = 0.0;
+  for (int64_t i = 0; i < options_.updates_per_step(); ++i) {
+    const auto& update = updates[static_cast<size_t>(i % options_.minibatches)];
+    tally.step_tokens += update.denominators.tokens;
+    tally.step_nonempty += update.denominators.nonempty;
+    optimizer_.zero_grad();
+    for (const auto& part : update.parts) learn(part, update.denominators, version, i == 0, tally);
+    if (update.denominators.tokens == 0) continue;
+
+    // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
+    if (!std::isfinite(tally.loss - std::exchange(loss_before, tally.loss))) optimizer_.reject();
+    const auto report = optimizer_.step();
+    ++tally.updates;
+    grad_norms += report.grad_norm;
+    metrics["learning_rate"] = report.lr;
+  }
+  tally.report(options_, metrics);
+  if (tally.updates > 0) metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
   metrics["nonfinite_skips"] = static_cast<double>(optimizer_.num_skipped());
+  metrics["spike_skips"] = static_cast<double>(optimizer_.num_spikes());
   return metrics;
 }
 

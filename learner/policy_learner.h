@@ -1,4 +1,4 @@
-// One optimizer step of a policy-gradient stage.
+// One step of a policy-gradient stage: a batch of groups, learned from in one or several updates.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "learner/advantages.h"
+#include "learner/aggregation.h"
+#include "learner/off_policy.h"
 #include "learner/policy_loss.h"
 #include "learner/training_batch.h"
 #include "model/network.h"
@@ -14,13 +17,34 @@
 
 namespace sluice::learner {
 
+// What the ratio that is clipped is taken against (spec section 8.1).
+enum class OldPolicy {
+  Behaviour,  // the policy that sampled, whatever its version (bypass mode, section 8.5)
+  Proximal,   // the policy before the step; how far that is from the one that sampled is corrected for
+  Between,    // as Proximal, guessed from the versions without a forward (log-linear, section 8.5)
+};
+
 struct PolicyLearnerOptions {
   PolicyLossOptions loss;
   Aggregation aggregation = Aggregation::SeqMeanTokenMean;
   SequenceDenominator seq_denominator = SequenceDenominator::All;
+  AdvantageOptions advantage;  // as make_training_batch() had them
+  bool kl_in_reward = false;   // loss.beta weighs k1 in the rewards, before advantages, and not in the loss
+  double gamma = 1.0;          // discounts rewards of tokens, where there is no baseline
+  OldPolicy old_policy = OldPolicy::Behaviour;
+  CorrectionOptions correction;        // of Proximal and Between
+  double max_sequence_kl = 0.0;        // keep_near_sequences(); 0: off
+  double moment_threshold = 0.0;       // keep_small_moments(); 0: off
+  double entropy_share = 1.0;          // keep_high_entropy(); 1: off
+  double entropy_bonus = 0.0;          // times the mean entropy of the chosen tokens, taken off the loss
+  int64_t epochs = 1;                  // times that the batch is gone through
+  int64_t minibatches = 1;             // updates in each, over a part of the groups
   double temperature = 1.0;            // the actors'
   int64_t micro_batch_tokens = 16384;  // rows of one forward
   double router_aux_loss = 0.0;        // times the experts' balancing loss in the loss; 0: left out
+
+  bool needs_reference() const { return loss.beta != 0.0; }
+  int64_t updates_per_step() const { return epochs * minibatches; }
 };
 
 // Everything a step measured, by the metric names of docs/architecture.md; a mean over nothing is omitted.
@@ -33,14 +57,13 @@ class PolicyLearner {
   PolicyLearner(model::Network& network, const reference::ReferencePolicy* reference,
                 optim::Optimizer& optimizer, const PolicyLearnerOptions& options);
 
-  // Forward, loss, backward over the micro-batches, one update. A step without a chosen token updates
-  // nothing.
+  // Forward, loss, backward over the micro-batches, an update; as often as the options say. An update without
+  // a chosen token is none.
   //
-  // The ratio that is clipped is taken against the policy the actor sampled from, whatever its version
-  // (bypass mode, spec section 8.5). A batch is learned from in one update, so a proximal forward before it
-  // would give exactly the log-probs being trained: a ratio of 1 that neither corrects nor bounds the drift
-  // of a batch sampled some versions ago. Against the behaviour policy the ratio is that correction and the
-  // clip its bound; on a batch of the current version both are the same.
+  // Where a batch is learned from in one update, a proximal forward before it would give exactly the
+  // log-probs being trained: the ratio to them is 1, and its clip never holds. The ratio to the behaviour
+  // policy bounds the drift of a batch sampled some versions ago; on a batch of the current version both are
+  // the same.
   //
   // The recorded log-probs are those before top-k and top-p (spec section 8.1). What was sampled from is that
   // policy divided by the mass these kept, so the ratio is exp(new - recorded) * kept mass: below 1 under
@@ -48,11 +71,12 @@ class PolicyLearner {
   // than 1 - clip_low is kept, such a token of negative advantage is past the clip. Tokens that were cut off
   // are never drawn: no ratio makes up for that. Without truncation the mass is 1 and nothing changes.
   //
-  // `version` is the policy's before the update. logprob_diff/* and mismatch_kl (k3) are the mismatch between
-  // the learner's and the recorded log-probs on tokens of that version, sampling/* on all. With beta 0,
-  // groups without a gradient are left out of the forward, and entropy, ratio/*, *_kl, logprob_diff/* and
-  // sampling/* are means over the tokens that remain, omitted when none does. Every other metric is over the
-  // whole step; clip_ratio/low_min and high_max over its sequences that have a chosen token.
+  // `version` is the policy's before the step. logprob_diff/* and mismatch_kl (k3) are the mismatch between
+  // the learner's and the recorded log-probs on tokens of that version before the first update, sampling/* on
+  // all. Without a KL term or an entropy bonus, groups without a gradient are left out of the forward, and
+  // entropy, ratio/*, *_kl, logprob_diff/* and sampling/* are means over the tokens that remain, omitted when
+  // none does. Every other metric is over the whole step, and over its updates where there are several;
+  // clip_ratio/low_min and high_max over sequences that have a chosen token.
   //
   // aux_loss, of a network with experts, is their balancing loss before its coefficient: that of each
   // micro-batch, weighted by its share of the rows that go through the network. A ratio of means, it changes
@@ -60,10 +84,20 @@ class PolicyLearner {
   StepMetrics step(const TrainingBatch& batch, int64_t version);
 
  private:
+  struct Part;
+  struct Update;
   struct Tally;
-  // `share` is the micro-batch's of the step's rows.
-  void learn(const MicroBatch& micro, const StepDenominators& denominators, double share, int64_t version,
+  std::vector<Update> plan(const TrainingBatch& batch) const;
+  // What is computed before the first update: proximal and reference log-probs, advantages of tokens, masks.
+  void prepare(const TrainingBatch& batch, std::vector<Update>& updates, StepMetrics& metrics) const;
+  void look_ahead(std::vector<Update>& updates) const;
+  void put_kl_in_rewards(const TrainingBatch& batch, std::vector<Update>& updates,
+                         StepMetrics& metrics) const;
+  void mask_tokens(std::vector<Update>& updates) const;
+  void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
+  at::Tensor old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const;
+  at::Tensor factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old, Tally& tally) const;
 
   model::Network& network_;
   const reference::ReferencePolicy* const reference_;

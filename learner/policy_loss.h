@@ -1,5 +1,5 @@
-// The clipped policy-gradient loss of GRPO with its KL term (PPO 2017, GRPO 2024; spec sections 3, 6.1
-// to 6.3).
+// The policy losses of spec section 6, one of which a recipe names: what a token's loss is, how far the
+// policy may move on it, and the KL to the reference.
 //
 // `tokens` counts the completion tokens of a micro-batch that the policy chose, end to end: nothing is
 // padded.
@@ -8,39 +8,30 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <string>
 #include <vector>
+
+#include "learner/kl.h"
 
 namespace sluice::learner {
 
-// Estimators of KL(policy || reference) from the sampled token (spec section 3.1). K1Plus and K3Plus have the
-// values of K1 and LowVar and the gradient of K2; K3Is is K3 times the policy's ratio with its gradient. The
-// exact KL is none of them: it needs both policies' full distributions.
-enum class KlEstimator { K1, K2, K3, LowVar, Abs, K1Plus, K3Plus, K3Is };
-// [tokens], carries the estimator's gradient in logprobs. K3Is needs `ratio` [tokens], of logprobs to those
-// of the policy that sampled.
-at::Tensor kl_estimate(const at::Tensor& logprobs, const at::Tensor& ref_logprobs, KlEstimator estimator,
-                       const at::Tensor& ratio = {});
-
-// How token losses become one number (spec section 7.1).
-enum class Aggregation { TokenMean, SeqMeanTokenMean, SeqMeanTokenSum, SeqMeanTokenSumNorm };
-// The sequences that a mean over sequences counts: all, or those with a chosen token.
-enum class SequenceDenominator { All, NonEmpty };
-
-// What the whole optimizer step contains, on all ranks: fixed before it is cut into micro-batches.
-struct StepDenominators {
-  int64_t tokens = 0;      // chosen tokens
-  int64_t sequences = 0;   // all sequences, also those without a chosen token
-  int64_t max_length = 1;  // SeqMeanTokenSumNorm divides by it
-  int64_t nonempty = 0;    // sequences with a chosen token
+// With r the ratio of the policy to the old one and A the advantage.
+enum class Surrogate {
+  Clip,           // -min(r A, clip(r) A) (PPO 2017)
+  WeightClip,     // -sg(clip(r)) A log p: every token keeps its gradient (CISPO, MiniMax-M1 2025)
+  SoftGate,       // -(4 / tau) sigmoid(tau (r - 1)) A (SAPO 2025)
+  Reinforce,      // -A log p (Williams 1992)
+  GeometricMean,  // -A exp(mean of log r, bounded on one side) of a sequence (GMPO 2025)
+  GammaWeight,    // -sg(W^k exp(lambda (1 - W))) A log p, W the ratio of the sequence (VESPO 2026)
+  TrustRegion,    // -r A while the probability moved by little, and a square of log r (DPPO-TV, prime-rl)
 };
 
-// The factor of each token's loss, such that the sum over the step's tokens is the aggregate.
-// `lengths` are the chosen tokens of each sequence of the micro-batch, in order; returns [sum of lengths]
-// float64 on the CPU.
-at::Tensor aggregation_weights(Aggregation mode, const std::vector<int64_t>& lengths,
-                               const StepDenominators& step,
-                               SequenceDenominator counted = SequenceDenominator::All);
+// What r is the ratio of, where the loss is Clip.
+enum class RatioLevel {
+  Token,
+  Sequence,       // the geometric mean over the sequence (GSPO 2025)
+  SequenceToken,  // its value with each token's own gradient: advantages may differ (GSPO-token)
+  SequenceSum,    // the whole sequence as one action (RLOO 2024)
+};
 
 struct PolicyLossInputs {
   at::Tensor logprobs;      // [tokens] under the weights being trained, carries grad
@@ -48,21 +39,39 @@ struct PolicyLossInputs {
   at::Tensor ref_logprobs;  // [tokens] undefined when beta is 0
   at::Tensor advantages;    // [tokens]
   at::Tensor weights;       // [tokens] from aggregation_weights()
+  std::vector<int64_t> lengths =
+      {};                   // tokens of each sequence; may be left out where none is looked at whole
+  at::Tensor factors = {};  // [tokens] of the policy term (off_policy.h); undefined: 1
 };
 
 struct PolicyLossOptions {
-  double clip_low = 0.2;
-  double clip_high = 0.2;
-  double dual_clip = 0.0;  // c > 1: a bad token's loss is at most -c times its advantage; 0: no such bound
+  Surrogate surrogate = Surrogate::Clip;
+  RatioLevel ratio = RatioLevel::Token;
+  double clip_low = 0.2;      // Clip; TrustRegion: by so much may a probability fall
+  double clip_high = 0.2;     // likewise, rise
+  double dual_clip = 0.0;     // c > 1: a bad token's loss is at most -c times its advantage; 0: no such bound
+  double weight_low = 0.0;    // WeightClip
+  double weight_high = 5.0;   // WeightClip
+  double tau_positive = 1.0;  // SoftGate
+  double tau_negative = 1.05;  // SoftGate
+  double log_clip = 0.4;       // GeometricMean
+  double trust_kl = 1e-3;      // TrustRegion: of the square of log r
   double beta = 0.0;
   KlEstimator kl = KlEstimator::LowVar;
+
+  // Whether ratio and clip are of whole sequences: then so are their metrics.
+  bool by_sequence() const {
+    return surrogate == Surrogate::GeometricMean || surrogate == Surrogate::GammaWeight ||
+           (surrogate == Surrogate::Clip && ratio != RatioLevel::Token);
+  }
 };
 
-// For the metrics of spec section 16: sums over the tokens, unless said otherwise.
+// For the metrics of spec section 16: sums over the tokens, of clips and ratios over the sequences where
+// these are the sequences'.
 struct PolicyLossSums {
   double policy_loss = 0;                          // this micro-batch's share of the loss without the KL term
-  double clipped_low = 0, clipped_high = 0;        // tokens where the clip holds
-  double dual_clipped = 0;                         // tokens where the bound of dual_clip holds
+  double clipped_low = 0, clipped_high = 0;        // where the clip, or the region, holds
+  double dual_clipped = 0;                         // where the bound of dual_clip holds
   double kl = 0;                                   // of the configured estimator
   double ppo_kl = 0, approx_kl = 0;                // k1 and k3 of old against new
   double ratio = 0, ratio_max = 0, ratio_min = 0;  // sum and extremes; 0 without a token

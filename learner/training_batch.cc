@@ -85,7 +85,10 @@ class MicroBatchBuilder {
     const int64_t grows_to = max_new_tokens_ == 0 ? 0 : std::ssize(group.prompt) + max_new_tokens_;
     const int64_t sequence = rows_.add(group.prompt, model::kNoPrefix, /*first_position=*/0, grows_to);
     const Prompt prompt{.sequence = sequence, .last_row = rows_.num_rows() - 1, .grows_to = grows_to};
-    for (const size_t i : piece.completions) add(group.completions[i], advantages[i], prompt);
+    for (const size_t i : piece.completions) {
+      add(group.completions[i], advantages[i], prompt);
+      completions_.push_back({piece.group, i});
+    }
   }
 
   MicroBatch build(const at::Device& device) const {
@@ -96,7 +99,8 @@ class MicroBatchBuilder {
             .behaviour_logprobs = at::tensor(logprobs_, at::kFloat).to(device),
             .kept_mass = at::tensor(kept_mass_, at::kFloat).to(device),
             .advantages = at::tensor(advantages_, at::kFloat).to(device),
-            .versions = at::tensor(versions_, at::kLong).to(device)};
+            .versions = at::tensor(versions_, at::kLong).to(device),
+            .completions = completions_};
   }
 
  private:
@@ -130,7 +134,37 @@ class MicroBatchBuilder {
   model::PackedBatchBuilder rows_;
   std::vector<int64_t> target_rows_, target_tokens_, versions_, lengths_;
   std::vector<float> logprobs_, kept_mass_, advantages_;
+  std::vector<CompletionIndex> completions_;
 };
+
+size_t end_of(const TrainingBatch& batch, const GroupRange& groups) {
+  const size_t behind = batch.groups.size() - std::min(batch.groups.size(), groups.first);
+  return groups.first + std::min(groups.count, behind);
+}
+
+GroupNumbers lengths_of(const TrainingBatch& batch) {
+  GroupNumbers lengths;
+  for (const auto& group : batch.groups) {
+    auto& row = lengths.emplace_back();
+    for (const auto& completion : group.completions) {
+      row.push_back(batch.leaves_out(completion) ? 0.0 : static_cast<double>(num_chosen(completion)));
+    }
+  }
+  return lengths;
+}
+
+GroupNumbers advantages_of(const TrainingBatch& batch, const std::vector<double>& reward_weights,
+                           const AdvantageOptions& options) {
+  if (!options.each_reward) return group_advantages(batch.rewards, options, lengths_of(batch));
+  std::vector<GroupRewards> scores(reward_weights.size());
+  for (size_t k = 0; k < scores.size(); ++k) {
+    for (const auto& group : batch.groups) {
+      auto& row = scores[k].emplace_back();
+      for (const auto& completion : group.completions) row.push_back(completion.outcomes[k].score);
+    }
+  }
+  return each_reward_advantages(scores, reward_weights, options);
+}
 
 }  // namespace
 
@@ -144,27 +178,47 @@ TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups
                       .denominators = {},
                       .mask_truncated = options.mask_truncated,
                       .max_new_tokens = max_new_tokens};
-  batch.denominators.max_length = max_new_tokens;
   for (const auto& group : batch.groups) {
     check_group(group, reward_weights.size(), max_new_tokens);
     auto& rewards = batch.rewards.emplace_back();
     for (const auto& completion : group.completions) {
       rewards.push_back(rewards::total_reward(completion.outcomes, reward_weights));
-      const int64_t chosen = batch.leaves_out(completion) ? 0 : num_chosen(completion);
-      batch.denominators.tokens += chosen;
-      ++batch.denominators.sequences;
-      if (chosen > 0) ++batch.denominators.nonempty;
     }
   }
-  batch.advantages = group_advantages(batch.rewards, options);
+  batch.denominators = denominators_of(batch);
+  batch.advantages = advantages_of(batch, reward_weights, options);
   return batch;
 }
 
+std::vector<GroupRange> split_groups(const TrainingBatch& batch, int64_t parts) {
+  require(parts > 0, "split_groups: ", parts, " parts");
+  const auto count = batch.groups.size(), n = static_cast<size_t>(parts);
+  std::vector<GroupRange> ranges;
+  for (size_t i = 0; i < n; ++i) ranges.push_back({count * i / n, count * (i + 1) / n - count * i / n});
+  return ranges;
+}
+
+StepDenominators denominators_of(const TrainingBatch& batch, const GroupRange& groups) {
+  StepDenominators all{.max_length = batch.max_new_tokens};
+  const size_t end = end_of(batch, groups);
+  for (size_t i = groups.first; i < end; ++i) {
+    for (const auto& completion : batch.groups[i].completions) {
+      const int64_t chosen = batch.leaves_out(completion) ? 0 : num_chosen(completion);
+      all.tokens += chosen;
+      ++all.sequences;
+      if (chosen > 0) ++all.nonempty;
+    }
+  }
+  return all;
+}
+
 std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
-                                               const at::Device& device, IdleGroups idle) {
+                                               const at::Device& device, IdleGroups idle,
+                                               const GroupRange& groups) {
   require(max_tokens > 0, "cut_into_micro_batches: packs of ", max_tokens, " rows");
   std::vector<Piece> pieces;
-  for (size_t i = 0; i < batch.groups.size(); ++i) {
+  const size_t end = end_of(batch, groups);
+  for (size_t i = groups.first; i < end; ++i) {
     const bool is_idle = std::ranges::all_of(batch.advantages[i], [](double value) { return value == 0.0; });
     if (is_idle && idle == IdleGroups::LeaveOut) continue;
     cut_group(batch, i, max_tokens, pieces);

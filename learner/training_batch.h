@@ -1,4 +1,4 @@
-// The groups of one optimizer step with their advantages and global denominators, and how they are cut.
+// The groups of one step with their advantages and global denominators, and how they are cut.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 
 #include "buffers/rollout_group.h"
 #include "learner/advantages.h"
+#include "learner/aggregation.h"
 #include "learner/policy_loss.h"
 #include "model/packed_batch.h"
 
@@ -16,8 +17,8 @@ namespace sluice::learner {
 struct TrainingBatch {
   int64_t step = 0;
   std::vector<buffers::RolloutGroup> groups;
-  std::vector<std::vector<std::optional<double>>> rewards;  // [group][completion] total, empty when unscored
-  std::vector<std::vector<double>> advantages;              // [group][completion]
+  GroupRewards rewards;     // total, empty when unscored
+  GroupNumbers advantages;  // of each completion, as far as rewards alone say it
   StepDenominators denominators;
   bool mask_truncated = false;
   int64_t max_new_tokens = 0;  // what each completion was asked for at most; 0: what it has
@@ -35,6 +36,11 @@ TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGrou
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
                                   int64_t max_new_tokens);
 
+// Which completion of a batch.
+struct CompletionIndex {
+  size_t group = 0, completion = 0;
+};
+
 // A pack of whole completions of one or more groups, ready for the network: each group's prompt stands once
 // and its completions name it as prefix. Targets are the chosen tokens, end to end. Tokens the policy did not
 // choose are input and no targets; what follows the last chosen token's predecessor predicts nothing and is
@@ -48,15 +54,26 @@ struct MicroBatch {
   at::Tensor kept_mass;           // [targets] float32, what top-k and top-p kept; 1 without them
   at::Tensor advantages;          // [targets] float32
   at::Tensor versions;            // [targets] int64
+  std::vector<CompletionIndex> completions = {};  // whose tokens these are, in order
 };
 
 // A group all of whose advantages are exactly 0 has no gradient but that of the KL term: without one it can
 // be left out of forward and backward. The step's denominators count it all the same.
 enum class IdleGroups { Keep, LeaveOut };
 
-// Cuts at `max_tokens` rows a pack, best fit decreasing over groups (a group larger than that is cut between
-// completions, its prompt repeated). The order is a pure function of the batch.
+// Some groups of a batch, learned from in one update.
+struct GroupRange {
+  size_t first = 0, count = 0;  // as far as there are so many
+};
+inline constexpr GroupRange kAllGroups{0, SIZE_MAX};
+// The batch in `parts` ranges of groups as even as can be, in order.
+std::vector<GroupRange> split_groups(const TrainingBatch& batch, int64_t parts);
+StepDenominators denominators_of(const TrainingBatch& batch, const GroupRange& groups = kAllGroups);
+
+// Cuts the groups at `max_tokens` rows a pack, best fit decreasing over groups (a group larger than that is
+// cut between completions, its prompt repeated). The order is a pure function of the batch.
 std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
-                                               const at::Device& device, IdleGroups idle = IdleGroups::Keep);
+                                               const at::Device& device, IdleGroups idle = IdleGroups::Keep,
+                                               const GroupRange& groups = kAllGroups);
 
 }  // namespace sluice::learner

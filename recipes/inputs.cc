@@ -10,6 +10,7 @@
 #include "monitor/redis_monitor.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/stages.h"
+#include "sft/tokenize.h"
 #include "text/chat_template.h"
 #include "transport/sockets.h"
 
@@ -28,9 +29,9 @@ void check_addresses(const Recipe& recipe) {
   }
 }
 
-std::vector<text::Row> read_rows(const StageSpec& stage) {
-  if (stage.use == "sft") return text::read_examples(stage.data, text::Split::Train);
-  auto rows = text::read_prompts(stage.data, stage.use == "eval" ? text::Split::Test : text::Split::Train);
+std::unique_ptr<text::Rows> open_rows(const StageSpec& stage) {
+  if (stage.role == StageRole::Supervised) return text::open_examples(stage.data, text::Split::Train);
+  auto rows = text::open_prompts(stage.data, stage.trains() ? text::Split::Train : text::Split::Test);
   make_rewards(stage);
   return rows;
 }
@@ -48,42 +49,41 @@ Room room_of(const Recipe& recipe, const model::ModelConfig& config) {
 }
 
 // The checks of a stage return the tokens of its longest sequence.
-int64_t check_examples(const StageSpec& stage, const std::vector<text::Row>& rows,
-                       const text::Tokenizer& tokenizer, const Room& room) {
+int64_t check_examples(const StageSpec& stage, text::Rows& rows, const text::Tokenizer& tokenizer,
+                       const text::ChatTemplate* chat, const Room& room) {
   require<UsageError>(!stage.batch.append_eos || tokenizer.eos_id().has_value(), "stage ", stage.name,
                       ": batch.append_eos is set, but the tokenizer has no end-of-sequence token");
-  if (stage.batch.max_length <= room.tokens) return stage.batch.max_length;  // what is longer is cut
-  for (const auto& row : rows) {
-    const int64_t tokens = std::ssize(tokenizer.encode(row.prompt)) +
-                           std::ssize(tokenizer.encode(row.completion)) + (stage.batch.append_eos ? 1 : 0);
+  const bool fits = stage.batch.max_length <= room.tokens;  // what is longer is cut
+  text::for_each_row(rows, [&](const text::Row& row) {
+    if (fits && row.messages.is_null()) return;
+    const int64_t tokens =
+        std::ssize(sft::tokenize(row, tokenizer, chat, stage.batch.tokenize_options()).tokens);
     require<UsageError>(tokens <= room.tokens, "stage ", stage.name, ": the example of ", row.where(),
                         " has ", tokens, " tokens and batch.max_length = ", stage.batch.max_length,
                         " would keep more of it than ", room.name, " = ", room.tokens,
                         "; set batch.max_length to at most that");
-  }
-  return room.tokens;
+  });
+  return std::min(stage.batch.max_length, room.tokens);
 }
 
-int64_t check_prompts(const StageSpec& stage, const std::vector<text::Row>& rows,
-                      const text::Tokenizer& tokenizer, const Room& room) {
+int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Tokenizer& tokenizer,
+                      const Room& room) {
   const int64_t new_tokens = stage.rollout.sampling.max_new_tokens;
   require<UsageError>(new_tokens < room.tokens, "stage ", stage.name,
                       ": rollout.max_new_tokens = ", new_tokens, " leaves no room for a prompt in ",
                       room.name, " = ", room.tokens);
   // A limited evaluation asks the first ones; of rows marked as seen or not it may take later ones, which are
   // then checked as they are asked.
-  auto end = rows.end();
-  if (const int64_t limit = stage.evaluation.prompts; stage.use == "eval" && limit > 0) {
-    end = rows.begin() + std::min(limit, std::ssize(rows));
-  }
-  int64_t longest = 0;
-  for (auto row = rows.begin(); row != end; ++row) {
-    const int64_t tokens = std::ssize(tokenizer.encode(row->prompt));
-    require<DataError>(tokens <= room.tokens - new_tokens, row->where(), ": the prompt has ", tokens,
+  const int64_t limit = stage.trains() ? 0 : stage.evaluation.prompts;
+  int64_t longest = 0, seen = 0;
+  text::for_each_row(rows, [&](const text::Row& row) {
+    if (++seen > limit && limit > 0) return;
+    const int64_t tokens = std::ssize(tokenizer.encode(row.prompt));
+    require<DataError>(tokens <= room.tokens - new_tokens, row.where(), ": the prompt has ", tokens,
                        " tokens, and with rollout.max_new_tokens = ", new_tokens, " of stage ", stage.name,
                        " it does not fit ", room.name, " = ", room.tokens);
     longest = std::max(longest, tokens + new_tokens);
-  }
+  });
   return longest;
 }
 
@@ -93,9 +93,8 @@ std::string training_text(const Recipe& recipe) {
   const auto& data = recipe.stages.front().data;
   const char* between = recipe.tokenizer.train == "characters" || data.use == "text" ? "" : "\n";
   std::string joined;
-  for (const auto& row : text::read_examples(data, text::Split::Train)) {
-    joined += row.prompt + row.completion + between;
-  }
+  const auto rows = text::open_examples(data, text::Split::Train);
+  text::for_each_row(*rows, [&](const text::Row& row) { joined += row.text() + between; });
   return joined;
 }
 
@@ -132,6 +131,11 @@ const std::filesystem::path& tokenizer_path(const Recipe& recipe) {
   return recipe.tokenizer.path.empty() ? recipe.model.path : recipe.tokenizer.path;
 }
 
+std::optional<text::ChatTemplate> load_chat(const Recipe& recipe) {
+  if (!recipe.tokenizer.train.empty()) return std::nullopt;
+  return text::load_chat_template(tokenizer_path(recipe));
+}
+
 }  // namespace
 
 std::unique_ptr<text::Tokenizer> make_tokenizer(const Recipe& recipe) {
@@ -153,8 +157,7 @@ model::ModelConfig make_model_config(const Recipe& recipe, const text::Tokenizer
   require<DataError>(tokenizer.vocab_size() <= config.vocab_size, "the tokenizer has ",
                      tokenizer.vocab_size(), " pieces, the model ", path.string(), " only ",
                      config.vocab_size);
-  std::optional<text::ChatTemplate> chat;
-  if (recipe.tokenizer.train.empty()) chat = text::load_chat_template(tokenizer_path(recipe));
+  const auto chat = load_chat(recipe);
   const auto stops = actors::stop_ids(config, &tokenizer, chat ? &*chat : nullptr);
   config.eos_ids = actors::ordered_stop_ids(config, stops);
   return config;
@@ -165,18 +168,21 @@ InputsFound check_inputs(const Recipe& recipe) {
   device_of(recipe);
   if (!recipe.model.path.empty()) model::check_model(recipe.model.path);  // every tensor, or it says which
 
-  std::vector<std::vector<text::Row>> rows;
-  for (const auto& stage : recipe.stages) rows.push_back(read_rows(stage));
+  std::vector<std::unique_ptr<text::Rows>> rows;
+  for (const auto& stage : recipe.stages) rows.push_back(open_rows(stage));
 
   const auto tokenizer = make_tokenizer(recipe);
   InputsFound found{.stages = {}, .model = make_model_config(recipe, *tokenizer)};
   check_network(recipe.model, found.model);
   const Room room = room_of(recipe, found.model);
+  const auto chat = load_chat(recipe);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
     check_rollout(stage, found.model);
-    const auto check = stage.use == "sft" ? check_examples : check_prompts;
-    found.stages.push_back({.rows = std::ssize(rows[i]), .longest = check(stage, rows[i], *tokenizer, room)});
+    const int64_t longest = stage.role == StageRole::Supervised
+                                ? check_examples(stage, *rows[i], *tokenizer, chat ? &*chat : nullptr, room)
+                                : check_prompts(stage, *rows[i], *tokenizer, room);
+    found.stages.push_back({.rows = rows[i]->size(), .longest = longest});
   }
   return found;
 }

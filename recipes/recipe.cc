@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "recipes/internal/algorithm.h"
 #include "recipes/internal/recipe_file.h"
 
 namespace sluice::recipes {
@@ -13,14 +14,6 @@ std::filesystem::path path_of(const Json& value) {
   return value.is_null() ? std::filesystem::path() : std::filesystem::path(value.get<std::string>());
 }
 std::string text_of(const Json& value) { return value.is_null() ? std::string() : value.get<std::string>(); }
-
-template <class Enum>
-Enum choice(const Json& value, std::initializer_list<std::pair<const char*, Enum>> table) {
-  for (const auto& [name, result] : table) {
-    if (value == name) return result;
-  }
-  fail<DataError>("recipe: unknown choice ", value.dump());
-}
 
 ModelSpec read_model(const Json& json) {
   ModelSpec spec;
@@ -52,9 +45,17 @@ ModelSpec read_model(const Json& json) {
   return spec;
 }
 
+std::vector<text::DataOptions::Part> read_mixture(const Json& json) {
+  std::vector<text::DataOptions::Part> parts;
+  for (const auto& part : json)
+    parts.push_back({.path = path_of(part.at("path")), .weight = part.at("weight")});
+  return parts;
+}
+
 text::DataOptions read_data(const Json& json, uint64_t seed) {
   return {.use = json.at("use"),
           .path = path_of(json.at("path")),
+          .mixture = read_mixture(json.at("mixture")),
           .test_path = path_of(json.at("test_path")),
           .prompt_column = json.at("prompt_column"),
           .completion_column = json.at("completion_column"),
@@ -109,59 +110,40 @@ RolloutSpec read_rollout(const Json& json) {
   return spec;
 }
 
+std::optional<int64_t> steps_of(const Json& value) {
+  return value.is_null() ? std::nullopt : std::optional(value.get<int64_t>());
+}
+
 optim::OptimizerOptions read_optim(const Json& json) {
-  return {.lr = json.at("lr"),
+  return {.kind = json.at("kind"),
+          .lr = json.at("lr"),
           .beta1 = json.at("beta1"),
           .beta2 = json.at("beta2"),
           .eps = json.at("eps"),
           .weight_decay = json.at("weight_decay"),
           .decay_all = json.at("decay_all"),
+          .momentum = json.at("momentum"),
+          .nesterov = json.at("nesterov"),
+          .muon = {.ns_steps = json.at("ns_steps"),
+                   .adjust = json.at("adjust"),
+                   .adamw_lr_factor = json.at("adamw_lr_factor")},
           .max_grad_norm = json.at("max_grad_norm"),
+          .spike_ratio = json.at("spike_ratio"),
+          .spike_window = json.at("spike_window"),
           .schedule = {.kind = json.at("schedule"),
                        .warmup_steps = json.at("warmup_steps"),
-                       .min_ratio = json.at("min_ratio")}};
-}
-
-void read_algorithm(const Json& json, StageSpec& stage) {
-  using learner::AdvantageScale;
-  using learner::Aggregation;
-  using learner::KlEstimator;
-  using learner::SequenceDenominator;
-  auto& loss = stage.learner.loss;
-  loss.beta = json.at("beta");
-  loss.clip_low = json.at("clip_low");
-  loss.clip_high = json.at("clip_high");
-  loss.dual_clip = json.at("dual_clip");
-  require<UsageError>(loss.dual_clip == 0.0 || loss.dual_clip > 1.0, "algorithm.dual_clip ", loss.dual_clip,
-                      " is neither 0 nor more than 1");
-  loss.kl = choice<KlEstimator>(json.at("kl"), {{"k1", KlEstimator::K1},
-                                                {"k2", KlEstimator::K2},
-                                                {"k3", KlEstimator::K3},
-                                                {"low_var_kl", KlEstimator::LowVar},
-                                                {"abs", KlEstimator::Abs},
-                                                {"k1+", KlEstimator::K1Plus},
-                                                {"k3+", KlEstimator::K3Plus},
-                                                {"k3_is", KlEstimator::K3Is}});
-  stage.learner.aggregation = choice<Aggregation>(
-      json.at("aggregation"), {{"token-mean", Aggregation::TokenMean},
-                               {"seq-mean-token-mean", Aggregation::SeqMeanTokenMean},
-                               {"seq-mean-token-sum", Aggregation::SeqMeanTokenSum},
-                               {"seq-mean-token-sum-norm", Aggregation::SeqMeanTokenSumNorm}});
-  stage.learner.seq_denominator = choice<SequenceDenominator>(
-      json.at("seq_denominator"),
-      {{"all", SequenceDenominator::All}, {"nonempty", SequenceDenominator::NonEmpty}});
-  stage.advantage = {
-      .scale = choice<AdvantageScale>(json.at("advantage_scale"), {{"group", AdvantageScale::Group},
-                                                                   {"batch", AdvantageScale::Batch},
-                                                                   {"none", AdvantageScale::None}}),
-      .population_std = json.at("population_std"),
-      .eps = json.at("advantage_eps"),
-      .mask_truncated = json.at("mask_truncated")};
+                       .min_ratio = json.at("min_ratio"),
+                       .stable_steps = steps_of(json.at("stable_steps")),
+                       .decay_steps = steps_of(json.at("decay_steps")),
+                       .decay_shape = json.at("decay_shape")}};
 }
 
 StageSpec read_stage(const Json& json, uint64_t seed) {
   StageSpec stage;
   stage.use = json.at("use");
+  const StageKind* kind = find_stage_kind(stage.use);
+  require<DataError>(kind != nullptr, "recipe: there is no stage of kind \"", stage.use, "\"");
+  stage.role = kind->role;
   stage.name = json.at("name");
   stage.steps = json.at("steps");
   stage.data = read_data(json.at("data"), seed);
@@ -171,10 +153,12 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     stage.batch = {.examples_per_step = batch.at("examples_per_step"),
                    .micro_batch_tokens = batch.at("micro_batch_tokens"),
                    .max_length = batch.at("max_length"),
-                   .append_eos = batch.at("append_eos")};
+                   .append_eos = batch.at("append_eos"),
+                   .loss = batch.at("loss") == "dft" ? sft::LossKind::Dft : sft::LossKind::Nll,
+                   .tag_weights = batch.at("tag_weights").get<std::map<std::string, double>>()};
   }
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
-  if (json.contains("algorithm")) read_algorithm(json.at("algorithm"), stage);
+  if (json.contains("algorithm")) stage.learner = internal::read_algorithm(json.at("algorithm"));
   stage.learner.temperature = stage.rollout.sampling.temperature;
   stage.learner.micro_batch_tokens = stage.batch.micro_batch_tokens;
   if (json.contains("evaluation")) {
@@ -197,6 +181,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                                .where = "stage " + stage.name});
     }
   }
+  if (stage.role == StageRole::Policy) internal::check_algorithm(stage);
   return stage;
 }
 
@@ -271,13 +256,14 @@ std::string describe(const Recipe& recipe) {
   }
   for (const auto& stage : recipe.stages) {
     out << "  " << stage.name << " (" << stage.use << "): ";
-    if (stage.use == "sft") {
+    if (stage.role == StageRole::Supervised) {
       out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
           << stage.optim.lr;
-    } else if (stage.use == "grpo") {
+    } else if (stage.role == StageRole::Policy) {
       out << stage.steps << " steps of " << stage.rollout.prompts_per_step << " prompts x "
           << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "
-          << stage.rollout.staleness << ", lr " << stage.optim.lr << ", beta " << stage.learner.loss.beta;
+          << stage.rollout.staleness << ", lr " << stage.optim.lr << "; "
+          << internal::describe(stage.learner);
     } else {
       out << (stage.evaluation.prompts == 0 ? "all" : std::to_string(stage.evaluation.prompts))
           << " held-out prompts x " << stage.evaluation.samples

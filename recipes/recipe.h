@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,7 +15,10 @@
 #include "model/lora.h"
 #include "model/model_config.h"
 #include "optim/optimizer.h"
+#include "recipes/schema.h"
 #include "rewards/reward.h"
+#include "sft/supervised_loss.h"
+#include "sft/tokenize.h"
 #include "text/dataset.h"
 
 namespace sluice::recipes {
@@ -55,6 +59,12 @@ struct BatchSpec {
   int64_t micro_batch_tokens = 16384;
   int64_t max_length = 1024;
   bool append_eos = true;
+  sft::LossKind loss = sft::LossKind::Nll;
+  std::map<std::string, double> tag_weights;
+
+  sft::TokenizeOptions tokenize_options() const {
+    return {.append_eos = append_eos, .max_length = max_length, .tag_weights = tag_weights};
+  }
 };
 
 struct EvaluationSpec {
@@ -71,7 +81,8 @@ struct CheckpointSpec {
 
 // One stage with every default filled in.
 struct StageSpec {
-  std::string use;   // sft | grpo | eval
+  std::string use;  // one of stage_kinds()
+  StageRole role = StageRole::Policy;
   std::string name;  // unique in the recipe
   int64_t steps = 0;
   text::DataOptions data;
@@ -79,13 +90,12 @@ struct StageSpec {
   BatchSpec batch;
   optim::OptimizerOptions optim;
   learner::PolicyLearnerOptions learner;
-  learner::AdvantageOptions advantage;
   EvaluationSpec evaluation;
   std::vector<rewards::RewardSpec> rewards;
   CheckpointSpec checkpoint;
 
-  bool trains() const { return use != "eval"; }
-  bool has_actors() const { return use == "grpo"; }
+  bool trains() const { return role != StageRole::Evaluation; }
+  bool has_actors() const { return role == StageRole::Policy; }
 };
 
 struct Recipe {

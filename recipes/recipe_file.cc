@@ -65,7 +65,8 @@ const SchemaTable* find_table(std::string_view name) {
 }
 
 bool serves(const SchemaTable& table, const std::string& use) {
-  return std::find(table.stages.begin(), table.stages.end(), use) != table.stages.end();
+  const StageKind* kind = find_stage_kind(use);
+  return kind != nullptr && table.serves(kind->role);
 }
 
 std::string type_of(const toml::node& node) {
@@ -79,6 +80,28 @@ std::string type_of(const toml::node& node) {
 }
 
 // The value of one key, checked against its row of the schema.
+// [{ path = "a.jsonl", weight = 2.0 }, ...]
+Json read_mixture(const toml::node& node, const std::string& who, const Source& source) {
+  const auto* list = node.as_array();
+  require<UsageError>(list != nullptr, who, " wants a list of tables, got ", type_of(node));
+  Json parts = Json::array();
+  for (const auto& item : *list) {
+    const auto* table = item.as_table();
+    const auto path = table == nullptr ? std::nullopt : (*table)["path"].value<std::string>();
+    require<UsageError>(path.has_value() && !path->empty(), who,
+                        ": a part is { path = \"a.jsonl\", weight = 2 }");
+    for (const auto& [name, value] : *table) {
+      require<UsageError>(name.str() == "path" || name.str() == "weight", at(source, value),
+                          ": a part has no key \"", std::string(name.str()), "\"; it has path and weight");
+    }
+    const double weight = (*table)["weight"].value<double>().value_or(1.0);
+    require<UsageError>(std::isfinite(weight) && weight > 0.0, who, ": the weight of ", *path, " is ", weight,
+                        "; it is above 0");
+    parts.push_back({{"path", fs::weakly_canonical(source.folder / *path).string()}, {"weight", weight}});
+  }
+  return parts;
+}
+
 Json read_value(const SchemaKey& key, const toml::node& node, const Source& source) {
   const std::string who =
       at(source, node) + ": " + (key.table.empty() || key.table == "stage" ? "" : key.table + ".") + key.name;
@@ -127,6 +150,18 @@ Json read_value(const SchemaKey& key, const toml::node& node, const Source& sour
       require<UsageError>(!value.empty(), who, " is an empty path");
       return fs::weakly_canonical(source.folder / value).string();
     }
+    case KeyType::NumberTable: {
+      if (!node.is_table()) wrong_type("a table of numbers");
+      Json table = Json::object();
+      for (const auto& [name, value] : *node.as_table()) {
+        if (!value.is_number()) wrong_type("a table of numbers");
+        check_range(*value.value<double>());
+        table[std::string(name.str())] = *value.value<double>();
+      }
+      return table;
+    }
+    case KeyType::Mixture:
+      return read_mixture(node, who, source);
   }
   return nullptr;
 }
@@ -413,15 +448,30 @@ std::vector<RawStage> read_stages(const toml::table& file, const Source& source)
   return result;
 }
 
-Json resolve_stage(const RawStage& raw, const Layer& file_top, const Layer& override_all) {
-  const auto& kinds = stage_kinds();
-  const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return k.use == raw.use; });
+// Refuses what was said and means nothing beside the other values of the table.
+void check_meaning(const RawStage& raw, const std::string& table, const Json& given, const Json& values) {
+  for (const auto& [name, value] : given.items()) {
+    const SchemaKey* key = find_key(table, name);
+    if (key == nullptr || key->only_with.empty()) continue;
+    const std::string other = values.at(key->only_with);
+    if (std::ranges::count(key->only_with_values, other) > 0) continue;
+    std::string wanted;
+    for (const auto& choice : key->only_with_values)
+      wanted += (wanted.empty() ? "" : " or ") + ("\"" + choice + "\"");
+    fail<UsageError>(raw.where, ": stage \"", raw.name, "\": ", table, ".", name, " is for ", table, ".",
+                     key->only_with, " = ", wanted, ", which is \"", other, "\" here; leave it out");
+  }
+}
+
+Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const Layer& file_top,
+                   const Layer& override_all) {
+  const StageKind* kind = find_stage_kind(raw.use);
   Json stage = {{"use", raw.use}, {"name", raw.name}, {"steps", 0}};
   for (const Layer* layer : {&raw.own, &raw.override}) {
     if (layer->top.contains("steps")) stage["steps"] = layer->top["steps"];
   }
-  require<UsageError>(raw.use == "eval" || stage["steps"].get<int64_t>() > 0, raw.where, ": stage \"",
-                      raw.name, "\" needs `steps`, the number of optimizer steps");
+  require<UsageError>(kind->role == StageRole::Evaluation || stage["steps"].get<int64_t>() > 0, raw.where,
+                      ": stage \"", raw.name, "\" needs `steps`, the number of optimizer steps");
   for (const auto& table : schema_tables()) {
     if (!serves(table, raw.use)) continue;
     Json values = defaults_of(table.name);
@@ -431,9 +481,16 @@ Json resolve_stage(const RawStage& raw, const Layer& file_top, const Layer& over
     for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
       if (layer->tables.contains(table.name)) values.update(layer->tables[table.name]);
     }
+    const bool is_alone =
+        std::ranges::count_if(all, [&](const auto& other) { return serves(table, other.use); }) == 1;
+    for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
+      // What is said for all stages may be meant for another one.
+      if (layer->tables.contains(table.name) && (is_alone || layer == &raw.own || layer == &raw.override))
+        check_meaning(raw, table.name, layer->tables[table.name], values);
+    }
     stage[table.name] = values;
   }
-  if (raw.use != "sft") {
+  if (kind->role != StageRole::Supervised) {
     stage["rewards"] = Json::array();
     for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
       if (layer->tables.contains("rewards")) stage["rewards"] = layer->tables["rewards"];
@@ -443,8 +500,9 @@ Json resolve_stage(const RawStage& raw, const Layer& file_top, const Layer& over
         "\" has no reward; add rewards = [{ use = \"...\" }]. `sluice help rewards` lists them");
     for (auto& reward : stage["rewards"]) reward.erase("where");
   }
-  require<UsageError>(!stage["data"]["path"].is_null() || !stage["data"]["test_path"].is_null(), raw.where,
-                      ": stage \"", raw.name, "\" has no data.path");
+  require<UsageError>(!stage["data"]["path"].is_null() || !stage["data"]["test_path"].is_null() ||
+                          !stage["data"]["mixture"].empty(),
+                      raw.where, ": stage \"", raw.name, "\" has no data.path");
   return stage;
 }
 
@@ -490,7 +548,8 @@ Json resolve_recipe(const fs::path& file, const std::vector<std::string>& overri
     fill_inner_tables(table, resolved[table]);
   }
   resolved["stages"] = Json::array();
-  for (const auto& stage : stages) resolved["stages"].push_back(resolve_stage(stage, top, override_all));
+  for (const auto& stage : stages)
+    resolved["stages"].push_back(resolve_stage(stage, stages, top, override_all));
   return resolved;
 }
 

@@ -38,6 +38,13 @@ SchemaKey path(std::string table, std::string name, std::string help) {
   return {std::move(table), std::move(name), kPath, nullptr, {}, {}, {}, std::move(help)};
 }
 
+// A key that means nothing unless another one of its table has one of these values.
+SchemaKey with(std::string other, std::vector<std::string> values, SchemaKey key) {
+  key.only_with = std::move(other);
+  key.only_with_values = std::move(values);
+  return key;
+}
+
 std::vector<SchemaKey> make_schema() {
   return {
       text("", "name", nullptr, {}, "Name of the run; default: the recipe's file name."),
@@ -91,10 +98,21 @@ std::vector<SchemaKey> make_schema() {
 
       text("stage", "use", nullptr, {}, "The kind of stage."),
       text("stage", "name", nullptr, {}, "Unique name of the stage; default: its kind."),
-      integer("stage", "steps", nullptr, 1, 1e9, "Optimizer steps; needed by every stage that trains."),
+      integer("stage", "steps", nullptr, 1, 1e9,
+              "Steps, each over one batch; needed by every stage that trains."),
 
       text("data", "use", "jsonl", text::dataset_readers(), "The dataset reader."),
       path("data", "path", "The file to train on."),
+      SchemaKey{
+          "data",
+          "mixture",
+          KeyType::Mixture,
+          Json::array(),
+          {},
+          {},
+          {},
+          "sft: several files in place of `path`, `[{ path = \"a.jsonl\", weight = 2 }, ...]`, drawn by "
+          "weight."},
       path("data", "test_path", "The held-out file; the text reader holds out a part of `path` instead."),
       text("data", "prompt_column", "prompt", {}, "jsonl: the column with the prompt."),
       text("data", "completion_column", "completion", {},
@@ -148,39 +166,154 @@ std::vector<SchemaKey> make_schema() {
       integer("batch", "examples_per_step", 32, 1, 1 << 24, "sft: examples of one optimizer step."),
       integer("batch", "micro_batch_tokens", 16384, 16, 1 << 24, "Rows of one forward and backward pass."),
       integer("batch", "max_length", 1024, 2, 1 << 24, "sft: longer examples lose their end."),
-      boolean("batch", "append_eos", true, "sft: the end of sequence is learned too."),
+      boolean("batch", "append_eos", true,
+              "sft: the end of sequence is learned too; a conversation ends as its template says."),
+      text("batch", "loss", "nll", {"nll", "dft"},
+           "sft: what a token costs; dft weighs it by its own probability."),
+      SchemaKey{
+          "batch",
+          "tag_weights",
+          KeyType::NumberTable,
+          Json::object(),
+          0.0,
+          1000.0,
+          {},
+          "sft: `{ answer = 2.0 }` weighs learned tokens between <answer> and </answer>, tags included; 0: "
+          "they are not learned."},
 
+      text("optim", "kind", "adamw", optim::optimizer_kinds(),
+           "The update rule; muon moves hidden matrices by their orthogonalised momentum and leaves the rest "
+           "to "
+           "AdamW."),
       number("optim", "lr", 1e-6, 0, 10, "Learning rate after warm-up."),
       text("optim", "schedule", "constant", optim::schedule_kinds(),
            "How the learning rate moves after warm-up."),
       integer("optim", "warmup_steps", 0, 0, 1e9, "Steps over which the learning rate rises."),
-      number("optim", "min_ratio", 0.1, 0, 1, "cosine: share of lr at the end."),
+      with("schedule", {"cosine", "wsd"},
+           number("optim", "min_ratio", 0.1, 0, 1, "Share of lr at the end; wsd: at the beginning too.")),
+      with("schedule", {"wsd"},
+           integer("optim", "stable_steps", nullptr, 0, 1e9,
+                   "Steps at lr after warm-up; default: what decay_steps leave, or nine tenths.")),
+      with("schedule", {"wsd"},
+           integer("optim", "decay_steps", nullptr, 0, 1e9,
+                   "Steps of the fall behind them; default: what stable_steps leave, or a tenth.")),
+      with("schedule", {"wsd"},
+           text("optim", "decay_shape", "cosine", optim::decay_shapes(), "Shape of that fall.")),
       number("optim", "beta1", 0.9, 0, 0.99999, "Decay of AdamW's first moment."),
       number("optim", "beta2", 0.999, 0, 0.999999, "Decay of AdamW's second moment."),
       number("optim", "eps", 1e-8, 0, 1, "Added to the root of AdamW's second moment."),
+      with("kind", {"muon", "sgd"}, number("optim", "momentum", 0.95, 0, 0.99999, "Decay of the momentum.")),
+      with("kind", {"muon", "sgd"}, boolean("optim", "nesterov", true, "Look ahead along the momentum.")),
+      with("kind", {"muon"},
+           integer("optim", "ns_steps", 5, 1, 100, "Iterations of Newton and Schulz in each update.")),
+      with("kind", {"muon"},
+           text("optim", "adjust", "match_rms_adamw", optim::muon_adjustments(),
+                "Scale of a matrix's update: as large as AdamW's, or Jordan's.")),
+      with("kind", {"muon"}, number("optim", "adamw_lr_factor", 1.0, 0, 1e6, "On lr, of what AdamW moves.")),
       number("optim", "weight_decay", 0.01, 0, 10, "Decoupled weight decay; spares norms and embeddings."),
       boolean("optim", "decay_all", false, "Decay norms and embeddings too."),
       number("optim", "max_grad_norm", 1.0, 1e-9, 1e9, "The gradient is scaled down to this L2 norm."),
+      number("optim", "spike_ratio", 0.0, 0, 1e6,
+             "An update whose gradient norm is so many times the usual one is skipped and counted in "
+             "`spike_skips`; 0: none is."),
+      integer("optim", "spike_window", 50, 2, 1e6, "Updates that the usual norm is a mean of."),
 
-      number("algorithm", "beta", 0.0, 0, 100,
-             "Weight of the KL to the reference in the loss; 0: no reference."),
-      text("algorithm", "kl", "low_var_kl", {"k1", "k2", "k3", "low_var_kl", "abs", "k1+", "k3+", "k3_is"},
-           "Estimator of that KL; k1+ and k3+ have the gradient of k2, k3_is is weighted by the ratio."),
-      number("algorithm", "clip_low", 0.2, 0, 1, "The ratio is clipped below 1 - clip_low."),
-      number("algorithm", "clip_high", 0.2, 0, 1e6, "The ratio is clipped above 1 + clip_high."),
-      number("algorithm", "dual_clip", 0.0, 0, 1e6,
-             "c > 1: the loss of a token of negative advantage counts its ratio as c at most; 0: no bound."),
+      text("algorithm", "loss", "clip", {"clip", "cispo", "sapo", "reinforce", "gmpo", "vespo", "dppo"},
+           "What a token's loss is: the clipped ratio times its advantage, or a variant of it."),
+      with("loss", {"clip"},
+           text("algorithm", "ratio", "token", {"token", "sequence", "sequence-token", "sequence-sum"},
+                "What is clipped: each token's ratio; the geometric mean of the completion's (GSPO), or that "
+                "with each token's own gradient; or their product (RLOO).")),
+      with("loss", {"clip", "dppo"},
+           number("algorithm", "clip_low", 0.2, 0, 1,
+                  "The ratio is clipped below 1 - clip_low; dppo: so much may a probability fall.")),
+      with("loss", {"clip", "dppo"},
+           number("algorithm", "clip_high", 0.2, 0, 1e6,
+                  "The ratio is clipped above 1 + clip_high; dppo: so much may a probability rise.")),
+      with("loss", {"clip"},
+           number("algorithm", "dual_clip", 0.0, 0, 1e6,
+                  "c > 1: the loss of a token of negative advantage counts its ratio as c at most; 0: no "
+                  "bound.")),
+      with("loss", {"cispo"},
+           number("algorithm", "weight_low", 0.0, 0, 1e6, "Least weight of a token's gradient.")),
+      with("loss", {"cispo"},
+           number("algorithm", "weight_high", 5.0, 0, 1e6,
+                  "Most weight of a token's gradient, a ratio and not a distance from 1.")),
+      with("loss", {"sapo"},
+           number("algorithm", "tau_positive", 1.0, 1e-6, 1e6, "Steepness of the gate of good tokens.")),
+      with("loss", {"sapo"},
+           number("algorithm", "tau_negative", 1.05, 1e-6, 1e6, "Steepness of the gate of bad tokens.")),
+      with("loss", {"gmpo"},
+           number("algorithm", "log_clip", 0.4, 1e-9, 20,
+                  "The log of a token's ratio counts as so much at most, on the side its advantage pulls.")),
+      with("loss", {"dppo"},
+           number("algorithm", "trust_kl", 1e-3, 0, 1e6, "Weight of the square of the log-ratio.")),
       text("algorithm", "aggregation", "seq-mean-token-mean",
            {"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"},
            "How token losses become one number."),
       text("algorithm", "seq_denominator", "all", {"all", "nonempty"},
            "Sequences that a seq-mean counts: all, or those with a token to learn from."),
-      text("algorithm", "advantage_scale", "group", {"group", "batch", "none"},
-           "Whose standard deviation divides the centred rewards."),
-      boolean("algorithm", "population_std", false, "Divide by n instead of n - 1 in that deviation."),
-      number("algorithm", "advantage_eps", 1e-4, 0, 1, "Added to that deviation."),
+
+      number("algorithm", "beta", 0.0, 0, 100, "Weight of the KL to the reference; 0: no reference."),
+      text("algorithm", "kl_in", "loss", {"loss", "reward"},
+           "Where that KL goes: into the loss, or off the rewards before advantages, as k1."),
+      with(
+          "kl_in", {"loss"},
+          text("algorithm", "kl", "low_var_kl",
+               {"k1", "k2", "k3", "low_var_kl", "abs", "k1+", "k3+", "k3_is"},
+               "Estimator of that KL; k1+ and k3+ have the gradient of k2, k3_is is weighted by the ratio.")),
+      number("algorithm", "entropy_bonus", 0.0, 0, 10,
+             "Times the mean entropy of the tokens, taken off the loss."),
+
+      text("algorithm", "baseline", "group", {"group", "leave-one-out", "length", "none"},
+           "What a reward is measured against: the mean of its group, of the others in it, their mean by "
+           "length (OPO), or nothing: then a token's advantage is its return."),
+      with("baseline", {"group"},
+           text("algorithm", "advantage_scale", "group", {"group", "batch", "none"},
+                "Whose standard deviation divides the centred rewards.")),
+      with("baseline", {"group"},
+           boolean("algorithm", "population_std", false, "Divide by n instead of n - 1 in that deviation.")),
+      with("baseline", {"group"},
+           number("algorithm", "advantage_eps", 1e-4, 0, 1, "Added to that deviation.")),
+      with("baseline", {"group"},
+           boolean("algorithm", "each_reward", false,
+                   "Standardise the scores of each reward in the group, then add them up (GDPO).")),
+      with("baseline", {"none"},
+           number("algorithm", "gamma", 1.0, 1e-3, 1, "Discount of a reward for each token before it.")),
+      text("algorithm", "whitening", "none", {"none", "completions", "tokens"},
+           "All advantages of a step to mean 0 and variance 1, over completions or over their tokens."),
+      number("algorithm", "advantage_clip", 0.0, 0, 1e6, "c > 0: advantages lie in -c .. c."),
       boolean("algorithm", "mask_truncated", false,
               "Learn from no token of a completion that max_new_tokens cut; its reward counts all the same."),
+
+      text("algorithm", "old_policy", "behaviour", {"behaviour", "proximal", "between"},
+           "What the ratio is taken against: the policy that sampled; the one before the step, corrected for "
+           "what lies between the two; or a guess of that one by versions, without a forward."),
+      with("old_policy", {"proximal", "between"},
+           text("algorithm", "correction", "tis", {"none", "tis", "tis-sequence", "icepop", "sequence-mask"},
+                "That correction, a factor of the loss: the ratio of the two bounded, of tokens or of the "
+                "whole completion; or nothing outside the bounds.")),
+      with("old_policy", {"proximal", "between"},
+           number("algorithm", "correction_low", 0.0, 0, 1, "Its lower bound.")),
+      with("old_policy", {"proximal", "between"},
+           number("algorithm", "correction_high", 2.0, 1, 1e6, "Its upper bound.")),
+      with("old_policy", {"proximal", "between"},
+           number("algorithm", "mean_ratio_low", 0.0, 0, 1,
+                  "Completions whose mean ratio of a token is below count for nothing; 0: off.")),
+      with("old_policy", {"proximal", "between"},
+           number("algorithm", "mean_ratio_high", 0.0, 0, 1e6, "Likewise, above; 0: off.")),
+      number(
+          "algorithm", "max_sequence_kl", 0.0, 0, 1e6,
+          "Bad completions that the policy left by more nats a token count for nothing (DeepSeek-V3.2 uses "
+          "about 0.5); 0: off."),
+      number("algorithm", "moment_threshold", 0.0, 0, 1e6,
+             "The tokens with the largest drift are left out until its mean square is below this (M2PO); 0: "
+             "off."),
+      number("algorithm", "entropy_share", 1.0, 1e-6, 1,
+             "Learn from this share of the tokens, those of the highest entropy; 1: from all."),
+      integer("algorithm", "epochs", 1, 1, 1000, "Times that a batch is gone through."),
+      integer("algorithm", "minibatches", 1, 1, 1 << 20,
+              "Updates in each of them, over as many parts of the batch's prompts."),
 
       integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts, the first ones; 0: all."),
       integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
@@ -207,6 +340,10 @@ std::string type_name(KeyType type) {
       return "list of text";
     case kPath:
       return "path";
+    case KeyType::NumberTable:
+      return "table of numbers";
+    case KeyType::Mixture:
+      return "list of tables";
   }
   return "";
 }
@@ -221,6 +358,12 @@ std::string range_of(const SchemaKey& key) {
   return out.str();
 }
 
+std::string condition_of(const SchemaKey& key) {
+  std::string text;
+  for (const auto& value : key.only_with_values) text += (text.empty() ? "" : ", ") + value;
+  return key.only_with.empty() ? "" : " (`" + key.only_with + "`: " + text + ")";
+}
+
 }  // namespace
 
 const std::vector<SchemaKey>& schema() {
@@ -229,6 +372,8 @@ const std::vector<SchemaKey>& schema() {
 }
 
 const std::vector<SchemaTable>& schema_tables() {
+  constexpr auto kSupervised = StageRole::Supervised, kPolicy = StageRole::Policy,
+                 kEvaluation = StageRole::Evaluation;
   static const std::vector<SchemaTable> tables = {
       {"model", {}, "The network."},
       {"model.lora",
@@ -238,26 +383,109 @@ const std::vector<SchemaTable>& schema_tables() {
        "ten times the learning rate of the weights."},
       {"tokenizer", {}, "Text to token ids."},
       {"monitor", {}, "Where the run can be watched."},
-      {"data", {"sft", "grpo", "eval"}, "The dataset."},
-      {"rollout", {"grpo", "eval"}, "How completions are generated."},
-      {"batch", {"sft", "grpo"}, "How a step is put together."},
-      {"optim", {"sft", "grpo"}, "The update."},
-      {"algorithm", {"grpo"}, "The policy loss."},
-      {"evaluation", {"eval"}, "What is measured."},
-      {"checkpoint", {"sft", "grpo"}, "What is kept on disk."},
+      {"data", {kSupervised, kPolicy, kEvaluation}, "The dataset."},
+      {"rollout", {kPolicy, kEvaluation}, "How completions are generated."},
+      {"batch", {kSupervised, kPolicy}, "How a step is put together."},
+      {"optim", {kSupervised, kPolicy}, "The update."},
+      {"algorithm", {kPolicy}, "Advantages and the policy loss."},
+      {"evaluation", {kEvaluation}, "What is measured."},
+      {"checkpoint", {kSupervised, kPolicy}, "What is kept on disk."},
   };
   return tables;
 }
 
 const std::vector<StageKind>& stage_kinds() {
+  constexpr auto kPolicy = StageRole::Policy;
+  constexpr const char *kAggregation = "algorithm.aggregation", *kBeta = "algorithm.beta",
+                       *kRatio = "algorithm.ratio", *kLow = "algorithm.clip_low",
+                       *kHigh = "algorithm.clip_high", *kLoss = "algorithm.loss",
+                       *kBaseline = "algorithm.baseline", *kScale = "algorithm.advantage_scale",
+                       *kWhitening = "algorithm.whitening", *kKlIn = "algorithm.kl_in";
   static const std::vector<StageKind> kinds = {
       {"sft",
+       StageRole::Supervised,
        "Supervised training on prompt and completion, or on plain text.",
        {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
-      {"grpo", "Group-relative policy optimisation with rollout actors.", {}},
-      {"eval", "Mean reward on held-out prompts.", {}},
+      {"grpo", kPolicy, "Group-relative policy optimisation (DeepSeekMath 2024).", {}},
+      {"dr_grpo",
+       kPolicy,
+       "GRPO without the biases of length and difficulty (2025).",
+       {{kScale, "none"}, {kAggregation, "seq-mean-token-sum-norm"}}},
+      {"dapo",
+       kPolicy,
+       "Clip-higher and a mean over tokens (2025).",
+       {{kHigh, 0.28}, {kAggregation, "token-mean"}}},
+      {"gspo",
+       kPolicy,
+       "Ratio and clip of whole completions (2025).",
+       {{kRatio, "sequence"}, {kLow, 3e-4}, {kHigh, 4e-4}}},
+      {"gspo_token",
+       kPolicy,
+       "GSPO with a gradient of each token's own.",
+       {{kRatio, "sequence-token"}, {kLow, 3e-4}, {kHigh, 4e-4}}},
+      {"cispo",
+       kPolicy,
+       "Clips the weight and keeps every token's gradient (MiniMax-M1 2025).",
+       {{kLoss, "cispo"}, {kAggregation, "token-mean"}}},
+      {"sapo", kPolicy, "A soft gate instead of a clip (2025).", {{kLoss, "sapo"}}},
+      {"gmpo", kPolicy, "The geometric mean of a completion's ratios (2025).", {{kLoss, "gmpo"}}},
+      {"luspo",
+       kPolicy,
+       "GSPO times the length of the completion.",
+       {{kRatio, "sequence"}, {kLow, 2e-3}, {kHigh, 2.5e-3}, {kAggregation, "seq-mean-token-sum"}}},
+      {"vespo",
+       kPolicy,
+       "A soft weight of the completion's ratio.",
+       {{kLoss, "vespo"}, {kAggregation, "token-mean"}}},
+      {"dppo",
+       kPolicy,
+       "A trust region of probabilities (prime-rl).",
+       {{kLoss, "dppo"}, {kAggregation, "token-mean"}}},
+      {"rloo",
+       kPolicy,
+       "The others of the group as baseline, the completion as one action (2024).",
+       {{kBaseline, "leave-one-out"}, {kRatio, "sequence-sum"}, {kBeta, 0.05}, {kKlIn, "reward"}}},
+      {"reinforce",
+       kPolicy,
+       "The return times the log-prob (1992).",
+       {{kLoss, "reinforce"}, {kBaseline, "none"}, {kAggregation, "seq-mean-token-sum"}}},
+      {"reinforce_pp",
+       kPolicy,
+       "Returns of tokens, whitened over the step (REINFORCE++ 2025).",
+       {{kBaseline, "none"},
+        {kWhitening, "tokens"},
+        {kBeta, 0.01},
+        {kKlIn, "reward"},
+        {kAggregation, "token-mean"}}},
+      {"reinforce_pp_baseline",
+       kPolicy,
+       "REINFORCE++ with the group's mean as baseline.",
+       {{kScale, "none"},
+        {kWhitening, "tokens"},
+        {kBeta, 0.001},
+        {"algorithm.kl", "k2"},
+        {kAggregation, "token-mean"}}},
+      {"opo",
+       kPolicy,
+       "The group's mean by length as baseline (2025).",
+       {{kBaseline, "length"}, {kAggregation, "token-mean"}}},
+      {"gdpo", kPolicy, "GRPO that standardises each reward by itself.", {{"algorithm.each_reward", true}}},
+      {"decoupled_ppo",
+       kPolicy,
+       "The clip around the policy before the step, far tokens left out (AReaL 2025).",
+       {{"algorithm.old_policy", "proximal"},
+        {"algorithm.correction", "icepop"},
+        {"algorithm.correction_high", 5.0},
+        {kAggregation, "token-mean"}}},
+      {"eval", StageRole::Evaluation, "Mean reward on held-out prompts.", {}},
   };
   return kinds;
+}
+
+const StageKind* find_stage_kind(std::string_view use) {
+  const auto& kinds = stage_kinds();
+  const auto found = std::ranges::find(kinds, use, &StageKind::use);
+  return found == kinds.end() ? nullptr : &*found;
 }
 
 const SchemaKey* find_key(std::string_view table, std::string_view name) {
@@ -281,7 +509,7 @@ std::string schema_reference() {
       if (key.table != table) continue;
       out << "| `" << key.name << "` | " << type_name(key.type) << " | "
           << (key.default_value.is_null() ? std::string() : "`" + key.default_value.dump() + "`") << " | "
-          << range_of(key) << " | " << key.help << " |\n";
+          << range_of(key) << " | " << key.help << condition_of(key) << " |\n";
     }
   };
   section("The recipe itself", "Keys at the top of the file.", "");
@@ -294,11 +522,8 @@ std::string schema_reference() {
   }
   for (const auto& table : schema_tables()) {
     std::string help = table.help;
-    if (!table.stages.empty()) {
-      help += " Stages:";
-      for (const auto& stage : table.stages) help += " `" + stage + "`";
-      help += ".";
-    }
+    if (!table.roles.empty() && !table.serves(StageRole::Evaluation)) help += " For stages that train.";
+    if (table.roles == std::vector{StageRole::Policy}) help += " Of stages that learn from rollouts.";
     section("`[" + table.name + "]`", help, table.name);
   }
   out << "\n## `rewards`\n\nA list of scorers: `rewards = [{ use = \"exact_answer\", weight = 1.0 }]`, at "

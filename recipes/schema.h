@@ -1,6 +1,7 @@
 // Every key a recipe may have: one table that gives parsing, defaults, ranges, help and did-you-mean.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,7 +11,8 @@
 
 namespace sluice::recipes {
 
-enum class KeyType { Boolean, Integer, Number, Text, TextList, Path };
+// NumberTable: names of the recipe's own to numbers. Mixture: a list of { path, weight }.
+enum class KeyType { Boolean, Integer, Number, Text, TextList, Path, NumberTable, Mixture };
 
 struct SchemaKey {
   std::string table;  // "" for the recipe itself, "stage" for a stage's own keys, else the table's name
@@ -20,25 +22,36 @@ struct SchemaKey {
   std::optional<double> min, max;
   std::vector<std::string> choices;  // of a Text key; empty: any
   std::string help;                  // one sentence; units where there are any
+  // Another key of the table and its values without which this one means nothing: naming it then is a
+  // mistake.
+  std::string only_with = {};
+  std::vector<std::string> only_with_values = {};
 };
 
 // All keys, in the order the reference shows them.
 const std::vector<SchemaKey>& schema();
 
+// What a stage does: all kinds of one role have the same tables and are run by the same code.
+enum class StageRole { Supervised, Policy, Evaluation };
+
 struct SchemaTable {
   std::string name;
-  std::vector<std::string> stages;  // kinds of stage it serves; empty: the recipe as a whole
+  std::vector<StageRole> roles;  // that it serves; empty: the recipe as a whole
   std::string help;
+
+  bool serves(StageRole role) const { return std::ranges::count(roles, role) > 0; }
 };
 const std::vector<SchemaTable>& schema_tables();
 
 // A kind of stage and the defaults it has of its own ("optim.lr" -> 2e-5).
 struct StageKind {
   std::string use;
+  StageRole role = StageRole::Policy;
   std::string help;
   std::vector<std::pair<std::string, Json>> defaults;
 };
 const std::vector<StageKind>& stage_kinds();
+const StageKind* find_stage_kind(std::string_view use);
 
 const SchemaKey* find_key(std::string_view table, std::string_view name);
 

@@ -1,10 +1,15 @@
 #include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
+#include "sft/example_stream.h"
 #include "sft/sft_trainer.h"
+#include "text/chat_template.h"
 #include "transport/collective.h"
 
 namespace sluice::recipes {
@@ -20,18 +25,15 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   const int64_t first_step = start.checkpoint.state.step - start.stage_step;  // of the run, before this stage
   StageMonitor monitor(run, recipe, stage, start.checkpoint.state.step);
 
-  auto tokenized =
-      sft::tokenize_examples(text::read_examples(stage.data, text::Split::Train), *tokenizer,
-                             {.append_eos = stage.batch.append_eos, .max_length = stage.batch.max_length});
-  if (tokenized.dropped > 0) {
-    monitor.say(stage.name + ": " + std::to_string(tokenized.dropped) +
-                " examples have nothing to learn and are left out");
-  }
-  sft::SftTrainer trainer(*network, optimizer, std::move(tokenized.examples),
-                          {.examples_per_step = stage.batch.examples_per_step,
-                           .micro_batch_tokens = stage.batch.micro_batch_tokens,
-                           .seed = stage_seed(recipe, stage.name),
+  const auto chat = text::load_chat_template(start.checkpoint.model());
+  sft::ExampleStream examples(text::open_mixture(stage.data), *tokenizer, chat ? &*chat : nullptr,
+                              stage.batch.tokenize_options(), stage_seed(recipe, stage.name));
+  sft::SftTrainer trainer(*network, optimizer,
+                          {.micro_batch_tokens = stage.batch.micro_batch_tokens,
+                           .loss = stage.batch.loss,
                            .router_aux_loss = recipe.model.router_aux_loss});
+  const int64_t per_step = stage.batch.examples_per_step;
+  bool said_dropped = false;
 
   const SteadyClock clock;
   const Millis began = clock.now_ms();
@@ -52,7 +54,14 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
 
   for (int64_t s = start.stage_step; s < stage.steps; ++s) {
     const Millis step_began = clock.now_ms();
-    auto metrics = trainer.step(s);
+    const auto batch = examples.take(s * per_step, per_step);
+    const int64_t dropped = per_step - std::ssize(batch);
+    if (dropped > 0 && !std::exchange(said_dropped, true)) {
+      monitor.say(stage.name + ": examples with nothing to learn are left out, " + std::to_string(dropped) +
+                  " of step " + std::to_string(s + 1) + "; num_dropped counts those of each step");
+    }
+    auto metrics = trainer.step(batch);
+    metrics["num_dropped"] = static_cast<double>(dropped);
     metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     metrics["num_tokens"] = num_tokens += metrics["num_tokens"];

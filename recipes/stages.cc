@@ -17,11 +17,12 @@ namespace sluice::recipes {
 namespace {
 
 struct StageRunner {
-  const char* use;
+  StageRole role;
   int (*run)(const RunDirectory&, const Recipe&, const StageSpec&, const StopRequest&);
 };
-constexpr StageRunner kRunners[] = {
-    {"sft", run_sft_stage}, {"grpo", run_policy_stage}, {"eval", run_evaluation_stage}};
+constexpr StageRunner kRunners[] = {{StageRole::Supervised, run_sft_stage},
+                                    {StageRole::Policy, run_policy_stage},
+                                    {StageRole::Evaluation, run_evaluation_stage}};
 
 constexpr Millis kOriginTimeoutMs = 60'000;
 constexpr Millis kOriginPauseMs = 50;
@@ -60,7 +61,7 @@ int run_stage(const RunDirectory& run, const std::string& name, const StopReques
   const Recipe recipe = run.recipe();
   const StageSpec& stage = recipe.stage(name);
   for (const auto& runner : kRunners) {
-    if (stage.use == runner.use) return runner.run(run, recipe, stage, stop);
+    if (stage.role == runner.role) return runner.run(run, recipe, stage, stop);
   }
   fail("stage ", name, ": nothing runs a stage of kind ", stage.use);
 }

@@ -36,6 +36,11 @@ const std::vector<Known>& table() {
         "at twice as many.",
         {"target", "max"}},
        internal::make_length},
+      {{"soft_overlong",
+        "0 up to `max` - `buffer` tokens, falling to -`factor` (default 1) at `max`: DAPO's soft punishment; "
+        "`buffer` is a fifth of `max` unless given.",
+        {"max", "buffer", "factor"}},
+       internal::make_soft_overlong},
   };
   return known;
 }

@@ -62,5 +62,6 @@ std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const 
 std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_format_tags(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_length(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_soft_overlong(const RewardSpec& spec, const RewardResources& resources);
 
 }  // namespace sluice::rewards::internal

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -89,6 +90,212 @@ TEST(Advantages, AreExactZerosWhereRewardsAreEqualWhateverRoundingDoes) {
 TEST(Advantages, RefuseARewardThatIsNotFinite) {
   EXPECT_THROW(group_advantages({{std::numeric_limits<double>::infinity(), 0.0}}), DataError);
   EXPECT_THROW(group_advantages({{std::numeric_limits<double>::quiet_NaN(), 0.0}}), DataError);
+}
+
+std::vector<double> numbers(const Json& example, const char* part, const char* key) {
+  return example[part][key].get<std::vector<double>>();
+}
+
+void expect_near(const std::vector<double>& values, const std::vector<double>& expected) {
+  ASSERT_EQ(values.size(), expected.size());
+  for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(values[i], expected[i], 1e-9) << "at " << i;
+}
+
+std::vector<double> flat(const GroupNumbers& groups) {
+  std::vector<double> all;
+  for (const auto& group : groups) all.insert(all.end(), group.begin(), group.end());
+  return all;
+}
+
+GroupRewards one_group(const std::vector<double>& rewards) {
+  return {std::vector<std::optional<double>>(rewards.begin(), rewards.end())};
+}
+
+// The lengths of a batch, in the groups of its rewards.
+GroupNumbers grouped_lengths(const Json& example) {
+  GroupNumbers lengths;
+  const auto groups = grouped(numbers(example, "inputs", "lengths"),
+                              example["inputs"]["group_ids"].get<std::vector<int64_t>>());
+  for (const auto& group : groups) {
+    auto& row = lengths.emplace_back();
+    for (const auto& length : group) row.push_back(*length);
+  }
+  return lengths;
+}
+
+TEST(Advantages, LeaveOneOutIsTheSpecifications) {
+  const Json& plain = spec_example("adv_rloo");
+  const AdvantageOptions options{.baseline = Baseline::LeaveOneOut};
+  expect_near(flat(group_advantages(one_group(numbers(plain, "inputs", "rewards")), options)),
+              numbers(plain, "expected", "advantages"));
+
+  const Json& penalised = spec_example("adv_rloo_with_kl_penalty");
+  auto rewards = numbers(penalised, "inputs", "rewards");
+  const auto kl = numbers(penalised, "inputs", "sequence_kl_sum_k1");
+  for (size_t i = 0; i < rewards.size(); ++i) rewards[i] = token_rewards({kl[i]}, rewards[i], 0.05).front();
+  expect_near(rewards, numbers(penalised, "expected", "penalised_rewards"));
+  expect_near(flat(group_advantages(one_group(rewards), options)),
+              numbers(penalised, "expected", "advantages"));
+  expect_near(flat(group_advantages(one_group(rewards), {.baseline = Baseline::LeaveOneOut,
+                                                         .whitening = Whitening::Completions})),
+              numbers(penalised, "expected", "advantages_normalised"));
+}
+
+// Spec section 21, item 4.
+TEST(Advantages, LeaveOneOutIsTheCentredRewardTimesGOverGMinusOne) {
+  const auto rewards = one_group({1.0, 0.25, -3.0, 0.5, 0.5});
+  const auto centred = flat(group_advantages(rewards, {.scale = AdvantageScale::None}));
+  auto expected = centred;
+  for (double& value : expected) value *= 5.0 / 4.0;
+  expect_near(flat(group_advantages(rewards, {.baseline = Baseline::LeaveOneOut})), expected);
+}
+
+TEST(Advantages, WithABaselineByLengthAreTheSpecifications) {
+  const Json& example = spec_example("adv_opo");
+  const auto rewards = grouped(numbers(example, "inputs", "rewards"),
+                               example["inputs"]["group_ids"].get<std::vector<int64_t>>());
+  expect_near(
+      flat(group_advantages(rewards, {.baseline = Baseline::LengthWeighted}, grouped_lengths(example))),
+      numbers(example, "expected", "advantages"));
+  EXPECT_THROW(group_advantages(rewards, {.baseline = Baseline::LengthWeighted}), Error);
+}
+
+TEST(Advantages, WhitenedOverTokensAreTheSpecifications) {
+  const Json& example = spec_example("adv_reinforce_pp_baseline");
+  const auto rewards = grouped(numbers(example, "inputs", "rewards"),
+                               example["inputs"]["group_ids"].get<std::vector<int64_t>>());
+  expect_near(flat(group_advantages(rewards, {.scale = AdvantageScale::None})),
+              numbers(example, "expected", "centred"));
+  expect_near(flat(group_advantages(rewards, {.scale = AdvantageScale::None, .whitening = Whitening::Tokens},
+                                    grouped_lengths(example))),
+              numbers(example, "expected", "advantages_per_sequence"));
+}
+
+TEST(Advantages, OfEachRewardAreTheSpecifications) {
+  const Json& example = spec_example("adv_gdpo_multi_reward");
+  const auto ids = example["inputs"]["group_ids"].get<std::vector<int64_t>>();
+  std::vector<GroupRewards> scores;
+  for (size_t k = 0; k < 2; ++k) {
+    std::vector<double> of_scorer;
+    for (const Json& row : example["inputs"]["rewards_per_function"])
+      of_scorer.push_back(row[k].get<double>());
+    scores.push_back(grouped(of_scorer, ids));
+  }
+  expect_near(flat(each_reward_advantages(scores, numbers(example, "inputs", "weights"))),
+              numbers(example, "expected", "advantages"));
+}
+
+TEST(Advantages, OfEachRewardLeaveOutWhatHasNoScoreAtAll) {
+  const GroupRewards first = {{1.0, 0.0, std::nullopt, std::nullopt}},
+                     second = {{0.5, std::nullopt, 0.25, std::nullopt}};
+  const auto advantages = each_reward_advantages({first, second}, {1.0, 1.0});
+  EXPECT_EQ(advantages[0][3], 0.0);
+  EXPECT_GT(advantages[0][0], 0.0);
+  EXPECT_LT(advantages[0][1], 0.0);
+}
+
+TEST(Advantages, WithoutABaselineAreTheRewardsAndClippedWhereAsked) {
+  expect_near(flat(group_advantages(one_group({2.0, -0.5, 0.25}), {.baseline = Baseline::None, .clip = 1.0})),
+              {1.0, -0.5, 0.25});
+}
+
+TEST(Advantages, AgainstAGreedyCompletionAreTheSpecifications) {
+  const Json& example = spec_example("adv_remax");
+  GroupRewards rewards;
+  for (const double reward : numbers(example, "inputs", "rewards")) rewards.push_back({reward});
+  const auto advantages = baseline_advantages(rewards, numbers(example, "inputs", "greedy_rewards"));
+  expect_near(flat(advantages), numbers(example, "expected", "advantages"));
+  EXPECT_THROW(baseline_advantages(rewards, {0.5}), Error);
+}
+
+TEST(Spread, IsWhatDynamicSamplingKeepsInTheSpecification) {
+  const Json& example = spec_example("dynamic_sampling_filter");
+  std::vector<bool> keep;
+  for (const Json& metric : example["inputs"]["group_metric"]) {
+    const auto values = metric.get<std::vector<double>>();
+    keep.push_back(has_spread(one_group(values).front()));
+  }
+  EXPECT_EQ(keep, example["expected"]["keep"].get<std::vector<bool>>());
+  const auto wanted = example["hyperparameters"]["groups_wanted"].get<int64_t>();
+  EXPECT_EQ(wanted - std::ranges::count(keep, true),
+            example["expected"]["groups_still_missing"].get<int64_t>());
+  EXPECT_TRUE(has_spread({1.0}));  // a group of one is kept
+  EXPECT_FALSE(has_spread({std::nullopt, 1.0, std::nullopt}));
+}
+
+TEST(TokenRewards, ArePenaltiesWithTheRewardOnTheLast) {
+  const Json& example = spec_example("reward_kl_in_token_reward");
+  expect_near(token_rewards(numbers(example, "inputs", "k1"), 0.8, 0.05),
+              numbers(example, "expected", "token_rewards"));
+  EXPECT_TRUE(token_rewards({}, 0.8, 0.05).empty());
+}
+
+TEST(TokenRewards, BecomeTheReturnsOfReinforcePlusPlus) {
+  const Json& example = spec_example("adv_reinforce_pp");
+  const auto rewards = numbers(example, "inputs", "sequence_rewards");
+  GroupNumbers returns;
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    auto kl = example["inputs"]["k1_tokens"][i].get<std::vector<double>>();
+    kl.resize(i == 0 ? 4 : 2);
+    auto expected = example["expected"]["token_rewards"][i].get<std::vector<double>>();
+    expected.resize(kl.size());
+    expect_near(token_rewards(kl, rewards[i], 0.1), expected);
+    returns.push_back(returns_to_go(token_rewards(kl, rewards[i], 0.1), 0.9));
+    expected = example["expected"]["returns"][i].get<std::vector<double>>();
+    expected.resize(kl.size());
+    expect_near(returns.back(), expected);
+  }
+  for (const bool population : {false, true}) {
+    auto whitened = returns;
+    whiten(whitened, population);
+    const char* key = population ? "advantages_population_var" : "advantages_sample_var";
+    for (size_t i = 0; i < whitened.size(); ++i) {
+      auto expected = example["expected"][key][i].get<std::vector<double>>();
+      expected.resize(whitened[i].size());
+      expect_near(whitened[i], expected);
+    }
+  }
+}
+
+TEST(Gae, JumpsOverTokensThatThePolicyDidNotChoose) {
+  const Json& example = spec_example("adv_gae");
+  const auto chosen = [&](const char* part, const char* key, size_t row) {
+    std::vector<double> values;
+    for (size_t t = 0; t < 6; ++t) {
+      if (example["inputs"]["mask"][row][t] == 1) values.push_back(example[part][key][row][t].get<double>());
+    }
+    return values;
+  };
+  GroupNumbers advantages;
+  for (size_t row = 0; row < 2; ++row) {
+    const auto result = gae(chosen("inputs", "token_rewards", row), chosen("inputs", "values", row), 0.0,
+                            {.gamma = 0.99, .lambda = 0.95});
+    expect_near(result.advantages, chosen("expected", "advantages_raw", row));
+    expect_near(result.returns, chosen("expected", "returns", row));
+    advantages.push_back(result.advantages);
+  }
+  whiten(advantages);
+  for (size_t row = 0; row < 2; ++row)
+    expect_near(advantages[row], chosen("expected", "advantages_whitened", row));
+}
+
+TEST(Gae, GoesOnFromTheValueBehindATruncatedCompletion) {
+  const Json& example = spec_example("adv_gae_bootstrap_truncated");
+  const auto result = gae(numbers(example, "inputs", "token_rewards"), numbers(example, "inputs", "values"),
+                          0.8, {.gamma = 0.99, .lambda = 0.95});
+  expect_near(result.advantages, numbers(example, "expected", "advantages_raw"));
+  expect_near(result.returns, numbers(example, "expected", "returns"));
+}
+
+// PPO with gamma = lambda = 1 and no value is REINFORCE.
+TEST(Gae, WithoutValuesIsTheRewardOfTheCompletion) {
+  expect_near(gae({0, 0, 0.7}, {0, 0, 0}, 0, {.gamma = 1, .lambda = 1}).advantages, {0.7, 0.7, 0.7});
+}
+
+TEST(Whiten, OnlyCentresASingleToken) {
+  GroupNumbers one = {{3.0}};
+  whiten(one);
+  EXPECT_EQ(one[0][0], 0.0);
 }
 
 }  // namespace

@@ -353,5 +353,164 @@ TEST(PolicyLearner, MovesAnAdapterAlone) {
   EXPECT_FALSE(at::equal(fixture.network->merged_flat(), merged));
 }
 
+// A batch of an older policy: recorded log-probs that are not the network's.
+TrainingBatch stale_batch(const AdvantageOptions& options = {}) {
+  return make_training_batch(0, random_groups(6, /*seed=*/5), {1.0}, options, /*max_new_tokens=*/16);
+}
+
+struct Variant {
+  const char* name;
+  PolicyLearnerOptions options;
+};
+
+class EveryVariant : public testing::TestWithParam<Variant> {};
+
+// Promise 7, for every loss, correction and mask: those that look at the whole step too.
+TEST_P(EveryVariant, HasTheSameGradientHoweverTheStepIsCut) {
+  at::Tensor whole;
+  for (const int64_t rows : {1 << 20, 40, 1}) {
+    auto options = GetParam().options;
+    options.micro_batch_tokens = rows;
+    Fixture fixture(options, {.lr = 0.0, .max_grad_norm = 0});
+    const auto metrics = fixture.learner.step(stale_batch(options.advantage), /*version=*/4);
+    const auto grad = fixture.grad();
+    EXPECT_TRUE(std::isfinite(metrics.at("loss")));
+    if (!whole.defined()) whole = grad;
+    EXPECT_GT(whole.norm().item<double>(), 1e-6);
+    EXPECT_LE((grad - whole).norm().item<double>(), 1e-5 * whole.norm().item<double>());
+  }
+}
+
+constexpr auto kProximal = OldPolicy::Proximal;
+INSTANTIATE_TEST_SUITE_P(
+    Losses, EveryVariant,
+    testing::Values(
+        Variant{"Cispo", {.loss = {.surrogate = Surrogate::WeightClip}}},
+        Variant{"Sapo", {.loss = {.surrogate = Surrogate::SoftGate}}},
+        Variant{"Reinforce", {.loss = {.surrogate = Surrogate::Reinforce}}},
+        Variant{"Gmpo", {.loss = {.surrogate = Surrogate::GeometricMean}}},
+        Variant{"Vespo", {.loss = {.surrogate = Surrogate::GammaWeight}}},
+        Variant{"Dppo", {.loss = {.surrogate = Surrogate::TrustRegion}}},
+        Variant{"Gspo", {.loss = {.ratio = RatioLevel::Sequence, .clip_low = 0.9, .clip_high = 9}}},
+        Variant{"GspoToken", {.loss = {.ratio = RatioLevel::SequenceToken, .clip_low = 0.9, .clip_high = 9}}},
+        Variant{"Rloo",
+                {.loss = {.ratio = RatioLevel::SequenceSum, .clip_low = 1, .clip_high = 99, .beta = 0.05},
+                 .advantage = {.baseline = Baseline::LeaveOneOut},
+                 .kl_in_reward = true}},
+        Variant{"ReinforcePlusPlus",
+                {.loss = {.beta = 0.01},
+                 .aggregation = Aggregation::TokenMean,
+                 .advantage = {.baseline = Baseline::None, .whitening = Whitening::Tokens},
+                 .kl_in_reward = true,
+                 .gamma = 0.9}},
+        Variant{"Opo", {.advantage = {.baseline = Baseline::LengthWeighted}}},
+        Variant{"Tis", {.old_policy = kProximal, .correction = {.kind = Correction::TruncateToken}}},
+        Variant{
+            "IcePop",
+            {.old_policy = kProximal, .correction = {.kind = Correction::MaskToken, .low = 0.1, .high = 9}}},
+        Variant{"SequenceMask",
+                {.old_policy = kProximal,
+                 .correction = {.kind = Correction::MaskSequence, .high = 1e8, .mean_low = 1e-3}}},
+        Variant{"Between",
+                {.old_policy = OldPolicy::Between, .correction = {.kind = Correction::TruncateToken}}},
+        Variant{"MaxSequenceKl", {.max_sequence_kl = 0.1}},
+        Variant{"Moments", {.old_policy = kProximal, .moment_threshold = 0.5}},
+        Variant{"HighEntropy", {.entropy_share = 0.3}}, Variant{"EntropyBonus", {.entropy_bonus = 0.01}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(PolicyLearner, AgainstThePolicyBeforeTheStepTheRatioIsOneInTheOnlyUpdate) {
+  Fixture fixture({.old_policy = kProximal, .correction = {.kind = Correction::TruncateToken}});
+  const auto metrics = fixture.learner.step(stale_batch(), 4);
+  EXPECT_EQ(metrics.at("ratio/max"), 1.0);
+  EXPECT_EQ(metrics.at("ratio/min"), 1.0);
+  EXPECT_GT(metrics.at("rollout_is/max"), 1.0);
+  EXPECT_LE(metrics.at("rollout_is/ess"), 1.0);
+}
+
+TEST(PolicyLearner, OnPolicyEveryOldPolicyGivesTheSameGradient) {
+  auto groups = random_groups(4, /*seed=*/9);
+  record_logprobs(*tiny_network(), groups);
+  at::Tensor first;
+  for (const auto old_policy : {OldPolicy::Behaviour, OldPolicy::Proximal, OldPolicy::Between}) {
+    Fixture fixture({.old_policy = old_policy, .correction = {.kind = Correction::TruncateToken}});
+    fixture.learner.step(batch_of(groups), 0);
+    const auto grad = fixture.grad();
+    if (!first.defined()) first = grad;
+    EXPECT_LE((grad - first).norm().item<double>(), 1e-4 * first.norm().item<double>());
+  }
+}
+
+TEST(PolicyLearner, GoesThroughABatchInEpochsOfMinibatches) {
+  Fixture fixture({.epochs = 2, .minibatches = 3}, {.lr = 1e-2, .max_grad_norm = 0});
+  const auto metrics = fixture.learner.step(stale_batch(), 4);
+  EXPECT_EQ(fixture.optimizer.num_steps(), 6);
+  EXPECT_NE(metrics.at("ratio/min"), metrics.at("ratio/max"));
+}
+
+// With the weights at rest, an epoch of parts is the whole: the parts' shares add up to it.
+TEST(PolicyLearner, MinibatchesHaveDenominatorsOfTheirOwn) {
+  const auto batch = stale_batch();
+  StepDenominators sum;
+  for (const auto& groups : split_groups(batch, 4)) {
+    const auto part = denominators_of(batch, groups);
+    sum.tokens += part.tokens;
+    sum.sequences += part.sequences;
+    sum.nonempty += part.nonempty;
+  }
+  EXPECT_EQ(sum.tokens, batch.denominators.tokens);
+  EXPECT_EQ(sum.sequences, batch.denominators.sequences);
+  EXPECT_EQ(sum.nonempty, batch.denominators.nonempty);
+}
+
+// PPO with gamma = lambda = 1 and no value is REINFORCE, and so is a return without a baseline.
+TEST(PolicyLearner, WithoutBaselineAndKlATokensAdvantageIsTheReward) {
+  const AdvantageOptions none{.baseline = Baseline::None};
+  auto discounted = none;
+  Fixture plain({.loss = {.surrogate = Surrogate::Reinforce}, .advantage = none}),
+      tokens({.loss = {.surrogate = Surrogate::Reinforce}, .advantage = discounted, .gamma = 1.0 - 1e-12});
+  plain.learner.step(stale_batch(none), 4);
+  tokens.learner.step(stale_batch(none), 4);
+  const auto grad = plain.grad();
+  EXPECT_LE((tokens.grad() - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
+}
+
+TEST(PolicyLearner, AnEntropyBonusRaisesTheEntropy) {
+  Fixture plain({}, {.lr = 1e-2, .max_grad_norm = 0}),
+      bonus({.entropy_bonus = 5.0}, {.lr = 1e-2, .max_grad_norm = 0});
+  double without = 0, with = 0;
+  for (int i = 0; i < 5; ++i) {
+    without = plain.learner.step(stale_batch(), 4).at("entropy");
+    with = bonus.learner.step(stale_batch(), 4).at("entropy");
+  }
+  EXPECT_GT(with, without);
+}
+
+TEST(PolicyLearner, RefusesAKlInTheRewardWithoutAWeight) {
+  EXPECT_THROW(Fixture({.kl_in_reward = true}), Error);
+}
+
+TEST(RatioSums, AreThoseOfTheSpecification) {
+  const Json& example = spec_example("metrics_policy");
+  std::vector<double> rho;
+  for (size_t i = 0; i < 4; ++i) {
+    for (size_t t = 0; t < 4; ++t) {
+      if (example["inputs"]["mask"][i][t] != 1) continue;
+      rho.push_back(std::exp(example["inputs"]["old_logp"][i][t].get<double>() -
+                             example["inputs"]["behaviour_logp"][i][t].get<double>()));
+    }
+  }
+  RatioSums sums;  // in two parts
+  sums.add(at::tensor(std::vector<double>(rho.begin(), rho.begin() + 3), at::kDouble), 2.0);
+  sums.add(at::tensor(std::vector<double>(rho.begin() + 3, rho.end()), at::kDouble), 2.0);
+  const auto& expected = example["expected"];
+  const auto count = static_cast<double>(sums.count);
+  EXPECT_NEAR(sums.sum / count, expected["rollout_is/mean"].get<double>(), 1e-9);
+  EXPECT_NEAR(sums.max, expected["rollout_is/max"].get<double>(), 1e-9);
+  EXPECT_NEAR(sums.min, expected["rollout_is/min"].get<double>(), 1e-9);
+  EXPECT_NEAR(sums.effective_share(), expected["rollout_is/ess"].get<double>(), 1e-9);
+  EXPECT_NEAR(sums.above / count, expected["rollout_is/fraction_high"].get<double>(), 1e-9);
+  EXPECT_NEAR(sums.below / count, expected["rollout_is/fraction_low"].get<double>(), 1e-9);
+}
+
 }  // namespace
 }  // namespace sluice::learner

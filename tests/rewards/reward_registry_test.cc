@@ -15,7 +15,8 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
     names.push_back(entry.name);
     EXPECT_TRUE(entry.summary.ends_with(".")) << entry.name;
   }
-  EXPECT_THAT(names, testing::ElementsAre("exact_answer", "real_words", "format_tags", "length"));
+  EXPECT_THAT(names,
+              testing::ElementsAre("exact_answer", "real_words", "format_tags", "length", "soft_overlong"));
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {

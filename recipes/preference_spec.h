@@ -1,0 +1,26 @@
+// What a preference stage learns: a loss of pairs, or of completions that were judged one by one.
+#pragma once
+
+#include <cstdint>
+
+#include "learner/kto_learner.h"
+#include "learner/preference_learner.h"
+#include "learner/preference_tokens.h"
+#include "text/preference_rows.h"
+
+namespace sluice::recipes {
+
+// Lengths, micro-batches and the balance of experts are those of the stage's `batch` and of the model.
+struct PreferenceSpec {
+  text::PreferenceColumns columns = text::PreferenceColumns::Pairs;
+  learner::PreferenceLearnerOptions pairs;  // of Pairs
+  learner::KtoLearnerOptions kto;           // of Judged
+  learner::Truncation truncation = learner::Truncation::KeepStart;
+  int64_t mix_every = 0;   // steps after which the policy is mixed into the reference (TR-DPO 2024); 0: never
+  double mix_alpha = 0.6;  // its share
+
+  bool judged() const { return columns == text::PreferenceColumns::Judged; }
+  bool needs_reference() const { return judged() || learner::needs_reference(pairs.terms); }
+};
+
+}  // namespace sluice::recipes

@@ -1,0 +1,112 @@
+#include "recipes/internal/algorithm.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "recipes/schema.h"
+#include "tests/recipes/recipe_folder.h"
+
+namespace sluice::recipes {
+namespace {
+
+using testing::HasSubstr;
+
+std::string recipe_of(const std::string& use, const std::string& algorithm = "",
+                      const std::string& rest = "") {
+  return "rewards = [{ use = \"exact_answer\" }" +
+         std::string(use == "gdpo" ? ", { use = \"format_tags\" }" : "") +
+         "]\n[model]\npath = \"model\"\n[data]\npath = \"train.jsonl\"\n" + rest + "[[stages]]\nuse = \"" +
+         use + "\"\nsteps = 4\nalgorithm = { " + algorithm + " }\n";
+}
+
+// Spec section 6.15.
+TEST(Algorithm, PresetsAreThoseOfTheSpecification) {
+  using namespace learner;
+  const auto options = [](const std::string& use) {
+    return RecipeFolder().load(recipe_of(use)).stages[0].learner;
+  };
+  const auto dapo = options("dapo");
+  EXPECT_EQ(dapo.loss.clip_low, 0.2);
+  EXPECT_EQ(dapo.loss.clip_high, 0.28);
+  EXPECT_EQ(dapo.aggregation, Aggregation::TokenMean);
+  const auto dr_grpo = options("dr_grpo");
+  EXPECT_EQ(dr_grpo.advantage.scale, AdvantageScale::None);
+  EXPECT_EQ(dr_grpo.aggregation, Aggregation::SeqMeanTokenSumNorm);
+  const auto gspo = options("gspo");
+  EXPECT_EQ(gspo.loss.ratio, RatioLevel::Sequence);
+  EXPECT_EQ(gspo.loss.clip_low, 3e-4);
+  EXPECT_EQ(gspo.loss.clip_high, 4e-4);
+  EXPECT_EQ(options("gspo_token").loss.ratio, RatioLevel::SequenceToken);
+  const auto cispo = options("cispo");
+  EXPECT_EQ(cispo.loss.surrogate, Surrogate::WeightClip);
+  EXPECT_EQ(cispo.loss.weight_low, 0.0);
+  EXPECT_EQ(cispo.loss.weight_high, 5.0);
+  const auto sapo = options("sapo");
+  EXPECT_EQ(sapo.loss.surrogate, Surrogate::SoftGate);
+  EXPECT_EQ(sapo.loss.tau_negative, 1.05);
+  const auto rloo = options("rloo");
+  EXPECT_EQ(rloo.advantage.baseline, Baseline::LeaveOneOut);
+  EXPECT_EQ(rloo.loss.ratio, RatioLevel::SequenceSum);
+  EXPECT_EQ(rloo.loss.beta, 0.05);
+  EXPECT_TRUE(rloo.kl_in_reward);
+  const auto reinforce_pp = options("reinforce_pp");
+  EXPECT_EQ(reinforce_pp.advantage.baseline, Baseline::None);
+  EXPECT_EQ(reinforce_pp.advantage.whitening, Whitening::Tokens);
+  EXPECT_TRUE(reinforce_pp.kl_in_reward);
+  EXPECT_EQ(options("reinforce_pp_baseline").loss.kl, KlEstimator::K2);
+  const auto decoupled = options("decoupled_ppo");
+  EXPECT_EQ(decoupled.old_policy, OldPolicy::Proximal);
+  EXPECT_EQ(decoupled.correction.kind, Correction::MaskToken);
+  EXPECT_EQ(decoupled.correction.high, 5.0);
+}
+
+TEST(Algorithm, EveryKindLoadsAndIsSaidInWordsOfItsOwn) {
+  std::set<std::string> seen;
+  for (const auto& kind : stage_kinds()) {
+    if (kind.role != StageRole::Policy) continue;
+    SCOPED_TRACE(kind.use);
+    const auto recipe = RecipeFolder().load(recipe_of(kind.use));
+    const auto words = internal::describe(recipe.stages[0].learner);
+    EXPECT_TRUE(seen.insert(words).second) << words;
+    EXPECT_THAT(describe(recipe), HasSubstr(words));
+  }
+  EXPECT_GE(seen.size(), 17u);
+}
+
+struct Refusal {
+  const char *use, *algorithm, *rest, *message;
+};
+class Refused : public testing::TestWithParam<Refusal> {};
+
+TEST_P(Refused, WithTheReason) {
+  const auto& [use, algorithm, rest, message] = GetParam();
+  EXPECT_THAT(RecipeFolder().refusal(recipe_of(use, algorithm, rest)), HasSubstr(message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Algorithm, Refused,
+    testing::Values(
+        Refusal{"grpo", "tau_positive = 2.0", "",
+                "algorithm.tau_positive is for algorithm.loss = \"sapo\", which is \"clip\" here"},
+        Refusal{"rloo", "advantage_scale = \"batch\"", "", "is for algorithm.baseline = \"group\""},
+        Refusal{"grpo", "correction = \"tis\"", "",
+                "\"proximal\" or \"between\", which is \"behaviour\" here"},
+        Refusal{"grpo", "kl_in = \"reward\"", "", "there is no KL to put there"},
+        Refusal{"gspo", "aggregation = \"token-mean\"", "", "would weigh them by their length"},
+        Refusal{"grpo", "", "[rollout]\ngroup_size = 1\n", "every advantage is 0"},
+        Refusal{"grpo", "each_reward = true", "", "is for several rewards, there is one"},
+        Refusal{"grpo", "minibatches = 17", "", "are more than rollout.prompts_per_step 16"},
+        Refusal{"grpo", "dual_clip = 0.5", "", "is neither 0 nor more than 1"},
+        Refusal{"grpo", "loss = \"clipped\"", "", "clip"},
+        Refusal{"cispo", "weight_low = 6.0", "", "is above algorithm.weight_high 5"}));
+
+TEST(Algorithm, AGroupOfOneIsFineWithoutABaseline) {
+  const auto recipe = RecipeFolder().load(recipe_of("reinforce", "", "[rollout]\ngroup_size = 1\n"));
+  EXPECT_EQ(recipe.stages[0].rollout.group_size, 1);
+}
+
+}  // namespace
+}  // namespace sluice::recipes
