@@ -49,8 +49,8 @@ int report_leaks(const recipes::Recipe& recipe, bool json) {
 
 int show_rows(const recipes::Recipe& recipe) {
   for (const auto* stage : distinct_datasets(recipe)) {
-    const auto split = stage->use == "eval" ? text::Split::Test : text::Split::Train;
-    const auto rows = stage->use == "sft" ? text::read_examples(stage->data, split)
+    const auto split = !stage->trains() ? text::Split::Test : text::Split::Train;
+    const auto rows = stage->role == recipes::StageRole::Supervised ? text::read_examples(stage->data, split)
                                           : text::read_prompts(stage->data, split);
     std::cout << stage->name << ": " << format_count(static_cast<int64_t>(rows.size())) << " rows\n";
     for (size_t i = 0; i < std::min(kShown, rows.size()); ++i) {

@@ -38,8 +38,8 @@ class Planner {
   StageMemory stage(size_t index) const {
     const auto& stage = recipe_.stages[index];
     const int64_t longest = inputs_.stages[index].longest;
-    if (stage.use == "sft") return {stage.name, {learner(stage.batch.examples_per_step, stage, longest)}};
-    if (stage.use == "eval") return {stage.name, {decoder("evaluation", 1, kMaxRows, longest)}};
+    if (stage.role == recipes::StageRole::Supervised) return {stage.name, {learner(stage.batch.examples_per_step, stage, longest)}};
+    if (!stage.trains()) return {stage.name, {decoder("evaluation", 1, kMaxRows, longest)}};
     return {stage.name, policy_roles(stage, longest)};
   }
 
@@ -72,7 +72,7 @@ class Planner {
 
   static int64_t rows(const recipes::StageSpec& stage, int64_t sequences, int64_t longest) {
     const int64_t budget =
-        stage.use == "sft" ? stage.batch.micro_batch_tokens : stage.learner.micro_batch_tokens;
+        stage.role == recipes::StageRole::Supervised ? stage.batch.micro_batch_tokens : stage.learner.micro_batch_tokens;
     return std::min(std::max(budget, longest), sequences * longest);
   }
 
