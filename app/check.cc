@@ -77,7 +77,9 @@ void print_rows(const recipes::Recipe& recipe, const recipes::InputsFound& input
   for (size_t i = 0; i < inputs.stages.size(); ++i) {
     const auto& stage = recipe.stages[i];
     std::cout << "  " << stage.name << ": " << format_count(inputs.stages[i].rows)
-              << (stage.role == recipes::StageRole::Supervised ? " examples\n" : " prompts\n");
+              << (stage.role == recipes::StageRole::Supervised   ? " examples\n"
+                  : stage.role == recipes::StageRole::Preference ? " preferences\n"
+                                                                 : " prompts\n");
   }
 }
 

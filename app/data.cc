@@ -6,6 +6,7 @@
 #include "app/recipe_options.h"
 #include "base/terminal.h"
 #include "text/dataset.h"
+#include "text/preference_rows.h"
 
 namespace sluice::app {
 namespace {
@@ -29,6 +30,7 @@ int report_leaks(const recipes::Recipe& recipe, bool json) {
   bool leaks = false;
   Json report = Json::array();
   for (const auto* stage : distinct_datasets(recipe)) {
+    if (stage->role == recipes::StageRole::Preference) continue;  // there is no held-out part
     const auto leak = text::find_leaks(stage->data);
     leaks = leaks || !leak.leaked.empty();
     report.push_back({{"stage", stage->name},
@@ -47,11 +49,25 @@ int report_leaks(const recipes::Recipe& recipe, bool json) {
   return leaks ? 1 : 0;
 }
 
+void show_preferences(const recipes::StageSpec& stage) {
+  const auto rows = text::read_preferences(stage.data.path, stage.preference.columns);
+  std::cout << stage.name << ": " << format_count(static_cast<int64_t>(rows.size())) << " rows\n";
+  for (size_t i = 0; i < std::min(kShown, rows.size()); ++i) {
+    std::cout << "  " << rows[i].where() << ": " << rows[i].prompt.dump();
+    for (const auto& completion : rows[i].completions) std::cout << " -> " << completion.dump();
+    std::cout << '\n';
+  }
+}
+
 int show_rows(const recipes::Recipe& recipe) {
   for (const auto* stage : distinct_datasets(recipe)) {
+    if (stage->role == recipes::StageRole::Preference) {
+      show_preferences(*stage);
+      continue;
+    }
     const auto split = !stage->trains() ? text::Split::Test : text::Split::Train;
     const auto rows = stage->role == recipes::StageRole::Supervised ? text::read_examples(stage->data, split)
-                                          : text::read_prompts(stage->data, split);
+                                                                    : text::read_prompts(stage->data, split);
     std::cout << stage->name << ": " << format_count(static_cast<int64_t>(rows.size())) << " rows\n";
     for (size_t i = 0; i < std::min(kShown, rows.size()); ++i) {
       std::cout << "  " << rows[i].where() << ": " << Json(rows[i].prompt).dump() << " -> "

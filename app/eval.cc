@@ -38,8 +38,7 @@ Command add_eval(CLI::App& app) {
   return [arguments] {
     const auto recipe = arguments->recipe.load();
     const auto& stage = evaluation_stage(recipe, arguments->stage);
-    require<UsageError>(!stage.trains(), "eval: stage ", stage.name, " is of kind ", stage.use,
-                        ", not eval");
+    require<UsageError>(!stage.trains(), "eval: stage ", stage.name, " is of kind ", stage.use, ", not eval");
     const auto result =
         recipes::evaluate_model(recipe, stage, arguments->model, arguments->reference, [] { return 0; });
     if (arguments->json) {

@@ -38,7 +38,10 @@ class Planner {
   StageMemory stage(size_t index) const {
     const auto& stage = recipe_.stages[index];
     const int64_t longest = inputs_.stages[index].longest;
-    if (stage.role == recipes::StageRole::Supervised) return {stage.name, {learner(stage.batch.examples_per_step, stage, longest)}};
+    if (stage.role == recipes::StageRole::Supervised) {
+      return {stage.name, {learner(stage.batch.examples_per_step, stage, longest)}};
+    }
+    if (stage.role == recipes::StageRole::Preference) return {stage.name, preference_roles(stage, longest)};
     if (!stage.trains()) return {stage.name, {decoder("evaluation", 1, kMaxRows, longest)}};
     return {stage.name, policy_roles(stage, longest)};
   }
@@ -49,19 +52,33 @@ class Planner {
   std::vector<RoleMemory> policy_roles(const recipes::StageSpec& stage, int64_t longest) const {
     const auto& rollout = stage.rollout;
     std::vector<RoleMemory> roles = {learner(rollout.prompts_per_step * rollout.group_size, stage, longest)};
-    if (stage.learner.loss.beta != 0.0) {
-      const model::MemoryUse use{.packed_type = packed_type(),
-                                 .rows = rows(stage, rollout.prompts_per_step * rollout.group_size, longest)};
-      roles.push_back({.role = "reference", .plan = model::plan_memory(inputs_.model, use)});
+    if (stage.learner.needs_reference()) {
+      roles.push_back(reference(rollout.prompts_per_step * rollout.group_size, stage, longest));
     }
+    const auto rounding = rollout.int8_weights ? model::Rounding::Int8 : recipe_.model.rounding;
+    const at::Device device = recipe_.device == "cpu" ? at::kCPU : at::kCUDA;
     roles.push_back({.role = "published weights",
                      .count = rollout.staleness + 1,
                      .on_host = true,
-                     .plan = model::plan_memory(inputs_.model, {})});
-    roles.back().plan.activations = 0;  // nothing is computed with them there
+                     .plan = {.weights = model::Network::snapshot_bytes(inputs_.model, device, rounding)}});
     roles.push_back(decoder("actor", rollout.actors, kMaxRows, longest, rollout.int8_weights));
-    if (recipe_.device == "cpu") roles.back().plan.weights = 0;
+    if (recipe_.device == "cpu") {  // these are mapped, and packed where the kernels read them
+      roles.back().plan.weights = 0;
+      if (model::kernels_serve(inputs_.model)) roles.back().plan.packed = 0;
+    }
     return roles;
+  }
+
+  std::vector<RoleMemory> preference_roles(const recipes::StageSpec& stage, int64_t longest) const {
+    const int64_t sequences = stage.batch.examples_per_step * (stage.preference.judged() ? 1 : 2);
+    std::vector<RoleMemory> roles = {learner(sequences, stage, longest)};
+    if (stage.preference.needs_reference()) roles.push_back(reference(sequences, stage, longest));
+    return roles;
+  }
+
+  RoleMemory reference(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
+    const model::MemoryUse use{.packed_type = packed_type(), .rows = rows(stage, sequences, longest)};
+    return {.role = "reference", .plan = model::plan_memory(inputs_.model, use)};
   }
 
   std::optional<at::ScalarType> packed_type(bool int8_weights = false) const {
@@ -71,9 +88,7 @@ class Planner {
   }
 
   static int64_t rows(const recipes::StageSpec& stage, int64_t sequences, int64_t longest) {
-    const int64_t budget =
-        stage.role == recipes::StageRole::Supervised ? stage.batch.micro_batch_tokens : stage.learner.micro_batch_tokens;
-    return std::min(std::max(budget, longest), sequences * longest);
+    return std::min(std::max(stage.batch.micro_batch_tokens, longest), sequences * longest);
   }
 
   RoleMemory learner(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {

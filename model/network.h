@@ -108,6 +108,7 @@ class Network {
   // rounded so: panels where the kernels' own forward computes them.
   static WeightSnapshot snapshot(const ModelConfig& config, const at::Device& device, Rounding rounding,
                                  at::Tensor flat);
+  static int64_t snapshot_bytes(const ModelConfig& config, const at::Device& device, Rounding rounding);
   // Lets the parameters be views of what a snapshot wrote, kept alive by the caller (the actor's mapped
   // weights): frozen from then on. On the CPU nothing is copied, and nothing packed unless it has rows.
   // Throws Error for a layout that is neither rows nor this network's own.

@@ -185,6 +185,14 @@ WeightSnapshot Network::snapshot(const ModelConfig& config, const at::Device& de
           }};
 }
 
+int64_t Network::snapshot_bytes(const ModelConfig& config, const at::Device& device, Rounding rounding) {
+  auto declared = declare(config);
+  declared.set_rounding(rounding);
+  return image_name(config, device, declared) == kRowsLayout
+             ? declared.num_numbers() * static_cast<int64_t>(sizeof(float))
+             : declared.image_layout().bytes();
+}
+
 void Network::map(std::string_view layout, const void* image, int64_t bytes) {
   require(adapter_ == nullptr, "network: a network with adapters maps no weights");
   const auto wanted = image_name(config_, device_, weights_);

@@ -6,12 +6,14 @@
 
 #include "actors/stop_ids.h"
 #include "base/error.h"
+#include "learner/preference_tokens.h"
 #include "model/model_directory.h"
 #include "monitor/redis_monitor.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/stages.h"
 #include "sft/tokenize.h"
 #include "text/chat_template.h"
+#include "text/preference_rows.h"
 #include "transport/sockets.h"
 
 namespace sluice::recipes {
@@ -30,10 +32,9 @@ void check_addresses(const Recipe& recipe) {
 }
 
 std::unique_ptr<text::Rows> open_rows(const StageSpec& stage) {
+  if (stage.role == StageRole::Preference) return nullptr;  // read whole, once there is a tokenizer
   if (stage.role == StageRole::Supervised) return text::open_examples(stage.data, text::Split::Train);
-  auto rows = text::open_prompts(stage.data, stage.trains() ? text::Split::Train : text::Split::Test);
-  make_rewards(stage);
-  return rows;
+  return text::open_prompts(stage.data, stage.trains() ? text::Split::Train : text::Split::Test);
 }
 
 // The longest sequence the model takes, in tokens, and in words where to change it.
@@ -85,6 +86,34 @@ int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Toke
     longest = std::max(longest, tokens + new_tokens);
   });
   return longest;
+}
+
+void check_end(const StageSpec& stage, const text::Tokenizer& tokenizer) {
+  require<UsageError>(!stage.batch.append_eos || tokenizer.eos_id().has_value(), "stage ", stage.name,
+                      ": batch.append_eos is set, but the tokenizer has no end-of-sequence token");
+}
+
+InputsFound::Stage check_preferences(const StageSpec& stage, const text::Tokenizer& tokenizer,
+                                     const text::ChatTemplate* chat, const Room& room) {
+  check_end(stage, tokenizer);
+  require<UsageError>(stage.batch.max_length <= room.tokens, "stage ", stage.name,
+                      ": batch.max_length = ", stage.batch.max_length, " is more than ", room.name, " = ",
+                      room.tokens);
+  const auto rows = text::read_preferences(stage.data.path, stage.preference.columns);
+  InputsFound::Stage found{.rows = std::ssize(rows)};
+  for (const auto& row : rows) {
+    const auto example = learner::tokenize_preference(row, tokenizer, chat,
+                                                      {.append_eos = stage.batch.append_eos,
+                                                       .max_length = stage.batch.max_length,
+                                                       .truncation = stage.preference.truncation});
+    if (!example) continue;
+    for (const auto& completion : example->completions) {
+      found.longest = std::max(found.longest, std::ssize(example->prompt) + std::ssize(completion.tokens));
+    }
+  }
+  require<DataError>(found.longest > 0, stage.data.path.string(),
+                     ": no row is left whole by batch.max_length = ", stage.batch.max_length);
+  return found;
 }
 
 // The text of the first stage's data: whole texts, or prompts and completions. Rows of a text follow each
@@ -178,10 +207,15 @@ InputsFound check_inputs(const Recipe& recipe) {
   const auto chat = load_chat(recipe);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
+    if (stage.role == StageRole::Preference) {
+      found.stages.push_back(check_preferences(stage, *tokenizer, chat ? &*chat : nullptr, room));
+      continue;
+    }
     check_rollout(stage, found.model);
     const int64_t longest = stage.role == StageRole::Supervised
                                 ? check_examples(stage, *rows[i], *tokenizer, chat ? &*chat : nullptr, room)
                                 : check_prompts(stage, *rows[i], *tokenizer, room);
+    if (stage.role != StageRole::Supervised) make_rewards(stage);
     found.stages.push_back({.rows = rows[i]->size(), .longest = longest});
   }
   return found;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "recipes/internal/algorithm.h"
+#include "recipes/internal/preference.h"
 #include "recipes/internal/recipe_file.h"
 
 namespace sluice::recipes {
@@ -159,6 +160,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
   }
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
   if (json.contains("algorithm")) stage.learner = internal::read_algorithm(json.at("algorithm"));
+  if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   stage.learner.temperature = stage.rollout.sampling.temperature;
   stage.learner.micro_batch_tokens = stage.batch.micro_batch_tokens;
   if (json.contains("evaluation")) {
@@ -234,6 +236,10 @@ Recipe recipe_from_resolved(const Json& resolved) {
       auto& read = recipe.stages.back();
       read.learner.router_aux_loss = recipe.model.router_aux_loss;
       check_rollout(recipe, read);
+      if (read.role == StageRole::Preference) {
+        internal::check_preference(read.preference, read.name, recipe.model.lora.has_value(),
+                                   read.batch.examples_per_step);
+      }
     }
     return recipe;
   } catch (const Json::exception& error) {
@@ -259,6 +265,9 @@ std::string describe(const Recipe& recipe) {
     if (stage.role == StageRole::Supervised) {
       out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
           << stage.optim.lr;
+    } else if (stage.role == StageRole::Preference) {
+      out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
+          << stage.optim.lr << "; " << internal::describe(stage.preference);
     } else if (stage.role == StageRole::Policy) {
       out << stage.steps << " steps of " << stage.rollout.prompts_per_step << " prompts x "
           << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "

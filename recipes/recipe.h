@@ -15,6 +15,7 @@
 #include "model/lora.h"
 #include "model/model_config.h"
 #include "optim/optimizer.h"
+#include "recipes/preference_spec.h"
 #include "recipes/schema.h"
 #include "rewards/reward.h"
 #include "sft/supervised_loss.h"
@@ -90,11 +91,13 @@ struct StageSpec {
   BatchSpec batch;
   optim::OptimizerOptions optim;
   learner::PolicyLearnerOptions learner;
+  PreferenceSpec preference;
   EvaluationSpec evaluation;
   std::vector<rewards::RewardSpec> rewards;
   CheckpointSpec checkpoint;
 
   bool trains() const { return role != StageRole::Evaluation; }
+  bool has_rewards() const { return role == StageRole::Policy || role == StageRole::Evaluation; }
   bool has_actors() const { return role == StageRole::Policy; }
 };
 

@@ -490,7 +490,7 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
     }
     stage[table.name] = values;
   }
-  if (kind->role != StageRole::Supervised) {
+  if (kind->role == StageRole::Policy || kind->role == StageRole::Evaluation) {
     stage["rewards"] = Json::array();
     for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
       if (layer->tables.contains("rewards")) stage["rewards"] = layer->tables["rewards"];

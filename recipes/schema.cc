@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "optim/optimizer.h"
+#include "recipes/internal/preference.h"
 #include "text/dataset.h"
 
 namespace sluice::recipes {
@@ -22,9 +23,9 @@ SchemaKey boolean(std::string table, std::string name, bool value, std::string h
 SchemaKey integer(std::string table, std::string name, Json value, double min, double max, std::string help) {
   return {std::move(table), std::move(name), kInt, std::move(value), min, max, {}, std::move(help)};
 }
-SchemaKey number(std::string table, std::string name, double value, double min, double max,
-                 std::string help) {
-  return {std::move(table), std::move(name), kNumber, value, min, max, {}, std::move(help)};
+SchemaKey number(std::string table, std::string name, Json value, double min, double max, std::string help) {
+  if (value.is_number()) value = value.get<double>();
+  return {std::move(table), std::move(name), kNumber, std::move(value), min, max, {}, std::move(help)};
 }
 SchemaKey text(std::string table, std::string name, Json value, std::vector<std::string> choices,
                std::string help) {
@@ -315,6 +316,35 @@ std::vector<SchemaKey> make_schema() {
       integer("algorithm", "minibatches", 1, 1, 1 << 20,
               "Updates in each of them, over as many parts of the batch's prompts."),
 
+      text("preference", "loss", "sigmoid", internal::preference_losses(), "What a step minimises."),
+      number("preference", "beta", nullptr, 1e-6, 1e3, "Strength of the reference; default: the loss's own."),
+      number("preference", "label_smoothing", nullptr, 0, 0.499,
+             "Share of pairs that may be the wrong way round; default: the loss's own."),
+      with("loss", {"simpo", "alphapo"},
+           number("preference", "gamma", nullptr, -100, 100,
+                  "Margin wanted between the two; default: the loss's own.")),
+      with("loss", {"alphapo"},
+           number("preference", "alpha", nullptr, -10, 10, "Shape of the reward; default: the loss's own.")),
+      with("loss", {"discopop"},
+           number("preference", "tau", nullptr, 1e-6, 1, "Temperature of the mix; default: the loss's own.")),
+      number("preference", "sft_weight", nullptr, 0, 1e3,
+             "Weight of the chosen completions' loss beside it; default: the loss's own, mostly none."),
+      text("preference", "divergence", "reverse-kl", {"reverse-kl", "forward-kl", "js", "alpha"},
+           "What keeps the policy near the reference."),
+      with("divergence", {"alpha"}, number("preference", "divergence_alpha", 0.5, -10, 10, "Its alpha.")),
+      number("preference", "ld_alpha", 1.0, 0, 1,
+             "What tokens beyond the shorter completion count (LD-DPO); 1: as much as the others."),
+      boolean("preference", "wpo", false, "Weigh pairs by how likely the policy finds them; a forward more."),
+      with("loss", {"kto", "apo_zero_unpaired"},
+           number("preference", "desirable_weight", 1.0, 0, 1e3, "Of completions that were judged good.")),
+      with("loss", {"kto", "apo_zero_unpaired"},
+           number("preference", "undesirable_weight", 1.0, 0, 1e3, "Of those that were judged bad.")),
+      integer("preference", "mix_every", 0, 0, 1e9,
+              "Steps after which the policy is mixed into the reference (TR-DPO); 0: never."),
+      number("preference", "mix_alpha", 0.6, 0, 1, "The policy's share then."),
+      text("preference", "truncation", "keep-start", {"keep-start", "keep-end"},
+           "What a prompt that is too long with its completion loses last."),
+
       integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts, the first ones; 0: all."),
       integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
       boolean("evaluation", "greedy", false, "Also decode greedily."),
@@ -373,7 +403,7 @@ const std::vector<SchemaKey>& schema() {
 
 const std::vector<SchemaTable>& schema_tables() {
   constexpr auto kSupervised = StageRole::Supervised, kPolicy = StageRole::Policy,
-                 kEvaluation = StageRole::Evaluation;
+                 kPreference = StageRole::Preference, kEvaluation = StageRole::Evaluation;
   static const std::vector<SchemaTable> tables = {
       {"model", {}, "The network."},
       {"model.lora",
@@ -383,21 +413,22 @@ const std::vector<SchemaTable>& schema_tables() {
        "ten times the learning rate of the weights."},
       {"tokenizer", {}, "Text to token ids."},
       {"monitor", {}, "Where the run can be watched."},
-      {"data", {kSupervised, kPolicy, kEvaluation}, "The dataset."},
+      {"data", {kSupervised, kPreference, kPolicy, kEvaluation}, "The dataset."},
       {"rollout", {kPolicy, kEvaluation}, "How completions are generated."},
-      {"batch", {kSupervised, kPolicy}, "How a step is put together."},
-      {"optim", {kSupervised, kPolicy}, "The update."},
+      {"batch", {kSupervised, kPreference, kPolicy}, "How a step is put together."},
+      {"optim", {kSupervised, kPreference, kPolicy}, "The update."},
+      {"preference", {kPreference}, "What is learned from pairs, or from judged completions."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
       {"evaluation", {kEvaluation}, "What is measured."},
-      {"checkpoint", {kSupervised, kPolicy}, "What is kept on disk."},
+      {"checkpoint", {kSupervised, kPreference, kPolicy}, "What is kept on disk."},
   };
   return tables;
 }
 
 const std::vector<StageKind>& stage_kinds() {
-  constexpr auto kPolicy = StageRole::Policy;
-  constexpr const char *kAggregation = "algorithm.aggregation", *kBeta = "algorithm.beta",
-                       *kRatio = "algorithm.ratio", *kLow = "algorithm.clip_low",
+  constexpr auto kPolicy = StageRole::Policy, kPreference = StageRole::Preference;
+  constexpr const char *kPreferenceLoss = "preference.loss", *kAggregation = "algorithm.aggregation",
+                       *kBeta = "algorithm.beta", *kRatio = "algorithm.ratio", *kLow = "algorithm.clip_low",
                        *kHigh = "algorithm.clip_high", *kLoss = "algorithm.loss",
                        *kBaseline = "algorithm.baseline", *kScale = "algorithm.advantage_scale",
                        *kWhitening = "algorithm.whitening", *kKlIn = "algorithm.kl_in";
@@ -406,6 +437,18 @@ const std::vector<StageKind>& stage_kinds() {
        StageRole::Supervised,
        "Supervised training on prompt and completion, or on plain text.",
        {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
+      {"dpo",
+       kPreference,
+       "Direct preference optimisation of pairs (2023), and its family by preference.loss.",
+       {}},
+      {"ipo", kPreference, "Identity preference optimisation (2023).", {{kPreferenceLoss, "ipo"}}},
+      {"simpo", kPreference, "By mean log-probs, without a reference (2024).", {{kPreferenceLoss, "simpo"}}},
+      {"cpo", kPreference, "Contrastive, without a reference (2024).", {{kPreferenceLoss, "cpo"}}},
+      {"orpo",
+       kPreference,
+       "Odds ratios beside the supervised loss, without a reference (2024).",
+       {{kPreferenceLoss, "orpo"}, {"optim.lr", 8e-6}}},
+      {"kto", kPreference, "Completions that were judged one by one (2024).", {{kPreferenceLoss, "kto"}}},
       {"grpo", kPolicy, "Group-relative policy optimisation (DeepSeekMath 2024).", {}},
       {"dr_grpo",
        kPolicy,
@@ -523,6 +566,7 @@ std::string schema_reference() {
   for (const auto& table : schema_tables()) {
     std::string help = table.help;
     if (!table.roles.empty() && !table.serves(StageRole::Evaluation)) help += " For stages that train.";
+    if (table.roles == std::vector{StageRole::Preference}) help += " Of stages that learn from preferences.";
     if (table.roles == std::vector{StageRole::Policy}) help += " Of stages that learn from rollouts.";
     section("`[" + table.name + "]`", help, table.name);
   }

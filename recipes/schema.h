@@ -32,7 +32,7 @@ struct SchemaKey {
 const std::vector<SchemaKey>& schema();
 
 // What a stage does: all kinds of one role have the same tables and are run by the same code.
-enum class StageRole { Supervised, Policy, Evaluation };
+enum class StageRole { Supervised, Preference, Policy, Evaluation };
 
 struct SchemaTable {
   std::string name;

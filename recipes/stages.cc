@@ -21,6 +21,7 @@ struct StageRunner {
   int (*run)(const RunDirectory&, const Recipe&, const StageSpec&, const StopRequest&);
 };
 constexpr StageRunner kRunners[] = {{StageRole::Supervised, run_sft_stage},
+                                    {StageRole::Preference, run_preference_stage},
                                     {StageRole::Policy, run_policy_stage},
                                     {StageRole::Evaluation, run_evaluation_stage}};
 

@@ -78,12 +78,16 @@ PreferenceSpec read_preference(const Json& json) {
   return spec;
 }
 
-void check_preference(const PreferenceSpec& spec, const std::string& stage, bool has_adapters) {
+void check_preference(const PreferenceSpec& spec, const std::string& stage, bool has_adapters,
+                      int64_t examples_per_step) {
   try {
     if (!spec.judged()) learner::check_terms(spec.pairs.terms);
   } catch (const Error& error) {
     fail<UsageError>("stage ", stage, ": ", error.what());
   }
+  require<UsageError>(!spec.judged() || !spec.kto.has_z0 || examples_per_step >= 2, "stage ", stage,
+                      ": preference.loss = \"kto\" takes batch.examples_per_step of at least 2, it is ",
+                      examples_per_step);
   require<UsageError>(!spec.pairs.wpo || !learner::needs_whole_step(spec.pairs.terms), "stage ", stage,
                       ": preference.wpo weighs pairs, which a loss that sorts takes apart");
   require<UsageError>(spec.mix_every == 0 || spec.needs_reference(), "stage ", stage,

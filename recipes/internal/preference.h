@@ -1,6 +1,7 @@
 // The `preference` table of a stage: what it says, whether that holds together, and in words.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,10 @@ std::vector<std::string> preference_losses();
 // Numbers that are null are the loss's own.
 PreferenceSpec read_preference(const Json& json);
 
-// Throws UsageError naming the stage for what contradicts itself, or the adapters that the model has.
-void check_preference(const PreferenceSpec& spec, const std::string& stage, bool has_adapters);
+// Throws UsageError naming the stage for what contradicts itself, the adapters that the model has, or the
+// stage's batch.examples_per_step.
+void check_preference(const PreferenceSpec& spec, const std::string& stage, bool has_adapters,
+                      int64_t examples_per_step);
 
 // One line: what is learned from, against what reference.
 std::string describe(const PreferenceSpec& spec);

@@ -58,6 +58,8 @@ class StageMonitor {
   std::unique_ptr<monitor::RedisMonitor> redis_;
 };
 
+int run_preference_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                         const StopRequest& stop);
 int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                   const StopRequest& stop);
 int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,

@@ -39,7 +39,7 @@ TEST(PreferenceSpec, HasTheDefaultsOfEveryLossThatItNames) {
   for (const auto& name : internal::preference_losses()) {
     SCOPED_TRACE(name);
     const auto spec = read_preference(table(name.c_str()));
-    EXPECT_NO_THROW(check_preference(spec, "s", /*has_adapters=*/false));
+    EXPECT_NO_THROW(check_preference(spec, "s", /*has_adapters=*/false, /*examples_per_step=*/2));
     EXPECT_EQ(spec.judged(), name == "kto" || name == "apo_zero_unpaired");
     if (!spec.judged()) {
       EXPECT_EQ(spec.pairs.terms.front().beta, learner::preference_terms(name).front().beta);
@@ -71,11 +71,13 @@ TEST(PreferenceSpec, TakesWhatTheTableSaysInPlaceOfThem) {
 }
 
 TEST(PreferenceSpec, RefusesWhatContradictsItself) {
-  const auto refusal = [](const Json& json, bool has_adapters = false) {
-    return message_of<UsageError>([&] { check_preference(read_preference(json), "dpo", has_adapters); });
+  const auto refusal = [](const Json& json, bool has_adapters = false, int64_t per_step = 8) {
+    return message_of<UsageError>(
+        [&] { check_preference(read_preference(json), "dpo", has_adapters, per_step); });
   };
   EXPECT_EQ(refusal(table("sigmoid", {{"label_smoothing", 0.1}})),
             "stage dpo: preference: sigmoid takes no label_smoothing, it is 0.1");
+  EXPECT_THAT(refusal(table("kto"), false, /*per_step=*/1), testing::HasSubstr("at least 2, it is 1"));
   EXPECT_THAT(refusal(table("aot", {{"wpo", true}})), testing::HasSubstr("preference.wpo"));
   EXPECT_THAT(refusal(table("simpo", {{"mix_every", 5}})), testing::HasSubstr("no reference to mix into"));
   EXPECT_THAT(refusal(table("sigmoid", {{"mix_every", 5}}), true),

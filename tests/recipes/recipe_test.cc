@@ -73,7 +73,7 @@ TEST(Recipe, NamesAnUnknownChoice) {
 TEST(Recipe, RefusesAStageItDoesNotKnow) {
   expect_refused(kGrpo + "[[stages]]\nuse = @\"grop\"\n",
                  "there is no stage of kind \"grop\"; did you mean \"grpo\"?");
-  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n", "a stage needs `use`; there are: sft, grpo, ");
+  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n", "a stage needs `use`; there are: sft, dpo, ipo, ");
   EXPECT_EQ(RecipeFolder().refusal("seed = 1\n"),
             "recipe.toml: a recipe needs at least one [[stages]] table");
 }
@@ -368,6 +368,56 @@ TEST(Recipe, ComesBackFromWhatTheRunKeeps) {
   EXPECT_EQ(describe(again), describe(recipe));
   EXPECT_EQ(again.stages[0].optim.lr, 3e-6);
   EXPECT_THROW(recipe_from_resolved(Json{{"schema", 1}}), DataError);
+}
+
+const std::string kSft = R"(model = { path = "model" }
+
+[[stages]]
+use = "sft"
+steps = 4
+)";
+
+TEST(Recipe, DrawsSupervisedExamplesFromSeveralFilesAndWeighsTags) {
+  const RecipeFolder folder;
+  const auto stage =
+      folder
+          .load(kSft +
+                "data = { mixture = [{ path = \"a.jsonl\", weight = 3 }, { path = \"b.jsonl\" }] }\n"
+                "batch = { loss = \"dft\", tag_weights = { answer = 2, think = 0.5 } }\n")
+          .stages[0];
+  ASSERT_EQ(stage.data.mixture.size(), 2u);
+  EXPECT_EQ(stage.data.mixture[0].path, folder.path() / "a.jsonl");
+  EXPECT_EQ(stage.data.mixture[0].weight, 3.0);
+  EXPECT_EQ(stage.data.mixture[1].weight, 1.0);
+  EXPECT_EQ(stage.batch.loss, sft::LossKind::Dft);
+  EXPECT_EQ(stage.batch.tag_weights, (std::map<std::string, double>{{"answer", 2.0}, {"think", 0.5}}));
+}
+
+TEST(Recipe, RefusesPartsOfAMixtureAndTagWeightsThatMakeNoSense) {
+  const RecipeFolder folder;
+  const auto refusal = [&](const std::string& rest) { return folder.refusal(kSft + rest); };
+  EXPECT_THAT(refusal("data = { mixture = \"a.jsonl\" }"), HasSubstr("data.mixture wants a list of tables"));
+  EXPECT_THAT(refusal("data = { mixture = [{ weight = 2 }] }"), HasSubstr("a part is { path ="));
+  EXPECT_THAT(refusal("data = { mixture = [{ path = \"a\", weight = 0 }] }"), HasSubstr("it is above 0"));
+  EXPECT_THAT(refusal("data = { mixture = [{ path = \"a\", share = 1 }] }"), HasSubstr("no key \"share\""));
+  EXPECT_THAT(refusal("batch = { tag_weights = { answer = \"much\" } }"), HasSubstr("a table of numbers"));
+  EXPECT_THAT(refusal("batch = { tag_weights = { answer = -1 } }"), HasSubstr("it goes from 0"));
+}
+
+TEST(Recipe, APreferenceStageHasItsLossesDefaultsAndNoRewards) {
+  const RecipeFolder folder;
+  const auto stage = folder
+                         .load(
+                             "model = { path = \"model\" }\ndata = { path = \"pairs.jsonl\" }\n"
+                             "stages = [{ use = \"simpo\", steps = 3, preference = { gamma = 1.5 } }]\n")
+                         .stages[0];
+  EXPECT_EQ(stage.role, StageRole::Preference);
+  EXPECT_FALSE(stage.preference.needs_reference());
+  EXPECT_EQ(stage.preference.pairs.terms.at(0).gamma, 1.5);
+  EXPECT_TRUE(stage.rewards.empty());
+  EXPECT_THAT(folder.refusal("model = { path = \"model\" }\ndata = { path = \"pairs.jsonl\" }\n"
+                             "stages = [{ use = \"dpo\", steps = 3, preference = { tau = 0.1 } }]\n"),
+              HasSubstr("preference.tau is for preference.loss = \"discopop\""));
 }
 
 TEST(Recipe, FitsInFifteenLinesForGrpo) {

@@ -1,0 +1,41 @@
+// One optimizer step over packs of completions: what learning from pairs and from single examples share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <vector>
+
+#include "learner/policy_learner.h"
+#include "learner/preference_batch.h"
+#include "model/network.h"
+#include "optim/optimizer.h"
+
+namespace sluice::learner::internal {
+
+// Clears the gradients when it is made. Owns nothing; for each pack forward(), then backward().
+class PreferenceUpdate {
+ public:
+  PreferenceUpdate(const model::Network& network, optim::Optimizer& optimizer, double router_aux_loss,
+                   const std::vector<PreferencePack>& packs);
+
+  // [targets] with gradients.
+  at::Tensor forward(const PreferencePack& pack);
+  // Of the last forward; its experts' balancing loss is added.
+  void backward(at::Tensor objective);
+  void add_loss(double share) { loss_ += share; }
+  // Moves the weights, unless the loss is not finite: loss, entropy (the mean over targets), grad_norm,
+  // learning_rate, nonfinite_skips, and aux_loss of a network with experts.
+  StepMetrics finish();
+
+ private:
+  const model::Network& network_;
+  optim::Optimizer& optimizer_;
+  const double router_aux_loss_;
+  int64_t rows_ = 0, targets_ = 0;  // of the step
+  at::Tensor balance_;              // of the last forward, times its share of the rows; may be undefined
+  double loss_ = 0.0, entropy_ = 0.0;
+  std::optional<double> aux_loss_;
+};
+
+}  // namespace sluice::learner::internal

@@ -1,0 +1,158 @@
+#include "learner/preference_batch.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/byte_codec.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "learner/completion_logps.h"
+#include "model/pack_bins.h"
+
+namespace sluice::learner {
+namespace {
+
+void check_example(const PreferenceExample& example, size_t index, size_t num_completions) {
+  require<DataError>(!example.prompt.empty(), "pack_preferences: example ", index, " has an empty prompt");
+  require<DataError>(example.completions.size() == num_completions, "pack_preferences: example ", index,
+                     " has ", example.completions.size(), " completions, the first one has ",
+                     num_completions);
+  for (size_t i = 0; i < num_completions; ++i) {
+    const auto& [tokens, mask] = example.completions[i];
+    require<DataError>(mask.size() == tokens.size(), "pack_preferences: completion ", i, " of example ",
+                       index, " has ", tokens.size(), " tokens and a mask of ", mask.size());
+    require<DataError>(num_targets(example.completions[i]) > 0, "pack_preferences: no token of completion ",
+                       i, " of example ", index, " counts");
+  }
+}
+
+// The tokens before the last counted one, which is only predicted.
+size_t num_input_rows(const JudgedCompletion& completion) {
+  size_t rows = completion.tokens.size();
+  while (completion.mask[rows - 1] == 0) --rows;
+  return rows - 1;
+}
+
+int64_t num_rows(const PreferenceExample& example) {
+  size_t rows = example.prompt.size();
+  for (const auto& completion : example.completions) rows += num_input_rows(completion);
+  return static_cast<int64_t>(rows);
+}
+
+// Collects examples, then makes the tensors at once.
+class PackBuilder {
+ public:
+  void add(const PreferenceExample& example, int64_t index) {
+    size_t longest = 0;
+    for (const auto& completion : example.completions) {
+      longest = std::max(longest, completion.tokens.size());
+    }
+    const auto grows_to = static_cast<int64_t>(example.prompt.size() + longest);
+    const int64_t prompt = rows_.add(example.prompt, model::kNoPrefix, /*first_position=*/0, grows_to);
+    const int64_t last_row = rows_.num_rows() - 1;
+    for (const auto& completion : example.completions) add(completion, prompt, last_row, grows_to);
+    examples_.push_back(index);
+  }
+
+  PreferencePack build(const at::Device& device) const {
+    return {.batch = rows_.build(device),
+            .targets = {at::tensor(target_rows_, at::kLong).to(device),
+                        at::tensor(target_tokens_, at::kLong).to(device)},
+            .lengths = lengths_,
+            .examples = examples_};
+  }
+
+ private:
+  void add(const JudgedCompletion& completion, int64_t prompt, int64_t last_prompt_row, int64_t grows_to) {
+    const size_t num_rows = num_input_rows(completion);
+    const int64_t first_row = rows_.num_rows();
+    if (num_rows > 0) {
+      rows_.add(std::span(completion.tokens).first(num_rows), prompt, /*first_position=*/0, grows_to);
+    }
+    for (size_t i = 0; i <= num_rows; ++i) {
+      if (completion.mask[i] == 0) continue;
+      target_rows_.push_back(i == 0 ? last_prompt_row : first_row + static_cast<int64_t>(i) - 1);
+      target_tokens_.push_back(completion.tokens[i]);
+    }
+    lengths_.push_back(num_targets(completion));
+  }
+
+  model::PackedBatchBuilder rows_;
+  std::vector<int64_t> target_rows_, target_tokens_, lengths_, examples_;
+};
+
+}  // namespace
+
+int64_t num_targets(const JudgedCompletion& completion) {
+  return std::ranges::count_if(completion.mask, [](uint8_t counts) { return counts != 0; });
+}
+
+int64_t num_tokens(const PreferenceExample& example) {
+  size_t tokens = 0;
+  for (const auto& completion : example.completions)
+    tokens += example.prompt.size() + completion.tokens.size();
+  return static_cast<int64_t>(tokens);
+}
+
+std::string hash_of(std::span<const PreferenceExample> examples) {
+  std::string hash;
+  for (const auto& example : examples) {  // one after the other: their bytes are never there together
+    ByteWriter bytes;
+    bytes.bytes(hash);
+    bytes.i32s(example.prompt);
+    for (const auto& [tokens, mask] : example.completions) {
+      bytes.i32s(tokens);
+      bytes.u8s(mask);
+    }
+    bytes.u8(example.desirable ? 1 : 0);
+    hash = sha256_hex(bytes.str());
+  }
+  return hash;
+}
+
+std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> examples, int64_t max_tokens,
+                                             const at::Device& device) {
+  require(max_tokens > 0, "pack_preferences: packs of ", max_tokens, " rows");
+  std::vector<int64_t> lengths;
+  for (size_t i = 0; i < examples.size(); ++i) {
+    check_example(examples[i], i, examples.front().completions.size());
+    lengths.push_back(num_rows(examples[i]));
+  }
+  std::vector<PreferencePack> packs;
+  for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
+    PackBuilder builder;
+    for (const int64_t item : bin) builder.add(examples[static_cast<size_t>(item)], item);
+    packs.push_back(builder.build(device));
+  }
+  return packs;
+}
+
+at::Tensor example_logps(const PreferencePack& pack, const at::Tensor& logprobs, double ld_alpha) {
+  at::Tensor weights;
+  if (ld_alpha != 1.0) {
+    require(pack.lengths.size() == 2 * pack.examples.size(), "example_logps: ", pack.lengths.size(),
+            " completions of ", pack.examples.size(), " examples are no pairs to weigh by their lengths");
+    auto others = pack.lengths;
+    for (size_t i = 0; i < others.size(); i += 2) std::swap(others[i], others[i + 1]);
+    weights = ld_weights(pack.lengths, others, ld_alpha);
+  }
+  return completion_logps(logprobs, pack.lengths, weights).view({std::ssize(pack.examples), -1});
+}
+
+at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,
+                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack) {
+  const c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> values;
+  std::vector<int64_t> examples;
+  for (const auto& pack : packs) {
+    values.push_back(of_pack(pack).to(at::kCPU, at::kDouble));
+    examples.insert(examples.end(), pack.examples.begin(), pack.examples.end());
+  }
+  require(!packs.empty(), "of_all_packs: there are no packs");
+  return at::cat(values).index_select(0, at::tensor(examples, at::kLong).argsort());
+}
+
+}  // namespace sluice::learner

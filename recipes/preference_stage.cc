@@ -1,0 +1,274 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/philox.h"
+#include "optim/optimizer.h"
+#include "recipes/internal/stage_context.h"
+#include "reference/logprob_cache.h"
+#include "reference/reference_policy.h"
+#include "text/chat_template.h"
+#include "transport/collective.h"
+
+namespace sluice::recipes {
+namespace {
+
+using learner::PreferenceExample;
+using Examples = std::vector<PreferenceExample>;
+
+constexpr int64_t kExamplesAtOnce = 256;  // of the reference, between looks at signals
+
+// Tokenised, in the order of the first epoch, as far as the stage gets; `row`
+// is the place in it.
+struct ExamplesFound {
+  Examples examples;
+  int64_t dropped = 0;  // rows of which a completion was cut off entirely
+};
+
+ExamplesFound read_examples(const StageSpec& stage, const Checkpoint& checkpoint,
+                            const text::Tokenizer& tokenizer, uint64_t seed) {
+  const auto chat = text::load_chat_template(checkpoint.model());
+  const auto rows = text::read_preferences(stage.data.path, stage.preference.columns);
+  Examples all;
+  for (const auto& row : rows) {
+    auto example = learner::tokenize_preference(row, tokenizer, chat ? &*chat : nullptr,
+                                                {.append_eos = stage.batch.append_eos,
+                                                 .max_length = stage.batch.max_length,
+                                                 .truncation = stage.preference.truncation});
+    if (example) all.push_back(*std::move(example));
+  }
+  require<DataError>(!all.empty(), stage.data.path.string(),
+                     ": no row is left whole by batch.max_length = ", stage.batch.max_length);
+  ExamplesFound found{.examples = {}, .dropped = std::ssize(rows) - std::ssize(all)};
+  const int64_t drawn = stage.steps * stage.batch.examples_per_step;
+  for (const int64_t i : shuffled_indices(std::ssize(all), seed, /*epoch=*/0)) {
+    if (std::ssize(found.examples) == drawn) break;
+    found.examples.push_back(std::move(all[static_cast<size_t>(i)]));
+    found.examples.back().row = std::ssize(found.examples) - 1;
+  }
+  return found;
+}
+
+// A preference stage under way.
+class PreferenceStage {
+ public:
+  PreferenceStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                  const StopRequest& stop)
+      : run_(run),
+        recipe_(recipe),
+        stage_(stage),
+        spec_(stage.preference),
+        stop_(stop),
+        start_(find_start(run, recipe, stage)),
+        first_step_(start_.checkpoint.state.step - start_.stage_step),
+        seed_(stage_seed(recipe, stage.name)),
+        tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
+        found_(read_examples(stage, start_.checkpoint, *tokenizer_, seed_)),
+        network_(load_trained(run, recipe, stage, start_)),
+        optimizer_(*network_, collective_, stage.optim, stage.steps),
+        monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        began_(clock_.now_ms()),
+        num_tokens_(start_.num_tokens) {
+    if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
+    if (found_.dropped > 0) {
+      monitor_.say(stage.name + ": " + std::to_string(found_.dropped) +
+                   " rows of which batch.max_length leaves no completion are left out");
+    }
+  }
+
+  int run() {
+    if (spec_.needs_reference() && !prepare_reference()) return stop_();
+    make_learner();
+    for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
+      const Millis step_began = clock_.now_ms();
+      auto metrics = learn(batch_of(s));
+      if (mixes() && (s + 1) % spec_.mix_every == 0) {
+        reference_->mix(network_->merged_flat(), spec_.mix_alpha);
+      }
+      metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
+      metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
+      metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
+      monitor_.report(first_step_ + s + 1, s + 1, std::move(metrics));
+      monitor_.show_state(first_step_ + s + 1, s + 1);
+      const int signal = stop_();
+      if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
+      if (signal != 0 && s + 1 < stage_.steps) return signal;
+    }
+    if (reference_) reference_->check_unmoved();
+    run_.write_stage_result(stage_.name, {{"name", stage_.name},
+                                          {"use", stage_.use},
+                                          {"steps", stage_.steps},
+                                          {"seconds", seconds()},
+                                          {"started_from", start_.started_from}});
+    return 0;
+  }
+
+ private:
+  bool mixes() const { return spec_.mix_every > 0; }
+  int64_t num_examples() const { return std::ssize(found_.examples); }
+  // Of a judged completion the reference has to say more: what it thinks of it
+  // under other prompts.
+  bool is_asked_again() const { return mixes() || (spec_.judged() && spec_.kto.has_z0); }
+
+  // False when the process was asked to stop before it was done.
+  bool prepare_reference() {
+    auto network = load_network(find_origin(run_, stage_, start_).model(), recipe_);
+    reference_flat_ = network->flat();
+    reference_ = std::make_unique<reference::ReferencePolicy>(std::move(network));
+    if (mixes()) {
+      for (const auto& [step, flat] : start_.resumed ? load_versions(start_.checkpoint) : Versions()) {
+        reference_->mix(flat, /*alpha=*/1.0);  // the one there is: as it was after that step
+      }
+      return true;
+    }
+    const bool filled = fill_table();
+    if (filled && !is_asked_again()) reference_.reset();
+    return filled;
+  }
+
+  bool fill_table() {
+    const int64_t completions = std::ssize(found_.examples.front().completions);
+    const auto file = run_.root() / "reference" / (stage_.name + ".logprobs");
+    const reference::LogprobKey key{
+        .weights = reference_->hash(),
+        .tokenizer = tokenizer_->hash(),
+        .data = learner::hash_of(found_.examples),
+        .how = "ld_alpha " + std::to_string(spec_.pairs.ld_alpha) + ", products " +
+               std::to_string(static_cast<int>(recipe_.model.rounding)) + ", " + recipe_.device};
+    std::string damage;
+    auto logprobs = reference::load_logprobs(file, key, num_examples() * completions, damage);
+    if (!damage.empty()) monitor_.say(stage_.name + ": computing it anew, as " + damage);
+    if (!logprobs) {
+      logprobs = compute_table();
+      if (!logprobs) return false;
+      reference::save_logprobs(file, key, *logprobs);
+    }
+    table_ = at::tensor(*logprobs, at::kDouble).view({num_examples(), completions});
+    return true;
+  }
+
+  std::optional<std::vector<double>> compute_table() {
+    const Millis began = clock_.now_ms();
+    std::vector<double> logprobs;
+    for (int64_t first = 0; first < num_examples(); first += kExamplesAtOnce) {
+      if (stop_() != 0) return std::nullopt;
+      const int64_t count = std::min(kExamplesAtOnce, num_examples() - first);
+      const auto some =
+          compute(std::span(found_.examples).subspan(static_cast<size_t>(first), static_cast<size_t>(count)))
+              .contiguous();
+      logprobs.insert(logprobs.end(), some.const_data_ptr<double>(),
+                      some.const_data_ptr<double>() + some.numel());
+    }
+    monitor_.say(stage_.name + ": reference log-probs of " + std::to_string(num_examples()) +
+                 " examples in " + std::to_string((clock_.now_ms() - began) / 1000) + " s");
+    return logprobs;
+  }
+
+  at::Tensor compute(std::span<const PreferenceExample> examples) const {
+    return learner::reference_logps(
+        *reference_, examples, network_->device(),
+        {.micro_batch_tokens = stage_.batch.micro_batch_tokens, .ld_alpha = spec_.pairs.ld_alpha});
+  }
+
+  at::Tensor look_up(std::span<const PreferenceExample> examples) const {
+    std::vector<int64_t> rows;
+    for (const auto& example : examples) rows.push_back(example.row);
+    const bool known = table_.defined() && std::ranges::all_of(rows, [](int64_t row) { return row >= 0; });
+    return known ? table_.index_select(0, at::tensor(rows, at::kLong)) : compute(examples);
+  }
+
+  void make_learner() {
+    const auto reference = [this](std::span<const PreferenceExample> examples) { return look_up(examples); };
+    if (spec_.judged()) {
+      auto options = spec_.kto;
+      options.max_length = stage_.batch.max_length;
+      options.micro_batch_tokens = stage_.batch.micro_batch_tokens;
+      options.router_aux_loss = recipe_.model.router_aux_loss;
+      kto_.emplace(*network_, optimizer_, reference, options);
+    } else {
+      auto options = spec_.pairs;
+      options.micro_batch_tokens = stage_.batch.micro_batch_tokens;
+      options.router_aux_loss = recipe_.model.router_aux_loss;
+      pairs_.emplace(*network_, optimizer_, reference, options);
+    }
+  }
+
+  learner::StepMetrics learn(const Examples& batch) { return kto_ ? kto_->step(batch) : pairs_->step(batch); }
+
+  // Epoch by epoch, each but the first in an order of its own.
+  Examples batch_of(int64_t step) {
+    const int64_t per_step = stage_.batch.examples_per_step, n = num_examples();
+    Examples batch;
+    for (int64_t ordinal = step * per_step; ordinal < (step + 1) * per_step; ++ordinal) {
+      const int64_t epoch = ordinal / n;
+      if (epoch > 0 && epoch != epoch_) {
+        order_ = shuffled_indices(n, seed_, static_cast<uint64_t>(epoch));
+        epoch_ = epoch;
+      }
+      const int64_t place = epoch == 0 ? ordinal : order_[static_cast<size_t>(ordinal % n)];
+      batch.push_back(found_.examples[static_cast<size_t>(place)]);
+    }
+    return batch;
+  }
+
+  double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
+
+  void save(int64_t done) {
+    Versions mixed;  // beside the policy: a reference that moved is nowhere else
+    if (mixes()) mixed[done] = reference_flat_.cpu();
+    write_checkpoint(
+        run_.checkpoints(),
+        {.step = first_step_ + done,
+         .stage = stage_.name,
+         .stage_step = done,
+         .stage_done = done == stage_.steps,
+         .started_from = start_.started_from,
+         .stage_seconds = seconds(),
+         .num_tokens = num_tokens_},
+        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &mixed},
+        stage_.checkpoint.keep_last);
+  }
+
+  using Versions = std::map<int64_t, at::Tensor>;
+
+  const RunDirectory& run_;
+  const Recipe& recipe_;
+  const StageSpec& stage_;
+  const PreferenceSpec& spec_;
+  const StopRequest& stop_;
+  const SteadyClock clock_;
+  const StageStart start_;
+  const int64_t first_step_;  // optimizer steps of the run before this stage
+  const uint64_t seed_;
+  const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const ExamplesFound found_;
+  const std::unique_ptr<model::Network> network_;
+  transport::SoloCollective collective_;
+  optim::Optimizer optimizer_;
+  StageMonitor monitor_;
+  const Millis began_;
+  double num_tokens_;                                      // trained on in this stage
+  std::unique_ptr<reference::ReferencePolicy> reference_;  // null when nothing more is asked of it
+  at::Tensor reference_flat_;                              // its weights
+  at::Tensor table_;  // [examples, completions] float64: reference log-probs,
+                      // undefined where they change
+  int64_t epoch_ = 0;
+  std::vector<int64_t> order_;  // of epoch_, from the second on
+  std::optional<learner::PreferenceLearner> pairs_;
+  std::optional<learner::KtoLearner> kto_;
+};
+
+}  // namespace
+
+int run_preference_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                         const StopRequest& stop) {
+  return PreferenceStage(run, recipe, stage, stop).run();
+}
+
+}  // namespace sluice::recipes
