@@ -1,7 +1,6 @@
 #include "recipes/schema.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include "optim/optimizer.h"
 #include "recipes/internal/preference.h"
@@ -356,44 +355,6 @@ std::vector<SchemaKey> make_schema() {
   };
 }
 
-std::string type_name(KeyType type) {
-  switch (type) {
-    case kBool:
-      return "true or false";
-    case kInt:
-      return "integer";
-    case kNumber:
-      return "number";
-    case kText:
-      return "text";
-    case kTextList:
-      return "list of text";
-    case kPath:
-      return "path";
-    case KeyType::NumberTable:
-      return "table of numbers";
-    case KeyType::Mixture:
-      return "list of tables";
-  }
-  return "";
-}
-
-std::string range_of(const SchemaKey& key) {
-  std::ostringstream out;
-  if (!key.choices.empty()) {
-    for (size_t i = 0; i < key.choices.size(); ++i) out << (i ? ", " : "") << '`' << key.choices[i] << '`';
-  } else if (key.min && key.max) {
-    out << *key.min << " to " << *key.max;
-  }
-  return out.str();
-}
-
-std::string condition_of(const SchemaKey& key) {
-  std::string text;
-  for (const auto& value : key.only_with_values) text += (text.empty() ? "" : ", ") + value;
-  return key.only_with.empty() ? "" : " (`" + key.only_with + "`: " + text + ")";
-}
-
 }  // namespace
 
 const std::vector<SchemaKey>& schema() {
@@ -425,157 +386,11 @@ const std::vector<SchemaTable>& schema_tables() {
   return tables;
 }
 
-const std::vector<StageKind>& stage_kinds() {
-  constexpr auto kPolicy = StageRole::Policy, kPreference = StageRole::Preference;
-  constexpr const char *kPreferenceLoss = "preference.loss", *kAggregation = "algorithm.aggregation",
-                       *kBeta = "algorithm.beta", *kRatio = "algorithm.ratio", *kLow = "algorithm.clip_low",
-                       *kHigh = "algorithm.clip_high", *kLoss = "algorithm.loss",
-                       *kBaseline = "algorithm.baseline", *kScale = "algorithm.advantage_scale",
-                       *kWhitening = "algorithm.whitening", *kKlIn = "algorithm.kl_in";
-  static const std::vector<StageKind> kinds = {
-      {"sft",
-       StageRole::Supervised,
-       "Supervised training on prompt and completion, or on plain text.",
-       {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
-      {"dpo",
-       kPreference,
-       "Direct preference optimisation of pairs (2023), and its family by preference.loss.",
-       {}},
-      {"ipo", kPreference, "Identity preference optimisation (2023).", {{kPreferenceLoss, "ipo"}}},
-      {"simpo", kPreference, "By mean log-probs, without a reference (2024).", {{kPreferenceLoss, "simpo"}}},
-      {"cpo", kPreference, "Contrastive, without a reference (2024).", {{kPreferenceLoss, "cpo"}}},
-      {"orpo",
-       kPreference,
-       "Odds ratios beside the supervised loss, without a reference (2024).",
-       {{kPreferenceLoss, "orpo"}, {"optim.lr", 8e-6}}},
-      {"kto", kPreference, "Completions that were judged one by one (2024).", {{kPreferenceLoss, "kto"}}},
-      {"grpo", kPolicy, "Group-relative policy optimisation (DeepSeekMath 2024).", {}},
-      {"dr_grpo",
-       kPolicy,
-       "GRPO without the biases of length and difficulty (2025).",
-       {{kScale, "none"}, {kAggregation, "seq-mean-token-sum-norm"}}},
-      {"dapo",
-       kPolicy,
-       "Clip-higher and a mean over tokens (2025).",
-       {{kHigh, 0.28}, {kAggregation, "token-mean"}}},
-      {"gspo",
-       kPolicy,
-       "Ratio and clip of whole completions (2025).",
-       {{kRatio, "sequence"}, {kLow, 3e-4}, {kHigh, 4e-4}}},
-      {"gspo_token",
-       kPolicy,
-       "GSPO with a gradient of each token's own.",
-       {{kRatio, "sequence-token"}, {kLow, 3e-4}, {kHigh, 4e-4}}},
-      {"cispo",
-       kPolicy,
-       "Clips the weight and keeps every token's gradient (MiniMax-M1 2025).",
-       {{kLoss, "cispo"}, {kAggregation, "token-mean"}}},
-      {"sapo", kPolicy, "A soft gate instead of a clip (2025).", {{kLoss, "sapo"}}},
-      {"gmpo", kPolicy, "The geometric mean of a completion's ratios (2025).", {{kLoss, "gmpo"}}},
-      {"luspo",
-       kPolicy,
-       "GSPO times the length of the completion.",
-       {{kRatio, "sequence"}, {kLow, 2e-3}, {kHigh, 2.5e-3}, {kAggregation, "seq-mean-token-sum"}}},
-      {"vespo",
-       kPolicy,
-       "A soft weight of the completion's ratio.",
-       {{kLoss, "vespo"}, {kAggregation, "token-mean"}}},
-      {"dppo",
-       kPolicy,
-       "A trust region of probabilities (prime-rl).",
-       {{kLoss, "dppo"}, {kAggregation, "token-mean"}}},
-      {"rloo",
-       kPolicy,
-       "The others of the group as baseline, the completion as one action (2024).",
-       {{kBaseline, "leave-one-out"}, {kRatio, "sequence-sum"}, {kBeta, 0.05}, {kKlIn, "reward"}}},
-      {"reinforce",
-       kPolicy,
-       "The return times the log-prob (1992).",
-       {{kLoss, "reinforce"}, {kBaseline, "none"}, {kAggregation, "seq-mean-token-sum"}}},
-      {"reinforce_pp",
-       kPolicy,
-       "Returns of tokens, whitened over the step (REINFORCE++ 2025).",
-       {{kBaseline, "none"},
-        {kWhitening, "tokens"},
-        {kBeta, 0.01},
-        {kKlIn, "reward"},
-        {kAggregation, "token-mean"}}},
-      {"reinforce_pp_baseline",
-       kPolicy,
-       "REINFORCE++ with the group's mean as baseline.",
-       {{kScale, "none"},
-        {kWhitening, "tokens"},
-        {kBeta, 0.001},
-        {"algorithm.kl", "k2"},
-        {kAggregation, "token-mean"}}},
-      {"opo",
-       kPolicy,
-       "The group's mean by length as baseline (2025).",
-       {{kBaseline, "length"}, {kAggregation, "token-mean"}}},
-      {"gdpo", kPolicy, "GRPO that standardises each reward by itself.", {{"algorithm.each_reward", true}}},
-      {"decoupled_ppo",
-       kPolicy,
-       "The clip around the policy before the step, far tokens left out (AReaL 2025).",
-       {{"algorithm.old_policy", "proximal"},
-        {"algorithm.correction", "icepop"},
-        {"algorithm.correction_high", 5.0},
-        {kAggregation, "token-mean"}}},
-      {"eval", StageRole::Evaluation, "Mean reward on held-out prompts.", {}},
-  };
-  return kinds;
-}
-
-const StageKind* find_stage_kind(std::string_view use) {
-  const auto& kinds = stage_kinds();
-  const auto found = std::ranges::find(kinds, use, &StageKind::use);
-  return found == kinds.end() ? nullptr : &*found;
-}
-
 const SchemaKey* find_key(std::string_view table, std::string_view name) {
   const auto& keys = schema();
   const auto found = std::find_if(
       keys.begin(), keys.end(), [&](const SchemaKey& key) { return key.table == table && key.name == name; });
   return found == keys.end() ? nullptr : &*found;
-}
-
-std::string schema_reference() {
-  std::ostringstream out;
-  out << "# Recipe reference\n\nMade by `sluice help recipe`. A table at the top of a recipe is the default "
-         "of every "
-         "stage;\na table inside a stage is that stage's own. `sluice check RECIPE` reads a recipe and says "
-         "what it "
-         "would do.\n";
-  const auto section = [&out](const std::string& title, const std::string& help, const std::string& table) {
-    out << "\n## " << title << "\n\n"
-        << help << "\n\n| key | type | default | range | meaning |\n|---|---|---|---|---|\n";
-    for (const auto& key : schema()) {
-      if (key.table != table) continue;
-      out << "| `" << key.name << "` | " << type_name(key.type) << " | "
-          << (key.default_value.is_null() ? std::string() : "`" + key.default_value.dump() + "`") << " | "
-          << range_of(key) << " | " << key.help << condition_of(key) << " |\n";
-    }
-  };
-  section("The recipe itself", "Keys at the top of the file.", "");
-  section("`[[stages]]`", "Each stage, in the order in which they run.", "stage");
-  out << "\n| `use` | what it does | own defaults |\n|---|---|---|\n";
-  for (const auto& kind : stage_kinds()) {
-    out << "| `" << kind.use << "` | " << kind.help << " | ";
-    for (const auto& [key, value] : kind.defaults) out << "`" << key << " = " << value.dump() << "` ";
-    out << "|\n";
-  }
-  for (const auto& table : schema_tables()) {
-    std::string help = table.help;
-    if (!table.roles.empty() && !table.serves(StageRole::Evaluation)) help += " For stages that train.";
-    if (table.roles == std::vector{StageRole::Preference}) help += " Of stages that learn from preferences.";
-    if (table.roles == std::vector{StageRole::Policy}) help += " Of stages that learn from rollouts.";
-    section("`[" + table.name + "]`", help, table.name);
-  }
-  out << "\n## `rewards`\n\nA list of scorers: `rewards = [{ use = \"exact_answer\", weight = 1.0 }]`, at "
-         "the top or in a "
-         "stage.\n`name` is how it appears in the metrics (default: `use`). What each understands beyond "
-         "that:\n`sluice "
-         "help rewards`.\n";
-  return out.str();
 }
 
 }  // namespace sluice::recipes

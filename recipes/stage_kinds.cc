@@ -1,0 +1,113 @@
+#include <algorithm>
+
+#include "recipes/schema.h"
+
+namespace sluice::recipes {
+
+const std::vector<StageKind>& stage_kinds() {
+  constexpr auto kPolicy = StageRole::Policy, kPreference = StageRole::Preference;
+  constexpr const char *kPreferenceLoss = "preference.loss", *kAggregation = "algorithm.aggregation",
+                       *kBeta = "algorithm.beta", *kRatio = "algorithm.ratio", *kLow = "algorithm.clip_low",
+                       *kHigh = "algorithm.clip_high", *kLoss = "algorithm.loss",
+                       *kBaseline = "algorithm.baseline", *kScale = "algorithm.advantage_scale",
+                       *kWhitening = "algorithm.whitening", *kKlIn = "algorithm.kl_in";
+  static const std::vector<StageKind> kinds = {
+      {"sft",
+       StageRole::Supervised,
+       "Supervised training on prompt and completion, or on plain text.",
+       {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
+      {"dpo",
+       kPreference,
+       "Direct preference optimisation of pairs (2023), and its family by preference.loss.",
+       {}},
+      {"ipo", kPreference, "Identity preference optimisation (2023).", {{kPreferenceLoss, "ipo"}}},
+      {"simpo", kPreference, "By mean log-probs, without a reference (2024).", {{kPreferenceLoss, "simpo"}}},
+      {"cpo", kPreference, "Contrastive, without a reference (2024).", {{kPreferenceLoss, "cpo"}}},
+      {"orpo",
+       kPreference,
+       "Odds ratios beside the supervised loss, without a reference (2024).",
+       {{kPreferenceLoss, "orpo"}, {"optim.lr", 8e-6}}},
+      {"kto", kPreference, "Completions that were judged one by one (2024).", {{kPreferenceLoss, "kto"}}},
+      {"grpo", kPolicy, "Group-relative policy optimisation (DeepSeekMath 2024).", {}},
+      {"dr_grpo",
+       kPolicy,
+       "GRPO without the biases of length and difficulty (2025).",
+       {{kScale, "none"}, {kAggregation, "seq-mean-token-sum-norm"}}},
+      {"dapo",
+       kPolicy,
+       "Clip-higher and a mean over tokens (2025).",
+       {{kHigh, 0.28}, {kAggregation, "token-mean"}}},
+      {"gspo",
+       kPolicy,
+       "Ratio and clip of whole completions (2025).",
+       {{kRatio, "sequence"}, {kLow, 3e-4}, {kHigh, 4e-4}}},
+      {"gspo_token",
+       kPolicy,
+       "GSPO with a gradient of each token's own.",
+       {{kRatio, "sequence-token"}, {kLow, 3e-4}, {kHigh, 4e-4}}},
+      {"cispo",
+       kPolicy,
+       "Clips the weight and keeps every token's gradient (MiniMax-M1 2025).",
+       {{kLoss, "cispo"}, {kAggregation, "token-mean"}}},
+      {"sapo", kPolicy, "A soft gate instead of a clip (2025).", {{kLoss, "sapo"}}},
+      {"gmpo", kPolicy, "The geometric mean of a completion's ratios (2025).", {{kLoss, "gmpo"}}},
+      {"luspo",
+       kPolicy,
+       "GSPO times the length of the completion.",
+       {{kRatio, "sequence"}, {kLow, 2e-3}, {kHigh, 2.5e-3}, {kAggregation, "seq-mean-token-sum"}}},
+      {"vespo",
+       kPolicy,
+       "A soft weight of the completion's ratio.",
+       {{kLoss, "vespo"}, {kAggregation, "token-mean"}}},
+      {"dppo",
+       kPolicy,
+       "A trust region of probabilities (prime-rl).",
+       {{kLoss, "dppo"}, {kAggregation, "token-mean"}}},
+      {"rloo",
+       kPolicy,
+       "The others of the group as baseline, the completion as one action (2024).",
+       {{kBaseline, "leave-one-out"}, {kRatio, "sequence-sum"}, {kBeta, 0.05}, {kKlIn, "reward"}}},
+      {"reinforce",
+       kPolicy,
+       "The return times the log-prob (1992).",
+       {{kLoss, "reinforce"}, {kBaseline, "none"}, {kAggregation, "seq-mean-token-sum"}}},
+      {"reinforce_pp",
+       kPolicy,
+       "Returns of tokens, whitened over the step (REINFORCE++ 2025).",
+       {{kBaseline, "none"},
+        {kWhitening, "tokens"},
+        {kBeta, 0.01},
+        {kKlIn, "reward"},
+        {kAggregation, "token-mean"}}},
+      {"reinforce_pp_baseline",
+       kPolicy,
+       "REINFORCE++ with the group's mean as baseline.",
+       {{kScale, "none"},
+        {kWhitening, "tokens"},
+        {kBeta, 0.001},
+        {"algorithm.kl", "k2"},
+        {kAggregation, "token-mean"}}},
+      {"opo",
+       kPolicy,
+       "The group's mean by length as baseline (2025).",
+       {{kBaseline, "length"}, {kAggregation, "token-mean"}}},
+      {"gdpo", kPolicy, "GRPO that standardises each reward by itself.", {{"algorithm.each_reward", true}}},
+      {"decoupled_ppo",
+       kPolicy,
+       "The clip around the policy before the step, far tokens left out (AReaL 2025).",
+       {{"algorithm.old_policy", "proximal"},
+        {"algorithm.correction", "icepop"},
+        {"algorithm.correction_high", 5.0},
+        {kAggregation, "token-mean"}}},
+      {"eval", StageRole::Evaluation, "Mean reward on held-out prompts.", {}},
+  };
+  return kinds;
+}
+
+const StageKind* find_stage_kind(std::string_view use) {
+  const auto& kinds = stage_kinds();
+  const auto found = std::ranges::find(kinds, use, &StageKind::use);
+  return found == kinds.end() ? nullptr : &*found;
+}
+
+}  // namespace sluice::recipes
