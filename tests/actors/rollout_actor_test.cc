@@ -16,6 +16,7 @@
 #include "base/byte_codec.h"
 #include "base/error.h"
 #include "tests/actors/actor_cases.h"
+#include "tests/base/temp_folder.h"
 #include "transport/shared_weights.h"
 #include "transport/sockets.h"
 
@@ -33,8 +34,6 @@ constexpr const char* kRun = "run-1";
 class RolloutActor : public testing::Test {
  protected:
   RolloutActor() {
-    std::string name = testing::TempDir() + "/actor-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
     options_ = {
         .address = "ipc://" + (folder_ / "learner").string(),
         .identity = {.run = kRun, .role = "actor", .name = "actor-0", .incarnation = 77, .pid = ::getpid()},
@@ -45,7 +44,6 @@ class RolloutActor : public testing::Test {
   ~RolloutActor() override {
     interrupted_ = true;
     if (end_.valid()) end_.wait();
-    std::filesystem::remove_all(folder_);
   }
 
   void listen() { router_.emplace(options_.address, transport::run_hash(kRun)); }
@@ -154,7 +152,7 @@ class RolloutActor : public testing::Test {
     }
   }
 
-  std::filesystem::path folder_;
+  const TempFolder folder_;
   const std::unique_ptr<text::Tokenizer> tokenizer_ = letters();
   const rewards::RewardMix rewards_ = character_count();
   const std::unique_ptr<model::Network> first_ = decided_network(7), second_ = decided_network(8);

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "buffers/journal.h"
+#include "tests/base/temp_folder.h"
 #include "tests/transport/opaque_weights.h"
 #include "transport/sockets.h"
 
@@ -167,8 +168,6 @@ class WorkingActor {
 class RolloutServerTest : public testing::Test {
  protected:
   RolloutServerTest() {
-    std::string name = testing::TempDir() + "/rollouts-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
     options_.address = "ipc://" + (folder_ / "socket").string();
     options_.journal = folder_ / "journal";
     options_.quarantine = folder_ / "quarantine";
@@ -176,7 +175,6 @@ class RolloutServerTest : public testing::Test {
     options_.ledger = {.prompts_per_step = 2, .total_steps = 4, .staleness = 1};
     options_.reward_weights = {1.0};
   }
-  ~RolloutServerTest() override { std::filesystem::remove_all(folder_); }
 
   std::unique_ptr<RolloutServer> start(int64_t from_step = 0) {
     const auto make_lease = [this](const buffers::Ledger::Grant& grant) {
@@ -228,7 +226,7 @@ class RolloutServerTest : public testing::Test {
     return out;
   }
 
-  std::filesystem::path folder_;
+  const TempFolder folder_;
   RolloutServerOptions options_;
   std::atomic<bool> fail_leases_ = false;
   std::mutex mutex_;

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "model/model_config.h"
-#include "tests/model/temporary_directory.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::model {
 namespace {
@@ -18,7 +18,7 @@ struct Malformed {
 };
 
 void expect_refusals(const std::vector<Malformed>& cases) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   for (const auto& [text, part] : cases) {
     write_file_atomically(directory / "config.json", text);
     const auto begin = std::chrono::steady_clock::now();

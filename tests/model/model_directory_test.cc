@@ -11,7 +11,7 @@
 #include "base/files.h"
 #include "model/safetensors.h"
 #include "model/weight_files.h"
-#include "tests/model/temporary_directory.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::model {
 namespace {
@@ -52,7 +52,7 @@ TEST(ModelDirectory, WhatIsSavedHasTheBytesThatWereLoaded) {
     if (!entry.is_directory()) continue;
     const std::string name = entry.path().filename().string();
     if (name == "llama_f8" || name == "deepseek_mtp") continue;  // what changes there has its own tests
-    const TemporaryDirectory directory;
+    const TempFolder directory;
     const auto network = load_model(entry.path(), at::kCPU);
     save_model(directory / "saved", *network, {});
     EXPECT_EQ(bytes_of(directory / "saved"), bytes_of(entry.path())) << name;
@@ -63,7 +63,7 @@ TEST(ModelDirectory, WhatIsSavedHasTheBytesThatWereLoaded) {
 }
 
 TEST(ModelDirectory, ATypeAskedForIsWrittenWhateverWasLoaded) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const auto network = load_model(data("goldens/llama"), at::kCPU);
   save_model(directory / "saved", *network, {.dtype = at::kFloat});
   for (const auto& tensor : read_safetensors(directory / "saved/model.safetensors")) {
@@ -75,7 +75,7 @@ TEST(ModelDirectory, ATypeAskedForIsWrittenWhateverWasLoaded) {
 }
 
 TEST(ModelDirectory, EightBitWeightsAreWidenedAndSavedSoWithANotice) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   std::vector<std::string> notices;
   const auto network = load_model(data("goldens/llama_f8"), at::kCPU, {.notices = &notices});
   ASSERT_EQ(notices.size(), 1u);
@@ -86,7 +86,7 @@ TEST(ModelDirectory, EightBitWeightsAreWidenedAndSavedSoWithANotice) {
 }
 
 TEST(ModelDirectory, LayersForMultiTokenPredictionAreSkippedWithOneNotice) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   std::vector<std::string> notices;
   const auto network = load_model(data("goldens/deepseek_mtp"), at::kCPU, {.notices = &notices});
   ASSERT_EQ(notices.size(), 1u);
@@ -96,7 +96,7 @@ TEST(ModelDirectory, LayersForMultiTokenPredictionAreSkippedWithOneNotice) {
 }
 
 TEST(ModelDirectory, NamesWhatIsMissing) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   expect_refusal(directory.path(), "config.json");
   std::filesystem::copy_file(data("goldens/llama") / "config.json", directory / "config.json");
   expect_refusal(directory.path(), "model.safetensors");
@@ -105,7 +105,7 @@ TEST(ModelDirectory, NamesWhatIsMissing) {
 TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
   const auto whole = read_safetensors(data("goldens/llama") / "model.safetensors");
   {
-    const TemporaryDirectory directory;
+    const TempFolder directory;
     auto tensors = whole;
     const auto name = tensors.back().name;
     tensors.pop_back();
@@ -113,7 +113,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
     expect_refusal(directory.path(), "tensor " + name + " of shape [");
   }
   {
-    const TemporaryDirectory directory;
+    const TempFolder directory;
     auto tensors = whole;
     tensors.push_back({"model.layers.2.mlp.up_proj.weight", at::zeros({2, 2})});
     write_model(directory.path(), tensors);
@@ -121,7 +121,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
                    "tensor \"model.layers.2.mlp.up_proj.weight\" of shape [2, 2] is not part");
   }
   {
-    const TemporaryDirectory directory;
+    const TempFolder directory;
     auto tensors = whole;
     for (auto& tensor : tensors) {
       if (tensor.name == "model.norm.weight") tensor.tensor = at::zeros({63});
@@ -130,7 +130,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
     expect_refusal(directory.path(), "tensor \"model.norm.weight\" should be [64], it is [63]");
   }
   {
-    const TemporaryDirectory directory;
+    const TempFolder directory;
     auto tensors = whole;
     for (auto& tensor : tensors) {
       if (tensor.name == "model.norm.weight") tensor.tensor = at::zeros({64}, at::kInt);
@@ -141,7 +141,7 @@ TEST(ModelDirectory, NamesAMissingAnExtraAndAMisshapenTensor) {
 }
 
 TEST(ModelDirectory, AllocatesNothingForAConfigurationItsFileDoesNotBack) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   write_model(directory.path(), {{"model.norm.weight", at::zeros({64})}});
   Json config = read_json(directory / "config.json");
   config["hidden_size"] = 1 << 17;
@@ -168,7 +168,7 @@ class ShardedModel : public testing::Test {
     write_file_atomically(directory_ / "model.safetensors.index.json", index.dump());
   }
 
-  TemporaryDirectory directory_;
+  TempFolder directory_;
   Json map_ = Json::object();
 };
 
@@ -199,7 +199,7 @@ TEST_F(ShardedModel, AMissingShardIsNamed) {
 }
 
 TEST(ModelDirectory, EndsOfGenerationComeFromBothFiles) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   std::filesystem::copy_file(data("goldens/llama") / "config.json", directory / "config.json");
   write_file_atomically(directory / "generation_config.json", R"({"eos_token_id": [2, 9]})");
   EXPECT_EQ(read_model_config(directory.path()).eos_ids, (std::vector<int64_t>{2, 9}));
@@ -208,7 +208,7 @@ TEST(ModelDirectory, EndsOfGenerationComeFromBothFiles) {
 }
 
 TEST(ModelDirectory, MinusOneNamesNoEndInEitherFile) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   std::filesystem::copy_file(data("goldens/llama") / "config.json", directory / "config.json");
   write_file_atomically(directory / "generation_config.json", R"({"eos_token_id": [-1, 9, null]})");
   EXPECT_EQ(read_model_config(directory.path()).eos_ids, (std::vector<int64_t>{2, 9}));
@@ -218,7 +218,7 @@ TEST(ModelDirectory, MinusOneNamesNoEndInEitherFile) {
 
 // Steps of bfloat16 are 0.125 at 16: rounded, all experts would be alike.
 TEST(ModelDirectory, ASelectionBiasStaysInFloat32WhateverWeightsAreKeptOrWrittenIn) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const std::string name = "model.layers.1.mlp.gate.e_score_correction_bias";
   const auto bias = 16 + at::arange(8, at::kFloat) * 1e-3;
   std::filesystem::copy_file(data("goldens/deepseek_v3") / "config.json", directory / "config.json");
@@ -254,7 +254,7 @@ class EightBitModel : public testing::Test {
   }
   void expect_refused(const std::map<std::string, at::Tensor>& tensors, const Json& config,
                       const std::string& part) const {
-    const TemporaryDirectory directory;
+    const TempFolder directory;
     write_file_atomically(directory / "config.json", config.dump());
     std::vector<NamedTensor> list;
     for (const auto& [name, tensor] : tensors) list.push_back({name, tensor});
@@ -290,7 +290,7 @@ TEST_F(EightBitModel, IsRefusedWhereTheConfigurationSaysNothingOfBlocks) {
 }
 
 TEST(ModelDirectory, WhatIsNotLoadedOrIsRoundedIsSaid) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   std::filesystem::copy_file(data("goldens/gemma2") / "config.json", directory / "config.json");
   auto tensors = read_safetensors(data("goldens/gemma2") / "model.safetensors");
   for (auto& tensor : tensors) tensor.tensor = tensor.tensor.to(at::kDouble);
@@ -312,7 +312,7 @@ TEST(ModelDirectory, WhatIsNotLoadedOrIsRoundedIsSaid) {
 
 // openai-community/gpt2 names its tensors without "transformer." and has the causal mask of each layer.
 TEST(ModelDirectory, Gpt2AsItWasPublishedGivesTheSameNumbersWithOneNotice) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   std::filesystem::copy_file(data("goldens/gpt2") / "config.json", directory / "config.json");
   auto tensors = read_safetensors(data("goldens/gpt2") / "model.safetensors");
   const std::string prefix = "transformer.";
@@ -333,7 +333,7 @@ TEST(ModelDirectory, Gpt2AsItWasPublishedGivesTheSameNumbersWithOneNotice) {
 
 // A table of 256 GiB, in a file that has a hole for it.
 TEST(ModelDirectory, IsCheckedFromItsHeadersAlone) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   constexpr int64_t kVocab = 1 << 20, kHidden = 1 << 16;
   write_file_atomically(directory / "config.json", Json{{"model_type", "llama"},
                                                         {"vocab_size", kVocab},
@@ -364,7 +364,7 @@ TEST(ModelDirectory, IsCheckedFromItsHeadersAlone) {
 }
 
 TEST(ModelDirectory, ANameOfAnExtraTensorIsPrintedQuotedAndCut) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   auto tensors = read_safetensors(data("goldens/llama") / "model.safetensors");
   tensors.push_back({"\x1b[2J" + std::string(50'000, 'x'), at::zeros({1})});
   write_model(directory.path(), tensors);

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "tests/model/temporary_directory.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::model {
 namespace {
@@ -44,7 +44,7 @@ struct Malformed {
 };
 
 void expect_refusals(const std::vector<Malformed>& cases) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const auto file = directory / "hostile.safetensors";
   for (const auto& [bytes, part] : cases) {
     write_file_atomically(file, bytes);
@@ -75,7 +75,7 @@ std::vector<Malformed> without_bytes(const std::vector<Malformed>& headers) {
 }
 
 TEST(Safetensors, EveryTypeComesBackBitForBit) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const auto values = at::tensor({0.0f, 1.5f, -3.25f, 65504.0f, 1e-7f, -0.0f}).view({2, 3});
   std::vector<NamedTensor> tensors;
   for (const auto type :
@@ -110,7 +110,7 @@ TEST(Safetensors, EveryTypeComesBackBitForBit) {
 }
 
 TEST(Safetensors, ReadsWhatIsLegalThoughUnusual) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const auto file = directory / "odd.safetensors";
   const std::vector<std::pair<std::string, size_t>> cases = {
       {"{}", 0},
@@ -130,7 +130,7 @@ TEST(Safetensors, ReadsWhatIsLegalThoughUnusual) {
 }
 
 TEST(Safetensors, GivesItsTensorsOneByOne) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   write_safetensors(directory / "two.safetensors", {{"x", at::arange(3)}, {"y", at::full({2, 2}, 0.5)}});
 
   const SafetensorsFile file(directory / "two.safetensors");
@@ -144,7 +144,7 @@ TEST(Safetensors, GivesItsTensorsOneByOne) {
 }
 
 TEST(Safetensors, AFileCutAfterItWasOpenedIsAnErrorNotASignal) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const auto path = directory / "cut.safetensors";
   write_safetensors(path, {{"x", at::zeros({100'000})}});
   const SafetensorsFile file(path);
@@ -158,7 +158,7 @@ TEST(Safetensors, AFileCutAfterItWasOpenedIsAnErrorNotASignal) {
 }
 
 TEST(Safetensors, WritingLeavesNothingBesideTheFile) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   write_safetensors(directory / "a.safetensors", {{"x", at::ones({2})}});
   EXPECT_THROW(write_safetensors(directory / "b.safetensors", {{"x", at::ones({2})}, {"x", at::ones({2})}}),
                Error);
@@ -176,7 +176,7 @@ TEST(Safetensors, WritingLeavesNothingBesideTheFile) {
 }
 
 TEST(Safetensors, ConvertsOneTensorAtATimeWhileItWrites) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const std::vector<NamedTensor> tensors{{"x", at::tensor({1.00390625f, 3.0f})}, {"n", at::arange(2)}};
   write_safetensors(directory / "half.safetensors", sources_of(tensors, at::kBFloat16));
 
@@ -186,7 +186,7 @@ TEST(Safetensors, ConvertsOneTensorAtATimeWhileItWrites) {
 }
 
 TEST(Safetensors, RefusesWhatIsNoFile) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   EXPECT_THROW(SafetensorsFile(directory / "absent.safetensors"), DataError);
   EXPECT_THROW(SafetensorsFile(directory.path()), DataError);
   ASSERT_EQ(::mkfifo((directory / "pipe.safetensors").c_str(), 0600), 0);

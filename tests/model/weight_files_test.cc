@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "tests/model/temporary_directory.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::model {
 namespace {
@@ -36,7 +36,7 @@ void expect_value(const std::filesystem::path& directory, float value) {
 }
 
 TEST(WeightFiles, OneFileOrShardsReadTheSame) {
-  const TemporaryDirectory whole, shards;
+  const TempFolder whole, shards;
   write_sharded(whole.path(), sources_of(four_tensors()));
   write_sharded(shards.path(), sources_of(four_tensors()), {{"step", "7"}}, 900);  // two of 400 bytes each
 
@@ -60,7 +60,7 @@ TEST(WeightFiles, OneFileOrShardsReadTheSame) {
 }
 
 TEST(WeightFiles, ASaveReplacesTheOneBeforeWhateverItsShape) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   float value = 0;
   for (const uint64_t max_shard : {400u, 5000u, 800u, 900u, 5000u, 5000u, 100u}) {
     write_sharded(directory.path(), sources_of(four_tensors(++value)), {}, max_shard);
@@ -71,7 +71,7 @@ TEST(WeightFiles, ASaveReplacesTheOneBeforeWhateverItsShape) {
 }
 
 TEST(WeightFiles, ASaveThatFailsLeavesTheOneBefore) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   for (const uint64_t max_shard : {5000u, 800u}) {
     write_sharded(directory.path(), sources_of(four_tensors(5)), {}, max_shard);
     const auto before = names_in(directory.path());
@@ -88,7 +88,7 @@ TEST(WeightFiles, ASaveThatFailsLeavesTheOneBefore) {
 }
 
 TEST(WeightFiles, FollowsTheLinksOfADownloadCache) {
-  const TemporaryDirectory blobs, snapshot;
+  const TempFolder blobs, snapshot;
   write_sharded(blobs.path(), sources_of(four_tensors()));
   std::filesystem::create_symlink(blobs / "model.safetensors", snapshot / "model.safetensors");
   expect_value(snapshot.path(), 1.0f);
@@ -114,7 +114,7 @@ class HostileIndex : public testing::Test {
     }
   }
 
-  TemporaryDirectory directory_;
+  TempFolder directory_;
 };
 
 TEST_F(HostileIndex, AShardIsAFileOfThisDirectory) {
@@ -159,7 +159,7 @@ TEST_F(HostileIndex, AFolderOrAPickleIsNoShard) {
 }
 
 TEST(WeightFiles, SaysWhatIsMissing) {
-  const TemporaryDirectory directory;
+  const TempFolder directory;
   const auto message = [&] {
     try {
       const WeightFiles files(directory.path());

@@ -40,7 +40,7 @@ class JsonlSinkTest : public testing::Test {
     return "accepted";
   }
 
-  TemporaryFolder folder_;
+  TempFolder folder_;
   const std::filesystem::path file_ = folder_.path() / "metrics.jsonl";
 };
 

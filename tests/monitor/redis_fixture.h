@@ -14,27 +14,9 @@
 #include "monitor/internal/redis_client.h"
 #include "monitor/redis_monitor.h"
 #include "monitor/redis_server.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::monitor {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = testing::TempDir() + "monitor-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // Asks until it is so; the other process tells nobody when it is done.
 inline bool becomes_true(const std::function<bool()>& condition, Millis timeout_ms = 20'000) {
@@ -136,7 +118,7 @@ class RedisTest : public testing::Test {
     return out;
   }
 
-  TemporaryFolder folder_;
+  TempFolder folder_;
   std::filesystem::path socket_ = folder_.path() / "redis.sock";
   std::optional<RedisServer> server_;
 };

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 #include "text/chat_template.h"
 
 namespace sluice::text {
@@ -9,13 +9,13 @@ namespace {
 
 const Json kMessages = Json::array({{{"role", "user"}, {"content", "Hi"}}});
 
-std::string rendered(const TemporaryFolder& folder) {
+std::string rendered(const TempFolder& folder) {
   const auto chat = load_chat_template(folder.path());
   return chat ? chat->render(kMessages).text : "no template";
 }
 
 TEST(LoadChatTemplate, TakesTheFileBeforeTheConfiguration) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   EXPECT_EQ(rendered(folder), "no template");
   folder.write("tokenizer_config.json", R"({"bos_token": "<s>", "chat_template": "config {{ bos_token }}"})");
   EXPECT_EQ(rendered(folder), "config <s>");
@@ -24,7 +24,7 @@ TEST(LoadChatTemplate, TakesTheFileBeforeTheConfiguration) {
 }
 
 TEST(LoadChatTemplate, TakesTheDefaultOfAList) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "r"},
                                             {"name": "default", "template": "d"}]})");
   EXPECT_EQ(rendered(folder), "d");
@@ -35,7 +35,7 @@ TEST(LoadChatTemplate, TakesTheDefaultOfAList) {
 }
 
 TEST(LoadChatTemplate, TakesTheOneForToolsWhenThereAreTools) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write("tokenizer_config.json",
                R"({"bos_token": "<s>", "chat_template": [{"name": "default", "template": "d"},
                    {"name": "tool_use", "template": "{{ bos_token }} {{ tools | length }}"}]})");
@@ -46,7 +46,7 @@ TEST(LoadChatTemplate, TakesTheOneForToolsWhenThereAreTools) {
 }
 
 TEST(LoadChatTemplate, KnowsSpecialTokensAsTextAndAsObjects) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write("chat_template.jinja", "{{ bos_token }} {{ eos_token }} {{ image_token }} {{ unk_token }}|");
   folder.write("tokenizer_config.json",
                R"({"bos_token": {"content": "<b>", "lstrip": false}, "eos_token": "<e>",
@@ -57,7 +57,7 @@ TEST(LoadChatTemplate, KnowsSpecialTokensAsTextAndAsObjects) {
 // As in transformers: special_tokens_map.json fills gaps, and counts for more where no added tokens are
 // listed.
 TEST(LoadChatTemplate, ReadsTheOlderMapOfSpecialTokens) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write("chat_template.jinja", "{{ bos_token }} {{ eos_token }}");
   folder.write("special_tokens_map.json", R"({"bos_token": "<m>", "eos_token": {"content": "</m>"}})");
   EXPECT_EQ(rendered(folder), "<m> </m>");
@@ -68,7 +68,7 @@ TEST(LoadChatTemplate, ReadsTheOlderMapOfSpecialTokens) {
 }
 
 TEST(LoadChatTemplate, NamesTheFileThatIsWrong) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("chat_template.jinja", "one\n{% frob %}");
   EXPECT_EQ(message_of<DataError>([&] { rendered(folder); }),
             file.string() + ":2: the tag 'frob' is not known here");

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 #include "text/dataset.h"
 
 namespace sluice::text {
@@ -18,7 +18,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 TEST(Jsonl, ReadsARowPerLineAndSkipsBlankOnes) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl",
                                  "{\"prompt\": \"1+1=\", \"completion\": \"2\", \"level\": [3]}\r\n"
                                  "\n   \r\n"
@@ -37,7 +37,7 @@ TEST(Jsonl, ReadsARowPerLineAndSkipsBlankOnes) {
 }
 
 TEST(Jsonl, TakesTheColumnsItIsToldAndWritesNumbersAsText) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl", R"({"q": 12, "a": -0.5, "sure": true})");
 
   const DataOptions options{.path = file, .prompt_column = "q", .completion_column = "a"};
@@ -50,7 +50,7 @@ TEST(Jsonl, TakesTheColumnsItIsToldAndWritesNumbersAsText) {
 }
 
 TEST(Jsonl, KeepsAConversationBesideItsText) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file =
       folder.write("a.jsonl", R"({"messages": [{"role": "user", "content": "hi"}], "prompt": "user: hi"})");
 
@@ -62,21 +62,21 @@ TEST(Jsonl, KeepsAConversationBesideItsText) {
 }
 
 TEST(Jsonl, ReadsTheHeldOutFileForTheTestSplit) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const DataOptions options{.path = folder.write("a.jsonl", R"({"prompt": "a"})"),
                             .test_path = folder.write("b.jsonl", R"({"prompt": "b"})")};
 
   EXPECT_EQ(read_prompts(options, Split::Test)[0].prompt, "b");
 }
 
-std::string complaint(const TemporaryFolder& folder, std::string_view bytes, bool examples = false) {
+std::string complaint(const TempFolder& folder, std::string_view bytes, bool examples = false) {
   const DataOptions options{.path = folder.write("bad.jsonl", bytes)};
   return message_of<DataError>(
       [&] { examples ? read_examples(options, Split::Train) : read_prompts(options, Split::Train); });
 }
 
 TEST(Jsonl, NamesFileAndLineOfABadRow) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string good = "{\"prompt\": \"a\"}\n";
   const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
 
@@ -91,7 +91,7 @@ TEST(Jsonl, NamesFileAndLineOfABadRow) {
 }
 
 TEST(Jsonl, AsksNoConversationWithoutText) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
   const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
   const auto refused = AllOf(StartsWith(at2), HasSubstr("no chat template in this version"));
@@ -101,7 +101,7 @@ TEST(Jsonl, AsksNoConversationWithoutText) {
 }
 
 TEST(Jsonl, ReadsExamplesOfThreeKinds) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write(
       "a.jsonl",
       R"({"text": "once upon"})"
@@ -130,7 +130,7 @@ TEST(Jsonl, ReadsExamplesOfThreeKinds) {
 }
 
 TEST(Jsonl, RefusesAConversationThatTeachesNothing) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
   const auto refused = [&](const std::string& line, const std::string& why) {
     EXPECT_THAT(complaint(folder, "{\"text\": \"a\"}\n" + line, /*examples=*/true),
@@ -149,7 +149,7 @@ TEST(Jsonl, RefusesAConversationThatTeachesNothing) {
 }
 
 TEST(Jsonl, GivesAnyRowByItsNumber) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl", "\n{\"text\": \"a\"}\n \n\n{\"text\": \"b\"}\n{\"text\": 1");
   const auto rows = open_examples({.path = file}, Split::Train);
 
@@ -163,7 +163,7 @@ TEST(Jsonl, GivesAnyRowByItsNumber) {
 }
 
 TEST(Jsonl, FindsLinesThatLieAcrossTheBlocksItIsReadIn) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string long_text(3 << 20, 'x');
   const auto file = folder.write(
       "a.jsonl", "{\"text\": \"" + long_text + "\"}\n{\"text\": \"b\"}\n" + std::string(2 << 20, ' '));
@@ -175,7 +175,7 @@ TEST(Jsonl, FindsLinesThatLieAcrossTheBlocksItIsReadIn) {
 }
 
 TEST(Jsonl, SaysThatAFileHasBecomeShorter) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n");
   const auto rows = open_examples({.path = file}, Split::Train);
   std::filesystem::resize_file(file, 10);
@@ -209,7 +209,7 @@ TEST(Jsonl, ReadsALongFileInLessMemoryThanItIsLong) {
 #ifdef __SANITIZE_ADDRESS__
   GTEST_SKIP() << "the sanitizer keeps what is freed";
 #endif
-  const TemporaryFolder folder;
+  const TempFolder folder;
   constexpr int64_t kLines = 200'000;
   const auto file = folder.path() / "long.jsonl";
   {
@@ -229,7 +229,7 @@ TEST(Jsonl, ReadsALongFileInLessMemoryThanItIsLong) {
 }
 
 TEST(Jsonl, SuggestsTheColumnThatWasMeant) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
 
   EXPECT_THAT(complaint(folder, R"({"prompts": "a", "answer": "b"})"),
               AllOf(HasSubstr("no column \"prompt\""), HasSubstr("did you mean \"prompts\""),
@@ -241,7 +241,7 @@ TEST(Jsonl, SuggestsTheColumnThatWasMeant) {
 }
 
 TEST(Jsonl, RefusesADatasetWithoutRows) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
 
   EXPECT_THAT(complaint(folder, ""), HasSubstr("no row"));
   EXPECT_THAT(complaint(folder, "\n \n"), HasSubstr("no row"));

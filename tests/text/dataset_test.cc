@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::text {
 namespace {
@@ -25,7 +25,7 @@ TEST(Dataset, SuggestsTheNearestReader) {
 }
 
 TEST(Mixture, IsReadFileByFileAndTogether) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const DataOptions options{
       .path = folder.path() / "gone.jsonl",
       .mixture = {{.path = folder.write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n"), .weight = 2},
@@ -45,14 +45,14 @@ TEST(Mixture, IsReadFileByFileAndTogether) {
 }
 
 TEST(Mixture, IsOneFileWhereThereIsNone) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto parts = open_mixture({.path = folder.write("a.jsonl", "{\"text\": \"a\"}\n")});
   ASSERT_EQ(parts.size(), 1u);
   EXPECT_EQ(parts[0].rows->at(0).completion, "a");
 }
 
 TEST(Mixture, RefusesWhatCannotBeDrawn) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl", "{\"text\": \"a\"}\n");
   EXPECT_THAT(message_of<UsageError>([&] {
                 open_mixture({.mixture = {{file, 0.0}}});
@@ -63,7 +63,7 @@ TEST(Mixture, RefusesWhatCannotBeDrawn) {
 }
 
 TEST(Leaks, AreTrainingRowsAskedAgainInTheHeldOutSet) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const DataOptions options{
       .path = folder.write("train.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n{\"prompt\":\"a\"}\n"),
       .test_path = folder.write("test.jsonl", "{\"prompt\":\"c\"}\n{\"prompt\":\"a\"}\n")};
@@ -78,7 +78,7 @@ TEST(Leaks, AreTrainingRowsAskedAgainInTheHeldOutSet) {
 }
 
 TEST(Leaks, NeedAHeldOutFile) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("train.jsonl", "{\"prompt\":\"a\"}\n");
 
   EXPECT_THAT(message_of<UsageError>([&] { find_leaks({.path = file}); }), HasSubstr("data.test_path"));

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 #include "text/dataset.h"
 
 namespace sluice::text {
@@ -18,7 +18,7 @@ DataOptions text_options(const std::filesystem::path& file) {
 }
 
 TEST(Text, CutsPromptsOfOneLengthFromItsSplit) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto options = text_options(folder.write("a.txt", "abcdeFGHIJ"));
 
   const auto train = read_prompts(options, Split::Train);
@@ -34,7 +34,7 @@ TEST(Text, CutsPromptsOfOneLengthFromItsSplit) {
 }
 
 TEST(Text, GivesExamplesWithoutPromptAndLosesNoCharacter) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto options = text_options(folder.write("a.txt", "abcdeFGHIJ"));
 
   const auto rows = read_examples(options, Split::Train);
@@ -46,7 +46,7 @@ TEST(Text, GivesExamplesWithoutPromptAndLosesNoCharacter) {
 }
 
 TEST(Text, CountsCharactersNotBytes) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto options = text_options(folder.write("a.txt", "\u00e9\u4e2d\U0001F600xyzw\u00e9"));
 
   const auto rows = read_prompts(options, Split::Train);
@@ -74,7 +74,7 @@ TEST(Text, SplitsShakespeareWithoutLoss) {
 }
 
 TEST(Text, RefusesBytesThatAreNoText) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto complaint = [&](std::string_view bytes) {
     const auto options = text_options(folder.write("a.txt", bytes));
     return message_of<DataError>([&] { read_examples(options, Split::Train); });
@@ -89,7 +89,7 @@ TEST(Text, RefusesBytesThatAreNoText) {
 }
 
 TEST(Text, RefusesASplitTooShortForAPrompt) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   auto options = text_options(folder.write("a.txt", "abcdefgh"));
   options.prompt_chars = 5;
 
@@ -98,7 +98,7 @@ TEST(Text, RefusesASplitTooShortForAPrompt) {
 }
 
 TEST(Text, RefusesOptionsThatMakeNoSense) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto good = text_options(folder.write("a.txt", "abcdefgh"));
 
   auto bad = good;

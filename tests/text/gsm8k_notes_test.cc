@@ -5,7 +5,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 #include "text/dataset.h"
 
 namespace sluice::text {
@@ -25,7 +25,7 @@ std::vector<std::string> expressions(const std::vector<Row>& rows) {
   return out;
 }
 
-DataOptions notes(const TemporaryFolder& folder, const std::string& train, const std::string& test) {
+DataOptions notes(const TempFolder& folder, const std::string& train, const std::string& test) {
   return {.use = "gsm8k_notes",
           .path = folder.write("train.jsonl", train),
           .test_path = folder.write("test.jsonl", test)};
@@ -39,7 +39,7 @@ const DataOptions& gsm8k() {
 }
 
 TEST(Gsm8kNotes, TurnsANoteIntoASum) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto options =
       notes(folder, answer_line("Half: 48/2 = <<48/2=24>>24.") + answer_line("<<48+24=72>>72"),
             answer_line("<<1+1=2>>2"));
@@ -56,7 +56,7 @@ TEST(Gsm8kNotes, TurnsANoteIntoASum) {
 }
 
 TEST(Gsm8kNotes, TakesOnlyWholeSumsOfOneOperator) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string taken = "<<7*8=56>> <<9999+0=9999>> <<5-5=0>> << 12 / 4 = 3 >>";
   const std::string left_out =
       "<<12/60=0.2>> <<2-5=-3>> <<7/2=3>> <<3/0=0>> <<1+2+3=6>> <<10000+1=10001>> <<9999+1=10000>> <<2+2=5>> "
@@ -67,7 +67,7 @@ TEST(Gsm8kNotes, TakesOnlyWholeSumsOfOneOperator) {
 }
 
 TEST(Gsm8kNotes, KeepsTheTestFilesExpressionsOutOfTraining) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto options =
       notes(folder, answer_line("<<2+3=5>> <<6*7=42>> <<2*9=18>> <<2+3=5>> <<1+4=5>> <<1+4=5>>"),
             answer_line("<<6*7=42>> <<8-1=7>> <<6*7=42>> <<2*9=18.00>>"));
@@ -77,7 +77,7 @@ TEST(Gsm8kNotes, KeepsTheTestFilesExpressionsOutOfTraining) {
 }
 
 TEST(Gsm8kNotes, MarksWhatBothSidesHoldWhenItIsKept) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   auto options = notes(folder, answer_line("<<2+3=5>> <<6*7=42>>"), answer_line("<<6*7=42>> <<8-1=7>>"));
   options.keep_seen = true;
 
@@ -161,7 +161,7 @@ TEST(Gsm8kNotes, GeneratesTheSameSumsForTheSameSeedAndKeepsAPrefix) {
 }
 
 TEST(Gsm8kNotes, StopsWhenNoNewSumCanBeMade) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   auto options = notes(folder, answer_line("<<2+3=5>>"), answer_line("<<2+3=5>>"));
   options.generated = 5;
 
@@ -170,7 +170,7 @@ TEST(Gsm8kNotes, StopsWhenNoNewSumCanBeMade) {
 }
 
 TEST(Gsm8kNotes, SaysWhatIsWrong) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto no_answer =
       notes(folder, "{\"question\": \"?\", \"answers\": \"4\"}\n", answer_line("<<1+1=2>>"));
   EXPECT_THAT(message_of<DataError>([&] { read_prompts(no_answer, Split::Train); }),

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::text {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 using enum PreferenceColumns;
 
 std::vector<PreferenceRow> read(const std::string& bytes, PreferenceColumns columns = Pairs) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   return read_preferences(folder.write("a.jsonl", bytes), columns);
 }
 
@@ -34,7 +34,7 @@ std::string line_of(const Json& prompt, const Json& chosen, const Json& rejected
 }
 
 TEST(PreferenceRows, ReadsPairsOfText) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl", "\n" + line_of("1+1=", "2", "3") + "\r\n");
   const auto rows = read_preferences(file, Pairs);
   ASSERT_EQ(rows.size(), 1u);
@@ -99,7 +99,7 @@ TEST_P(BadPreferenceRow, IsRefusedByFileAndLine) {
   const std::string good = GetParam().columns == Pairs
                                ? line_of("p", "x", "y")
                                : R"({"prompt": "p", "completion": "x", "label": true})";
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("a.jsonl", good + "\n" + GetParam().line + "\n");
   const auto message = message_of<DataError>([&] { read_preferences(file, GetParam().columns); });
   EXPECT_THAT(message, testing::StartsWith(file.string() + ":2: "));

@@ -5,7 +5,6 @@
 #include "base/philox.h"
 #include "tests/base/temp_folder.h"
 #include "tests/text/model_bytes.h"
-#include "tests/text/temporary_folder.h"
 #include "tests/text/tiny_tokenizer.h"
 #include "text/internal/unicode.h"
 
@@ -82,7 +81,7 @@ TEST(StreamingDecoder, KeepsWhatIsIncompleteOverIdsThatAreNoTokens) {
 
 // This model drops spaces at the begin: with a space alone as context it dropped the next ones too.
 TEST(StreamingDecoder, KeepsSpacesBehindASpace) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = load_tokenizer(folder.write("spaces.model", small_model(piece("▁") + piece("▁a"))));
   EXPECT_THAT(stream(*tokenizer, {4, 6, 7}), ElementsAre("b", " ", " a", ""));
   EXPECT_THAT(stream(*tokenizer, {6, 7, 6}), ElementsAre("", "a", " ", ""));

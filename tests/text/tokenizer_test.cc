@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::text {
 namespace {
@@ -134,7 +134,7 @@ TEST(CharacterTokenizer, EncodesTheSameFromManyThreads) {
 }
 
 TEST(SavedTokenizer, ComesBackWithTheSameIdsAndFiles) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = train_character_tokenizer("to be, or not to be\n");
   tokenizer->save(folder.path() / "a");
 
@@ -150,7 +150,7 @@ TEST(SavedTokenizer, ComesBackWithTheSameIdsAndFiles) {
 }
 
 TEST(SavedTokenizer, SaysWhatTransformersNeeds) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   train_character_tokenizer("ab \n")->save(folder.path());
 
   const Json config = read_json(folder.path() / "tokenizer_config.json");
@@ -172,7 +172,7 @@ TEST(SavedTokenizer, SaysWhatTransformersNeeds) {
 }
 
 TEST(SavedTokenizer, NamesTheLlamaClassWhenThereIsOnlyAModel) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   train_character_tokenizer("ab")->save(folder.path());
 
   load_tokenizer(folder.path() / "tokenizer.model")->save(folder.path() / "copy");
@@ -182,7 +182,7 @@ TEST(SavedTokenizer, NamesTheLlamaClassWhenThereIsOnlyAModel) {
 }
 
 TEST(SavedTokenizer, KeepsForeignFilesByteForByte) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   train_character_tokenizer("ab")->save(folder.path());
   folder.write("tokenizer_config.json", "{\"mine\" :1}");
   folder.write("chat_template.jinja", "{{ messages }}");
@@ -194,7 +194,7 @@ TEST(SavedTokenizer, KeepsForeignFilesByteForByte) {
 }
 
 TEST(LoadTokenizer, TakesTheModelFileItself) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = train_character_tokenizer("ab");
   tokenizer->save(folder.path());
 
@@ -204,7 +204,7 @@ TEST(LoadTokenizer, TakesTheModelFileItself) {
 }
 
 TEST(LoadTokenizer, SaysWhatItLookedFor) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
 
   EXPECT_THAT(message_of<DataError>([&] { load_tokenizer(folder.path()); }),
               HasSubstr("neither tokenizer.json nor tokenizer.model"));

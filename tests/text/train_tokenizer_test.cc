@@ -5,7 +5,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/philox.h"
-#include "tests/text/temporary_folder.h"
+#include "tests/base/temp_folder.h"
 #include "text/internal/utf8.h"
 #include "text/tokenizer.h"
 
@@ -117,7 +117,7 @@ TEST_P(TrainedTokenizer, IsTheSameEachTime) {
 }
 
 TEST_P(TrainedTokenizer, IsTheSameBeforeASaveAndAfterALoad) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = train_tokenizer(
       shakespeare(), {.kind = GetParam(), .vocab_size = 1000, .special_tokens = {"<|im_end|>"}});
   tokenizer->save(folder.path());

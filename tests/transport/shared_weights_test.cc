@@ -130,7 +130,8 @@ TEST(SharedWeights, RefusesAPipeWithoutWaitingForItsWriter) {
 
 TEST(SharedWeights, RefusesAnAnnouncementThatDoesNotHoldTogether) {
   EXPECT_THROW(decode_announcement("{}"), DataError);
-  EXPECT_THROW(decode_announcement(R"({"version":1,"pid":0,"fd":3,"bytes":1,"layout":"","id":"x"})"), DataError);
+  EXPECT_THROW(decode_announcement(R"({"version":1,"pid":0,"fd":3,"bytes":1,"layout":"","id":"x"})"),
+               DataError);
   EXPECT_THROW(
       decode_announcement(encode_announcement({.version = -1, .pid = 1, .id = std::string(32, '0')})),
       DataError);

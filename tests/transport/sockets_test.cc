@@ -15,6 +15,7 @@
 #include <zmq.hpp>
 
 #include "base/error.h"
+#include "tests/base/temp_folder.h"
 
 namespace sluice::transport {
 namespace {
@@ -24,12 +25,7 @@ constexpr uint64_t kRun = 77;
 
 class Sockets : public testing::Test {
  protected:
-  Sockets() {
-    std::string name = testing::TempDir() + "/sockets-XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-    address_ = "ipc://" + (folder_ / "learner").string();
-  }
-  ~Sockets() override { std::filesystem::remove_all(folder_); }
+  Sockets() : address_("ipc://" + (folder_ / "learner").string()) {}
 
   // The router's view of a dealer: sends a Hello, returns where it came from.
   std::string meet(RouterSocket& router, DealerSocket& dealer) {
@@ -39,7 +35,7 @@ class Sockets : public testing::Test {
     return received ? received->peer : "";
   }
 
-  std::filesystem::path folder_;
+  const TempFolder folder_;
   std::string address_;
 };
 

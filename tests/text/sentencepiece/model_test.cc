@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/philox.h"
+#include "tests/base/temp_folder.h"
 #include "tests/text/model_bytes.h"
-#include "tests/text/temporary_folder.h"
 #include "text/tokenizer.h"
 
 namespace sluice::text {
@@ -206,7 +206,7 @@ std::vector<Malformed> rule_cases() {
   };
 }
 
-void expect_refused(const TemporaryFolder& folder, const Malformed& model) {
+void expect_refused(const TempFolder& folder, const Malformed& model) {
   const auto file = folder.write("bad.model", model.bytes);
   const auto began = std::chrono::steady_clock::now();
   const std::string message = message_of<DataError>([&] { load_tokenizer(file); });
@@ -217,7 +217,7 @@ void expect_refused(const TemporaryFolder& folder, const Malformed& model) {
 }
 
 TEST(SentencePieceModel, IsRefusedByFileAndByteWhenItIsMalformed) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   size_t num_cases = 0;
   for (const auto& cases : {wire_cases(), piece_cases(), spec_cases(), rule_cases()}) {
     num_cases += cases.size();
@@ -227,7 +227,7 @@ TEST(SentencePieceModel, IsRefusedByFileAndByteWhenItIsMalformed) {
 }
 
 TEST(SentencePieceModel, OfSmallSizeIsRead) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = load_tokenizer(folder.write("good.model", small_model()));
   EXPECT_THAT(tokenizer->encode("abba"), ElementsAre(5, 4, 3));
   EXPECT_THAT(tokenizer->encode("axb"), ElementsAre(3, 0, 4));
@@ -243,7 +243,7 @@ TEST(SentencePieceModel, OfSmallSizeIsRead) {
 }
 
 TEST(SentencePieceModel, MayHoldFieldsOfALaterVersion) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string later = small_model(bytes_field(1, bytes_field(1, "z") + number_field(200, 3)),
                                         kind(kBpe) + bytes_field(77, "new")) +
                             float_field(201, 1);
@@ -251,13 +251,13 @@ TEST(SentencePieceModel, MayHoldFieldsOfALaterVersion) {
 }
 
 TEST(SentencePieceModel, NormalizesByItsRules) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = load_tokenizer(folder.write("rules.model", with_rules({})));
   EXPECT_THAT(tokenizer->encode("ab"), ElementsAre(4, 4));  // "a" becomes "b"
 }
 
 TEST(SentencePieceModel, MayHave64SymbolsInEachOther) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   std::string pieces;
   for (size_t size = 1; size <= 64; ++size) pieces += piece(std::string(size, 'x'), kUserDefined);
   const auto tokenizer = load_tokenizer(folder.write("nested.model", small_model(pieces)));
@@ -284,7 +284,7 @@ TEST(SentencePieceModel, IsRefusedWhenCutShort) {
 
 // Damage may leave another model that is one, and that must encode and decode.
 TEST(SentencePieceModel, SurvivesDamage) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const std::string bytes = small_model(byte_pieces() + piece("<sym>", kUserDefined),
                                         kind(kUnigram) + number_field(35, 1), RuleBlob().field());
   int read = 0;

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "tests/base/temp_folder.h"
 #include "tests/text/model_bytes.h"
-#include "tests/text/temporary_folder.h"
 
 namespace sluice::text {
 namespace {
@@ -26,7 +26,7 @@ const Tokenizer& llama2() {
 }
 
 // A folder with the llama2 model and files beside it.
-struct LlamaFolder : TemporaryFolder {
+struct LlamaFolder : TempFolder {
   LlamaFolder() { fs::copy_file(shipped("llama2.model"), path() / "tokenizer.model"); }
 };
 
@@ -169,7 +169,7 @@ TEST(SentencePiece, EncodesWithAUnigramAndItsRules) {
 }
 
 TEST(SentencePiece, LeavesUserDefinedPiecesToTheLibrary) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto file = folder.write("sym.model", small_model(piece("<sym>", kUserDefined)));
   const auto tokenizer = load_tokenizer(file);
   EXPECT_THAT(tokenizer->encode("a<sym>b"), ElementsAre(3, 6, 4));
@@ -179,7 +179,7 @@ TEST(SentencePiece, LeavesUserDefinedPiecesToTheLibrary) {
 
 // As Gemma's <end_of_turn> is, where there is no tokenizer.json: the library once found it in any text.
 TEST(SentencePiece, GivesNoSpecialTokenForTextThoughItIsAPiece) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   folder.write("tokenizer.model", small_model(piece("<end>", kUserDefined) + piece("d><e", kUserDefined) +
                                               piece("<e", kNormal) + piece("nd>", kNormal)));
   folder.write("tokenizer_config.json", R"({"added_tokens_decoder": {

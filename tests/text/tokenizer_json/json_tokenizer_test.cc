@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "tests/base/temp_folder.h"
-#include "tests/text/temporary_folder.h"
 #include "tests/text/tiny_tokenizer.h"
 
 namespace sluice::text {
@@ -219,7 +218,7 @@ TEST(JsonTokenizer, BringsTheShippedTextsBackUnchanged) {
 }
 
 TEST(JsonTokenizer, SavesItsFilesAsTheyWere) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto tokenizer = load_tokenizer(SLUICE_SOURCE_DIR "/data/tokenizers/minimind");
   tokenizer->save(folder.path());
 
@@ -240,7 +239,7 @@ TEST(JsonTokenizer, HasAnotherHashWhenIdsWouldDiffer) {
 }
 
 TEST(LoadTokenizer, ReadsTokenizerJsonBeforeTokenizerModel) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto trained = train_character_tokenizer("to be, or not to be\n");
   trained->save(folder.path());
   ASSERT_TRUE(std::filesystem::exists(folder.path() / "tokenizer.model"));
@@ -257,7 +256,7 @@ TEST(LoadTokenizer, ReadsTokenizerJsonBeforeTokenizerModel) {
 }
 
 TEST(LoadTokenizer, SaysWhatItLookedFor) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const auto message = message_of<DataError>([&] { load_tokenizer(folder.path()); });
   EXPECT_THAT(message, testing::HasSubstr("neither tokenizer.json nor tokenizer.model"));
 }
