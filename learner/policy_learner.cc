@@ -444,8 +444,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   }
   tally.report(options_, metrics);
   if (tally.updates > 0) metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
-  metrics["nonfinite_skips"] = static_cast<double>(optimizer_.num_skipped());
-  metrics["spike_skips"] = static_cast<double>(optimizer_.num_spikes());
+  metrics.merge(optimizer_.skip_counts());
   return metrics;
 }
 

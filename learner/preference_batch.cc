@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "learner/completion_logps.h"
+#include "learner/internal/completion_rows.h"
 #include "model/pack_bins.h"
 
 namespace sluice::learner {
@@ -29,60 +30,18 @@ void check_example(const PreferenceExample& example, size_t index, size_t num_co
   }
 }
 
-// The tokens before the last counted one, which is only predicted.
-size_t num_input_rows(const JudgedCompletion& completion) {
-  size_t rows = completion.tokens.size();
-  while (completion.mask[rows - 1] == 0) --rows;
-  return rows - 1;
-}
-
 int64_t num_rows(const PreferenceExample& example) {
   size_t rows = example.prompt.size();
-  for (const auto& completion : example.completions) rows += num_input_rows(completion);
+  for (const auto& completion : example.completions) rows += internal::num_input_rows(completion.mask);
   return static_cast<int64_t>(rows);
 }
 
-// Collects examples, then makes the tensors at once.
-class PackBuilder {
- public:
-  void add(const PreferenceExample& example, int64_t index) {
-    size_t longest = 0;
-    for (const auto& completion : example.completions) {
-      longest = std::max(longest, completion.tokens.size());
-    }
-    const auto grows_to = static_cast<int64_t>(example.prompt.size() + longest);
-    const int64_t prompt = rows_.add(example.prompt, model::kNoPrefix, /*first_position=*/0, grows_to);
-    const int64_t last_row = rows_.num_rows() - 1;
-    for (const auto& completion : example.completions) add(completion, prompt, last_row, grows_to);
-    examples_.push_back(index);
-  }
-
-  PreferencePack build(const at::Device& device) const {
-    return {.batch = rows_.build(device),
-            .targets = {at::tensor(target_rows_, at::kLong).to(device),
-                        at::tensor(target_tokens_, at::kLong).to(device)},
-            .lengths = lengths_,
-            .examples = examples_};
-  }
-
- private:
-  void add(const JudgedCompletion& completion, int64_t prompt, int64_t last_prompt_row, int64_t grows_to) {
-    const size_t num_rows = num_input_rows(completion);
-    const int64_t first_row = rows_.num_rows();
-    if (num_rows > 0) {
-      rows_.add(std::span(completion.tokens).first(num_rows), prompt, /*first_position=*/0, grows_to);
-    }
-    for (size_t i = 0; i <= num_rows; ++i) {
-      if (completion.mask[i] == 0) continue;
-      target_rows_.push_back(i == 0 ? last_prompt_row : first_row + static_cast<int64_t>(i) - 1);
-      target_tokens_.push_back(completion.tokens[i]);
-    }
-    lengths_.push_back(num_targets(completion));
-  }
-
-  model::PackedBatchBuilder rows_;
-  std::vector<int64_t> target_rows_, target_tokens_, lengths_, examples_;
-};
+void add_rows(const PreferenceExample& example, internal::CompletionRows& rows) {
+  size_t longest = 0;
+  for (const auto& completion : example.completions) longest = std::max(longest, completion.tokens.size());
+  rows.add_prompt(example.prompt, static_cast<int64_t>(example.prompt.size() + longest));
+  for (const auto& [tokens, mask] : example.completions) rows.add(tokens, mask);
+}
 
 }  // namespace
 
@@ -123,9 +82,12 @@ std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> 
   }
   std::vector<PreferencePack> packs;
   for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
-    PackBuilder builder;
-    for (const int64_t item : bin) builder.add(examples[static_cast<size_t>(item)], item);
-    packs.push_back(builder.build(device));
+    internal::CompletionRows rows;
+    for (const int64_t item : bin) add_rows(examples[static_cast<size_t>(item)], rows);
+    packs.push_back({.batch = rows.batch(device),
+                     .targets = rows.targets(device),
+                     .lengths = rows.lengths(),
+                     .examples = bin});
   }
   return packs;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "learner/internal/completion_rows.h"
 #include "model/pack_bins.h"
 #include "rewards/reward_mix.h"
 
@@ -46,13 +47,6 @@ int64_t num_chosen(const Completion& completion) {
   return std::ranges::count_if(completion.mask, [](uint8_t chosen) { return chosen != 0; });
 }
 
-// The input a completion needs: its tokens before the last chosen one, which is only predicted.
-size_t num_input_rows(const Completion& completion) {
-  size_t rows = completion.tokens.size();
-  while (rows > 0 && completion.mask[rows - 1] == 0) --rows;
-  return rows == 0 ? 0 : rows - 1;
-}
-
 // Completions of one group that go into a pack together.
 struct Piece {
   size_t group = 0;
@@ -66,7 +60,7 @@ void cut_group(const TrainingBatch& batch, size_t index, int64_t max_tokens, std
   Piece piece{.group = index, .completions = {}, .rows = prompt_rows};
   for (size_t i = 0; i < group.completions.size(); ++i) {
     if (batch.leaves_out(group.completions[i]) || num_chosen(group.completions[i]) == 0) continue;
-    const auto rows = static_cast<int64_t>(num_input_rows(group.completions[i]));
+    const auto rows = static_cast<int64_t>(internal::num_input_rows(group.completions[i].mask));
     if (!piece.completions.empty() && piece.rows + rows > max_tokens) {
       pieces.push_back(std::exchange(piece, {.group = index, .completions = {}, .rows = prompt_rows}));
     }
@@ -82,20 +76,17 @@ class MicroBatchBuilder {
   explicit MicroBatchBuilder(int64_t max_new_tokens) : max_new_tokens_(max_new_tokens) {}
 
   void add(const RolloutGroup& group, const std::vector<double>& advantages, const Piece& piece) {
-    const int64_t grows_to = max_new_tokens_ == 0 ? 0 : std::ssize(group.prompt) + max_new_tokens_;
-    const int64_t sequence = rows_.add(group.prompt, model::kNoPrefix, /*first_position=*/0, grows_to);
-    const Prompt prompt{.sequence = sequence, .last_row = rows_.num_rows() - 1, .grows_to = grows_to};
+    rows_.add_prompt(group.prompt, max_new_tokens_ == 0 ? 0 : std::ssize(group.prompt) + max_new_tokens_);
     for (const size_t i : piece.completions) {
-      add(group.completions[i], advantages[i], prompt);
+      add(group.completions[i], advantages[i]);
       completions_.push_back({piece.group, i});
     }
   }
 
   MicroBatch build(const at::Device& device) const {
-    return {.batch = rows_.build(device),
-            .targets = {at::tensor(target_rows_, at::kLong).to(device),
-                        at::tensor(target_tokens_, at::kLong).to(device)},
-            .lengths = lengths_,
+    return {.batch = rows_.batch(device),
+            .targets = rows_.targets(device),
+            .lengths = rows_.lengths(),
             .behaviour_logprobs = at::tensor(logprobs_, at::kFloat).to(device),
             .kept_mass = at::tensor(kept_mass_, at::kFloat).to(device),
             .advantages = at::tensor(advantages_, at::kFloat).to(device),
@@ -104,35 +95,20 @@ class MicroBatchBuilder {
   }
 
  private:
-  struct Prompt {
-    int64_t sequence, last_row, grows_to;
-  };
-
-  void add(const Completion& completion, double advantage, const Prompt& prompt) {
-    const size_t num_rows = num_input_rows(completion);
-    int64_t row = prompt.last_row;  // the one that predicts the token at hand
-    if (num_rows > 0) {
-      rows_.add(std::span(completion.tokens).first(num_rows), prompt.sequence, /*first_position=*/0,
-                prompt.grows_to);
+  void add(const Completion& completion, double advantage) {
+    rows_.add(completion.tokens, completion.mask);
+    for (size_t i = 0; i < completion.mask.size(); ++i) {
+      if (completion.mask[i] == 0) continue;
+      logprobs_.push_back(completion.logprobs[i]);
+      kept_mass_.push_back(completion.kept_mass[i]);
+      advantages_.push_back(static_cast<float>(advantage));
+      versions_.push_back(completion.versions[i]);
     }
-    const int64_t first_row = rows_.num_rows() - static_cast<int64_t>(num_rows);
-    for (size_t i = 0; i <= num_rows; ++i) {
-      if (completion.mask[i] != 0) {
-        target_rows_.push_back(row);
-        target_tokens_.push_back(completion.tokens[i]);
-        logprobs_.push_back(completion.logprobs[i]);
-        kept_mass_.push_back(completion.kept_mass[i]);
-        advantages_.push_back(static_cast<float>(advantage));
-        versions_.push_back(completion.versions[i]);
-      }
-      row = first_row + static_cast<int64_t>(i);
-    }
-    lengths_.push_back(num_chosen(completion));
   }
 
   const int64_t max_new_tokens_;
-  model::PackedBatchBuilder rows_;
-  std::vector<int64_t> target_rows_, target_tokens_, versions_, lengths_;
+  internal::CompletionRows rows_;
+  std::vector<int64_t> versions_;
   std::vector<float> logprobs_, kept_mass_, advantages_;
   std::vector<CompletionIndex> completions_;
 };

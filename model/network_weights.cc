@@ -36,14 +36,25 @@ void fill_normal(float* out, int64_t count, uint64_t seed, uint64_t parameter) {
   }
 }
 
-// What a network on that device maps, and how the weights of its products are rounded in it.
-std::string image_name(const ModelConfig& config, const at::Device& device, const Parameters& parameters) {
-  if (!device.is_cpu() || !kernels_serve(config)) return std::string(kRowsLayout);
-  const auto type = parameters.image_layout().panel_type();
-  return "panels" + std::to_string(cpu::kPanelColumns) +
-         (type == at::kChar       ? "-int8"
-          : type == at::kBFloat16 ? "-bfloat16"
-                                  : "-float32");
+// What a network on that device maps, with products rounded as its parameters say.
+struct ImageShape {
+  std::string layout;
+  int64_t bytes = 0;
+};
+
+ImageShape rows_of(const Parameters& parameters) {
+  return {std::string(kRowsLayout), parameters.num_numbers() * static_cast<int64_t>(sizeof(float))};
+}
+
+ImageShape image_of(const ModelConfig& config, const at::Device& device, const Parameters& parameters) {
+  if (!device.is_cpu() || !kernels_serve(config)) return rows_of(parameters);
+  const auto layout = parameters.image_layout();
+  const auto type = layout.panel_type();
+  return {"panels" + std::to_string(cpu::kPanelColumns) +
+              (type == at::kChar       ? "-int8"
+               : type == at::kBFloat16 ? "-bfloat16"
+                                       : "-float32"),
+          layout.bytes()};
 }
 
 void check_dtype(at::ScalarType dtype) {
@@ -169,13 +180,14 @@ WeightSnapshot Network::snapshot(const ModelConfig& config, const at::Device& de
           flat.device().str());
   auto declared = declare(config);
   declared.set_rounding(rounding);
-  const auto layout = image_name(config, device, declared);
-  if (layout == kRowsLayout) {
-    return {std::string(kRowsLayout), static_cast<int64_t>(flat.nbytes()),
-            [flat](void* image) { std::memcpy(image, flat.const_data_ptr(), flat.nbytes()); }};
+  require(flat.numel() == declared.num_numbers(), "network: ", flat.numel(), " numbers to publish, it has ",
+          declared.num_numbers());
+  const auto shape = image_of(config, device, declared);
+  if (shape.layout == kRowsLayout) {
+    return {shape.layout, shape.bytes,
+            [flat](void* to) { std::memcpy(to, flat.const_data_ptr(), flat.nbytes()); }};
   }
-  const int64_t bytes = declared.image_layout().bytes();
-  return {layout, bytes, [config, rounding, flat = std::move(flat)](void* image) {
+  return {shape.layout, shape.bytes, [config, rounding, flat = std::move(flat)](void* image) {
             Parameters parameters;
             Layers layers(parameters, config, at::kCPU);
             parameters.set_rounding(rounding);
@@ -188,20 +200,17 @@ WeightSnapshot Network::snapshot(const ModelConfig& config, const at::Device& de
 int64_t Network::snapshot_bytes(const ModelConfig& config, const at::Device& device, Rounding rounding) {
   auto declared = declare(config);
   declared.set_rounding(rounding);
-  return image_name(config, device, declared) == kRowsLayout
-             ? declared.num_numbers() * static_cast<int64_t>(sizeof(float))
-             : declared.image_layout().bytes();
+  return image_of(config, device, declared).bytes;
 }
 
 void Network::map(std::string_view layout, const void* image, int64_t bytes) {
   require(adapter_ == nullptr, "network: a network with adapters maps no weights");
-  const auto wanted = image_name(config_, device_, weights_);
-  require(layout == wanted || layout == kRowsLayout, "network: the weights to map are \"", layout,
-          "\", this network computes with \"", wanted, "\"");
   const bool rows = layout == kRowsLayout;
-  const int64_t expected =
-      rows ? weights_.num_numbers() * static_cast<int64_t>(sizeof(float)) : weights_.image_layout().bytes();
-  require(bytes == expected, "network: mapped weights have ", bytes, " bytes, the network has ", expected);
+  const auto wanted = rows ? rows_of(weights_) : image_of(config_, device_, weights_);
+  require(layout == wanted.layout, "network: the weights to map are \"", layout,
+          "\", this network computes with \"", wanted.layout, "\"");
+  require(bytes == wanted.bytes, "network: mapped weights have ", bytes, " bytes, the network has ",
+          wanted.bytes);
   if (!rows) {
     weights_.bind_image(image);
     return bind_layers();

@@ -122,6 +122,11 @@ UpdateReport Optimizer::step() {
 
 int64_t Optimizer::num_spikes() const { return guard_ == nullptr ? 0 : guard_->num_spikes(); }
 
+std::map<std::string, double> Optimizer::skip_counts() const {
+  return {{"nonfinite_skips", static_cast<double>(num_skipped_)},
+          {"spike_skips", static_cast<double>(num_spikes())}};
+}
+
 std::vector<model::NamedTensor> Optimizer::state() const {
   auto state = rule_->state();
   for (auto& [name, tensor] : state) {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -72,6 +73,8 @@ class Optimizer {
   int64_t num_steps() const { return num_steps_; }      // updates tried, skipped ones included
   int64_t num_skipped() const { return num_skipped_; }  // for a gradient that was not finite
   int64_t num_spikes() const;                           // skipped for their gradient norm
+  // Both by their metric names, nonfinite_skips and spike_skips.
+  std::map<std::string, double> skip_counts() const;
 
   // Copies of what the rule remembers, counters and the usual norm as named tensors on the CPU, for a
   // checkpoint. load() checks names, shapes and types (DataError).

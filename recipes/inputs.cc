@@ -49,11 +49,15 @@ Room room_of(const Recipe& recipe, const model::ModelConfig& config) {
           path.empty() ? "model.max_position" : "max_position_embeddings of " + path.string()};
 }
 
+void check_end(const StageSpec& stage, const text::Tokenizer& tokenizer) {
+  require<UsageError>(!stage.batch.append_eos || tokenizer.eos_id().has_value(), "stage ", stage.name,
+                      ": batch.append_eos is set, but the tokenizer has no end-of-sequence token");
+}
+
 // The checks of a stage return the tokens of its longest sequence.
 int64_t check_examples(const StageSpec& stage, text::Rows& rows, const text::Tokenizer& tokenizer,
                        const text::ChatTemplate* chat, const Room& room) {
-  require<UsageError>(!stage.batch.append_eos || tokenizer.eos_id().has_value(), "stage ", stage.name,
-                      ": batch.append_eos is set, but the tokenizer has no end-of-sequence token");
+  check_end(stage, tokenizer);
   const bool fits = stage.batch.max_length <= room.tokens;  // what is longer is cut
   text::for_each_row(rows, [&](const text::Row& row) {
     if (fits && row.messages.is_null()) return;
@@ -86,11 +90,6 @@ int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Toke
     longest = std::max(longest, tokens + new_tokens);
   });
   return longest;
-}
-
-void check_end(const StageSpec& stage, const text::Tokenizer& tokenizer) {
-  require<UsageError>(!stage.batch.append_eos || tokenizer.eos_id().has_value(), "stage ", stage.name,
-                      ": batch.append_eos is set, but the tokenizer has no end-of-sequence token");
 }
 
 InputsFound::Stage check_preferences(const StageSpec& stage, const text::Tokenizer& tokenizer,

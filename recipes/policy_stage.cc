@@ -6,9 +6,9 @@
 #include <mutex>
 
 #include "base/clock.h"
+#include "base/epoch_order.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/philox.h"
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
@@ -29,27 +29,6 @@ struct LogprobBound {
 constexpr LogprobBound kCpuBound{1e-5, 1e-4};  // float32: the order of sums alone
 constexpr LogprobBound kCudaBound{5e-3, 0.1};
 constexpr LogprobBound kInt8Bound{0.05, 2.0};  // rollout.weights = "int8"
-
-// The prompts of a stage in the order in which groups ask for them.
-class PromptOrder {
- public:
-  PromptOrder(std::vector<text::Row> rows, uint64_t seed) : rows_(std::move(rows)), seed_(seed) {}
-
-  const text::Row& row(uint64_t group) {
-    const auto n = static_cast<uint64_t>(rows_.size());
-    if (group / n != epoch_ || order_.empty()) {
-      epoch_ = group / n;
-      order_ = shuffled_indices(static_cast<int64_t>(n), seed_, epoch_);
-    }
-    return rows_[static_cast<size_t>(order_[group % n])];
-  }
-
- private:
-  const std::vector<text::Row> rows_;
-  const uint64_t seed_;
-  uint64_t epoch_ = 0;
-  std::vector<int64_t> order_;  // of epoch_
-};
 
 std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& group) {
   return {{"group", std::to_string(group.group)},
@@ -111,12 +90,13 @@ class PolicyStage {
         stage_(stage),
         stop_(stop),
         start_(find_start(run, recipe, stage)),
-        first_step_(start_.checkpoint.state.step - start_.stage_step),
+        first_step_(start_.first_step()),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         network_(load_trained(run, recipe, stage, start_)),
         optimizer_(*network_, collective_, stage.optim, stage.steps * stage.learner.updates_per_step()),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
-        prompts_(text::read_prompts(stage.data, text::Split::Train), stage_seed(recipe, stage.name)),
+        prompts_(text::read_prompts(stage.data, text::Split::Train)),
+        prompt_order_(std::ssize(prompts_), stage_seed(recipe, stage.name)),
         began_(clock_.now_ms()),
         num_tokens_(start_.num_tokens) {
     if (start_.resumed) {
@@ -171,7 +151,7 @@ class PolicyStage {
             .seed = stage_seed(recipe_, stage_.name),
             .sampling = stage_.rollout.sampling,
             .lease_ms = stage_.rollout.lease_ms,
-            .row = prompts_.row(grant.group)};
+            .row = prompts_[static_cast<size_t>(prompt_order_.at(static_cast<int64_t>(grant.group)))]};
   }
 
   void start_server() {
@@ -394,14 +374,7 @@ class PolicyStage {
     auto older = versions_;
     older.erase(done);
     write_checkpoint(
-        run_.checkpoints(),
-        {.step = first_step_ + done,
-         .stage = stage_.name,
-         .stage_step = done,
-         .stage_done = done == stage_.steps,
-         .started_from = start_.started_from,
-         .stage_seconds = seconds(),
-         .num_tokens = num_tokens_},
+        run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
         {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &older},
         stage_.checkpoint.keep_last);
   }
@@ -452,7 +425,8 @@ class PolicyStage {
   transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
   StageMonitor monitor_;
-  PromptOrder prompts_;  // used by the server's thread alone
+  const std::vector<text::Row> prompts_;
+  EpochOrder prompt_order_;  // used by the server's thread alone
   const Millis began_;
   std::unique_ptr<reference::ReferencePolicy> reference_;
   std::vector<std::string> reward_names_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/epoch_order.h"
 #include "base/error.h"
 #include "base/philox.h"
 #include "optim/optimizer.h"
@@ -66,7 +67,7 @@ class PreferenceStage {
         spec_(stage.preference),
         stop_(stop),
         start_(find_start(run, recipe, stage)),
-        first_step_(start_.checkpoint.state.step - start_.stage_step),
+        first_step_(start_.first_step()),
         seed_(stage_seed(recipe, stage.name)),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         found_(read_examples(stage, start_.checkpoint, *tokenizer_, seed_)),
@@ -74,7 +75,8 @@ class PreferenceStage {
         optimizer_(*network_, collective_, stage.optim, stage.steps),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         began_(clock_.now_ms()),
-        num_tokens_(start_.num_tokens) {
+        num_tokens_(start_.num_tokens),
+        order_(num_examples(), seed_) {
     if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
     if (found_.dropped > 0) {
       monitor_.say(stage.name + ": " + std::to_string(found_.dropped) +
@@ -206,12 +208,7 @@ class PreferenceStage {
     const int64_t per_step = stage_.batch.examples_per_step, n = num_examples();
     Examples batch;
     for (int64_t ordinal = step * per_step; ordinal < (step + 1) * per_step; ++ordinal) {
-      const int64_t epoch = ordinal / n;
-      if (epoch > 0 && epoch != epoch_) {
-        order_ = shuffled_indices(n, seed_, static_cast<uint64_t>(epoch));
-        epoch_ = epoch;
-      }
-      const int64_t place = epoch == 0 ? ordinal : order_[static_cast<size_t>(ordinal % n)];
+      const int64_t place = ordinal < n ? ordinal : order_.at(ordinal);  // they lie in the first epoch's
       batch.push_back(found_.examples[static_cast<size_t>(place)]);
     }
     return batch;
@@ -223,14 +220,7 @@ class PreferenceStage {
     Versions mixed;  // beside the policy: a reference that moved is nowhere else
     if (mixes()) mixed[done] = reference_flat_.cpu();
     write_checkpoint(
-        run_.checkpoints(),
-        {.step = first_step_ + done,
-         .stage = stage_.name,
-         .stage_step = done,
-         .stage_done = done == stage_.steps,
-         .started_from = start_.started_from,
-         .stage_seconds = seconds(),
-         .num_tokens = num_tokens_},
+        run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
         {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &mixed},
         stage_.checkpoint.keep_last);
   }
@@ -258,8 +248,7 @@ class PreferenceStage {
   at::Tensor reference_flat_;                              // its weights
   at::Tensor table_;  // [examples, completions] float64: reference log-probs,
                       // undefined where they change
-  int64_t epoch_ = 0;
-  std::vector<int64_t> order_;  // of epoch_, from the second on
+  EpochOrder order_;  // of the examples, from the second epoch on
   std::optional<learner::PreferenceLearner> pairs_;
   std::optional<learner::KtoLearner> kto_;
 };

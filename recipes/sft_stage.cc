@@ -22,7 +22,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   transport::SoloCollective collective;
   optim::Optimizer optimizer(*network, collective, stage.optim, stage.steps);
   if (start.resumed) load_optimizer(start.checkpoint, optimizer);
-  const int64_t first_step = start.checkpoint.state.step - start.stage_step;  // of the run, before this stage
+  const int64_t first_step = start.first_step();  // of the run, before this stage
   StageMonitor monitor(run, recipe, stage, start.checkpoint.state.step);
 
   const auto chat = text::load_chat_template(start.checkpoint.model());
@@ -40,14 +40,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   const auto seconds = [&] { return start.seconds + static_cast<double>(clock.now_ms() - began) / 1000.0; };
   double num_tokens = start.num_tokens;
   const auto save = [&](int64_t done) {
-    write_checkpoint(run.checkpoints(),
-                     {.step = first_step + done,
-                      .stage = stage.name,
-                      .stage_step = done,
-                      .stage_done = done == stage.steps,
-                      .started_from = start.started_from,
-                      .stage_seconds = seconds(),
-                      .num_tokens = num_tokens},
+    write_checkpoint(run.checkpoints(), start.state_after(stage, done, seconds(), num_tokens),
                      {.network = *network, .tokenizer = *tokenizer, .optimizer = &optimizer},
                      stage.checkpoint.keep_last);
   };

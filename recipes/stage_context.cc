@@ -109,6 +109,17 @@ Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe
   return write_checkpoint(run.checkpoints(), {}, {.network = *network, .tokenizer = *tokenizer}, 1);
 }
 
+CheckpointState StageStart::state_after(const StageSpec& stage, int64_t done, double seconds,
+                                        double num_tokens) const {
+  return {.step = first_step() + done,
+          .stage = stage.name,
+          .stage_step = done,
+          .stage_done = done == stage.steps,
+          .started_from = started_from,
+          .stage_seconds = seconds,
+          .num_tokens = num_tokens};
+}
+
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage) {
   remove_temporaries(run.checkpoints());
   std::vector<std::string> damaged;

@@ -15,13 +15,16 @@ constexpr uint64_t kSeed = 2;
 }  // namespace
 
 ExampleOrder::ExampleOrder(std::vector<Dataset> datasets, uint64_t seed)
-    : datasets_(std::move(datasets)), seed_(seed), progress_(datasets_.size()) {
+    : datasets_(std::move(datasets)), seed_(seed) {
   require(!datasets_.empty(), "ExampleOrder: no dataset");
   for (size_t i = 0; i < datasets_.size(); ++i) {
     const auto& [size, weight] = datasets_[i];
     require(size > 0 && weight > 0.0, "ExampleOrder: dataset ", i, " has ", size, " rows and the weight ",
             weight);
     total_weight_ += weight;
+    // The first dataset is shuffled by the seed itself, so that it comes in the order it has alone.
+    const uint64_t own_seed = i == 0 ? seed_ : random_bits(seed_, RandomUse::Data, i, kSeed << 32);
+    progress_.push_back({.order = EpochOrder(size, own_seed)});
   }
 }
 
@@ -36,28 +39,16 @@ size_t ExampleOrder::draw(int64_t ordinal) const {
   return dataset;
 }
 
-// The first dataset is shuffled by the seed itself, so that it comes in the order it has alone.
-int64_t ExampleOrder::row_of(size_t dataset, int64_t drawn) {
-  auto& progress = progress_[dataset];
-  const int64_t size = datasets_[dataset].size;
-  if (const int64_t epoch = drawn / size; epoch != progress.epoch) {
-    const uint64_t seed = dataset == 0 ? seed_ : random_bits(seed_, RandomUse::Data, dataset, kSeed << 32);
-    progress.order = shuffled_indices(size, seed, static_cast<uint64_t>(epoch));
-    progress.epoch = epoch;
-  }
-  return progress.order[static_cast<size_t>(drawn % size)];
-}
-
 ExampleOrder::Place ExampleOrder::at(int64_t ordinal) {
   require(ordinal >= 0, "ExampleOrder: place ", ordinal);
-  if (datasets_.size() == 1) return {.dataset = 0, .row = row_of(0, ordinal)};
+  if (datasets_.size() == 1) return {.dataset = 0, .row = progress_[0].order.at(ordinal)};
   if (ordinal < next_) {
     for (auto& progress : progress_) progress.drawn = 0;
     next_ = 0;
   }
   for (; next_ < ordinal; ++next_) ++progress_[draw(next_)].drawn;
   const size_t dataset = draw(ordinal);
-  return {.dataset = dataset, .row = row_of(dataset, progress_[dataset].drawn)};
+  return {.dataset = dataset, .row = progress_[dataset].order.at(progress_[dataset].drawn)};
 }
 
 }  // namespace sluice::sft

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/epoch_order.h"
+
 namespace sluice::sft {
 
 // One dataset comes in a new shuffled order each epoch. Of several, each draw takes one with a probability
@@ -35,11 +37,9 @@ class ExampleOrder {
   // How far the order of one dataset is.
   struct Progress {
     int64_t drawn = 0;  // rows, before next_
-    int64_t epoch = -1;
-    std::vector<int64_t> order;  // of the epoch
+    EpochOrder order;
   };
   size_t draw(int64_t ordinal) const;
-  int64_t row_of(size_t dataset, int64_t drawn);
 
   const std::vector<Dataset> datasets_;
   const uint64_t seed_;

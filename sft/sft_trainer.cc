@@ -53,9 +53,8 @@ StepMetrics SftTrainer::step(std::span<const Example> examples) {
                          {"entropy", entropy_sum / static_cast<double>(step_targets)},
                          {"num_tokens", static_cast<double>(step_tokens)},
                          {"grad_norm", update.grad_norm},
-                         {"learning_rate", update.lr},
-                         {"nonfinite_skips", static_cast<double>(optimizer_.num_skipped())},
-                         {"spike_skips", static_cast<double>(optimizer_.num_spikes())}};
+                         {"learning_rate", update.lr}};
+  metrics.merge(optimizer_.skip_counts());
   if (aux_loss) metrics["aux_loss"] = *aux_loss;
   return metrics;
 }

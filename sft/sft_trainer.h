@@ -19,9 +19,9 @@ struct SftOptions {
   double router_aux_loss = 0.0;  // times the experts' balancing loss in the loss; 0: left out
 };
 
-// loss, entropy, num_tokens (all of the examples'), grad_norm, learning_rate, nonfinite_skips, and aux_loss
-// of a network with experts: their balancing loss, before its coefficient. The entropy is the mean over
-// targets, whatever they weigh. Accuracy is left to evaluation.
+// loss, entropy, num_tokens (all of the examples'), grad_norm, learning_rate, nonfinite_skips, spike_skips,
+// and aux_loss of a network with experts: their balancing loss, before its coefficient. The entropy is the
+// mean over targets, whatever they weigh. Accuracy is left to evaluation.
 //
 // The balancing loss is that of each micro-batch, weighted by its share of the step's rows: a ratio of means,
 // it changes a little with the cut, which nothing else does.

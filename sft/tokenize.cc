@@ -46,18 +46,11 @@ std::vector<float> weigh(text::TokenMap& map, const std::vector<text::ByteRange>
   return weights;
 }
 
-text::ChatOptions chat_options(const text::Row& row) {
-  text::ChatOptions options;
-  if (const auto tools = row.columns.find("tools"); tools != row.columns.end()) options.tools = *tools;
-  const auto variables = row.columns.find("chat_template_kwargs");
-  if (variables != row.columns.end() && !variables->is_null()) options.extra = *variables;
-  return options;
-}
-
 Example tokenize_conversation(const text::Row& row, const text::Tokenizer& tokenizer,
                               const text::ChatTemplate* chat, const TokenizeOptions& options) {
   require<DataError>(chat != nullptr, "a conversation, and the model's directory has no chat template");
-  auto spans = text::learned_spans(*chat, row.messages, chat_options(row), row.num_prompt_messages);
+  auto spans =
+      text::learned_spans(*chat, row.messages, text::chat_options_of(row.columns), row.num_prompt_messages);
   text::TokenMap map(tokenizer, std::move(spans.text));
   return {.tokens = map.ids(), .weights = weigh(map, spans.learned, options.tag_weights)};
 }

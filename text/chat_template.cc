@@ -88,4 +88,12 @@ ChatTemplate ChatTemplate::with_tool_template(ChatTemplate other) && {
 
 const std::string& ChatTemplate::source() const { return impl_->source; }
 
+ChatOptions chat_options_of(const Json& columns) {
+  ChatOptions options;
+  if (const auto tools = columns.find("tools"); tools != columns.end()) options.tools = *tools;
+  const auto variables = columns.find("chat_template_kwargs");
+  if (variables != columns.end() && !variables->is_null()) options.extra = *variables;
+  return options;
+}
+
 }  // namespace sluice::text

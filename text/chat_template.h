@@ -29,6 +29,9 @@ struct ChatOptions {
   Json extra = Json::object();  // further variables: {"enable_thinking": false}
 };
 
+// Those that the columns of a dataset's row say: "tools" and "chat_template_kwargs".
+ChatOptions chat_options_of(const Json& columns);
+
 // A rendered conversation, and what of it the model is to learn.
 struct RenderedChat {
   std::string text;

@@ -138,10 +138,7 @@ std::vector<PreferenceRow> read_preferences(const std::filesystem::path& file, P
     row.file = file.string();
     row.line = line;
     columns == PreferenceColumns::Pairs ? read_pair(object, row) : read_judged(object, row);
-    if (!row.is_conversation()) return;
-    if (object.contains("tools")) row.chat.tools = object["tools"];
-    const auto variables = object.find("chat_template_kwargs");
-    if (variables != object.end() && !variables->is_null()) row.chat.extra = *variables;
+    if (row.is_conversation()) row.chat = chat_options_of(object);
   });
   require<DataError>(!rows.empty(), file.string(), ": there is no row");
   return rows;

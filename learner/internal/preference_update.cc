@@ -42,8 +42,8 @@ StepMetrics PreferenceUpdate::finish() {
   StepMetrics metrics = {{"loss", loss_},
                          {"entropy", entropy_ / static_cast<double>(targets_)},
                          {"grad_norm", update.grad_norm},
-                         {"learning_rate", update.lr},
-                         {"nonfinite_skips", static_cast<double>(optimizer_.num_skipped())}};
+                         {"learning_rate", update.lr}};
+  metrics.merge(optimizer_.skip_counts());
   if (aux_loss_) metrics["aux_loss"] = *aux_loss_;
   return metrics;
 }

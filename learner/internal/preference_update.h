@@ -25,7 +25,7 @@ class PreferenceUpdate {
   void backward(at::Tensor objective);
   void add_loss(double share) { loss_ += share; }
   // Moves the weights, unless the loss is not finite: loss, entropy (the mean over targets), grad_norm,
-  // learning_rate, nonfinite_skips, and aux_loss of a network with experts.
+  // learning_rate, nonfinite_skips, spike_skips, and aux_loss of a network with experts.
   StepMetrics finish();
 
  private:

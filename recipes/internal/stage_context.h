@@ -75,6 +75,10 @@ struct StageStart {
   double seconds = 0;        // spent in it before
   double num_tokens = 0;     // trained on in it before
   std::string started_from;  // name of the checkpoint the stage began with
+
+  int64_t first_step() const { return checkpoint.state.step - stage_step; }  // of the run, before the stage
+  // Of a checkpoint behind `done` steps of the stage.
+  CheckpointState state_after(const StageSpec& stage, int64_t done, double seconds, double num_tokens) const;
 };
 // From the newest whole checkpoint; damaged ones are named on stderr, and `latest` is put right. Makes the
 // initial one in a new run. Throws DataError when the end of the stage before is not there.
