@@ -2,7 +2,8 @@
 //
 // No I/O and no clock of its own. A group is Leased, then Queued when it has arrived, then Trained, Dropped
 // or Quarantined; only a lease that expired goes back, to be leased again under the same id (it is still
-// owed, so it counts as leased all the while). A call that throws has changed nothing.
+// owed, so it counts as leased all the while). A call that throws has changed nothing. Bodies: ledger.cc
+// (what becomes of groups), ledger_leases.cc (who owes them).
 #pragma once
 
 #include <cstdint>
