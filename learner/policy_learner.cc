@@ -13,19 +13,13 @@
 #include "learner/entropy_bonus.h"
 #include "learner/internal/log_ratio.h"
 #include "learner/internal/statistics.h"
+#include "learner/internal/step_parts.h"
+#include "learner/internal/token_returns.h"
 
 namespace sluice::learner {
 namespace {
 
 double sum_of(const at::Tensor& values) { return values.sum(at::kDouble).item<double>(); }
-
-void report_spread(const std::string& name, const std::vector<double>& values, StepMetrics& metrics) {
-  if (values.empty()) return;
-  metrics[name + "/mean"] = internal::mean_of(values);
-  metrics[name + "/std"] = internal::std_of(values);
-  metrics[name + "/min"] = std::ranges::min(values);
-  metrics[name + "/max"] = std::ranges::max(values);
-}
 
 // What is known before the forward: advantages and staleness, over the chosen tokens of the whole step.
 StepMetrics batch_metrics(const TrainingBatch& batch, int64_t version) {
@@ -42,7 +36,7 @@ StepMetrics batch_metrics(const TrainingBatch& batch, int64_t version) {
     }
   }
   StepMetrics metrics;
-  report_spread("advantages", advantages, metrics);
+  internal::report_spread("advantages", advantages, metrics);
   if (staleness.empty()) return metrics;
   metrics["staleness/mean"] = internal::mean_of(staleness);
   metrics["staleness/max"] = std::ranges::max(staleness);
@@ -67,30 +61,12 @@ struct Spread {
   }
 };
 
-std::vector<double> numbers(const at::Tensor& values) {
-  const auto wide = values.to(at::kCPU, at::kDouble).contiguous();
-  const auto* begin = wide.const_data_ptr<double>();
-  return {begin, begin + wide.numel()};
-}
-
 // What was really sampled from: the recorded policy divided by what top-k and top-p kept of it.
 at::Tensor sampled_logprobs(const MicroBatch& micro) {
   return micro.behaviour_logprobs - micro.kept_mass.log();
 }
 
 }  // namespace
-
-// A micro-batch, and what was computed for it before the first update; undefined where nobody asks.
-struct PolicyLearner::Part {
-  MicroBatch micro;
-  double share = 0.0;                             // of the rows of its update
-  at::Tensor proximal, reference, entropy, keep;  // [targets]
-};
-
-struct PolicyLearner::Update {
-  StepDenominators denominators;
-  std::vector<Part> parts;
-};
 
 // What the micro-batches of a step add up to.
 struct PolicyLearner::Tally {
@@ -226,8 +202,7 @@ void PolicyLearner::prepare(const TrainingBatch& batch, std::vector<Update>& upd
                             StepMetrics& metrics) const {
   const c10::NoGradGuard no_grad;
   look_ahead(updates);
-  const bool of_tokens = options_.advantage.baseline == Baseline::None && options_.gamma != 1.0;
-  if (options_.kl_in_reward || of_tokens) put_kl_in_rewards(batch, updates, metrics);
+  if (internal::has_token_returns(options_)) internal::put_token_returns(batch, options_, updates, metrics);
   mask_tokens(updates);
 }
 
@@ -251,65 +226,6 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
       }
     }
   }
-}
-
-void PolicyLearner::put_kl_in_rewards(const TrainingBatch& batch, std::vector<Update>& updates,
-                                      StepMetrics& metrics) const {
-  const double beta = options_.kl_in_reward ? options_.loss.beta : 0.0;
-  std::vector<GroupNumbers> kl;  // [group][completion][token]
-  for (const auto& group : batch.groups) kl.emplace_back(group.completions.size());
-  double kl_sum = 0.0, kl_count = 0.0;
-  const auto for_each_completion = [&updates](auto f) {
-    for (auto& update : updates) {
-      for (auto& part : update.parts) {
-        int64_t first = 0;
-        for (size_t i = 0; i < part.micro.lengths.size(); ++i) {
-          f(part, part.micro.completions[i], first, part.micro.lengths[i]);
-          first += part.micro.lengths[i];
-        }
-      }
-    }
-  };
-  for_each_completion([&](const Part& part, const CompletionIndex& index, int64_t first, int64_t count) {
-    auto& tokens = kl[index.group][index.completion];
-    tokens.assign(static_cast<size_t>(count), 0.0);
-    if (beta == 0.0) return;
-    const auto& policy = part.proximal.defined() ? part.proximal : part.micro.behaviour_logprobs;
-    tokens = numbers((policy - part.reference).narrow(0, first, count));
-    for (const double value : tokens) kl_sum += value;
-    kl_count += static_cast<double>(count);
-  });
-  if (kl_count > 0.0) metrics["kl"] = kl_sum / kl_count;
-
-  const bool of_tokens = options_.advantage.baseline == Baseline::None;
-  std::vector<GroupNumbers> advantages;  // [group][completion][token]
-  if (of_tokens) {
-    advantages = token_advantages(batch.rewards, kl, beta, options_.gamma, options_.advantage);
-  } else {
-    auto rewards = batch.rewards;
-    GroupNumbers lengths;
-    for (size_t g = 0; g < rewards.size(); ++g) {
-      auto& row = lengths.emplace_back();
-      for (size_t i = 0; i < rewards[g].size(); ++i) {
-        row.push_back(static_cast<double>(kl[g][i].size()));
-        for (const double value : kl[g][i]) {
-          if (rewards[g][i]) *rewards[g][i] -= beta * value;
-        }
-      }
-    }
-    const auto of_completions = group_advantages(rewards, options_.advantage, lengths);
-    for (size_t g = 0; g < kl.size(); ++g) {
-      auto& row = advantages.emplace_back();
-      for (size_t i = 0; i < kl[g].size(); ++i) row.emplace_back(kl[g][i].size(), of_completions[g][i]);
-    }
-  }
-  std::vector<double> all;
-  for_each_completion([&](Part& part, const CompletionIndex& index, int64_t first, int64_t count) {
-    const auto& tokens = advantages[index.group][index.completion];
-    all.insert(all.end(), tokens.begin(), tokens.end());
-    part.micro.advantages.narrow(0, first, count).copy_(at::tensor(tokens, at::kDouble));
-  });
-  report_spread("advantages", all, metrics);
 }
 
 // These look at the whole step at once.

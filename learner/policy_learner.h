@@ -17,6 +17,11 @@
 
 namespace sluice::learner {
 
+namespace internal {
+struct StepPart;
+struct StepUpdate;
+}  // namespace internal
+
 // What the ratio that is clipped is taken against (spec section 8.1).
 enum class OldPolicy {
   Behaviour,  // the policy that sampled, whatever its version (bypass mode, section 8.5)
@@ -84,15 +89,13 @@ class PolicyLearner {
   StepMetrics step(const TrainingBatch& batch, int64_t version);
 
  private:
-  struct Part;
-  struct Update;
+  using Part = internal::StepPart;
+  using Update = internal::StepUpdate;
   struct Tally;
   std::vector<Update> plan(const TrainingBatch& batch) const;
   // What is computed before the first update: proximal and reference log-probs, advantages of tokens, masks.
   void prepare(const TrainingBatch& batch, std::vector<Update>& updates, StepMetrics& metrics) const;
   void look_ahead(std::vector<Update>& updates) const;
-  void put_kl_in_rewards(const TrainingBatch& batch, std::vector<Update>& updates,
-                         StepMetrics& metrics) const;
   void mask_tokens(std::vector<Update>& updates) const;
   void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
@@ -105,9 +108,9 @@ class PolicyLearner {
   const PolicyLearnerOptions options_;
 };
 
-// reward, reward_std, rewards/NAME/{mean,std,unscored}, frac_reward_zero_std, completions/*, num_tokens (spec
-// section 16). Lengths count chosen tokens, num_tokens those of prompts (once for each completion) and
-// completions; `unscored` counts completions.
+// reward, reward_std, rewards/NAME/{mean,std,unscored},
+// frac_reward_zero_std, completions/*, num_tokens (spec section 16). Lengths count chosen tokens, num_tokens
+// those of prompts (once for each completion) and completions; `unscored` counts completions.
 StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::string>& reward_names);
 
 }  // namespace sluice::learner

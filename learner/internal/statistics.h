@@ -4,9 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 namespace sluice::learner::internal {
+
+inline constexpr double kWhitenEps = 1e-8;  // added to the variance of tokens
 
 // 0 of nothing.
 inline double mean_of(const std::vector<double>& values) {
@@ -26,6 +30,16 @@ inline double std_of(const std::vector<double>& values, bool population = false)
   double sum = 0.0;
   for (const double value : values) sum += (value - mean) * (value - mean);
   return std::sqrt(sum / static_cast<double>(values.size() - (population ? 0 : 1)));
+}
+
+// NAME/mean, std, min and max; nothing of nothing.
+inline void report_spread(const std::string& name, const std::vector<double>& values,
+                          std::map<std::string, double>& metrics) {
+  if (values.empty()) return;
+  metrics[name + "/mean"] = mean_of(values);
+  metrics[name + "/std"] = std_of(values);
+  metrics[name + "/min"] = std::ranges::min(values);
+  metrics[name + "/max"] = std::ranges::max(values);
 }
 
 }  // namespace sluice::learner::internal

@@ -1,0 +1,25 @@
+// A step as it is learned from: its updates, each over micro-batches, and what is computed for these before
+// the first one.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "learner/training_batch.h"
+
+namespace sluice::learner::internal {
+
+// Tensors are [targets]; undefined where nobody asks.
+struct StepPart {
+  MicroBatch micro;
+  double share = 0.0;  // of the rows of its update
+  at::Tensor proximal, reference, entropy, keep;
+};
+
+struct StepUpdate {
+  StepDenominators denominators;
+  std::vector<StepPart> parts;
+};
+
+}  // namespace sluice::learner::internal

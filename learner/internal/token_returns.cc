@@ -1,0 +1,99 @@
+#include "learner/internal/token_returns.h"
+
+#include <ATen/ATen.h>
+
+#include <functional>
+
+#include "learner/internal/statistics.h"
+#include "learner/token_advantages.h"
+
+namespace sluice::learner::internal {
+namespace {
+
+using TokenNumbers = std::vector<GroupNumbers>;  // [group][completion][token]
+
+// What `of_part` gives for the targets, by completion; nothing for those that are in no part.
+TokenNumbers by_completion(const TrainingBatch& batch, const std::vector<StepUpdate>& updates,
+                           const std::function<at::Tensor(const StepPart&)>& of_part) {
+  TokenNumbers numbers;
+  for (const auto& group : batch.groups) numbers.emplace_back(group.completions.size());
+  for (const auto& update : updates) {
+    for (const auto& part : update.parts) {
+      const auto wide = of_part(part).to(at::kCPU, at::kDouble).contiguous();
+      const double* next = wide.const_data_ptr<double>();
+      for (size_t i = 0; i < part.micro.lengths.size(); ++i) {
+        const auto [group, completion] = part.micro.completions[i];
+        numbers[group][completion].assign(next, next + part.micro.lengths[i]);
+        next += part.micro.lengths[i];
+      }
+    }
+  }
+  return numbers;
+}
+
+// The other way: what belongs to the targets of a part.
+at::Tensor of_targets(const TokenNumbers& numbers, const MicroBatch& micro) {
+  std::vector<double> all;
+  for (const auto& [group, completion] : micro.completions) {
+    const auto& tokens = numbers[group][completion];
+    all.insert(all.end(), tokens.begin(), tokens.end());
+  }
+  return at::tensor(all, at::kDouble).to(micro.advantages.options());
+}
+
+std::vector<double> flat(const TokenNumbers& numbers) {
+  std::vector<double> all;
+  for (const auto& group : numbers) {
+    for (const auto& tokens : group) all.insert(all.end(), tokens.begin(), tokens.end());
+  }
+  return all;
+}
+
+// A completion is one action: its reward less all of its KL, against that of the others.
+TokenNumbers penalised(const TrainingBatch& batch, const TokenNumbers& kl, double beta,
+                       const AdvantageOptions& options) {
+  auto rewards = batch.rewards;
+  GroupNumbers lengths;
+  for (size_t g = 0; g < rewards.size(); ++g) {
+    auto& row = lengths.emplace_back();
+    for (size_t i = 0; i < rewards[g].size(); ++i) {
+      row.push_back(static_cast<double>(kl[g][i].size()));
+      for (const double value : kl[g][i]) {
+        if (rewards[g][i]) *rewards[g][i] -= beta * value;
+      }
+    }
+  }
+  const auto of_completions = group_advantages(rewards, options, lengths);
+  TokenNumbers advantages;
+  for (size_t g = 0; g < kl.size(); ++g) {
+    auto& row = advantages.emplace_back();
+    for (size_t i = 0; i < kl[g].size(); ++i) row.emplace_back(kl[g][i].size(), of_completions[g][i]);
+  }
+  return advantages;
+}
+
+}  // namespace
+
+bool has_token_returns(const PolicyLearnerOptions& options) {
+  return options.kl_in_reward || (options.advantage.baseline == Baseline::None && options.gamma != 1.0);
+}
+
+void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options,
+                       std::vector<StepUpdate>& updates, StepMetrics& metrics) {
+  const double beta = options.kl_in_reward ? options.loss.beta : 0.0;
+  const auto kl = by_completion(batch, updates, [beta](const StepPart& part) {
+    if (beta == 0.0) return at::zeros_like(part.micro.behaviour_logprobs);
+    return (part.proximal.defined() ? part.proximal : part.micro.behaviour_logprobs) - part.reference;
+  });
+  if (const auto all = flat(kl); beta != 0.0 && !all.empty()) metrics["kl"] = mean_of(all);
+
+  const auto advantages = options.advantage.baseline == Baseline::None
+                              ? token_advantages(batch.rewards, kl, beta, options.gamma, options.advantage)
+                              : penalised(batch, kl, beta, options.advantage);
+  for (auto& update : updates) {
+    for (auto& part : update.parts) part.micro.advantages.copy_(of_targets(advantages, part.micro));
+  }
+  report_spread("advantages", flat(advantages), metrics);
+}
+
+}  // namespace sluice::learner::internal

@@ -1,0 +1,19 @@
+// What the tokens of a step are worth where it is not what their completion is worth: with a KL in the reward
+// or a discount (spec sections 3.2 and 5).
+#pragma once
+
+#include <vector>
+
+#include "learner/internal/step_parts.h"
+#include "learner/policy_learner.h"
+
+namespace sluice::learner::internal {
+
+bool has_token_returns(const PolicyLearnerOptions& options);
+
+// Gives every target its advantage, from the whole batch at once, and reports kl and advantages/*. Reads the
+// parts' reference and, where defined, proximal log-probs.
+void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options,
+                       std::vector<StepUpdate>& updates, StepMetrics& metrics);
+
+}  // namespace sluice::learner::internal
