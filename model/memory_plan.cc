@@ -58,8 +58,9 @@ int64_t activation_bytes(const ModelConfig& config, const MemoryUse& use, int64_
     all += numbers;
     widest = std::max(widest, numbers);
   }
-  const int64_t chunk = std::min(use.rows, raw::logit_chunk_rows(config.vocab_size));
-  int64_t numbers = use.rows * ((use.trains ? all : widest) + config.hidden_size) + chunk * config.vocab_size;
+  const int64_t logits = config.scalar_head ? 1 : config.vocab_size;
+  const int64_t chunk = std::min(use.rows, raw::logit_chunk_rows(logits));
+  int64_t numbers = use.rows * ((use.trains ? all : widest) + config.hidden_size) + chunk * logits;
   if (use.trains || use.weight_type != at::kFloat) numbers += largest_matrix;
   return numbers * kFloatBytes;
 }

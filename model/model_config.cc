@@ -57,6 +57,16 @@ std::optional<std::array<int64_t, 2>> read_float8_block(const ConfigReader& json
   return std::array{sizes[0], sizes[1]};
 }
 
+// transformers counts labels by their names, and means two where a file says nothing.
+void read_scalar_head(const ConfigReader& json, ModelConfig& config) {
+  const int64_t labels = json.has("id2label") ? std::ssize(json.object("id2label").json())
+                                              : json.count_or("num_labels", 2, kMaxVocab);
+  require<DataError>(labels == 1, json.where(), ": ", std::string(config.family->classifier), " with ",
+                     labels, " labels; only those of one score (num_labels 1) are supported");
+  config.scalar_head = true;
+  config.tie_embeddings = false;
+}
+
 void read_tokens(const ConfigReader& json, ModelConfig& config) {
   const auto one = [&](const char* key) {
     return json.has(key) ? checked_token(json.json().at(key), key, config, json.where()) : std::nullopt;
@@ -100,6 +110,7 @@ ModelConfig model_config_from_json(const Json& source, const std::string& where)
   config.source = source;
   config.float8_block = read_float8_block(json);
   config.family->read(json, config);
+  if (is_classifier(*config.family, json)) read_scalar_head(json, config);
   require<DataError>(config.norm_eps >= 0 && config.norm_eps < 1, where, ": the norm epsilon is ",
                      config.norm_eps);
   check_rotation(config, where);
@@ -124,6 +135,11 @@ Json model_config_to_json(const ModelConfig& config, const std::string& dtype) {
   json["dtype"] = dtype;        // transformers 5
   json.erase(kQuantisation);
   json.erase(kAutoMap);
+  if (!config.scalar_head) return json;
+  json["architectures"] = Json::array({config.family->classifier});
+  json["num_labels"] = 1;
+  json["id2label"] = {{"0", "LABEL_0"}};
+  json["label2id"] = {{"LABEL_0", 0}};
   return json;
 }
 

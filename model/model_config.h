@@ -86,6 +86,7 @@ struct ModelConfig {
   int64_t intermediate_size = 0;
   int64_t max_position = 2048;
   bool tie_embeddings = false;
+  bool scalar_head = false;  // one score instead of logits: a reward model, a critic
   NormKind norm = NormKind::Rms;
   double norm_eps = 1e-5;
   bool post_norms = false;  // of what attention and feed-forward give, before it is added

@@ -159,6 +159,16 @@ class WeightMap {
   std::vector<std::string> notices_;
 };
 
+void check_head(const std::filesystem::path& directory, const ModelConfig& config, bool scalar) {
+  require<DataError>(
+      config.scalar_head || !scalar, directory.string(), ": ", std::string(config.family->architecture),
+      " has logits; a reward model is a directory of ", std::string(config.family->classifier));
+  require<DataError>(scalar || !config.scalar_head, directory.string(), ": ",
+                     std::string(config.family->classifier),
+                     " gives scores, it is a reward model and no policy; a policy is a directory of ",
+                     std::string(config.family->architecture));
+}
+
 // What most numbers of the network are written in.
 at::ScalarType main_type(const Parameters& weights, const SaveOptions& options) {
   if (options.dtype) return *options.dtype;
@@ -193,14 +203,16 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
   return config;
 }
 
-void check_model(const std::filesystem::path& directory) {
+void check_model(const std::filesystem::path& directory, bool scalar_head) {
   const auto config = read_model_config(directory);
+  check_head(directory, config, scalar_head);
   WeightMap(directory, config, at::kFloat);
 }
 
 std::unique_ptr<Network> load_model(const std::filesystem::path& directory, const at::Device& device,
                                     const LoadOptions& options) {
   const auto config = read_model_config(directory);
+  check_head(directory, config, options.scalar_head);
   // Before the network is allocated: its size comes from config.json, which may say anything.
   const WeightMap files(directory, config, options.dtype);
   if (options.notices != nullptr) {

@@ -19,6 +19,7 @@ std::optional<at::ScalarType> dtype_named(std::string_view name);
 
 struct LoadOptions {
   at::ScalarType dtype = at::kFloat;            // what weights are kept in, whatever the directory stores
+  bool scalar_head = false;                     // a directory of this kind, or it is refused
   std::vector<std::string>* notices = nullptr;  // one sentence for each thing that was left out or changed
 };
 
@@ -26,8 +27,9 @@ struct LoadOptions {
 // named with both shapes, before anything is allocated. The ids that end a generation are those of
 // config.json and generation_config.json together.
 ModelConfig read_model_config(const std::filesystem::path& directory);
-// What load_model() throws for a directory, found from the headers alone: no tensor is read or allocated.
-void check_model(const std::filesystem::path& directory);
+// What load_model() throws for a directory of that kind, found from the headers alone: no tensor is read or
+// allocated.
+void check_model(const std::filesystem::path& directory, bool scalar_head = false);
 std::unique_ptr<Network> load_model(const std::filesystem::path& directory, const at::Device& device,
                                     const LoadOptions& options = {});
 

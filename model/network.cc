@@ -15,6 +15,9 @@
 namespace sluice::model {
 namespace {
 
+constexpr const char* kNoLogits =
+    "network: its head is a scalar one: it has scores, and no logits to sample from";
+
 // Lowest and highest of `ids`; both 0 when there are none.
 std::pair<int64_t, int64_t> range_of(const at::Tensor& ids, const char* what) {
   require(ids.dim() == 1 && ids.scalar_type() == at::kLong, "network: ", what, "s are ", ids.sizes(),
@@ -89,8 +92,9 @@ BatchLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& ta
   check_range(targets.rows, batch.num_rows(), "target row");
   check_range(targets.tokens, config_.vocab_size, "target");
   BatchLogprobs result;
+  const auto head = this->head();  // or there is none, which is said before anything is computed
   const auto hidden = model::embedding(run(batch, nullptr, &result.balance_loss), targets.rows);
-  auto [logprobs, entropy] = token_logprobs(hidden, head(), targets.tokens,
+  auto [logprobs, entropy] = token_logprobs(hidden, head, targets.tokens,
                                             {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
   result.logprobs = std::move(logprobs);
   result.entropy = std::move(entropy);
@@ -102,7 +106,15 @@ at::Tensor Network::scaled_logits(const at::Tensor& hidden, double temperature) 
                               {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
 }
 
+at::Tensor Network::scores(const PackedBatch& batch, const at::Tensor& rows) const {
+  require(config_.scalar_head, "network: scores are of a network with a scalar head, this one has logits");
+  check_range(rows, batch.num_rows(), "scored row");
+  const auto hidden = model::embedding(run(batch, nullptr, nullptr), rows);
+  return model::linear(hidden, parameters().back().tensor).squeeze(1);
+}
+
 Weight Network::head() const {
+  require(!config_.scalar_head, kNoLogits);
   Weight head = head_;
   head.rows = config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor;
   return head;

@@ -76,6 +76,10 @@ class Network {
 
   Weight head() const;  // [vocab, hidden]; the embedding when tied
 
+  // Of a network with a scalar head, which has none of the three above: its output at these rows [n] int64 of
+  // the batch, [n] float32 (float64 of such weights).
+  at::Tensor scores(const PackedBatch& batch, const at::Tensor& rows) const;
+
   // All weights, with the names of the safetensors file and in its order. Writing to weights().flat() changes
   // the network.
   const Parameters& weights() const { return weights_; }

@@ -1,40 +1,19 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
-#include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/philox.h"
 #include "model/families/family.h"
 #include "model/internal/network_layers.h"
+#include "model/internal/normal_numbers.h"
 #include "model/network.h"
 
 namespace sluice::model {
 namespace {
 
 constexpr double kInitStd = 0.02;
-constexpr double kTwoTo32 = 4294967296.0;
-
-// Two numbers of Normal(0, 1) from 64 random bits (Box and Muller 1958).
-std::pair<double, double> normal_pair(uint64_t bits) {
-  const double radius_bits = static_cast<double>(bits >> 32) + 0.5;  // never 0
-  const double angle_bits = static_cast<double>(bits & 0xffffffffu);
-  const double radius = std::sqrt(-2.0 * std::log(radius_bits / kTwoTo32));
-  const double angle = 2.0 * std::numbers::pi * angle_bits / kTwoTo32;
-  return {radius * std::cos(angle), radius * std::sin(angle)};
-}
-
-void fill_normal(float* out, int64_t count, uint64_t seed, uint64_t parameter) {
-  for (int64_t i = 0; i < count; i += 2) {
-    const auto [first, second] =
-        normal_pair(random_bits(seed, RandomUse::Init, parameter, static_cast<uint64_t>(i / 2)));
-    out[i] = static_cast<float>(kInitStd * first);
-    if (i + 1 < count) out[i + 1] = static_cast<float>(kInitStd * second);
-  }
-}
 
 // What a network on that device maps, with products rounded as its parameters say.
 struct ImageShape {
@@ -77,9 +56,9 @@ Network::Layers::Layers(Parameters& parameters, const ModelConfig& config, const
   for (int64_t i = 0; i < config.num_layers(); ++i) blocks.emplace_back(parameters, config, i);
   last_norm =
       Norm(parameters, std::string(names.last_norm), config.hidden_size, config.norm, config.norm_eps);
-  if (!config.tie_embeddings) {
-    parameters.add({.name = std::string(names.head) + ".weight",
-                    .shape = {config.vocab_size, config.hidden_size},
+  if (!config.tie_embeddings || config.scalar_head) {
+    parameters.add({.name = std::string(config.scalar_head ? names.score : names.head) + ".weight",
+                    .shape = {config.scalar_head ? 1 : config.vocab_size, config.hidden_size},
                     .is_head = true});
   }
   for (const auto& rope : config.ropes) ropes.emplace_back(rope, device);
@@ -88,6 +67,7 @@ Network::Layers::Layers(Parameters& parameters, const ModelConfig& config, const
 Weight Network::Layers::bind(Parameters& parameters, const ModelConfig& config) {
   for (Block& block : blocks) block.bind(parameters);
   last_norm.bind(parameters);
+  if (config.scalar_head) return {};
   return parameters.weight(config.tie_embeddings ? 0 : parameters.slots().size() - 1, 1);
 }
 
@@ -115,7 +95,7 @@ void Network::bind(const at::Tensor& flat, bool requires_grad, bool constant) {
 void Network::bind_layers() {
   head_ = layers_->bind(weights_, config_);
   head_.rows = at::Tensor();
-  layers_->describe(weights_, config_, head());
+  layers_->describe(weights_, config_, config_.scalar_head ? Weight() : head());
 }
 
 void Network::freeze() { bind(flat(), /*requires_grad=*/false, /*constant=*/true); }
@@ -141,7 +121,7 @@ void Network::init(uint64_t seed) {
   for (const auto& slot : weights_.slots()) {
     float* out = values.mutable_data_ptr<float>() + slot.offset;
     if (slot.kind == ParameterKind::Matrix || slot.kind == ParameterKind::Table) {
-      fill_normal(out, slot.count, seed, parameter);
+      fill_normal({out, static_cast<size_t>(slot.count)}, kInitStd, seed, parameter);
     } else {
       std::fill_n(out, slot.count, static_cast<float>(slot.initial));
     }
@@ -178,6 +158,7 @@ WeightSnapshot Network::snapshot(const ModelConfig& config, const at::Device& de
   require(flat.is_cpu() && flat.scalar_type() == at::kFloat && flat.is_contiguous(),
           "network: weights are published from float32 on the CPU, these are ", flat.dtype().name(), " on ",
           flat.device().str());
+  require(!config.scalar_head, "network: weights are published to sample from, this one has a scalar head");
   auto declared = declare(config);
   declared.set_rounding(rounding);
   require(flat.numel() == declared.num_numbers(), "network: ", flat.numel(), " numbers to publish, it has ",

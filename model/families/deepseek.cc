@@ -105,10 +105,14 @@ std::string skip_prediction_layers(const std::string& tensor, const ModelConfig&
 
 }  // namespace
 
-const Family kDeepseekV2{
-    .model_type = "deepseek_v2", .architecture = "DeepseekV2ForCausalLM", .read = read_v2, .names = {}};
+const Family kDeepseekV2{.model_type = "deepseek_v2",
+                         .architecture = "DeepseekV2ForCausalLM",
+                         .classifier = "DeepseekV2ForSequenceClassification",
+                         .read = read_v2,
+                         .names = {}};
 const Family kDeepseekV3{.model_type = "deepseek_v3",
                          .architecture = "DeepseekV3ForCausalLM",
+                         .classifier = "DeepseekV3ForSequenceClassification",
                          .read = read_v3,
                          .names = {},
                          .skipped = skip_prediction_layers};

@@ -20,6 +20,7 @@ struct WeightNames {
   std::string_view layers = "model.layers.";
   std::string_view last_norm = "model.norm";
   std::string_view head = "lm_head";
+  std::string_view score = "score";  // the head of a classifier
 
   std::string_view attention_norm = "input_layernorm";
   std::string_view query = "self_attn.q_proj";
@@ -60,6 +61,7 @@ struct WeightNames {
 struct Family {
   std::string_view model_type;    // of config.json
   std::string_view architecture;  // the same as a class of transformers
+  std::string_view classifier;    // and the one that has a score in place of logits
   void (*read)(const ConfigReader& json, ModelConfig& config);
   WeightNames names;
   // Why a tensor that is no part of the network may be left out, a sentence for the person who loads it; ""
@@ -75,7 +77,8 @@ extern const Family kLlama, kQwen2, kQwen3, kMistral, kGemma2, kGemma3, kMixtral
 // All of them, in the order of docs/models.md.
 std::span<const Family* const> families();
 // Throws DataError naming `where` and listing the families for a model_type that is none of theirs, or an
-// architecture that is not the one of its model_type.
+// architecture that is not one of its model_type.
 const Family& find_family(const ConfigReader& json);
+bool is_classifier(const Family& family, const ConfigReader& json);
 
 }  // namespace sluice::model

@@ -66,9 +66,15 @@ constexpr WeightNames kNames{.attention_post_norm = "post_attention_layernorm",
 
 }  // namespace
 
-const Family kGemma2{
-    .model_type = "gemma2", .architecture = "Gemma2ForCausalLM", .read = read_gemma2, .names = kNames};
-const Family kGemma3{
-    .model_type = "gemma3_text", .architecture = "Gemma3ForCausalLM", .read = read_gemma3, .names = kNames};
+const Family kGemma2{.model_type = "gemma2",
+                     .architecture = "Gemma2ForCausalLM",
+                     .classifier = "Gemma2ForSequenceClassification",
+                     .read = read_gemma2,
+                     .names = kNames};
+const Family kGemma3{.model_type = "gemma3_text",
+                     .architecture = "Gemma3ForCausalLM",
+                     .classifier = "Gemma3TextForSequenceClassification",
+                     .read = read_gemma3,
+                     .names = kNames};
 
 }  // namespace sluice::model

@@ -60,6 +60,7 @@ constexpr WeightNames kNames{.embedding = "transformer.wte",
 
 const Family kGpt2{.model_type = "gpt2",
                    .architecture = "GPT2LMHeadModel",
+                   .classifier = "GPT2ForSequenceClassification",
                    .read = read,
                    .names = kNames,
                    .skipped = skip_masks,

@@ -14,6 +14,10 @@ void read(const ConfigReader& json, ModelConfig& config) {
 
 }  // namespace
 
-const Family kLlama{.model_type = "llama", .architecture = "LlamaForCausalLM", .read = read, .names = {}};
+const Family kLlama{.model_type = "llama",
+                    .architecture = "LlamaForCausalLM",
+                    .classifier = "LlamaForSequenceClassification",
+                    .read = read,
+                    .names = {}};
 
 }  // namespace sluice::model

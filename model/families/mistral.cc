@@ -14,7 +14,10 @@ void read(const ConfigReader& json, ModelConfig& config) {
 
 }  // namespace
 
-const Family kMistral{
-    .model_type = "mistral", .architecture = "MistralForCausalLM", .read = read, .names = {}};
+const Family kMistral{.model_type = "mistral",
+                      .architecture = "MistralForCausalLM",
+                      .classifier = "MistralForSequenceClassification",
+                      .read = read,
+                      .names = {}};
 
 }  // namespace sluice::model

@@ -26,7 +26,10 @@ constexpr WeightNames kNames{.router = "block_sparse_moe.gate",
 
 }  // namespace
 
-const Family kMixtral{
-    .model_type = "mixtral", .architecture = "MixtralForCausalLM", .read = read, .names = kNames};
+const Family kMixtral{.model_type = "mixtral",
+                      .architecture = "MixtralForCausalLM",
+                      .classifier = "MixtralForSequenceClassification",
+                      .read = read,
+                      .names = kNames};
 
 }  // namespace sluice::model

@@ -20,6 +20,10 @@ constexpr WeightNames kNames{.query_key_value = "self_attn.qkv_proj", .gate_up =
 
 }  // namespace
 
-const Family kPhi3{.model_type = "phi3", .architecture = "Phi3ForCausalLM", .read = read, .names = kNames};
+const Family kPhi3{.model_type = "phi3",
+                   .architecture = "Phi3ForCausalLM",
+                   .classifier = "Phi3ForSequenceClassification",
+                   .read = read,
+                   .names = kNames};
 
 }  // namespace sluice::model

@@ -62,11 +62,20 @@ void read_qwen3_moe(const ConfigReader& json, ModelConfig& config) {
 
 }  // namespace
 
-const Family kQwen2{
-    .model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .read = read_qwen2, .names = {}};
-const Family kQwen3{
-    .model_type = "qwen3", .architecture = "Qwen3ForCausalLM", .read = read_qwen3, .names = {}};
-const Family kQwen3Moe{
-    .model_type = "qwen3_moe", .architecture = "Qwen3MoeForCausalLM", .read = read_qwen3_moe, .names = {}};
+const Family kQwen2{.model_type = "qwen2",
+                    .architecture = "Qwen2ForCausalLM",
+                    .classifier = "Qwen2ForSequenceClassification",
+                    .read = read_qwen2,
+                    .names = {}};
+const Family kQwen3{.model_type = "qwen3",
+                    .architecture = "Qwen3ForCausalLM",
+                    .classifier = "Qwen3ForSequenceClassification",
+                    .read = read_qwen3,
+                    .names = {}};
+const Family kQwen3Moe{.model_type = "qwen3_moe",
+                       .architecture = "Qwen3MoeForCausalLM",
+                       .classifier = "Qwen3MoeForSequenceClassification",
+                       .read = read_qwen3_moe,
+                       .names = {}};
 
 }  // namespace sluice::model

@@ -24,8 +24,8 @@ cpu::Product describe_product(const Weight& weight) {
 }
 
 bool kernels_serve(const ModelConfig& config) {
-  return !config.latent && !config.experts && !config.learned_positions && config.gated_mlp &&
-         config.norm != NormKind::Layer && config.activation != Activation::Gelu &&
+  return !config.scalar_head && !config.latent && !config.experts && !config.learned_positions &&
+         config.gated_mlp && config.norm != NormKind::Layer && config.activation != Activation::Gelu &&
          config.attention.head_dim % cpu::kHeadDimStep == 0 &&
          std::ranges::none_of(config.ropes, &RopeConfig::depends_on_length);
 }
