@@ -1,0 +1,90 @@
+#include "transport/gloo_collective.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "base/philox.h"
+#include "tests/spawn_ranks.h"
+
+namespace sluice::transport {
+namespace {
+
+using testing::HasSubstr;
+
+// Numbers whose sum depends on the order in which they are added.
+at::Tensor numbers_of(int64_t rank, int64_t count, at::ScalarType type) {
+  auto values = at::empty({count}, at::kDouble);
+  for (int64_t i = 0; i < count; ++i) {
+    const double uniform =
+        random_uniform(/*seed=*/3, RandomUse::Data, static_cast<uint64_t>(rank), 0, static_cast<uint64_t>(i));
+    values[i] = (uniform - 0.5) * (i % 3 == 0 ? 1e6 : 1.0);
+  }
+  return values.to(type);
+}
+
+TEST(GlooCollective, AddsOverTheRanks) {
+  spawn_ranks(3, [](Collective& group) {
+    auto counts = at::tensor({1, 10, 100}, at::kLong) * (group.rank() + 1);
+    group.all_reduce_sum(counts);
+    EXPECT_EQ(group.size(), 3);
+    EXPECT_TRUE(at::equal(counts, at::tensor({6, 60, 600}, at::kLong)));  // 1 + 2 + 3 times each
+  });
+}
+
+TEST(GlooCollective, GivesEveryRankTheSameBitsEveryTime) {
+  constexpr int64_t kCount = 1003;
+  for (const int64_t size : {2, 3, 4}) {
+    for (const auto type : {at::kFloat, at::kDouble}) {
+      std::vector<at::Tensor> sums(static_cast<size_t>(size));
+      spawn_ranks(size, [&](Collective& group) {
+        auto sum = numbers_of(group.rank(), kCount, type);
+        group.all_reduce_sum(sum);
+        auto again = numbers_of(group.rank(), kCount, type);
+        group.all_reduce_sum(again);
+        EXPECT_TRUE(at::equal(sum, again));
+        sums[static_cast<size_t>(group.rank())] = sum;
+      });
+      auto expected = at::zeros({kCount}, at::kDouble);
+      for (int64_t rank = 0; rank < size; ++rank) expected += numbers_of(rank, kCount, at::kDouble);
+      for (const auto& sum : sums) {
+        EXPECT_TRUE(at::equal(sum, sums.front()));
+        EXPECT_TRUE(at::allclose(sum.to(at::kDouble), expected, /*rtol=*/1e-6, /*atol=*/0.5));
+      }
+    }
+  }
+}
+
+TEST(GlooCollective, NamesTheRankThatNeverCame) {
+  const TempFolder folder;
+  const auto message = message_of<EnvironmentError>(
+      [&] { GlooCollective({.meeting = folder / "meeting", .rank = 0, .size = 3, .timeout_ms = 200}); });
+  EXPECT_THAT(message, HasSubstr("rank 0 of 3 waited 200 ms at " + folder.path().string()));
+  EXPECT_THAT(message, HasSubstr("ranks 1, 2 did not come"));
+}
+
+TEST(GlooCollective, NamesTheRankThatDoesNotComeToASum) {
+  const auto run = [](Collective& group) {
+    auto one = at::ones({5});
+    group.all_reduce_sum(one);
+    if (group.rank() == 1) {  // there, and busy with something else
+      std::this_thread::sleep_for(std::chrono::milliseconds(900));
+      return;
+    }
+    group.all_reduce_sum(one);
+  };
+  const auto message = message_of<Error>([&] { spawn_ranks(2, run, /*timeout_ms=*/300); });
+  EXPECT_THAT(message, HasSubstr("rank 0 of 2, sum 2 of 5 numbers: rank 1 did not come within 300 ms"));
+}
+
+TEST(GlooCollective, RefusesARankOutsideItsGroupAndATensorWithGaps) {
+  EXPECT_THAT(message_of<UsageError>([] { GlooCollective({.meeting = "x", .rank = 2, .size = 2}); }),
+              HasSubstr("rank 2 of 2"));
+  spawn_ranks(1, [](Collective& group) {
+    auto gaps = at::ones({4, 2}).select(1, 0);
+    EXPECT_THROW(group.all_reduce_sum(gaps), Error);
+  });
+}
+
+}  // namespace
+}  // namespace sluice::transport
