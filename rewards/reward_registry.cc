@@ -19,6 +19,13 @@ const std::vector<Known>& table() {
         "1 when the completion, trimmed, is the row's column `column` (default \"answer\"), else 0.",
         {"column", "ignore_case"}},
        internal::make_exact_answer},
+      {{"countdown",
+        "1 when the last <answer>...</answer> holds an expression of + - * / and parentheses that makes the "
+        "row's `target` of its `numbers`, each used once; `format_score` (default 0) for any other "
+        "expression "
+        "there.",
+        {"format_score"}},
+       internal::make_countdown},
       {{"real_words",
         "Share of the completion's letters that stand in words of the training text (seen `min_count` times, "
         "default 2), times different words / words, scaled down below half letters or below `min_words` "

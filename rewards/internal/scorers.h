@@ -59,6 +59,7 @@ inline std::string lower(std::string_view text) {
 }
 
 std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_countdown(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_format_tags(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_length(const RewardSpec& spec, const RewardResources& resources);
