@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "learner/entropy_bonus.h"
+#include "learner/internal/batch_metrics.h"
 #include "learner/internal/log_ratio.h"
 #include "learner/internal/statistics.h"
 #include "learner/internal/step_parts.h"
@@ -20,28 +21,6 @@ namespace sluice::learner {
 namespace {
 
 double sum_of(const at::Tensor& values) { return values.sum(at::kDouble).item<double>(); }
-
-// What is known before the forward: advantages and staleness, over the chosen tokens of the whole step.
-StepMetrics batch_metrics(const TrainingBatch& batch, int64_t version) {
-  std::vector<double> advantages, staleness;
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
-    for (size_t i = 0; i < batch.groups[g].completions.size(); ++i) {
-      const auto& completion = batch.groups[g].completions[i];
-      if (batch.leaves_out(completion)) continue;
-      for (size_t t = 0; t < completion.tokens.size(); ++t) {
-        if (completion.mask[t] == 0) continue;
-        advantages.push_back(batch.advantages[g][i]);
-        staleness.push_back(static_cast<double>(version - completion.versions[t]));
-      }
-    }
-  }
-  StepMetrics metrics;
-  internal::report_spread("advantages", advantages, metrics);
-  if (staleness.empty()) return metrics;
-  metrics["staleness/mean"] = internal::mean_of(staleness);
-  metrics["staleness/max"] = std::ranges::max(staleness);
-  return metrics;
-}
 
 // Sum, count and maximum of what is not negative.
 struct Spread {
@@ -337,7 +316,7 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
 }
 
 StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
-  StepMetrics metrics = batch_metrics(batch, version);
+  StepMetrics metrics = internal::batch_metrics(batch, version);
   auto updates = plan(batch);
   prepare(batch, updates, metrics);
 

@@ -1,0 +1,18 @@
+// What a policy stage tells of a step: its rollouts, and where all groups are.
+#pragma once
+
+#include <filesystem>
+
+#include "learner/policy_learner.h"
+#include "learner/rollout_server.h"
+#include "learner/training_batch.h"
+
+namespace sluice::recipes {
+
+// One line for each group of a step: what was asked, what was answered, what it was worth.
+void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch);
+
+// queue/* and law/*.
+void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status);
+
+}  // namespace sluice::recipes

@@ -1,0 +1,52 @@
+#include "recipes/internal/policy_reports.h"
+
+#include <fstream>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace sluice::recipes {
+
+void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch) {
+  std::ofstream out(file);
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
+    const auto& group = batch.groups[g];
+    Json completions = Json::array();
+    for (size_t i = 0; i < group.completions.size(); ++i) {
+      const auto& completion = group.completions[i];
+      Json outcomes = Json::array();
+      for (const auto& outcome : completion.outcomes) {
+        outcomes.push_back(outcome.score ? Json(*outcome.score)
+                                         : Json{{"unscored", outcome.unscored_reason}});
+      }
+      completions.push_back({{"text", completion.text},
+                             {"reward", batch.rewards[g][i] ? Json(*batch.rewards[g][i]) : Json()},
+                             {"advantage", batch.advantages[g][i]},
+                             {"outcomes", outcomes},
+                             {"tokens", completion.tokens.size()}});
+    }
+    const Json line = {{"group", group.group},
+                       {"prompt", group.prompt_text},
+                       {"actor", group.actor},
+                       {"version", group.oldest_version()},
+                       {"completions", completions}};
+    out << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+  }
+  require<EnvironmentError>(out.good(), "rollouts: cannot write ", file.string());
+}
+
+void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status) {
+  const auto& law = status.law;
+  metrics["queue/depth"] = static_cast<double>(status.queue_depth);
+  metrics["queue/credits"] = static_cast<double>(status.credits);
+  metrics["queue/age"] = status.oldest_age_s;
+  metrics["queue/duplicates"] = static_cast<double>(status.duplicates);
+  metrics["law/issued"] = static_cast<double>(law.issued);
+  metrics["law/trained"] = static_cast<double>(law.trained);
+  metrics["law/queued"] = static_cast<double>(law.queued);
+  metrics["law/leased"] = static_cast<double>(law.leased);
+  metrics["law/dropped"] = static_cast<double>(law.dropped);
+  metrics["law/quarantined"] = static_cast<double>(law.quarantined);
+}
+
+}  // namespace sluice::recipes
