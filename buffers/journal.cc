@@ -88,6 +88,11 @@ void dispatch(const Journal::Replay& replay, RecordKind kind, std::string_view p
       if (replay.rewind) replay.rewind(step);
       break;
     }
+    case RecordKind::Restore: {
+      const auto step = in.i64();
+      if (replay.restore) replay.restore(step);
+      break;
+    }
     case RecordKind::Group:
       break;
   }
@@ -209,16 +214,16 @@ void Journal::fate(uint64_t group, const Fate& fate) {
   append(static_cast<uint8_t>(RecordKind::Fate), out.str());
 }
 
-void Journal::trained(int64_t step) {
-  ByteWriter out;
-  out.i64(step);
-  append(static_cast<uint8_t>(RecordKind::Trained), out.str());
-}
+void Journal::trained(int64_t step) { append_step(static_cast<uint8_t>(RecordKind::Trained), step); }
 
-void Journal::rewind(int64_t step) {
+void Journal::rewind(int64_t step) { append_step(static_cast<uint8_t>(RecordKind::Rewind), step); }
+
+void Journal::restore(int64_t step) { append_step(static_cast<uint8_t>(RecordKind::Restore), step); }
+
+void Journal::append_step(uint8_t kind, int64_t step) {
   ByteWriter out;
   out.i64(step);
-  append(static_cast<uint8_t>(RecordKind::Rewind), out.str());
+  append(kind, out.str());
 }
 
 }  // namespace sluice::buffers

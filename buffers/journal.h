@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,9 +30,11 @@ class Journal {
     std::function<void(uint64_t group)> issued = {};
     std::function<void(RolloutGroup group)> group = {};
     std::function<void(int64_t step, const std::vector<uint64_t>& groups)> batch = {};
-    std::function<void(uint64_t group, const Fate& fate)> fate = {};  // dropped and quarantined
-    std::function<void(int64_t step)> trained = {};                   // the groups of that step's last batch
+    // Dropped and quarantined; of a group of the last batch: poisoned in its step, once that is trained.
+    std::function<void(uint64_t group, const Fate& fate)> fate = {};
+    std::function<void(int64_t step)> trained = {};  // the groups of that step's last batch
     std::function<void(int64_t step)> rewind = {};
+    std::function<void(int64_t step)> restore = {};
   };
   // Opens or creates the file, checks it and cuts a torn end.
   explicit Journal(const std::filesystem::path& file, const Replay& replay);
@@ -50,6 +53,7 @@ class Journal {
   void fate(uint64_t group, const Fate& fate);
   void trained(int64_t step);
   void rewind(int64_t step);
+  void restore(int64_t step);
 
   // fdatasync. A failure is final: the file is not to be trusted any more, so it throws.
   void sync();
@@ -58,6 +62,7 @@ class Journal {
 
  private:
   void append(uint8_t kind, std::string_view payload);
+  void append_step(uint8_t kind, int64_t step);
   void start();
   void require_sound() const;
 
@@ -79,8 +84,9 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
 // publishes the version it holds.
 struct Recovered {
   Ledger ledger;
-  std::vector<RolloutGroup> queued;  // by ordinal
-  int64_t torn_bytes = 0;            // of a last record that a crash left, cut off
+  std::vector<RolloutGroup> queued;         // by ordinal
+  int64_t torn_bytes = 0;                   // of a last record that a crash left, cut off
+  std::optional<int64_t> restored_to = {};  // the step the last restore() went back to
 };
 Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step);
 

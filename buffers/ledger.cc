@@ -130,7 +130,8 @@ std::optional<std::vector<uint64_t>> Ledger::batch_by_arrival(int64_t step) {
 
 std::vector<uint64_t> Ledger::take_newly_dropped() { return std::exchange(newly_dropped_, {}); }
 
-void Ledger::trained(int64_t step, const std::vector<uint64_t>& groups) {
+void Ledger::trained(int64_t step, const std::vector<uint64_t>& groups,
+                     const std::map<uint64_t, std::string>& poisoned) {
   require(step >= 0 && (trained_steps_.empty() || step > trained_steps_.rbegin()->first), "Ledger: step ",
           step, " is trained after step ", trained_steps_.empty() ? -1 : trained_steps_.rbegin()->first);
   std::set<uint64_t> seen;
@@ -141,13 +142,22 @@ void Ledger::trained(int64_t step, const std::vector<uint64_t>& groups) {
     require(!options_.exact_versions || step_for(group) == step, "Ledger: group ", group, " belongs to step ",
             step_for(group), ", not to the batch of step ", step);
   }
+  for (const auto& [group, reason] : poisoned) {
+    require(seen.contains(group) && !reason.empty(), "Ledger: group ", group, " is poisoned (", reason,
+            "), but is not in the batch of step ", step);
+  }
   for (const uint64_t group : groups) {
     auto& entry = entries_[group];
+    if (const auto found = poisoned.find(group); found != poisoned.end()) {
+      end(group, entry, State::Quarantined, found->second);
+      continue;
+    }
     arrived_.erase(entry.arrival);
     entry.state = State::Trained;
     entry.step = step;
   }
-  ended_.trained += static_cast<int64_t>(groups.size());
+  num_poisoned_ += static_cast<int64_t>(poisoned.size());
+  ended_.trained += static_cast<int64_t>(groups.size() - poisoned.size());
   trained_steps_.emplace(step, groups);
 }
 
@@ -157,13 +167,34 @@ void Ledger::rewind(int64_t step) {
   for (auto at = first; at != trained_steps_.end(); ++at) {
     for (const uint64_t group : at->second) {
       auto& entry = entries_[group];
+      if (entry.state == State::Quarantined) {
+        --num_poisoned_;
+        --ended_.quarantined;
+        --reasons_[entry.reason].second;
+      } else {
+        --ended_.trained;
+      }
       entry.state = State::Queued;
       arrived_.emplace(entry.arrival, group);
     }
-    ended_.trained -= static_cast<int64_t>(at->second.size());
   }
   trained_steps_.erase(first, trained_steps_.end());
   version_ = std::min(version_, step);
+}
+
+void Ledger::restore(int64_t step) {
+  for (auto at = trained_steps_.lower_bound(step); at != trained_steps_.end(); ++at) {
+    num_poisoned_ -= static_cast<int64_t>(std::erase_if(
+        at->second, [this](uint64_t group) { return entries_[group].state == State::Quarantined; }));
+  }
+  rewind(step);
+  std::erase_if(arrived_, [&](const auto& arrival) {
+    auto& entry = entries_[arrival.second];
+    if (entry.oldest_version <= step) return false;
+    entry.state = State::Leased;
+    returned_[arrival.second] = 0;
+    return true;
+  });
 }
 
 LedgerCounts Ledger::counts() const {
@@ -174,7 +205,11 @@ LedgerCounts Ledger::counts() const {
   return counts;
 }
 
-std::map<std::string, int64_t> Ledger::reasons() const { return {reasons_.begin(), reasons_.end()}; }
+std::map<std::string, int64_t> Ledger::reasons() const {
+  std::map<std::string, int64_t> reasons{reasons_.begin(), reasons_.end()};
+  std::erase_if(reasons, [](const auto& reason) { return reason.second == 0; });  // all taken back
+  return reasons;
+}
 
 std::optional<Fate> Ledger::fate(uint64_t group) const {
   if (group >= entries_.size()) return std::nullopt;

@@ -92,12 +92,18 @@ class Ledger {
   std::vector<uint64_t> take_newly_dropped();
 
   // The optimizer step over these groups, all of them queued, is done. Steps come in rising order; with exact
-  // versions a group belongs to its own step.
-  void trained(int64_t step, const std::vector<uint64_t>& groups);
+  // versions a group belongs to its own step. Those that turned out to be `poisoned`, each with the reason,
+  // end as quarantined in its place.
+  void trained(int64_t step, const std::vector<uint64_t>& groups,
+               const std::map<uint64_t, std::string>& poisoned = {});
 
   // Forgets what was trained at `step` or later: those groups are queued again, where they were in the order
-  // of arrival, and versions beyond `step` are no longer published. For a resumed run.
+  // of arrival (poisoned ones too, since the same step will find the same), and versions beyond `step` are no
+  // longer published. For a resumed run.
   void rewind(int64_t step);
+  // As rewind(), for a run that is to go on in another way than it did: poisoned groups stay quarantined, and
+  // what was sampled from versions beyond `step` alone, which now never were, is owed again.
+  void restore(int64_t step);
 
   LedgerCounts counts() const;
   std::map<std::string, int64_t> reasons() const;  // of drops and quarantines, counted
@@ -153,16 +159,17 @@ class Ledger {
   std::map<std::string, std::set<uint64_t>> by_actor_;  // over live_
   // With exact versions: what an actor had when it was given up, in case that was its death.
   std::map<std::string, std::set<uint64_t>> taken_back_;
-  std::set<std::pair<Millis, uint64_t>> by_deadline_;  // over live_
-  std::map<uint64_t, uint64_t> arrived_;               // queued ones in order of arrival
-  std::map<int64_t, std::vector<uint64_t>> trained_steps_;
-  std::vector<std::pair<std::string, int64_t>> reasons_;  // each once, with its count
+  std::set<std::pair<Millis, uint64_t>> by_deadline_;       // over live_
+  std::map<uint64_t, uint64_t> arrived_;                    // queued ones in order of arrival
+  std::map<int64_t, std::vector<uint64_t>> trained_steps_;  // poisoned groups are among them
+  std::vector<std::pair<std::string, int64_t>> reasons_;    // each once, with its count
   std::map<std::string, uint32_t> reason_ids_;
   std::vector<uint64_t> newly_dropped_;
   LedgerCounts ended_;  // trained, dropped and quarantined are kept here; the rest is the size of something
   uint64_t arrivals_ = 0;
   int64_t version_ = 0;
   int64_t duplicates_ = 0;
+  int64_t num_poisoned_ = 0;  // of the quarantined ones: no other takes their place in a step
 };
 
 }  // namespace sluice::buffers

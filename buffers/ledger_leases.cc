@@ -17,7 +17,7 @@ constexpr Millis kAlreadyOver = std::numeric_limits<Millis>::min();
 int64_t Ledger::step_for(uint64_t group) const {
   const auto ordinal = static_cast<int64_t>(group);
   if (options_.exact_versions) return ordinal / options_.prompts_per_step;
-  const int64_t lost = ended_.dropped + ended_.quarantined;
+  const int64_t lost = ended_.dropped + ended_.quarantined - num_poisoned_;
   return std::max(version_, (ordinal - lost) / options_.prompts_per_step);
 }
 

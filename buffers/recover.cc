@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@ namespace {
 struct Batch {
   int64_t step = 0;
   std::vector<uint64_t> groups;
+  std::map<uint64_t, std::string> poisoned = {};
 };
 
 // Lets the records of a journal happen to a ledger again.
@@ -30,6 +32,7 @@ class LedgerReplay {
         .fate = [this](uint64_t group, const Fate& fate) { end(group, fate); },
         .trained = [this](int64_t step) { train(step); },
         .rewind = [this](int64_t step) { rewind(step); },
+        .restore = [this](int64_t step) { restore(step); },
     };
   }
 
@@ -37,7 +40,7 @@ class LedgerReplay {
   // it and its record of having been trained is missing.
   std::optional<Batch> unrecorded(int64_t from_step) const {
     if (!composed_ || composed_->step >= from_step) return std::nullopt;
-    Batch batch{composed_->step, {}};
+    Batch batch{.step = composed_->step, .groups = {}, .poisoned = composed_->poisoned};
     for (const uint64_t group : composed_->groups) {
       if (ledger_.is_queued(group)) batch.groups.push_back(group);
     }
@@ -47,6 +50,7 @@ class LedgerReplay {
   Ledger& ledger() { return ledger_; }
   // Of the group records in order, whether the ledger took them.
   const std::vector<bool>& accepted() const { return accepted_; }
+  std::optional<int64_t> restored_to() const { return restored_to_; }
 
  private:
   // What was refused when it came is refused again; who writes first and asks then leaves such records.
@@ -56,7 +60,9 @@ class LedgerReplay {
   }
 
   void end(uint64_t group, const Fate& fate) {
-    if (fate.kind == FateKind::Dropped) {
+    if (composed_ && std::ranges::count(composed_->groups, group) > 0) {
+      composed_->poisoned[group] = fate.reason;
+    } else if (fate.kind == FateKind::Dropped) {
       ledger_.drop(group, fate.reason);
     } else {
       ledger_.quarantine(group, fate.reason);
@@ -67,7 +73,7 @@ class LedgerReplay {
     require<DataError>(composed_ && composed_->step == step, "step ", step,
                        " is trained, but the last batch is ",
                        composed_ ? "of step " + std::to_string(composed_->step) : "none");
-    ledger_.trained(step, composed_->groups);
+    ledger_.trained(step, composed_->groups, composed_->poisoned);
     composed_.reset();
   }
 
@@ -76,9 +82,16 @@ class LedgerReplay {
     if (composed_ && composed_->step >= step) composed_.reset();
   }
 
+  void restore(int64_t step) {
+    ledger_.restore(step);
+    composed_.reset();
+    restored_to_ = step;
+  }
+
   Ledger ledger_;
   std::vector<bool> accepted_;     // of each group record
   std::optional<Batch> composed_;  // the last one, until it is trained
+  std::optional<int64_t> restored_to_;
 };
 
 // The weights of `from_step` come out of every step before it.
@@ -102,10 +115,13 @@ Recovered recover(const LedgerOptions& options, const std::filesystem::path& fil
   LedgerReplay replay(options);
   Journal journal(file, replay.hooks());
   const auto batch = replay.unrecorded(from_step);
-  if (batch) replay.ledger().trained(batch->step, batch->groups);
+  if (batch) replay.ledger().trained(batch->step, batch->groups, batch->poisoned);
   require_same_history(replay.ledger(), file, from_step);
   if (batch) {
     journal.batch(batch->step, batch->groups);
+    for (const auto& [group, reason] : batch->poisoned) {
+      journal.fate(group, {FateKind::Quarantined, 0, reason});
+    }
     journal.trained(batch->step);
   }
   replay.ledger().rewind(from_step);
@@ -113,14 +129,14 @@ Recovered recover(const LedgerOptions& options, const std::filesystem::path& fil
   journal.sync();
 
   // A second reading, so that what has ended long ago is never held in memory.
-  Recovered recovered{std::move(replay.ledger()), {}, journal.torn_bytes()};
+  Recovered recovered{std::move(replay.ledger()), {}, journal.torn_bytes(), replay.restored_to()};
+  std::map<uint64_t, RolloutGroup> queued;  // of what was sampled again after a restore, the last
   size_t record = 0;
   Journal::read(file, {.group = [&](RolloutGroup group) {
                   if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;
-                  recovered.queued.push_back(std::move(group));
+                  queued.insert_or_assign(group.group, std::move(group));
                 }});
-  std::sort(recovered.queued.begin(), recovered.queued.end(),
-            [](const RolloutGroup& a, const RolloutGroup& b) { return a.group < b.group; });
+  for (auto& [id, group] : queued) recovered.queued.push_back(std::move(group));
   return recovered;
 }
 

@@ -35,7 +35,7 @@ Frame read_frame(std::string_view bytes) {
 }
 
 bool is_kind(char byte) {
-  return byte >= static_cast<char>(RecordKind::Start) && byte <= static_cast<char>(RecordKind::Rewind);
+  return byte >= static_cast<char>(RecordKind::Start) && byte <= static_cast<char>(RecordKind::Restore);
 }
 
 // Fills `out` with [offset, offset + n) of the file.

@@ -17,6 +17,7 @@ enum class RecordKind : uint8_t {
   Fate = 5,
   Trained = 6,
   Rewind = 7,
+  Restore = 8,
 };
 
 inline constexpr uint8_t kJournalVersion = 1;

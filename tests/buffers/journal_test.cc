@@ -46,6 +46,7 @@ struct Told {
             },
         .trained = [say](int64_t step) { say("trained ", step); },
         .rewind = [say](int64_t step) { say("rewind ", step); },
+        .restore = [say](int64_t step) { say("restore ", step); },
     };
   }
 };
@@ -64,6 +65,7 @@ void write_all_kinds(Journal& journal) {
   journal.fate(0, {FateKind::Dropped, 0, "stale"});
   journal.trained(0);
   journal.rewind(0);
+  journal.restore(0);
 }
 
 TEST(Journal, TellsEveryRecordAgainInOrder) {
@@ -77,14 +79,14 @@ TEST(Journal, TellsEveryRecordAgainInOrder) {
     Told opened;
     Journal again(folder / "groups", opened.hooks());
     EXPECT_EQ(again.torn_bytes(), 0);
-    EXPECT_EQ(opened.lines.size(), 7u);
+    EXPECT_EQ(opened.lines.size(), 8u);
     again.issued(2);
   }
 
   const auto size = std::to_string(encode_group(small_group(1)).size());
   EXPECT_THAT(told(folder / "groups"),
               ElementsAre("issued 0", "issued 1", "group 1 " + size, "batch 0 { 1, 0 }", "fate 0 1 stale",
-                          "trained 0", "rewind 0", "issued 2"));
+                          "trained 0", "rewind 0", "restore 0", "issued 2"));
 }
 
 TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
@@ -102,7 +104,7 @@ TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
 
   for (size_t n = before.size(); n < whole.size(); ++n) {
     write(file, whole.substr(0, n));
-    EXPECT_EQ(told(file).size(), 7u) << n;  // reading alone changes nothing
+    EXPECT_EQ(told(file).size(), 8u) << n;  // reading alone changes nothing
     EXPECT_EQ(fs::file_size(file), n);
     {
       Journal journal(file);
@@ -111,7 +113,7 @@ TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
     }
     EXPECT_EQ(read_file(file).substr(0, before.size()), before);
     const auto lines = told(file);
-    ASSERT_EQ(lines.size(), 8u) << n;
+    ASSERT_EQ(lines.size(), 9u) << n;
     EXPECT_EQ(lines.back(), "trained 9");
   }
 }
@@ -128,7 +130,7 @@ TEST(Journal, CutsALastRecordThatIsDamagedOrOnlyZeros) {
   std::string damaged = whole;
   damaged.back() = static_cast<char>(damaged.back() ^ 1);
   write(file, damaged);
-  EXPECT_EQ(told(file).size(), 6u);
+  EXPECT_EQ(told(file).size(), 7u);
   write(file, whole + std::string(5000, '\0'));
   EXPECT_EQ(Journal(file).torn_bytes(), 5000);
   EXPECT_EQ(read_file(file), whole);

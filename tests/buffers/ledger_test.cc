@@ -345,6 +345,62 @@ TEST(Ledger, RewindsToTheSameOrderOfArrival) {
   EXPECT_THAT(*ledger.batch(0), ElementsAre(2, 0));
 }
 
+TEST(Ledger, QuarantinesAPoisonedGroupInsteadOfTrainingIt) {
+  Ledger ledger(by_arrival());
+  for (const uint64_t group : lease_all(ledger)) ledger.admit(group, 0);
+
+  ledger.trained(0, {0, 1}, {{1, "a loss that is not finite"}});
+
+  EXPECT_EQ(describe(ledger.counts()),
+            "issued 4 = trained 1 + queued 2 + leased 0 + dropped 0 + quarantined 1");
+  EXPECT_EQ(ledger.fate(1)->reason, "a loss that is not finite");
+  EXPECT_EQ(ledger.trained_steps(), 1);
+  ledger.publish(1);
+  const auto next = *ledger.lease("a", 0);
+  EXPECT_EQ(next.group, 4u);
+  EXPECT_EQ(next.step, 2);  // it was in its batch: nobody moves up for it
+  EXPECT_THROW(ledger.trained(1, {2, 3}, {{4, "not in the batch"}}), Error);
+  EXPECT_THROW(ledger.trained(1, {2, 3}, {{3, ""}}), Error);
+  EXPECT_TRUE(ledger.is_queued(2));
+}
+
+TEST(Ledger, ARewindTakesAPoisonedGroupBackAndARestoreDoesNot) {
+  for (const bool restores : {false, true}) {
+    Ledger ledger(exact());
+    for (const uint64_t group : lease_all(ledger)) ledger.admit(group, 0);
+    ledger.trained(0, {0, 1}, {{0, "poison"}});
+    ledger.publish(1);
+    ledger.trained(1, {2, 3}, {{3, "poison"}});
+
+    restores ? ledger.restore(1) : ledger.rewind(1);
+
+    EXPECT_EQ(ledger.fate(0)->kind, FateKind::Quarantined);  // of a step that stays
+    EXPECT_EQ(ledger.is_queued(3), !restores);
+    EXPECT_EQ(ledger.reasons(), (std::map<std::string, int64_t>{{"poison", restores ? 2 : 1}}));
+    EXPECT_TRUE(ledger.counts().holds());
+    EXPECT_EQ(ledger.batch(1)->size(), restores ? 1u : 2u);
+  }
+}
+
+TEST(Ledger, ARestoreOwesAgainWhatWasSampledFromWeightsThatAreGone) {
+  Ledger ledger(exact());
+  for (const uint64_t group : lease_all(ledger)) ledger.admit(group, 0);
+  for (int64_t step = 0; step < 2; ++step) {
+    ledger.trained(step, *ledger.batch(step));
+    ledger.publish(step + 1);
+    for (const uint64_t group : lease_all(ledger)) ledger.admit(group, step + 1);  // of steps 2 and 3
+  }
+
+  ledger.restore(1);
+
+  EXPECT_EQ(describe(ledger.counts()),
+            "issued 8 = trained 2 + queued 4 + leased 2 + dropped 0 + quarantined 0");
+  EXPECT_TRUE(ledger.is_queued(4));  // of version 1, which is the one gone back to
+  ledger.trained(1, *ledger.batch(1));
+  ledger.publish(2);
+  EXPECT_EQ(ledger.lease("a", 0)->group, 6u);  // of version 2, which is another now
+}
+
 TEST(Ledger, RestoresIssuedGroupsInOrder) {
   Ledger ledger(exact());
   ledger.restore_issued(0);

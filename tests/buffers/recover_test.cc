@@ -56,8 +56,9 @@ struct Learner {
     composed = batch;
     return batch.has_value();
   }
-  void train() {
-    ledger.trained(step, *composed);
+  void train(const std::map<uint64_t, std::string>& poisoned = {}) {
+    ledger.trained(step, *composed, poisoned);
+    for (const auto& [group, reason] : poisoned) journal.fate(group, *ledger.fate(group));
     journal.trained(step);
     ledger.publish(++step);
   }
@@ -171,6 +172,80 @@ TEST(Recover, CountsABatchAsTrainedThatTheCheckpointHolds) {
   EXPECT_THAT(ids(recovered.queued), ElementsAre(7));
   expect_equal(replay_ledger(options(), folder / "groups"), recovered.ledger);
   expect_equal(recover(options(), folder / "groups", 3).ledger, recovered.ledger);
+}
+
+// Groups 0 to 9 issued, steps 0 to 2 trained; 4 is poisoned in step 2; 6 and 7 are queued, of version 2.
+void live_with_poison(Learner& learner) {
+  for (int i = 0; i < 6; ++i) learner.issue();
+  for (const uint64_t group : {0u, 1u, 2u, 3u, 4u, 5u}) learner.receive(group);
+  for (int step = 0; step < 3; ++step) {
+    learner.compose();
+    learner.train(step == 2 ? std::map<uint64_t, std::string>{{4, "poison"}}
+                            : std::map<uint64_t, std::string>{});
+  }
+  for (int i = 0; i < 4; ++i) learner.issue();
+  learner.receive(6);
+  learner.receive(7);
+}
+
+TEST(Recover, APoisonedGroupOfAStepTakenBackIsQueuedAgain) {
+  const TempFolder folder;
+  {
+    Learner learner(options(), folder / "groups");
+    live_with_poison(learner);
+    expect_equal(replay_ledger(options(), folder / "groups"), learner.ledger);
+  }
+
+  EXPECT_EQ(recover(options(), folder / "groups", 3).ledger.fate(4)->reason, "poison");
+  const auto recovered = recover(options(), folder / "groups", 2);
+
+  EXPECT_FALSE(recovered.restored_to);
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(4, 5, 6, 7));
+  expect_equal(replay_ledger(options(), folder / "groups"), recovered.ledger);
+}
+
+TEST(Recover, AfterARestoreThePoisonStaysOutAndLaterGroupsAreSampledAnew) {
+  const TempFolder folder;
+  {
+    Learner learner(options(), folder / "groups");
+    live_with_poison(learner);
+    learner.journal.restore(1);
+  }
+
+  auto recovered = recover(options(), folder / "groups", 1);
+
+  EXPECT_EQ(recovered.restored_to, 1);
+  EXPECT_EQ(describe(recovered.ledger.counts()),
+            "issued 10 = trained 2 + queued 3 + leased 4 + dropped 0 + quarantined 1");
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(2, 3, 5));
+  Learner again(std::move(recovered.ledger), folder / "groups");
+  again.step = 1;
+  again.ledger.publish(1);
+  EXPECT_EQ(again.issue(), 6u);
+  again.receive(6);  // once more in the journal: of version 0 now
+  const auto later = recover(options(), folder / "groups", 1);
+  ASSERT_THAT(ids(later.queued), ElementsAre(2, 3, 5, 6));
+  EXPECT_EQ(later.queued[3].oldest_version(), 0);
+  EXPECT_EQ(later.restored_to, 1);
+}
+
+TEST(Recover, ABatchMadeUpForKeepsItsPoison) {
+  const TempFolder folder;
+  {
+    Journal journal(folder / "groups");
+    for (const uint64_t group : {0u, 1u}) {
+      journal.issued(group);
+      journal.group(small_group(group));
+    }
+    journal.batch(0, {0, 1});
+    journal.fate(1, {FateKind::Quarantined, 0, "poison"});  // and its "trained" was lost
+  }
+
+  const auto recovered = recover(options(), folder / "groups", 1);
+
+  EXPECT_EQ(recovered.ledger.fate(0)->kind, FateKind::Trained);
+  EXPECT_EQ(recovered.ledger.fate(1)->kind, FateKind::Quarantined);
+  expect_equal(recover(options(), folder / "groups", 1).ledger, recovered.ledger);
 }
 
 TEST(Recover, RefusesAJournalThatDoesNotReachTheCheckpoint) {
@@ -290,7 +365,10 @@ void live_dangerously(uint64_t seed, bool exact_versions) {
       case 8:
         if (learner->compose()) {
           durable = fs::file_size(file);
-          learner->train();
+          std::map<uint64_t, std::string> poisoned;
+          if (learner->composed->size() > 1 && pick(3) == 0) poisoned[learner->composed->front()] = "poison";
+          learner->train(poisoned);
+          if (!poisoned.empty()) durable = fs::file_size(file);
         }
         break;
       case 9:
