@@ -122,7 +122,7 @@ void Engine::recompute() {
 
 int64_t Engine::num_unfinished() const {
   int64_t count = 0;
-  for (const auto& waiting : waiting_) count += waiting.request.num_samples;
+  for (const auto& waiting : waiting_) count += waiting.request.num_completions();
   for (const auto& active : active_) count += active->num_unfinished();
   return count;
 }
@@ -163,7 +163,7 @@ void Engine::take_on() {
   for (const auto& active : active_) room -= active->num_unfinished();
   while (!waiting_.empty() && room > 0 && (mixes_groups_ || active_.empty())) {
     auto& [request, submitted_s] = waiting_.front();
-    room -= request.num_samples;
+    room -= request.num_completions();
     active_.push_back(std::make_unique<Active>(std::move(request), submitted_s));
     waiting_.pop_front();
   }

@@ -22,9 +22,12 @@ struct GenerationRequest {
   uint64_t id = 0;  // the caller's
   std::vector<int32_t> prompt;
   int64_t num_samples = 1;
+  bool greedy_too = false;  // one completion more, the last, at temperature 0
   uint64_t seed = 0;
   uint64_t group = 0;  // keys the draws
   buffers::SamplingParams sampling;
+
+  int64_t num_completions() const { return num_samples + (greedy_too ? 1 : 0); }
 };
 
 struct GenerationResult {

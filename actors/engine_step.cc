@@ -51,7 +51,7 @@ void Engine::propose_drafts() {
            .prompt = request.prompt,
            .output = sample.completion.tokens,
            .key = {.seed = request.seed, .group = request.group, .sample = sample.index, .position = size},
-           .sampling = &request.sampling,
+           .sampling = &active->sampling_of(sample),
            .most = most,
            .draft = &sample.draft});
     }
@@ -216,7 +216,7 @@ void Engine::draw(Sample& sample, int64_t place, std::span<float> logits) const 
   sample.drawn[static_cast<size_t>(place)] = sample_token(
       logits,
       {.seed = request.seed, .group = request.group, .sample = sample.index, .position = std::ssize(before)},
-      request.sampling, {request.prompt, before}, scratch);
+      sample.owner->sampling_of(sample), {request.prompt, before}, scratch);
 }
 
 void Engine::commit(int64_t version) {

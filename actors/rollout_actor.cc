@@ -33,6 +33,8 @@ model::Network& ready(model::Network& network, bool int8_weights) {
   return network;
 }
 
+int64_t completions_of(const Lease& lease) { return lease.num_samples + (lease.greedy_baseline ? 1 : 0); }
+
 class RolloutActor {
  public:
   RolloutActor(model::Network& network, const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
@@ -117,7 +119,7 @@ bool RolloutActor::receive() {
 }
 
 void RolloutActor::take_on(Lease lease) {
-  group_size_ = lease.num_samples;
+  group_size_ = completions_of(lease);
   // A lease given again names a group that may still be here.
   if (link_.has_unacknowledged(lease.group)) return;
   if (const auto found = under_way_.find(lease.group); found != under_way_.end()) {
@@ -170,7 +172,7 @@ void RolloutActor::let_go_of_versions() {
 bool RolloutActor::start(Held& held) {
   const auto& lease = held.lease;
   const bool fits =
-      engine_.mixes_groups() && engine_.num_unfinished() + lease.num_samples <= options_.engine.max_rows;
+      engine_.mixes_groups() && engine_.num_unfinished() + completions_of(lease) <= options_.engine.max_rows;
   if (!engine_.idle() && !fits) return false;
   auto weights = versions_.find(lease);
   require(weights != nullptr || clock_.now_ms() - held.received_at < options_.silence_ms,
@@ -182,6 +184,7 @@ bool RolloutActor::start(Held& held) {
     engine_.submit({.id = lease.group,
                     .prompt = held.prompt,
                     .num_samples = lease.num_samples,
+                    .greedy_too = lease.greedy_baseline,
                     .seed = lease.seed,
                     .group = lease.group,
                     .sampling = lease.sampling});
@@ -201,14 +204,24 @@ void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
 void RolloutActor::finish(GenerationResult result) {
   auto held = std::move(under_way_.extract(result.id).mapped());
   const auto& lease = held.lease;
-  score_completions(result.completions, lease.row, lease.group, tokenizer_, rewards_,
-                    lease.sampling.stop_strings);
+  const auto score = [&](std::vector<buffers::Completion>& completions) {
+    score_completions(completions, lease.row, lease.group, tokenizer_, rewards_, lease.sampling.stop_strings);
+  };
+  std::vector<rewards::RewardOutcome> greedy;
+  if (lease.greedy_baseline) {  // which is no part of the group that scorers see together
+    std::vector<buffers::Completion> alone(1, std::move(result.completions.back()));
+    result.completions.pop_back();
+    score(alone);
+    greedy = std::move(alone.front().outcomes);
+  }
+  score(result.completions);
   link_.send_group({.group = lease.group,
                     .attempt = lease.attempt,
                     .step = lease.step,
                     .prompt = std::move(held.prompt),
                     .prompt_text = lease.row.prompt,
                     .completions = std::move(result.completions),
+                    .greedy = std::move(greedy),
                     .ttft_s = result.ttft_s,
                     .tpot_s = result.tpot_s});
 }

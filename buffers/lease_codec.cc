@@ -5,7 +5,7 @@
 namespace sluice::buffers {
 namespace {
 
-constexpr uint8_t kVersion = 2;  // 2: min_p, penalties, biases and stop strings
+constexpr uint8_t kVersion = 3;  // 3: greedy_baseline
 constexpr const char* kWhere = "lease";
 
 // A row's JSON came out of a file that was checked, so text that is not UTF-8 is a mistake further up.
@@ -82,6 +82,12 @@ SamplingParams decode_sampling(ByteReader& in) {
   return sampling;
 }
 
+bool decode_flag(ByteReader& in, const char* name) {
+  const auto flag = in.u8();
+  require<DataError>(flag <= 1, kWhere, ": ", name, " is ", int{flag});
+  return flag == 1;
+}
+
 void check(const Lease& lease) {
   const auto& sampling = lease.sampling;
   require<DataError>(lease.attempt >= 0 && lease.step >= 0 && lease.version >= 0 && lease.lease_ms >= 0,
@@ -106,6 +112,7 @@ std::string encode_lease(const Lease& lease) {
   out.i64(lease.version);
   out.u8(lease.exact_version ? 1 : 0);
   out.i64(lease.num_samples);
+  out.u8(lease.greedy_baseline ? 1 : 0);
   out.u64(lease.seed);
   encode_sampling(out, lease.sampling);
   out.i64(lease.lease_ms);
@@ -123,10 +130,9 @@ Lease decode_lease(std::string_view bytes) {
   lease.attempt = static_cast<int32_t>(in.u32());
   lease.step = in.i64();
   lease.version = in.i64();
-  const auto exact = in.u8();
-  require<DataError>(exact <= 1, kWhere, ": exact_version is ", int{exact});
-  lease.exact_version = exact == 1;
+  lease.exact_version = decode_flag(in, "exact_version");
   lease.num_samples = in.i64();
+  lease.greedy_baseline = decode_flag(in, "greedy_baseline");
   lease.seed = in.u64();
   lease.sampling = decode_sampling(in);
   lease.lease_ms = in.i64();

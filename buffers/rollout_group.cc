@@ -14,7 +14,7 @@ namespace {
 
 using rewards::RewardOutcome;
 
-constexpr uint8_t kVersion = 2;
+constexpr uint8_t kVersion = 3;         // 3: outcomes of a greedy completion
 constexpr uint32_t kMaxOutcomes = 256;  // scorers of one recipe, and parts of one outcome
 
 void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
@@ -31,6 +31,11 @@ void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
   }
 }
 
+void encode_outcomes(ByteWriter& out, const std::vector<RewardOutcome>& outcomes) {
+  out.u32(static_cast<uint32_t>(outcomes.size()));
+  for (const auto& outcome : outcomes) encode_outcome(out, outcome);
+}
+
 void encode_completion(ByteWriter& out, const Completion& completion) {
   out.i32s(completion.tokens);
   out.u8s(completion.mask);
@@ -39,8 +44,7 @@ void encode_completion(ByteWriter& out, const Completion& completion) {
   out.i64s(completion.versions);
   out.u8(static_cast<uint8_t>(completion.finish));
   out.bytes(completion.text);
-  out.u32(static_cast<uint32_t>(completion.outcomes.size()));
-  for (const auto& outcome : completion.outcomes) encode_outcome(out, outcome);
+  encode_outcomes(out, completion.outcomes);
 }
 
 // Reads one group; every message names it and, inside a completion, which one.
@@ -72,6 +76,7 @@ class GroupDecoder {
       group.completions.push_back(completion());
     }
     where_ = group_where;
+    group.greedy = outcomes();
     group.actor = in_.bytes();
     group.incarnation = in_.u64();
     group.sequence = in_.u64();
@@ -122,8 +127,14 @@ class GroupDecoder {
     check(finish <= static_cast<uint8_t>(FinishReason::StopString), "finish reason ", int{finish});
     out.finish = static_cast<FinishReason>(finish);
     out.text = in_.bytes();
+    out.outcomes = outcomes();
+    return out;
+  }
+
+  std::vector<RewardOutcome> outcomes() {
+    std::vector<RewardOutcome> out;
     const auto num_outcomes = count("outcomes");
-    for (uint32_t k = 0; k < num_outcomes; ++k) out.outcomes.push_back(outcome());
+    for (uint32_t k = 0; k < num_outcomes; ++k) out.push_back(outcome());
     return out;
   }
 
@@ -232,6 +243,7 @@ std::string encode_group(const RolloutGroup& group) {
   out.bytes(group.prompt_text);
   out.u32(static_cast<uint32_t>(group.completions.size()));
   for (const auto& completion : group.completions) encode_completion(out, completion);
+  encode_outcomes(out, group.greedy);
   out.bytes(group.actor);
   out.u64(group.incarnation);
   out.u64(group.sequence);

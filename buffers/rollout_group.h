@@ -50,6 +50,7 @@ struct Lease {
   int64_t version = 0;  // policy version: exact in deterministic mode, else the oldest allowed
   bool exact_version = true;
   int64_t num_samples = 0;
+  bool greedy_baseline = false;  // one completion more, decoded greedily, of which only the reward is wanted
   uint64_t seed = 0;
   SamplingParams sampling;
   Millis lease_ms = 0;  // time to produce it, from when it is received; heartbeats renew it
@@ -81,11 +82,12 @@ struct RolloutGroup {
   std::vector<int32_t> prompt;
   std::string prompt_text;
   std::vector<Completion> completions;
-  std::string actor;         // who made it
-  uint64_t incarnation = 0;  // of that actor: a restarted one is another
-  uint64_t sequence = 0;     // of the group among that incarnation's
-  double ttft_s = 0;         // until a completion's first token, mean over the completions
-  double tpot_s = 0;         // and from then on for each token
+  std::vector<rewards::RewardOutcome> greedy;  // of Lease::greedy_baseline, one per scorer; else empty
+  std::string actor;                           // who made it
+  uint64_t incarnation = 0;                    // of that actor: a restarted one is another
+  uint64_t sequence = 0;                       // of the group among that incarnation's
+  double ttft_s = 0;                           // until a completion's first token, mean over the completions
+  double tpot_s = 0;                           // and from then on for each token
 
   int64_t oldest_version() const;  // of the chosen tokens; 0 when there is none
   int64_t num_tokens() const;      // chosen ones

@@ -32,8 +32,9 @@ struct Engine::Sample {
 
 struct Engine::Active {
   GenerationRequest request;
+  const buffers::SamplingParams greedy;  // of the completion at temperature 0
   double submitted_s = 0;
-  std::vector<Sample> samples;  // [num_samples]; the first `num_started` are running or finished
+  std::vector<Sample> samples;  // [num_completions]; the first `num_started` are running or finished
   int64_t num_started = 0;
   int64_t num_finished = 0;
   bool shares_again = false;   // samples that run wait for the prompt, which is computed again
@@ -43,9 +44,12 @@ struct Engine::Active {
 
   Active(GenerationRequest the_request, double the_submitted_s);
   int64_t prompt_size() const { return std::ssize(request.prompt); }
-  int64_t num_unstarted() const { return request.num_samples - num_started; }
-  int64_t num_unfinished() const { return request.num_samples - num_finished; }
+  int64_t num_unstarted() const { return request.num_completions() - num_started; }
+  int64_t num_unfinished() const { return request.num_completions() - num_finished; }
   int64_t num_running() const { return num_started - num_finished; }
+  const buffers::SamplingParams& sampling_of(const Sample& sample) const {
+    return sample.index < request.num_samples ? request.sampling : greedy;
+  }
   bool needs_prompt() const { return num_unstarted() > 0 || shares_again; }
 };
 
@@ -68,9 +72,14 @@ struct Engine::State {
   DraftSwitch draft_switch;
 };
 
+inline buffers::SamplingParams greedy_of(buffers::SamplingParams sampling) {
+  sampling.temperature = 0;
+  return sampling;
+}
+
 inline Engine::Active::Active(GenerationRequest the_request, double the_submitted_s)
-    : request(std::move(the_request)), submitted_s(the_submitted_s) {
-  samples.resize(static_cast<size_t>(request.num_samples));
+    : request(std::move(the_request)), greedy(greedy_of(request.sampling)), submitted_s(the_submitted_s) {
+  samples.resize(static_cast<size_t>(request.num_completions()));
   for (size_t i = 0; i < samples.size(); ++i) {
     samples[i].owner = this;
     samples[i].index = static_cast<int64_t>(i);

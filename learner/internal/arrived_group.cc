@@ -22,9 +22,10 @@ std::string sentence(const Parts&... parts) {
 }
 
 // Why a completion has no score, or "" when it has one.
-std::string unscored_reason(const buffers::Completion& completion, const std::vector<double>& weights) {
-  if (rewards::total_reward(completion.outcomes, weights)) return "";
-  for (const auto& outcome : completion.outcomes) {
+std::string unscored_reason(const std::vector<rewards::RewardOutcome>& outcomes,
+                            const std::vector<double>& weights) {
+  if (rewards::total_reward(outcomes, weights)) return "";
+  for (const auto& outcome : outcomes) {
     if (!outcome.unscored_reason.empty()) return outcome.unscored_reason.substr(0, kMaxReason);
   }
   return "no scorer gave a score";
@@ -55,6 +56,11 @@ std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lea
   if (static_cast<int64_t>(group.completions.size()) != lease.num_samples) {
     return sentence("group ", group.group, " has ", group.completions.size(), " completions, ",
                     lease.num_samples, " were asked for");
+  }
+  const size_t num_greedy = lease.greedy_baseline ? num_rewards : 0;
+  if (group.greedy.size() != num_greedy) {
+    return sentence("group ", group.group, " has ", group.greedy.size(),
+                    " outcomes for a greedy completion, the lease asks for ", num_greedy);
   }
   for (const auto& completion : group.completions) {
     if (completion.outcomes.size() != num_rewards) {
@@ -88,10 +94,12 @@ std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vec
   std::string first;
   try {
     for (const auto& completion : group.completions) {
-      const auto reason = unscored_reason(completion, reward_weights);
+      const auto reason = unscored_reason(completion.outcomes, reward_weights);
       if (reason.empty()) ++num_scored;
       if (first.empty()) first = reason;
     }
+    const auto reason = group.greedy.empty() ? "" : unscored_reason(group.greedy, reward_weights);
+    if (!reason.empty()) return "no baseline: the greedy completion has no score (" + reason + ")";
   } catch (const DataError& error) {
     return error.what();  // the sum is not finite
   }

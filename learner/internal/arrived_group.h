@@ -9,13 +9,14 @@
 
 namespace sluice::learner::internal {
 
-// "" when `group` answers `lease`, else what does not fit: the prompt, samples, outcomes, sequences of more
-// than `max_tokens` and, with exact versions, the step and the version of every token.
+// "" when `group` answers `lease`, else what does not fit: the prompt, samples, outcomes (also of the greedy
+// completion), sequences of more than `max_tokens` and, with exact versions, the step and the version of
+// every token.
 std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards,
                    int64_t max_tokens);
 
-// "" when the group can be trained on, else why not: a completion's total reward is not finite, or "too few
-// scored samples: 1 of 8 (the first reason)".
+// "" when the group can be trained on, else why not: a completion's total reward is not finite, "too few
+// scored samples: 1 of 8 (the first reason)", or that its greedy completion has no score.
 std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
                               int64_t min_scored);
 

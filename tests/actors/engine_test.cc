@@ -284,6 +284,25 @@ TEST(Engine, GroupsWithDifferentSamplingShareABatch) {
   EXPECT_EQ(a.at(0)[0].tokens, a.at(0)[1].tokens);
 }
 
+TEST(Engine, DecodesOneCompletionMoreGreedilyBesideTheSamples) {
+  const auto network = decided_network();
+  Engine engine(*network, {kEos}, {});
+  auto request = request_of(1, 3, 10), plain = request_of(1, 3, 10), greedy = request_of(1, 1, 10);
+  request.id = 0;
+  request.greedy_too = true;
+  greedy.id = 2;
+  greedy.sampling.temperature = 0;
+  engine.submit(request);
+  EXPECT_EQ(engine.num_unfinished(), 4);
+  for (const auto& other : {plain, greedy}) engine.submit(other);
+
+  const auto results = run(engine);
+
+  ASSERT_EQ(results.at(0).size(), 4u);
+  for (size_t s = 0; s < 3; ++s) expect_same_bits(results.at(0)[s], results.at(1)[s]);
+  expect_same_bits(results.at(0)[3], results.at(2)[0]);
+}
+
 TEST(Engine, FeedsWhatIsAppendedBeforeItGoesOn) {
   const auto network = decided_network();
   const auto request = request_of(6, 3, 12);

@@ -201,6 +201,26 @@ TEST_F(RolloutActor, AnswersALeaseWithAScoredGroup) {
   EXPECT_EQ(await_end(), ActorEnd::Stopped);
 }
 
+TEST_F(RolloutActor, ScoresAGreedyCompletionWhereTheLeaseWantsOne) {
+  start_and_welcome();
+  announce(0, *first_);
+  auto wanted = lease(3, 0), greedy = lease(3, 0);
+  wanted.greedy_baseline = true;
+  wanted.num_samples = 1;
+  greedy.num_samples = 1;
+  greedy.sampling.temperature = 0;
+  give(wanted);
+
+  const auto group = await_group();
+
+  ASSERT_EQ(group.completions.size(), 1u);
+  ASSERT_EQ(group.greedy.size(), 1u);
+  auto completions = expected(*first_, greedy);
+  score_completions(completions, wanted.row, 3, *tokenizer_, rewards_, {});
+  EXPECT_EQ(group.greedy[0].score, completions[0].outcomes[0].score);
+  EXPECT_EQ(group.greedy[0].unscored_reason, completions[0].outcomes[0].unscored_reason);
+}
+
 TEST_F(RolloutActor, UsesTheVersionThatTheLeaseNames) {
   start_and_welcome();
   announce(4, *first_);

@@ -36,6 +36,8 @@ inline RolloutGroup small_group(uint64_t id, int64_t version = 0) {
   second.text = std::string("\0\xff", 2);
   second.outcomes = {rewards::RewardOutcome::scored(0.0), rewards::RewardOutcome::scored(-0.5)};
   group.completions = {first, second};
+  group.greedy = {rewards::RewardOutcome::scored(0.25, {{"right", 0.25}}),
+                  rewards::RewardOutcome::unscored("crash")};
   group.actor = "actor-1";
   group.incarnation = 0x1234567890abcdef;
   group.sequence = 77;

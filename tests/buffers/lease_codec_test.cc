@@ -18,6 +18,7 @@ Lease small_lease() {
   lease.version = 9;
   lease.exact_version = false;
   lease.num_samples = 8;
+  lease.greedy_baseline = true;
   lease.seed = 0xfedcba9876543210;
   lease.sampling = {.temperature = 0.7,
                     .top_k = 50,
@@ -46,6 +47,7 @@ TEST(LeaseCodec, GivesTheLeaseBackUnchanged) {
   EXPECT_EQ(back.group, 41u);
   EXPECT_EQ(back.version, 9);
   EXPECT_FALSE(back.exact_version);
+  EXPECT_TRUE(back.greedy_baseline);
   EXPECT_EQ(back.seed, 0xfedcba9876543210u);
   EXPECT_EQ(back.sampling.top_p, 0.9);
   EXPECT_EQ(back.sampling.min_p, 0.05);
@@ -116,7 +118,8 @@ TEST(LeaseCodec, RefusesALeaseThatMakesNoSense) {
 TEST(LeaseCodec, RefusesMoreBiasesThanThereMayBeBeforeItReadsThem) {
   const auto lease = small_lease();
   auto bytes = encode_lease(lease);
-  constexpr size_t kCount = 1 + 8 + 4 + 8 + 8 + 1 + 8 + 8 + 7 * 8;  // what stands before the number of biases
+  constexpr size_t kCount =
+      1 + 8 + 4 + 8 + 8 + 1 + 8 + 1 + 8 + 7 * 8;  // what stands before the number of biases
   ASSERT_EQ(bytes[kCount], 2);
   bytes[kCount + 3] = 0x7f;
 

@@ -40,6 +40,9 @@ TEST(RolloutGroup, ComesBackFromItsBytesUnchanged) {
   EXPECT_EQ(back.completions[0].outcomes[0].parts.at("right"), 1.0);
   EXPECT_EQ(back.completions[0].outcomes[1].unscored_reason, "timeout");
   EXPECT_EQ(back.completions[1].text, std::string("\0\xff", 2));
+  ASSERT_EQ(back.greedy.size(), 2u);
+  EXPECT_EQ(back.greedy[0].score, 0.25);
+  EXPECT_EQ(back.greedy[1].unscored_reason, "crash");
   EXPECT_EQ(back.actor, "actor-1");
   EXPECT_EQ(back.incarnation, 0x1234567890abcdefu);
   EXPECT_EQ(back.sequence, 77u);
