@@ -501,7 +501,7 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
     for (auto& reward : stage["rewards"]) reward.erase("where");
   }
   require<UsageError>(!stage["data"]["path"].is_null() || !stage["data"]["test_path"].is_null() ||
-                          !stage["data"]["mixture"].empty(),
+                          !stage["data"]["mixture"].empty() || stage["data"]["use"] == "countdown",
                       raw.where, ": stage \"", raw.name, "\" has no data.path");
   return stage;
 }

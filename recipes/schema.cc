@@ -124,7 +124,8 @@ std::vector<SchemaKey> make_schema() {
       boolean("data", "keep_seen", false,
               "gsm8k_notes: keep training expressions that occur in the test file."),
       integer("data", "generated", 0, 0, 1e7,
-              "gsm8k_notes: further expressions made from the training file's operands and operators."),
+              "gsm8k_notes: further expressions made from the training file's operands and operators; "
+              "countdown: training tasks."),
 
       integer("rollout", "actors", 2, 1, 256, "Actor processes."),
       integer("rollout", "prompts_per_step", 16, 1, 1 << 20, "Prompts of one optimizer step."),

@@ -39,6 +39,7 @@ constexpr std::array kReaders = {
     Reader{"jsonl", internal::open_jsonl_prompts, internal::open_jsonl_examples},
     Reader{"text", stored<internal::read_text_prompts>, stored<internal::read_text_examples>},
     Reader{"gsm8k_notes", stored<internal::read_gsm8k_notes>, stored<internal::read_gsm8k_notes>},
+    Reader{"countdown", internal::open_countdown, internal::open_countdown},
 };
 
 const Reader& find_reader(const std::string& use) {
@@ -73,9 +74,9 @@ class JoinedRows : public Rows {
 
 std::unique_ptr<Rows> not_empty(std::unique_ptr<Rows> rows, const DataOptions& options, Split split) {
   const bool own_file = split == Split::Test && !options.test_path.empty();
-  require<DataError>(rows->size() > 0, (own_file ? options.test_path : options.path).string(), ": ",
-                     options.use, " finds no row for ",
-                     split == Split::Train ? "training" : "the held-out set");
+  const auto& file = own_file ? options.test_path : options.path;
+  require<DataError>(rows->size() > 0, file.string(), file.empty() ? "" : ": ", options.use,
+                     " finds no row for ", split == Split::Train ? "training" : "the held-out set");
   return rows;
 }
 

@@ -41,13 +41,17 @@ enum class Split { Train, Test };
 // GSM8K's answers into prompt "48/2=", completion "24" and the columns `answer` "24", `expression` "48/2" and
 // `seen`: in training, that the test file has the expression; in the held-out set, that training kept it.
 // Training has a row per note and the generated ones after them, the held-out set one row per expression.
+//
+// countdown reads no file: it makes tasks of three numbers up to ten, "3 7 5 = 16", with a worked trace as
+// completion and the columns `numbers`, `target` and `gold_expr`. No task that is held out is trained on,
+// whatever the seed.
 struct DataOptions {
   struct Part {
     std::filesystem::path path;
     double weight = 1.0;  // its share of the examples drawn, on any scale
   };
 
-  std::string use = "jsonl";  // jsonl | text | gsm8k_notes
+  std::string use = "jsonl";  // jsonl | text | gsm8k_notes | countdown
   std::filesystem::path path;
   std::vector<Part> mixture;        // of supervised training, in place of `path`; one reader reads them all
   std::filesystem::path test_path;  // jsonl, gsm8k_notes: the held-out file; jsonl may leave it empty
@@ -60,8 +64,8 @@ struct DataOptions {
   int64_t window_chars = 256;  // length of a supervised example
   // gsm8k_notes
   bool keep_seen = false;  // keep training expressions that occur in the test file
-  int64_t generated = 0;   // further expressions made from the operands and operators of the training file
-  uint64_t seed = 0;       // of the generated expressions
+  int64_t generated = 0;   // expressions made from the operands of the training file; countdown: all its rows
+  uint64_t seed = 0;       // of what is generated
 };
 
 // Rows by their number, in file order; those of jsonl are read when they are asked for. One thread owns them.

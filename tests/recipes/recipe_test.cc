@@ -65,7 +65,7 @@ TEST(Recipe, NamesAnUnknownRewardAndItsUnknownOption) {
 TEST(Recipe, NamesAnUnknownChoice) {
   expect_refused_at_the_top("device = @\"gpu\"", "device is \"gpu\"; there are: cpu, cuda");
   expect_refused_in_the_stage("data = { use = @\"jsonk\" }",
-                              "data.use is \"jsonk\"; there are: jsonl, text, gsm8k_notes");
+                              "data.use is \"jsonk\"; there are: jsonl, text, gsm8k_notes, countdown");
   expect_refused_in_the_stage("algorithm = { kl = @\"low_var\" }",
                               "algorithm.kl is \"low_var\"; there are: k1, k2, k3, low_var_kl, abs");
 }

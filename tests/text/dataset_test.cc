@@ -14,7 +14,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(Dataset, NamesItsReaders) {
-  EXPECT_THAT(dataset_readers(), ElementsAre("jsonl", "text", "gsm8k_notes"));
+  EXPECT_THAT(dataset_readers(), ElementsAre("jsonl", "text", "gsm8k_notes", "countdown"));
 }
 
 TEST(Dataset, SuggestsTheNearestReader) {

@@ -20,4 +20,7 @@ std::vector<Row> read_text_examples(const DataOptions& options, Split split);
 // The calculator notes of GSM8K's answers, "<<48/2=24>>", as sums to solve: see text/gsm8k_notes.cc.
 std::vector<Row> read_gsm8k_notes(const DataOptions& options, Split split);
 
+// Tasks made from a seed: see text/countdown_tasks.cc.
+std::unique_ptr<Rows> open_countdown(const DataOptions& options, Split split);
+
 }  // namespace sluice::text::internal
