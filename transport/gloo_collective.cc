@@ -56,10 +56,6 @@ GlooCollective::GlooCollective(const GlooOptions& options)
   require<UsageError>(options.timeout_ms > 0, "GlooCollective: a time-out of ", options.timeout_ms, " ms");
   const std::chrono::milliseconds timeout(options.timeout_ms);
   auto& [store, gloo] = *group_;
-  const auto refuse = [&](const std::string& why) {
-    fail<EnvironmentError>("rank ", options.rank, " of ", options.size, " waited ", options.timeout_ms,
-                           " ms at ", options.meeting.string(), ": ", why);
-  };
   std::vector<std::string> everyone;
   for (int64_t rank = 0; rank < options.size; ++rank) everyone.push_back(key_of(rank));
   try {
@@ -75,7 +71,9 @@ GlooCollective::GlooCollective(const GlooOptions& options)
                                                        static_cast<int>(options.size), gloo_options);
   } catch (const std::exception& error) {
     const auto missing = store ? group_->behind(0, options.size) : std::vector<int64_t>();
-    refuse(missing.empty() ? first_line(error) : list(missing) + " did not come");
+    fail<EnvironmentError>("rank ", options.rank, " of ", options.size, " waited ", options.timeout_ms,
+                           " ms at ", options.meeting.string(), ": ",
+                           missing.empty() ? first_line(error) : list(missing) + " did not come");
   }
 }
 
