@@ -7,6 +7,7 @@ namespace sluice {
 
 int64_t EpochOrder::at(int64_t ordinal) {
   require(count_ > 0 && ordinal >= 0, "EpochOrder: place ", ordinal, " of an order over ", count_);
+  if (first_in_order_ && ordinal < count_) return ordinal;
   if (const int64_t epoch = ordinal / count_; epoch != epoch_) {
     order_ = shuffled_indices(count_, seed_, static_cast<uint64_t>(epoch));
     epoch_ = epoch;

@@ -7,10 +7,12 @@
 
 namespace sluice {
 
-// Each epoch is a new shuffle of all of them (shuffled_indices), of which one is kept. One thread owns it.
+// Each epoch is a new shuffle of all of them (shuffled_indices), of which one is kept; the first may be their
+// own order instead, for things that come easy to hard. One thread owns it.
 class EpochOrder {
  public:
-  EpochOrder(int64_t count, uint64_t seed) : count_(count), seed_(seed) {}
+  EpochOrder(int64_t count, uint64_t seed, bool first_in_order = false)
+      : count_(count), seed_(seed), first_in_order_(first_in_order) {}
 
   // The index, 0 .. count - 1, at a place of the order, from 0. Throws Error for a place before that, and
   // when there is nothing to order.
@@ -19,6 +21,7 @@ class EpochOrder {
  private:
   int64_t count_;
   uint64_t seed_;
+  bool first_in_order_;
   int64_t epoch_ = -1;
   std::vector<int64_t> order_;  // of epoch_
 };

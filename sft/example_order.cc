@@ -18,13 +18,13 @@ ExampleOrder::ExampleOrder(std::vector<Dataset> datasets, uint64_t seed)
     : datasets_(std::move(datasets)), seed_(seed) {
   require(!datasets_.empty(), "ExampleOrder: no dataset");
   for (size_t i = 0; i < datasets_.size(); ++i) {
-    const auto& [size, weight] = datasets_[i];
+    const auto& [size, weight, in_order] = datasets_[i];
     require(size > 0 && weight > 0.0, "ExampleOrder: dataset ", i, " has ", size, " rows and the weight ",
             weight);
     total_weight_ += weight;
     // The first dataset is shuffled by the seed itself, so that it comes in the order it has alone.
     const uint64_t own_seed = i == 0 ? seed_ : random_bits(seed_, RandomUse::Data, i, kSeed << 32);
-    progress_.push_back({.order = EpochOrder(size, own_seed)});
+    progress_.push_back({.order = EpochOrder(size, own_seed, in_order)});
   }
 }
 

@@ -18,6 +18,7 @@ class ExampleOrder {
   struct Dataset {
     int64_t size = 0;
     double weight = 1.0;
+    bool in_order = false;  // the first epoch goes by the rows' numbers
   };
   struct Place {
     size_t dataset = 0;

@@ -7,7 +7,9 @@ namespace {
 
 std::vector<ExampleOrder::Dataset> sizes_of(const std::vector<text::WeightedRows>& datasets) {
   std::vector<ExampleOrder::Dataset> sizes;
-  for (const auto& [rows, weight] : datasets) sizes.push_back({.size = rows->size(), .weight = weight});
+  for (const auto& [rows, weight, in_order] : datasets) {
+    sizes.push_back({.size = rows->size(), .weight = weight, .in_order = in_order});
+  }
   return sizes;
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/terminal.h"
 #include "text/internal/readers.h"
+#include "text/internal/row_choice.h"
 
 namespace sluice::text {
 namespace {
@@ -67,17 +68,24 @@ class JoinedRows : public Rows {
     while (index >= parts_.at(part).rows->size()) index -= parts_[part++].rows->size();
     return parts_[part].rows->at(index);
   }
+  int64_t num_left_out() const override {
+    int64_t count = 0;
+    for (const auto& part : parts_) count += part.rows->num_left_out();
+    return count;
+  }
 
  private:
   const std::vector<WeightedRows> parts_;
 };
 
-std::unique_ptr<Rows> not_empty(std::unique_ptr<Rows> rows, const DataOptions& options, Split split) {
+// The rows that a caller gets: at least one, those of a training part as `choice` wants them.
+std::unique_ptr<Rows> checked(std::unique_ptr<Rows> rows, const DataOptions& options, Split split) {
   const bool own_file = split == Split::Test && !options.test_path.empty();
   const auto& file = own_file ? options.test_path : options.path;
   require<DataError>(rows->size() > 0, file.string(), file.empty() ? "" : ": ", options.use,
                      " finds no row for ", split == Split::Train ? "training" : "the held-out set");
-  return rows;
+  if (split == Split::Test || !(options.choice.filters() || options.choice.orders())) return rows;
+  return internal::choose_rows(std::move(rows), options);
 }
 
 std::vector<Row> all_of(Rows& rows) {
@@ -112,14 +120,14 @@ const std::vector<std::string>& dataset_readers() {
 std::unique_ptr<Rows> open_prompts(const DataOptions& options, Split split) {
   require<UsageError>(options.mixture.empty() || split == Split::Test,
                       "data.mixture is for supervised training");
-  return not_empty(find_reader(options.use).prompts(options, split), options, split);
+  return checked(find_reader(options.use).prompts(options, split), options, split);
 }
 
 std::unique_ptr<Rows> open_examples(const DataOptions& options, Split split) {
   if (split == Split::Train && !options.mixture.empty()) {
     return std::make_unique<JoinedRows>(open_mixture(options));
   }
-  return not_empty(find_reader(options.use).examples(options, split), options, split);
+  return checked(find_reader(options.use).examples(options, split), options, split);
 }
 
 std::vector<WeightedRows> open_mixture(const DataOptions& options) {
@@ -134,6 +142,7 @@ std::vector<WeightedRows> open_mixture(const DataOptions& options) {
     parts.push_back({.rows = open_examples(one, Split::Train), .weight = weight});
   }
   if (parts.empty()) parts.push_back({.rows = open_examples(one, Split::Train)});
+  for (auto& part : parts) part.in_order = options.choice.orders();
   return parts;
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,20 @@ struct Row {
 };
 
 enum class Split { Train, Test };
+
+// Which rows of the training part are taken, and which of them first; the held-out part stays whole. Each
+// reads the part once when it is opened.
+struct RowChoice {
+  std::optional<double> min_pass_rate, max_pass_rate;  // of `pass_rate_column`, both ends included
+  std::string pass_rate_column = "pass_rate";
+  int64_t max_prompt_chars = 0;  // of a conversation, those of its prompt's messages; 0: any
+  // A column of numbers; empty: shuffled. Small ones come first, the equal among them in an order of the
+  // seed; that is the order of the first epoch, later ones are shuffled.
+  std::string order_by;
+
+  bool filters() const { return min_pass_rate || max_pass_rate || max_prompt_chars > 0; }
+  bool orders() const { return !order_by.empty(); }
+};
 
 // Which reader (`use`) and what it needs; keys are those of the recipe's [data] table.
 //
@@ -65,7 +80,8 @@ struct DataOptions {
   // gsm8k_notes
   bool keep_seen = false;  // keep training expressions that occur in the test file
   int64_t generated = 0;   // expressions made from the operands of the training file; countdown: all its rows
-  uint64_t seed = 0;       // of what is generated
+  uint64_t seed = 0;       // of what is generated, and of what `choice` finds equal
+  RowChoice choice;
 };
 
 // Rows by their number, in file order; those of jsonl are read when they are asked for. One thread owns them.
@@ -76,11 +92,13 @@ class Rows {
   // Throws DataError naming file and line of a row that is malformed or lacks the column (with the nearest
   // column that exists).
   virtual Row at(int64_t index) = 0;
+  // Rows of the file that DataOptions::choice left out.
+  virtual int64_t num_left_out() const { return 0; }
 };
 
 // The rows a policy is asked, and those supervised training learns from: `completion` is set, or `messages`.
-// There is at least one. Throws DataError when there is none and for a file that cannot be read; UsageError
-// for options that make no sense.
+// There is at least one. Throws DataError when there is none, for a file that cannot be read and for a row
+// without the column that `choice` goes by; UsageError for options that make no sense.
 std::unique_ptr<Rows> open_prompts(const DataOptions& options, Split split);
 std::unique_ptr<Rows> open_examples(const DataOptions& options, Split split);
 
@@ -89,6 +107,7 @@ std::unique_ptr<Rows> open_examples(const DataOptions& options, Split split);
 struct WeightedRows {
   std::unique_ptr<Rows> rows;
   double weight = 1.0;
+  bool in_order = false;  // the first epoch goes by their numbers: see RowChoice::order_by
 };
 std::vector<WeightedRows> open_mixture(const DataOptions& options);
 

@@ -18,6 +18,13 @@ TEST(EpochOrder, IsOneShuffleAfterTheOtherAndCanBeEnteredAnywhere) {
   EXPECT_EQ(order.at(1), other.at(1));  // back to an epoch that is no longer kept
 }
 
+TEST(EpochOrder, MayKeepTheFirstEpochInOrderAndShufflesTheOthers) {
+  EpochOrder shuffled(5, /*seed=*/7), curriculum(5, /*seed=*/7, /*first_in_order=*/true);
+  for (int64_t ordinal = 0; ordinal < 5; ++ordinal) EXPECT_EQ(curriculum.at(ordinal), ordinal);
+  for (int64_t ordinal = 5; ordinal < 15; ++ordinal) EXPECT_EQ(curriculum.at(ordinal), shuffled.at(ordinal));
+  EXPECT_EQ(curriculum.at(3), 3);
+}
+
 TEST(EpochOrder, RefusesAPlaceBeforeTheFirstAndNothingToOrder) {
   EXPECT_THROW(EpochOrder(5, 7).at(-1), Error);
   EXPECT_THROW(EpochOrder(0, 7).at(0), Error);

@@ -31,6 +31,15 @@ TEST(ExampleOrder, ShufflesOneDatasetAnewEachEpoch) {
 }
 
 // Standard deviations of 10,000 draws are at most 50.
+TEST(ExampleOrder, MayGoByTheNumbersOfRowsInTheFirstEpoch) {
+  ExampleOrder order({{.size = 5, .in_order = true}}, /*seed=*/9);
+  const auto shuffled = shuffled_indices(5, 9, /*epoch=*/1);
+  for (int64_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(order.at(i), (Place{0, i}));
+    EXPECT_EQ(order.at(5 + i), (Place{0, shuffled[static_cast<size_t>(i)]}));
+  }
+}
+
 TEST(ExampleOrder, DrawsDatasetsByTheirShareOfTheWeights) {
   ExampleOrder order({{.size = 70, .weight = 5}, {.size = 3000, .weight = 3}, {.size = 9, .weight = 2}}, 4);
   std::array<int, 3> drawn{};

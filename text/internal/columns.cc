@@ -1,5 +1,6 @@
 #include "text/internal/columns.h"
 
+#include <cmath>
 #include <vector>
 
 #include "base/error.h"
@@ -38,6 +39,17 @@ std::string column_text(const Json& row, const std::string& column, const std::s
   require<DataError>(text.has_value(), where, ": the column \"", column, "\" should be text, saw ",
                      found->type_name());
   return *std::move(text);
+}
+
+double column_number(const Json& row, const std::string& column, const std::string& where,
+                     const std::string& option) {
+  const auto found = row.find(column);
+  if (found == row.end()) fail_missing(row, column, where, option);
+  require<DataError>(found->is_number(), where, ": the column \"", column, "\" should be a number, saw ",
+                     found->type_name());
+  const auto number = found->get<double>();
+  require<DataError>(std::isfinite(number), where, ": the column \"", column, "\" is ", number);
+  return number;
 }
 
 std::optional<std::string> find_column_text(const Json& row, const std::string& column) {

@@ -14,7 +14,11 @@ namespace sluice::text::internal {
 std::string column_text(const Json& row, const std::string& column, const std::string& where,
                         const std::string& option);
 
-// The same, but nothing when the column is missing or no text.
+// The column as a finite number; throws as column_text() does.
+double column_number(const Json& row, const std::string& column, const std::string& where,
+                     const std::string& option);
+
+// The column as text, but nothing when the column is missing or no text.
 std::optional<std::string> find_column_text(const Json& row, const std::string& column);
 
 }  // namespace sluice::text::internal
