@@ -63,7 +63,7 @@ Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokeni
                      .prompt = evaluation.prompts.back().prompt,
                      .num_samples = options.samples,
                      .seed = options.seed,
-                     .group = i,
+                     .group = options.first_group + i,
                      .sampling = options.sampling});
     } catch (const Error& error) {
       throw Error("evaluation of " + row.where() + ": " + error.what(), error.code());

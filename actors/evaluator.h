@@ -18,6 +18,7 @@ struct EvaluationOptions {
   buffers::SamplingParams sampling;
   int64_t samples = 1;  // completions of each prompt
   uint64_t seed = 0;
+  uint64_t first_group = 0;  // the number that the first row's draws go by; the others' follow
   EngineOptions engine;
 };
 

@@ -76,6 +76,10 @@ void print_rows(const recipes::Recipe& recipe, const recipes::InputsFound& input
   std::cout << "data:\n";
   for (size_t i = 0; i < inputs.stages.size(); ++i) {
     const auto& stage = recipe.stages[i];
+    if (!stage.data_from.empty()) {
+      std::cout << "  " << stage.name << ": what " << stage.data_from << " keeps\n";
+      continue;
+    }
     std::cout << "  " << stage.name << ": " << format_count(inputs.stages[i].rows)
               << (stage.role == recipes::StageRole::Supervised   ? " examples\n"
                   : stage.role == recipes::StageRole::Preference ? " preferences\n"

@@ -17,6 +17,7 @@ constexpr size_t kShown = 5;
 std::vector<const recipes::StageSpec*> distinct_datasets(const recipes::Recipe& recipe) {
   std::vector<const recipes::StageSpec*> stages;
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
+    if (!recipe.stages[i].data_from.empty()) continue;  // a run makes them
     const auto same = [&](const recipes::StageSpec* other) {
       const size_t j = static_cast<size_t>(other - recipe.stages.data());
       return recipe.resolved["stages"][j]["data"] == recipe.resolved["stages"][i]["data"];
@@ -65,7 +66,7 @@ int show_rows(const recipes::Recipe& recipe) {
       show_preferences(*stage);
       continue;
     }
-    const auto split = !stage->trains() ? text::Split::Test : text::Split::Train;
+    const auto split = stage->split();
     const auto rows = stage->role == recipes::StageRole::Supervised ? text::read_examples(stage->data, split)
                                                                     : text::read_prompts(stage->data, split);
     std::cout << stage->name << ": " << format_count(static_cast<int64_t>(rows.size())) << " rows\n";

@@ -13,7 +13,7 @@ namespace {
 const recipes::StageSpec& evaluation_stage(const recipes::Recipe& recipe, const std::string& name) {
   if (!name.empty()) return recipe.stage(name);
   for (const auto& stage : recipe.stages) {
-    if (!stage.trains()) return stage;
+    if (stage.role == recipes::StageRole::Evaluation) return stage;
   }
   fail<UsageError>("eval: the recipe ", recipe.name,
                    " has no stage of kind eval; add one with its data and rewards");
@@ -38,7 +38,8 @@ Command add_eval(CLI::App& app) {
   return [arguments] {
     const auto recipe = arguments->recipe.load();
     const auto& stage = evaluation_stage(recipe, arguments->stage);
-    require<UsageError>(!stage.trains(), "eval: stage ", stage.name, " is of kind ", stage.use, ", not eval");
+    require<UsageError>(stage.role == recipes::StageRole::Evaluation, "eval: stage ", stage.name,
+                        " is of kind ", stage.use, ", not eval");
     const auto result =
         recipes::evaluate_model(recipe, stage, arguments->model, arguments->reference, [] { return 0; });
     if (arguments->json) {

@@ -9,6 +9,7 @@
 #include "actors/engine.h"
 #include "base/device_info.h"
 #include "base/terminal.h"
+#include "model/model_directory.h"
 
 namespace sluice::app {
 namespace {
@@ -39,10 +40,15 @@ class Planner {
     const auto& stage = recipe_.stages[index];
     const int64_t longest = inputs_.stages[index].longest;
     if (stage.role == recipes::StageRole::Supervised) {
-      return {stage.name, {learner(stage.batch.examples_per_step, stage, longest)}};
+      std::vector<RoleMemory> roles = {learner(stage.batch.examples_per_step, stage, longest)};
+      if (stage.distill) roles.push_back(teacher(stage, longest));
+      return {stage.name, roles};
     }
     if (stage.role == recipes::StageRole::Preference) return {stage.name, preference_roles(stage, longest)};
-    if (!stage.trains()) return {stage.name, {decoder("evaluation", 1, kMaxRows, longest)}};
+    if (!stage.trains()) {
+      const bool samples = stage.role == recipes::StageRole::Sampling;
+      return {stage.name, {decoder(samples ? "sampling" : "evaluation", 1, kMaxRows, longest)}};
+    }
     return {stage.name, policy_roles(stage, longest)};
   }
 
@@ -74,6 +80,13 @@ class Planner {
     std::vector<RoleMemory> roles = {learner(sequences, stage, longest)};
     if (stage.preference.needs_reference()) roles.push_back(reference(sequences, stage, longest));
     return roles;
+  }
+
+  RoleMemory teacher(const recipes::StageSpec& stage, int64_t longest) const {
+    const model::MemoryUse use{.packed_type = packed_type(),
+                               .rows = rows(stage, stage.batch.examples_per_step, longest)};
+    return {.role = "teacher",
+            .plan = model::plan_memory(model::read_model_config(stage.distill->teacher), use)};
   }
 
   RoleMemory reference(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {

@@ -10,6 +10,7 @@
 #include "model/model_directory.h"
 #include "monitor/redis_monitor.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/teacher.h"
 #include "recipes/stages.h"
 #include "sft/tokenize.h"
 #include "text/chat_template.h"
@@ -32,9 +33,10 @@ void check_addresses(const Recipe& recipe) {
 }
 
 std::unique_ptr<text::Rows> open_rows(const StageSpec& stage) {
+  if (!stage.data_from.empty()) return nullptr;             // not there yet
   if (stage.role == StageRole::Preference) return nullptr;  // read whole, once there is a tokenizer
-  if (stage.role == StageRole::Supervised) return text::open_examples(stage.data, text::Split::Train);
-  return text::open_prompts(stage.data, stage.trains() ? text::Split::Train : text::Split::Test);
+  if (stage.role == StageRole::Supervised) return text::open_examples(stage.data, stage.split());
+  return text::open_prompts(stage.data, stage.split());
 }
 
 // The longest sequence the model takes, in tokens, and in words where to change it.
@@ -90,6 +92,26 @@ int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Toke
     longest = std::max(longest, tokens + new_tokens);
   });
   return longest;
+}
+
+// Of a stage that reads what `source` will keep of its completions, whose longest is known.
+int64_t check_samples(const StageSpec& stage, const StageSpec& source, int64_t longest,
+                      const text::Tokenizer& tokenizer, const Room& room) {
+  if (has_rewards(stage.role)) {
+    const int64_t prompt = longest - source.rollout.sampling.max_new_tokens;
+    const int64_t with_completion = prompt + stage.rollout.sampling.max_new_tokens;
+    require<UsageError>(with_completion <= room.tokens, "stage ", stage.name, ": a prompt of stage ",
+                        source.name, " has ", prompt,
+                        " tokens, and with rollout.max_new_tokens = ", stage.rollout.sampling.max_new_tokens,
+                        " it does not fit ", room.name, " = ", room.tokens);
+    return with_completion;
+  }
+  check_end(stage, tokenizer);
+  const int64_t tokens = std::min(stage.batch.max_length, longest + (stage.batch.append_eos ? 1 : 0));
+  require<UsageError>(tokens <= room.tokens, "stage ", stage.name, ": completions of stage ", source.name,
+                      " may have ", tokens, " tokens with their prompt, more than ", room.name, " = ",
+                      room.tokens, "; set batch.max_length to at most that");
+  return tokens;
 }
 
 InputsFound::Stage check_preferences(const StageSpec& stage, const text::Tokenizer& tokenizer,
@@ -206,6 +228,18 @@ InputsFound check_inputs(const Recipe& recipe) {
   const auto chat = load_chat(recipe);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
+    if (stage.distill) internal::check_teacher(stage, *tokenizer, room.tokens);
+    if (!stage.data_from.empty()) {
+      const auto& source = recipe.stage(stage.data_from);
+      const auto place = static_cast<size_t>(&source - recipe.stages.data());
+      if (has_rewards(stage.role)) {
+        check_rollout(stage, found.model);
+        make_rewards(stage);
+      }
+      found.stages.push_back(
+          {.longest = check_samples(stage, source, found.stages[place].longest, *tokenizer, room)});
+      continue;
+    }
     if (stage.role == StageRole::Preference) {
       found.stages.push_back(check_preferences(stage, *tokenizer, chat ? &*chat : nullptr, room));
       continue;

@@ -21,7 +21,7 @@ model::ModelConfig make_model_config(const Recipe& recipe, const text::Tokenizer
 
 struct InputsFound {
   struct Stage {
-    int64_t rows = 0;     // that it reads
+    int64_t rows = 0;     // that it reads; 0 where another stage makes them
     int64_t longest = 0;  // tokens of a sequence, those it may generate counted in
   };
   std::vector<Stage> stages;

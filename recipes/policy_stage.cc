@@ -5,13 +5,13 @@
 #include <mutex>
 
 #include "base/clock.h"
-#include "base/epoch_order.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
 #include "recipes/internal/policy_reports.h"
+#include "recipes/internal/prompt_order.h"
 #include "recipes/internal/stage_context.h"
 #include "reference/reference_policy.h"
 #include "transport/collective.h"
@@ -52,8 +52,13 @@ class PolicyStage {
         network_(load_trained(run, recipe, stage, start_)),
         optimizer_(*network_, collective_, stage.optim, stage.steps * stage.learner.updates_per_step()),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
-        prompts_(text::read_prompts(stage.data, text::Split::Train)),
-        prompt_order_(std::ssize(prompts_), stage_seed(recipe, stage.name)),
+        prompts_(text::open_prompts(stage.data, text::Split::Train)),
+        prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
+                      {.prompts_per_step = stage.rollout.prompts_per_step,
+                       .staleness = stage.rollout.staleness,
+                       .share = stage.rollout.replay,
+                       .below = stage.rollout.replay_below},
+                      start_.replays),
         began_(clock_.now_ms()),
         num_tokens_(start_.num_tokens) {
     if (start_.resumed) {
@@ -71,6 +76,7 @@ class PolicyStage {
   }
 
   int run() {
+    monitor_.say_left_out(prompts_->num_left_out());
     start_server();
     learner::PolicyLearner learner(*network_, reference_.get(), optimizer_, stage_.learner);
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
@@ -108,7 +114,7 @@ class PolicyStage {
             .seed = stage_seed(recipe_, stage_.name),
             .sampling = stage_.rollout.sampling,
             .lease_ms = stage_.rollout.lease_ms,
-            .row = prompts_[static_cast<size_t>(prompt_order_.at(static_cast<int64_t>(grant.group)))]};
+            .row = prompts_->at(prompt_order_.row(grant.group, grant.step))};
   }
 
   void start_server() {
@@ -219,6 +225,9 @@ class PolicyStage {
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
     auto metrics = learner.step(batch, step);
+    if (stage_.rollout.replay > 0) {
+      metrics["replayed"] = static_cast<double>(prompt_order_.trained(batch, step));
+    }
     server_->trained(step);
     publish(step + 1);
     metrics.merge(match);
@@ -330,8 +339,10 @@ class PolicyStage {
   void save(int64_t done) {
     auto older = versions_;
     older.erase(done);
+    auto state = start_.state_after(stage_, done, seconds(), num_tokens_);
+    state.replays = prompt_order_.replays_from(done);
     write_checkpoint(
-        run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
+        run_.checkpoints(), state,
         {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &older},
         stage_.checkpoint.keep_last);
   }
@@ -382,8 +393,8 @@ class PolicyStage {
   transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
   StageMonitor monitor_;
-  const std::vector<text::Row> prompts_;
-  EpochOrder prompt_order_;  // used by the server's thread alone
+  const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
+  internal::PromptOrder prompt_order_;
   const Millis began_;
   std::unique_ptr<reference::ReferencePolicy> reference_;
   std::vector<std::string> reward_names_;

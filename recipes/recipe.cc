@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "recipes/internal/algorithm.h"
+#include "recipes/internal/data_loop.h"
 #include "recipes/internal/preference.h"
 #include "recipes/internal/recipe_file.h"
 
@@ -65,7 +66,8 @@ text::DataOptions read_data(const Json& json, uint64_t seed) {
           .window_chars = json.at("window_chars"),
           .keep_seen = json.at("keep_seen"),
           .generated = json.at("generated"),
-          .seed = seed};
+          .seed = seed,
+          .choice = internal::read_choice(json)};
 }
 
 TokenizerSpec read_tokenizer(const Json& json) {
@@ -95,6 +97,8 @@ RolloutSpec read_rollout(const Json& json) {
                    .draft = json.at("draft"),
                    .draft_model = path_of(json.at("draft_model")),
                    .mix_versions = json.at("mix_versions"),
+                   .replay = json.at("replay"),
+                   .replay_below = json.at("replay_below"),
                    .sampling = {.temperature = json.at("temperature"),
                                 .top_k = json.at("top_k"),
                                 .top_p = json.at("top_p"),
@@ -148,6 +152,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
   stage.name = json.at("name");
   stage.steps = json.at("steps");
   stage.data = read_data(json.at("data"), seed);
+  stage.data_from = text_of(json.at("data").at("from"));
   if (json.contains("rollout")) stage.rollout = read_rollout(json.at("rollout"));
   if (json.contains("batch")) {
     const auto& batch = json.at("batch");
@@ -161,6 +166,8 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
   if (json.contains("algorithm")) stage.learner = internal::read_algorithm(json.at("algorithm"));
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
+  if (json.contains("distill")) stage.distill = internal::read_distill(json.at("distill"), stage.name);
+  if (json.contains("samples")) stage.samples = internal::read_samples(json.at("samples"));
   stage.learner.temperature = stage.rollout.sampling.temperature;
   stage.learner.micro_batch_tokens = stage.batch.micro_batch_tokens;
   if (json.contains("evaluation")) {
@@ -236,6 +243,7 @@ Recipe recipe_from_resolved(const Json& resolved) {
       auto& read = recipe.stages.back();
       read.learner.router_aux_loss = recipe.model.router_aux_loss;
       check_rollout(recipe, read);
+      internal::check_loop(recipe);
       if (read.role == StageRole::Preference) {
         internal::check_preference(read.preference, read.name, recipe.model.lora.has_value(),
                                    read.batch.examples_per_step);
@@ -265,6 +273,9 @@ std::string describe(const Recipe& recipe) {
     if (stage.role == StageRole::Supervised) {
       out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
           << stage.optim.lr;
+      if (stage.distill) out << "; " << internal::describe(*stage.distill);
+    } else if (stage.role == StageRole::Sampling) {
+      out << internal::describe(stage.samples, stage.rollout.group_size);
     } else if (stage.role == StageRole::Preference) {
       out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
           << stage.optim.lr << "; " << internal::describe(stage.preference);
@@ -280,6 +291,7 @@ std::string describe(const Recipe& recipe) {
     }
     for (const auto& reward : stage.rewards)
       out << (&reward == &stage.rewards.front() ? "; reward " : " + ") << reward.weight << " " << reward.name;
+    if (!stage.data_from.empty()) out << "; from what " << stage.data_from << " keeps";
     out << '\n';
   }
   return out.str();

@@ -18,6 +18,7 @@
 #include "recipes/preference_spec.h"
 #include "recipes/schema.h"
 #include "rewards/reward.h"
+#include "sft/distill_loss.h"
 #include "sft/supervised_loss.h"
 #include "sft/tokenize.h"
 #include "text/dataset.h"
@@ -52,6 +53,8 @@ struct RolloutSpec {
   std::string draft = "off";  // or "prompt" or "model"
   std::filesystem::path draft_model;
   bool mix_versions = false;
+  double replay = 0.0;  // share of a step's prompts that may be hard ones asked again
+  double replay_below = 0.5;
   buffers::SamplingParams sampling;
 };
 
@@ -75,6 +78,19 @@ struct EvaluationSpec {
   int64_t show = 4;
 };
 
+// What rejection sampling asks and keeps.
+struct SamplesSpec {
+  int64_t prompts = 0;      // training prompts; 0: all
+  double min_reward = 1.0;  // of a right completion
+  int64_t per_prompt = 4;   // rows kept
+  bool pairs = false;       // of a right and a wrong completion
+};
+
+struct DistillSpec {
+  std::filesystem::path teacher;
+  sft::DistillOptions options;
+};
+
 struct CheckpointSpec {
   int64_t every = 10;
   int64_t keep_last = 2;
@@ -87,17 +103,21 @@ struct StageSpec {
   std::string name;  // unique in the recipe
   int64_t steps = 0;
   text::DataOptions data;
+  std::string data_from;  // a stage whose samples take the place of data.path, which a run fills in; or empty
   RolloutSpec rollout;
   BatchSpec batch;
   optim::OptimizerOptions optim;
   learner::PolicyLearnerOptions learner;
   PreferenceSpec preference;
+  std::optional<DistillSpec> distill;
+  SamplesSpec samples;
   EvaluationSpec evaluation;
   std::vector<rewards::RewardSpec> rewards;
   CheckpointSpec checkpoint;
 
-  bool trains() const { return role != StageRole::Evaluation; }
-  bool has_rewards() const { return role == StageRole::Policy || role == StageRole::Evaluation; }
+  bool trains() const { return recipes::trains(role); }
+  // The part of its data that it reads.
+  text::Split split() const { return role == StageRole::Evaluation ? text::Split::Test : text::Split::Train; }
   bool has_actors() const { return role == StageRole::Policy; }
 };
 

@@ -66,7 +66,7 @@ const SchemaTable* find_table(std::string_view name) {
 
 bool serves(const SchemaTable& table, const std::string& use) {
   const StageKind* kind = find_stage_kind(use);
-  return kind != nullptr && table.serves(kind->role);
+  return kind != nullptr && table.serves(kind->role) && (table.only_use.empty() || table.only_use == use);
 }
 
 std::string type_of(const toml::node& node) {
@@ -463,6 +463,19 @@ void check_meaning(const RawStage& raw, const std::string& table, const Json& gi
   }
 }
 
+// The samples of a stage in place of a file: what was said about files for all stages is not for this one.
+void take_from_stage(const RawStage& raw, Json& data) {
+  if (data.at("from").is_null()) return;
+  for (const char* key : {"use", "path", "mixture", "prompt_column", "completion_column"}) {
+    for (const Layer* layer : {&raw.own, &raw.override}) {
+      const bool is_own = layer->tables.contains("data") && layer->tables["data"].contains(key);
+      require<UsageError>(!is_own, raw.where, ": stage \"", raw.name, "\": data.from and data.", key,
+                          " do not go together; leave one of them out");
+    }
+    data[key] = find_key("data", key)->default_value;
+  }
+}
+
 Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const Layer& file_top,
                    const Layer& override_all) {
   const StageKind* kind = find_stage_kind(raw.use);
@@ -470,8 +483,8 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
   for (const Layer* layer : {&raw.own, &raw.override}) {
     if (layer->top.contains("steps")) stage["steps"] = layer->top["steps"];
   }
-  require<UsageError>(kind->role == StageRole::Evaluation || stage["steps"].get<int64_t>() > 0, raw.where,
-                      ": stage \"", raw.name, "\" needs `steps`, the number of optimizer steps");
+  require<UsageError>(!trains(kind->role) || stage["steps"].get<int64_t>() > 0, raw.where, ": stage \"",
+                      raw.name, "\" needs `steps`, the number of optimizer steps");
   for (const auto& table : schema_tables()) {
     if (!serves(table, raw.use)) continue;
     Json values = defaults_of(table.name);
@@ -490,7 +503,7 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
     }
     stage[table.name] = values;
   }
-  if (kind->role == StageRole::Policy || kind->role == StageRole::Evaluation) {
+  if (has_rewards(kind->role)) {
     stage["rewards"] = Json::array();
     for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
       if (layer->tables.contains("rewards")) stage["rewards"] = layer->tables["rewards"];
@@ -500,8 +513,10 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
         "\" has no reward; add rewards = [{ use = \"...\" }]. `sluice help rewards` lists them");
     for (auto& reward : stage["rewards"]) reward.erase("where");
   }
-  require<UsageError>(!stage["data"]["path"].is_null() || !stage["data"]["test_path"].is_null() ||
-                          !stage["data"]["mixture"].empty() || stage["data"]["use"] == "countdown",
+  take_from_stage(raw, stage["data"]);
+  require<UsageError>(!stage["data"]["from"].is_null() || !stage["data"]["path"].is_null() ||
+                          !stage["data"]["test_path"].is_null() || !stage["data"]["mixture"].empty() ||
+                          stage["data"]["use"] == "countdown",
                       raw.where, ": stage \"", raw.name, "\" has no data.path");
   return stage;
 }

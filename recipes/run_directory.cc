@@ -74,7 +74,11 @@ RunDirectory::RunDirectory(const fs::path& root) : root_(fs::absolute(root).lexi
 }
 
 Recipe RunDirectory::recipe() const {
-  return recipe_from_resolved(read_json(root_ / "recipe.resolved.json"));
+  Recipe recipe = recipe_from_resolved(read_json(root_ / "recipe.resolved.json"));
+  for (auto& stage : recipe.stages) {
+    if (!stage.data_from.empty()) stage.data.path = samples(stage.data_from);
+  }
+  return recipe;
 }
 
 fs::path RunDirectory::rollouts(int64_t step) const {

@@ -20,11 +20,16 @@ class RunDirectory {
 
   const std::filesystem::path& root() const { return root_; }
   const std::string& id() const { return id_; }  // unique to this directory
+  // Where data comes from a stage, its path is that of samples().
   Recipe recipe() const;
 
   std::filesystem::path checkpoints() const { return root_ / "checkpoints"; }
   std::filesystem::path journal(const std::string& stage) const {
     return root_ / "journal" / (stage + ".log");
+  }
+  // What a stage of rejection sampling keeps.
+  std::filesystem::path samples(const std::string& stage) const {
+    return root_ / "samples" / (stage + ".jsonl");
   }
   std::filesystem::path quarantine() const { return root_ / "quarantine"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }

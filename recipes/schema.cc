@@ -113,6 +113,8 @@ std::vector<SchemaKey> make_schema() {
           {},
           "sft: several files in place of `path`, `[{ path = \"a.jsonl\", weight = 2 }, ...]`, drawn by "
           "weight."},
+      text("data", "from", nullptr, {},
+           "In place of a file: a stage before this one, of which it takes the samples kept."),
       path("data", "test_path", "The held-out file; the text reader holds out a part of `path` instead."),
       text("data", "prompt_column", "prompt", {}, "jsonl: the column with the prompt."),
       text("data", "completion_column", "completion", {},
@@ -126,6 +128,16 @@ std::vector<SchemaKey> make_schema() {
       integer("data", "generated", 0, 0, 1e7,
               "gsm8k_notes: further expressions made from the training file's operands and operators; "
               "countdown: training tasks."),
+
+      number("data", "min_pass_rate", nullptr, 0, 1,
+             "Training rows below are left out: the share of right answers to a prompt."),
+      number("data", "max_pass_rate", nullptr, 0, 1, "Likewise, above: what is too easy."),
+      text("data", "pass_rate_column", "pass_rate", {}, "The column with that share."),
+      integer("data", "max_prompt_chars", 0, 0, 1 << 30,
+              "Training rows whose prompt has more characters are left out; 0: none is."),
+      text("data", "order_by", nullptr, {},
+           "A column of numbers: the first epoch goes from small to large, later ones are shuffled as "
+           "without it."),
 
       integer("rollout", "actors", 2, 1, 256, "Actor processes."),
       integer("rollout", "prompts_per_step", 16, 1, 1 << 20, "Prompts of one optimizer step."),
@@ -155,6 +167,11 @@ std::vector<SchemaKey> make_schema() {
           "grpo, with deterministic = false: a completion under way goes on with newer weights as soon as "
           "they are there; what it has stays, and each token keeps its version and log-prob. A group is as "
           "old as its oldest token."),
+      number("rollout", "replay", 0.0, 0, 1,
+             "grpo: share of a step's prompts that may be hard ones asked again; they come one step after "
+             "the staleness. 0: none."),
+      number("rollout", "replay_below", 0.5, -1e9, 1e9,
+             "A prompt is hard whose group has a mean reward below this and somewhere one above 0."),
       integer("rollout", "staleness", 1, 0, 64,
               "Optimizer steps a completion may be behind; 0 waits for every update."),
       integer("rollout", "lease_ms", 10000, 100, 86400000,
@@ -316,6 +333,20 @@ std::vector<SchemaKey> make_schema() {
       integer("algorithm", "minibatches", 1, 1, 1 << 20,
               "Updates in each of them, over as many parts of the batch's prompts."),
 
+      path("distill", "teacher", "The model directory that is learned from; its tokenizer is the student's."),
+      number("distill", "temperature", 1.0, 0.01, 100,
+             "Both distributions are taken at it; the KL counts its square times."),
+      text("distill", "kl", "forward", {"forward", "reverse"},
+           "forward: of the teacher to the student, which covers all that the teacher says; reverse: of the "
+           "student to the teacher, which keeps to what it says most."),
+      number("distill", "nll_weight", 0.0, 0, 1e3, "Weight of the loss on the data's own tokens beside it."),
+
+      integer("samples", "prompts", 0, 0, 1e9, "Training prompts that are asked, each once; 0: all."),
+      number("samples", "min_reward", 1.0, -1e9, 1e9, "A completion with this reward or more is right."),
+      integer("samples", "per_prompt", 4, 1, 1 << 20, "Rows kept of each prompt, those of the best rewards."),
+      boolean("samples", "pairs", false,
+              "Keep pairs of a right and a wrong completion, for a stage that learns from preferences."),
+
       text("preference", "loss", "sigmoid", internal::preference_losses(), "What a step minimises."),
       number("preference", "beta", nullptr, 1e-6, 1e3, "Strength of the reference; default: the loss's own."),
       number("preference", "label_smoothing", nullptr, 0, 0.499,
@@ -365,7 +396,8 @@ const std::vector<SchemaKey>& schema() {
 
 const std::vector<SchemaTable>& schema_tables() {
   constexpr auto kSupervised = StageRole::Supervised, kPolicy = StageRole::Policy,
-                 kPreference = StageRole::Preference, kEvaluation = StageRole::Evaluation;
+                 kPreference = StageRole::Preference, kSampling = StageRole::Sampling,
+                 kEvaluation = StageRole::Evaluation;
   static const std::vector<SchemaTable> tables = {
       {"model", {}, "The network."},
       {"model.lora",
@@ -375,10 +407,12 @@ const std::vector<SchemaTable>& schema_tables() {
        "ten times the learning rate of the weights."},
       {"tokenizer", {}, "Text to token ids."},
       {"monitor", {}, "Where the run can be watched."},
-      {"data", {kSupervised, kPreference, kPolicy, kEvaluation}, "The dataset."},
-      {"rollout", {kPolicy, kEvaluation}, "How completions are generated."},
+      {"data", {kSupervised, kPreference, kPolicy, kSampling, kEvaluation}, "The dataset."},
+      {"rollout", {kPolicy, kSampling, kEvaluation}, "How completions are generated."},
       {"batch", {kSupervised, kPreference, kPolicy}, "How a step is put together."},
       {"optim", {kSupervised, kPreference, kPolicy}, "The update."},
+      {"distill", {kSupervised}, "What a `distill` stage learns from.", "distill"},
+      {"samples", {kSampling}, "What a `rejection_sampling` stage keeps of its completions."},
       {"preference", {kPreference}, "What is learned from pairs, or from judged completions."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
       {"evaluation", {kEvaluation}, "What is measured."},

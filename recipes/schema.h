@@ -32,12 +32,17 @@ struct SchemaKey {
 const std::vector<SchemaKey>& schema();
 
 // What a stage does: all kinds of one role have the same tables and are run by the same code.
-enum class StageRole { Supervised, Preference, Policy, Evaluation };
+enum class StageRole { Supervised, Preference, Policy, Sampling, Evaluation };
+inline bool trains(StageRole role) { return role != StageRole::Sampling && role != StageRole::Evaluation; }
+inline bool has_rewards(StageRole role) {
+  return role == StageRole::Policy || role == StageRole::Sampling || role == StageRole::Evaluation;
+}
 
 struct SchemaTable {
   std::string name;
   std::vector<StageRole> roles;  // that it serves; empty: the recipe as a whole
   std::string help;
+  std::string only_use = {};  // the one kind of those roles that it serves; empty: all
 
   bool serves(StageRole role) const { return std::ranges::count(roles, role) > 0; }
 };

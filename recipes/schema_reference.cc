@@ -72,7 +72,9 @@ std::string schema_reference() {
   }
   for (const auto& table : schema_tables()) {
     std::string help = table.help;
-    if (!table.roles.empty() && !table.serves(StageRole::Evaluation)) help += " For stages that train.";
+    if (table.serves(StageRole::Supervised) && table.serves(StageRole::Policy) &&
+        !table.serves(StageRole::Evaluation))
+      help += " For stages that train.";
     if (table.roles == std::vector{StageRole::Preference}) help += " Of stages that learn from preferences.";
     if (table.roles == std::vector{StageRole::Policy}) help += " Of stages that learn from rollouts.";
     section("`[" + table.name + "]`", help, table.name);

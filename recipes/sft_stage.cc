@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -7,6 +8,8 @@
 #include "base/error.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/teacher.h"
+#include "sft/distill_trainer.h"
 #include "sft/example_stream.h"
 #include "sft/sft_trainer.h"
 #include "text/chat_template.h"
@@ -26,12 +29,21 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   StageMonitor monitor(run, recipe, stage, start.checkpoint.state.step);
 
   const auto chat = text::load_chat_template(start.checkpoint.model());
-  sft::ExampleStream examples(text::open_mixture(stage.data), *tokenizer, chat ? &*chat : nullptr,
+  auto datasets = text::open_mixture(stage.data);
+  int64_t left_out = 0;
+  for (const auto& dataset : datasets) left_out += dataset.rows->num_left_out();
+  monitor.say_left_out(left_out);
+  sft::ExampleStream examples(std::move(datasets), *tokenizer, chat ? &*chat : nullptr,
                               stage.batch.tokenize_options(), stage_seed(recipe, stage.name));
   sft::SftTrainer trainer(*network, optimizer,
                           {.micro_batch_tokens = stage.batch.micro_batch_tokens,
                            .loss = stage.batch.loss,
                            .router_aux_loss = recipe.model.router_aux_loss});
+  const auto teacher = internal::load_teacher(recipe, stage, *tokenizer, network->config().max_position);
+  std::optional<sft::DistillTrainer> distiller;
+  if (teacher) {
+    distiller.emplace(*network, *teacher, optimizer, stage.batch.micro_batch_tokens, stage.distill->options);
+  }
   const int64_t per_step = stage.batch.examples_per_step;
   bool said_dropped = false;
 
@@ -53,7 +65,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
       monitor.say(stage.name + ": examples with nothing to learn are left out, " + std::to_string(dropped) +
                   " of step " + std::to_string(s + 1) + "; num_dropped counts those of each step");
     }
-    auto metrics = trainer.step(batch);
+    auto metrics = distiller ? distiller->step(batch) : trainer.step(batch);
     metrics["num_dropped"] = static_cast<double>(dropped);
     metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/philox.h"
 #include "base/socket_path.h"
+#include "base/terminal.h"
 #include "model/model_directory.h"
 #include "recipes/inputs.h"
 #include "text/dataset.h"
@@ -138,7 +139,8 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
           .stage_step = state.stage_step,
           .seconds = state.stage_seconds,
           .num_tokens = state.num_tokens,
-          .started_from = state.started_from};
+          .started_from = state.started_from,
+          .replays = state.replays};
 }
 
 Checkpoint find_origin(const RunDirectory& run, const StageSpec& stage, const StageStart& start) {
@@ -195,6 +197,12 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
 void StageMonitor::say(const std::string& text) {
   std::cout << text << std::endl;
   if (redis_) redis_->event(text);
+}
+
+void StageMonitor::say_left_out(int64_t rows) {
+  if (rows == 0) return;
+  say(stage_.name + ": " + format_count(rows) +
+      " training rows are left out by data.min_pass_rate, data.max_pass_rate or data.max_prompt_chars");
 }
 
 void StageMonitor::tick() {

@@ -16,6 +16,10 @@ const std::vector<StageKind>& stage_kinds() {
        StageRole::Supervised,
        "Supervised training on prompt and completion, or on plain text.",
        {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
+      {"distill",
+       StageRole::Supervised,
+       "Supervised training on what a teacher would say at each token (Hinton 2015).",
+       {{"optim.lr", 2e-5}, {"optim.schedule", "cosine"}}},
       {"dpo",
        kPreference,
        "Direct preference optimisation of pairs (2023), and its family by preference.loss.",
@@ -99,6 +103,10 @@ const std::vector<StageKind>& stage_kinds() {
         {"algorithm.correction", "icepop"},
         {"algorithm.correction_high", 5.0},
         {kAggregation, "token-mean"}}},
+      {"rejection_sampling",
+       StageRole::Sampling,
+       "Samples completions of training prompts and keeps the right ones for a later stage.",
+       {}},
       {"eval", StageRole::Evaluation, "Mean reward on held-out prompts.", {}},
   };
   return kinds;

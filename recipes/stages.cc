@@ -23,6 +23,7 @@ struct StageRunner {
 constexpr StageRunner kRunners[] = {{StageRole::Supervised, run_sft_stage},
                                     {StageRole::Preference, run_preference_stage},
                                     {StageRole::Policy, run_policy_stage},
+                                    {StageRole::Sampling, run_rejection_stage},
                                     {StageRole::Evaluation, run_evaluation_stage}};
 
 constexpr Millis kOriginTimeoutMs = 60'000;

@@ -48,6 +48,8 @@ class StageMonitor {
   void show_state(int64_t step, int64_t stage_step, std::map<std::string, std::string> fields = {});
   // A sentence for the person, on its own line and as an event.
   void say(const std::string& text);
+  // How many rows of its data the recipe leaves out, where it does.
+  void say_left_out(int64_t rows);
   // Prints what Redis has to say, at most when something changed.
   void tick();
   monitor::RedisMonitor* redis() { return redis_.get(); }
@@ -64,6 +66,8 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
                   const StopRequest& stop);
 int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                      const StopRequest& stop);
+int run_rejection_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                        const StopRequest& stop);
 int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                          const StopRequest& stop);
 
@@ -75,6 +79,8 @@ struct StageStart {
   double seconds = 0;        // spent in it before
   double num_tokens = 0;     // trained on in it before
   std::string started_from;  // name of the checkpoint the stage began with
+  // As the checkpoint has them (CheckpointState).
+  std::map<int64_t, std::vector<int64_t>> replays = {};
 
   int64_t first_step() const { return checkpoint.state.step - stage_step; }  // of the run, before the stage
   // Of a checkpoint behind `done` steps of the stage.

@@ -1,0 +1,51 @@
+// Which prompt each group of a policy stage asks: the endless order over all of them, and hard ones again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "base/epoch_order.h"
+#include "learner/training_batch.h"
+
+namespace sluice::recipes::internal {
+
+struct ReplayOptions {
+  int64_t prompts_per_step = 1;
+  int64_t staleness = 0;
+  double share = 0.0;  // of a step's prompts that may be hard ones; 0: none is asked again
+  double below = 0.5;  // a prompt is hard whose group has a lower mean reward, and somewhere one above 0
+};
+
+// The hard prompts of step t are asked again in step t + 1 + staleness: the first whose groups need a version
+// that has learned from t. So what a group asks depends on steps that were trained before anybody could be
+// given it, however fast the actors are. They take the first places of that step, the hardest first; the
+// prompts of the endless order that would have had those places wait for the next epoch.
+//
+// Safe from any thread.
+class PromptOrder {
+ public:
+  using Replays = std::map<int64_t, std::vector<int64_t>>;  // step -> rows that it asks again
+
+  PromptOrder(EpochOrder order, const ReplayOptions& options, Replays replays = {});
+
+  // The number of the prompt that a group of the step asks.
+  int64_t row(uint64_t group, int64_t step);
+  // Once for each step, before the version that it makes is published. Returns how many of its groups asked a
+  // prompt again.
+  int64_t trained(const learner::TrainingBatch& batch, int64_t step);
+  // What a run that goes on with `step` has to know.
+  Replays replays_from(int64_t step) const;
+
+ private:
+  std::optional<int64_t> replayed(uint64_t group, int64_t step) const;
+
+  const ReplayOptions options_;
+  mutable std::mutex mutex_;
+  EpochOrder order_;  // guarded by mutex_, and so is what follows
+  Replays replays_;
+};
+
+}  // namespace sluice::recipes::internal
