@@ -10,6 +10,7 @@
 #include "base/device_info.h"
 #include "base/terminal.h"
 #include "model/model_directory.h"
+#include "model/scalar_head.h"
 
 namespace sluice::app {
 namespace {
@@ -61,6 +62,9 @@ class Planner {
     if (stage.learner.needs_reference()) {
       roles.push_back(reference(rollout.prompts_per_step * rollout.group_size, stage, longest));
     }
+    if (stage.has_critic()) {
+      roles.push_back(critic(rollout.prompts_per_step * rollout.group_size, stage, longest));
+    }
     const auto rounding = rollout.int8_weights ? model::Rounding::Int8 : recipe_.model.rounding;
     const at::Device device = recipe_.device == "cpu" ? at::kCPU : at::kCUDA;
     roles.push_back({.role = "published weights",
@@ -108,6 +112,12 @@ class Planner {
     const model::MemoryUse use{
         .trains = true, .lora = recipe_.model.lora, .rows = rows(stage, sequences, longest)};
     return {.role = "learner", .plan = model::plan_memory(inputs_.model, use)};
+  }
+
+  // In the learner's process, whole even where the policy's adapters alone are trained.
+  RoleMemory critic(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
+    const model::MemoryUse use{.trains = true, .rows = rows(stage, sequences, longest)};
+    return {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)};
   }
 
   // One sequence more than are decoded: a prompt that still has samples to start. Samples that share a prompt

@@ -102,6 +102,8 @@ std::vector<double> centred(const Rewards& group, const std::vector<double>& val
       case Baseline::LengthWeighted:
         row[i] = reward - length_weighted_mean(group, *lengths);
         break;
+      case Baseline::Greedy:
+      case Baseline::Critic:
       case Baseline::None:
         row[i] = reward;
         break;
@@ -129,7 +131,7 @@ GroupNumbers group_advantages(const GroupRewards& rewards, const AdvantageOption
     auto& row = advantages.emplace_back(group.size(), 0.0);
     const auto values = scored(group);
     // Nothing to prefer: exact zeros, whatever rounding does.
-    if (options.baseline != Baseline::None && internal::all_equal(values)) continue;
+    if (is_of_group(options.baseline) && internal::all_equal(values)) continue;
     row = centred(group, values, options.baseline, needs_lengths ? &lengths[g] : nullptr);
     if (!scales) continue;
     const double std = by_batch ? std_of_batch : internal::std_of(values, options.population_std);
@@ -143,9 +145,8 @@ GroupNumbers group_advantages(const GroupRewards& rewards, const AdvantageOption
   return advantages;
 }
 
-GroupNumbers baseline_advantages(const GroupRewards& rewards, const std::vector<double>& baselines,
-                                 const AdvantageOptions& options, const GroupNumbers& lengths) {
-  require(rewards.size() == baselines.size(), "baseline_advantages: ", rewards.size(), " groups, ",
+GroupRewards less_baselines(const GroupRewards& rewards, const std::vector<double>& baselines) {
+  require(rewards.size() == baselines.size(), "less_baselines: ", rewards.size(), " groups, ",
           baselines.size(), " baselines");
   auto centred = rewards;
   for (size_t g = 0; g < centred.size(); ++g) {
@@ -153,9 +154,14 @@ GroupNumbers baseline_advantages(const GroupRewards& rewards, const std::vector<
       if (reward) *reward -= baselines[g];
     }
   }
+  return centred;
+}
+
+GroupNumbers baseline_advantages(const GroupRewards& rewards, const std::vector<double>& baselines,
+                                 const AdvantageOptions& options, const GroupNumbers& lengths) {
   auto plain = options;
   plain.baseline = Baseline::None;
-  return group_advantages(centred, plain, lengths);
+  return group_advantages(less_baselines(rewards, baselines), plain, lengths);
 }
 
 bool has_spread(const std::vector<std::optional<double>>& rewards) {

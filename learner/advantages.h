@@ -12,8 +12,16 @@ enum class Baseline {
   GroupMean,       // GRPO 2024
   LeaveOneOut,     // the mean of the others of its group (RLOO 2024)
   LengthWeighted,  // the group's mean weighted by chosen tokens (OPO 2025)
+  Greedy,          // the reward of a greedy completion of the same prompt (ReMax 2023)
+  Critic,          // of each token, what a critic says of the state before it (PPO 2017)
   None,            // REINFORCE 1992
 };
+
+// Those of the group itself, which a single completion says nothing of.
+inline bool is_of_group(Baseline baseline) {
+  return baseline == Baseline::GroupMean || baseline == Baseline::LeaveOneOut ||
+         baseline == Baseline::LengthWeighted;
+}
 
 // What divides the difference.
 enum class AdvantageScale { Group, Batch, None };
@@ -45,13 +53,15 @@ using GroupRewards = std::vector<std::vector<std::optional<double>>>;
 using GroupNumbers = std::vector<std::vector<double>>;
 
 // One advantage for each completion; what is unscorable counts in no mean and gets 0. Groups of equal
-// rewards, and groups of one, get exact zeros from every baseline but None, before any whitening. `lengths`,
-// the chosen tokens of each, are needed by LengthWeighted and Tokens.
+// rewards, and groups of one, get exact zeros from a baseline of the group, before any whitening. `lengths`,
+// the chosen tokens of each, are needed by LengthWeighted and Tokens. Greedy, Critic and None give the
+// reward, from which baseline_advantages() and critic_advantages() go on.
 GroupNumbers group_advantages(const GroupRewards& rewards, const AdvantageOptions& options = {},
                               const GroupNumbers& lengths = {});
 
 // Against a number that each group brings: the reward of a greedy completion (ReMax 2023), or what its prompt
 // earned before (SPO 2025).
+GroupRewards less_baselines(const GroupRewards& rewards, const std::vector<double>& baselines);
 GroupNumbers baseline_advantages(const GroupRewards& rewards, const std::vector<double>& baselines,
                                  const AdvantageOptions& options = {}, const GroupNumbers& lengths = {});
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "learner/critic.h"
 #include "learner/entropy_bonus.h"
 #include "learner/internal/batch_metrics.h"
 #include "learner/internal/log_ratio.h"
@@ -142,8 +143,8 @@ struct PolicyLearner::Tally {
 };
 
 PolicyLearner::PolicyLearner(model::Network& network, const reference::ReferencePolicy* reference,
-                             optim::Optimizer& optimizer, const PolicyLearnerOptions& options)
-    : network_(network), reference_(reference), optimizer_(optimizer), options_(options) {
+                             optim::Optimizer& optimizer, const PolicyLearnerOptions& options, Critic* critic)
+    : network_(network), reference_(reference), optimizer_(optimizer), options_(options), critic_(critic) {
   require(options.temperature > 0.0, "PolicyLearner: a temperature of ", options.temperature,
           " samples nothing to learn from");
   require(options.micro_batch_tokens > 0, "PolicyLearner: micro-batches of ", options.micro_batch_tokens,
@@ -155,11 +156,14 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
   require(options.epochs > 0 && options.minibatches > 0, "PolicyLearner: ", options.epochs, " epochs of ",
           options.minibatches, " updates");
   require(options.gamma > 0.0 && options.gamma <= 1.0, "PolicyLearner: gamma is ", options.gamma);
+  require(options.lambda >= 0.0 && options.lambda <= 1.0, "PolicyLearner: lambda is ", options.lambda);
+  require((critic != nullptr) == (options.advantage.baseline == Baseline::Critic),
+          "PolicyLearner: a critic and the baseline that is one go together");
 }
 
 std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
-  // A token of advantage 0 learns from these alone.
-  const bool all_learn = options_.loss.beta != 0.0 || options_.entropy_bonus != 0.0 ||
+  // A token of advantage 0 learns from these alone, a critic from every token.
+  const bool all_learn = critic_ != nullptr || options_.loss.beta != 0.0 || options_.entropy_bonus != 0.0 ||
                          options_.loss.surrogate == Surrogate::TrustRegion;
   std::vector<Update> updates;
   for (const auto& groups : split_groups(batch, options_.minibatches)) {
@@ -203,6 +207,7 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
       if (reference) {
         part.reference = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
       }
+      if (critic_ != nullptr) part.values = critic_->values(micro);
     }
   }
 }
@@ -305,6 +310,7 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
     }
   }
   objective.backward();
+  if (critic_ != nullptr) critic_->learn(micro, part.values, part.returns, denominators);
 
   const c10::NoGradGuard no_grad;
   tally.tokens += micro.targets.rows.numel();
@@ -327,11 +333,13 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     tally.step_tokens += update.denominators.tokens;
     tally.step_nonempty += update.denominators.nonempty;
     optimizer_.zero_grad();
+    if (critic_ != nullptr) critic_->begin();
     for (const auto& part : update.parts) learn(part, update.denominators, version, i == 0, tally);
     if (update.denominators.tokens == 0) continue;
 
     // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
     if (!std::isfinite(tally.loss - std::exchange(loss_before, tally.loss))) optimizer_.reject();
+    if (critic_ != nullptr) critic_->update();
     const auto report = optimizer_.step();
     ++tally.updates;
     grad_norms += report.grad_norm;
@@ -340,6 +348,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   tally.report(options_, metrics);
   if (tally.updates > 0) metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
   metrics.merge(optimizer_.skip_counts());
+  if (critic_ != nullptr) metrics.merge(critic_->take_metrics());
   return metrics;
 }
 

@@ -17,6 +17,7 @@
 
 namespace sluice::learner {
 
+class Critic;
 namespace internal {
 struct StepPart;
 struct StepUpdate;
@@ -35,7 +36,8 @@ struct PolicyLearnerOptions {
   SequenceDenominator seq_denominator = SequenceDenominator::All;
   AdvantageOptions advantage;  // as make_training_batch() had them
   bool kl_in_reward = false;   // loss.beta weighs k1 in the rewards, before advantages, and not in the loss
-  double gamma = 1.0;          // discounts rewards of tokens, where there is no baseline
+  double gamma = 1.0;          // discounts rewards of tokens, without a baseline or with a critic
+  double lambda = 0.95;        // of gae(), with a critic
   OldPolicy old_policy = OldPolicy::Behaviour;
   CorrectionOptions correction;        // of Proximal and Between
   double max_sequence_kl = 0.0;        // keep_near_sequences(); 0: off
@@ -58,9 +60,9 @@ using StepMetrics = std::map<std::string, double>;
 // Owns nothing; not safe from several threads at once.
 class PolicyLearner {
  public:
-  // `reference` may be null when beta is 0.
+  // `reference` may be null when beta is 0; `critic` is not where it is the baseline, and null elsewhere.
   PolicyLearner(model::Network& network, const reference::ReferencePolicy* reference,
-                optim::Optimizer& optimizer, const PolicyLearnerOptions& options);
+                optim::Optimizer& optimizer, const PolicyLearnerOptions& options, Critic* critic = nullptr);
 
   // Forward, loss, backward over the micro-batches, an update; as often as the options say. An update without
   // a chosen token is none.
@@ -86,6 +88,9 @@ class PolicyLearner {
   // aux_loss, of a network with experts, is their balancing loss before its coefficient: that of each
   // micro-batch, weighted by its share of the rows that go through the network. A ratio of means, it changes
   // a little with the cut, which nothing else does.
+  //
+  // A critic says what the states were worth before the step, and learns from their returns in the same
+  // updates as the policy.
   StepMetrics step(const TrainingBatch& batch, int64_t version);
 
  private:
@@ -106,9 +111,10 @@ class PolicyLearner {
   const reference::ReferencePolicy* const reference_;
   optim::Optimizer& optimizer_;
   const PolicyLearnerOptions options_;
+  Critic* const critic_;
 };
 
-// reward, reward_std, rewards/NAME/{mean,std,unscored},
+// reward, reward_std, greedy_reward where it is the baseline, rewards/NAME/{mean,std,unscored},
 // frac_reward_zero_std, completions/*, num_tokens (spec section 16). Lengths count chosen tokens, num_tokens
 // those of prompts (once for each completion) and completions; `unscored` counts completions.
 StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::string>& reward_names);

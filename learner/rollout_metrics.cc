@@ -34,6 +34,7 @@ void report_rewards(const TrainingBatch& batch, StepMetrics& metrics) {
   if (all.empty()) return;
   metrics["reward"] = internal::mean_of(all);
   metrics["reward_std"] = internal::std_of(all);
+  if (!batch.baselines.empty()) metrics["greedy_reward"] = internal::mean_of(batch.baselines);
 }
 
 void report_scorer(const TrainingBatch& batch, size_t scorer, const std::string& name, StepMetrics& metrics) {

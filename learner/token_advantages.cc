@@ -2,12 +2,50 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
 #include "learner/internal/statistics.h"
 
 namespace sluice::learner {
+namespace {
+
+std::vector<std::pair<size_t, size_t>> scored(const GroupRewards& rewards) {
+  std::vector<std::pair<size_t, size_t>> indices;
+  for (size_t g = 0; g < rewards.size(); ++g) {
+    for (size_t i = 0; i < rewards[g].size(); ++i) {
+      if (rewards[g][i]) indices.emplace_back(g, i);
+    }
+  }
+  return indices;
+}
+
+TokenNumbers zeros_like(TokenNumbers numbers) {
+  for (auto& group : numbers) {
+    for (auto& tokens : group) std::ranges::fill(tokens, 0.0);
+  }
+  return numbers;
+}
+
+// Over the tokens of all completions that have a reward.
+void whiten_and_clip(const GroupRewards& rewards, const AdvantageOptions& options, TokenNumbers& advantages) {
+  const auto indices = scored(rewards);
+  if (options.whitening == Whitening::Tokens) {
+    GroupNumbers together;
+    for (const auto& [g, i] : indices) together.push_back(std::move(advantages[g][i]));
+    whiten(together);
+    for (size_t k = 0; k < indices.size(); ++k) {
+      advantages[indices[k].first][indices[k].second] = std::move(together[k]);
+    }
+  }
+  if (options.clip == 0.0) return;
+  for (const auto& [g, i] : indices) {
+    for (double& value : advantages[g][i]) value = std::clamp(value, -options.clip, options.clip);
+  }
+}
+
+}  // namespace
 
 std::vector<double> token_rewards(const std::vector<double>& kl, double reward, double beta) {
   std::vector<double> rewards;
@@ -22,29 +60,31 @@ std::vector<double> returns_to_go(const std::vector<double>& rewards, double gam
   return returns;
 }
 
-std::vector<GroupNumbers> token_advantages(const GroupRewards& rewards, const std::vector<GroupNumbers>& kl,
-                                           double beta, double gamma, const AdvantageOptions& options) {
-  GroupNumbers of_scored;  // the completions with a reward, one after another
-  for (size_t g = 0; g < rewards.size(); ++g) {
-    for (size_t i = 0; i < rewards[g].size(); ++i) {
-      if (rewards[g][i])
-        of_scored.push_back(returns_to_go(token_rewards(kl[g][i], *rewards[g][i], beta), gamma));
-    }
+TokenNumbers token_advantages(const GroupRewards& rewards, const TokenNumbers& kl, double beta, double gamma,
+                              const AdvantageOptions& options) {
+  auto advantages = zeros_like(kl);
+  for (const auto& [g, i] : scored(rewards)) {
+    advantages[g][i] = returns_to_go(token_rewards(kl[g][i], *rewards[g][i], beta), gamma);
   }
-  if (options.whitening == Whitening::Tokens) whiten(of_scored);
-  std::vector<GroupNumbers> advantages;
-  size_t next = 0;
-  for (size_t g = 0; g < rewards.size(); ++g) {
-    auto& group = advantages.emplace_back();
-    for (size_t i = 0; i < rewards[g].size(); ++i) {
-      group.push_back(rewards[g][i] ? std::move(of_scored[next++])
-                                    : std::vector<double>(kl[g][i].size(), 0.0));
-      for (double& value : group.back()) {
-        if (options.clip > 0.0) value = std::clamp(value, -options.clip, options.clip);
-      }
-    }
-  }
+  whiten_and_clip(rewards, options, advantages);
   return advantages;
+}
+
+CriticAdvantages critic_advantages(const GroupRewards& rewards, const TokenNumbers& kl,
+                                   const TokenNumbers& values, double beta, const GaeOptions& gae_options,
+                                   const AdvantageOptions& options) {
+  CriticAdvantages out{.advantages = zeros_like(kl), .returns = zeros_like(kl)};
+  for (auto& group : out.returns) {
+    for (auto& tokens : group) std::ranges::fill(tokens, std::numeric_limits<double>::quiet_NaN());
+  }
+  for (const auto& [g, i] : scored(rewards)) {
+    auto result =
+        gae(token_rewards(kl[g][i], *rewards[g][i], beta), values[g][i], /*bootstrap=*/0.0, gae_options);
+    out.advantages[g][i] = std::move(result.advantages);
+    out.returns[g][i] = std::move(result.returns);
+  }
+  whiten_and_clip(rewards, options, out.advantages);
+  return out;
 }
 
 GaeResult gae(const std::vector<double>& rewards, const std::vector<double>& values, double bootstrap,

@@ -43,6 +43,15 @@ void check_group(const RolloutGroup& group, size_t num_scorers, int64_t max_new_
   }
 }
 
+double greedy_reward(const RolloutGroup& group, const std::vector<double>& reward_weights) {
+  const auto reward = group.greedy.size() == reward_weights.size()
+                          ? rewards::total_reward(group.greedy, reward_weights)
+                          : std::nullopt;
+  require<DataError>(reward.has_value(), "make_training_batch: group ", group.group,
+                     " has no score of a greedy completion to be measured against");
+  return *reward;
+}
+
 int64_t num_chosen(const Completion& completion) {
   return std::ranges::count_if(completion.mask, [](uint8_t chosen) { return chosen != 0; });
 }
@@ -131,6 +140,8 @@ GroupNumbers lengths_of(const TrainingBatch& batch) {
 
 GroupNumbers advantages_of(const TrainingBatch& batch, const std::vector<double>& reward_weights,
                            const AdvantageOptions& options) {
+  if (options.baseline == Baseline::Greedy)
+    return baseline_advantages(batch.rewards, batch.baselines, options, lengths_of(batch));
   if (!options.each_reward) return group_advantages(batch.rewards, options, lengths_of(batch));
   std::vector<GroupRewards> scores(reward_weights.size());
   for (size_t k = 0; k < scores.size(); ++k) {
@@ -150,6 +161,7 @@ TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups
   TrainingBatch batch{.step = step,
                       .groups = std::move(groups),
                       .rewards = {},
+                      .baselines = {},
                       .advantages = {},
                       .denominators = {},
                       .mask_truncated = options.mask_truncated,
@@ -160,6 +172,7 @@ TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups
     for (const auto& completion : group.completions) {
       rewards.push_back(rewards::total_reward(completion.outcomes, reward_weights));
     }
+    if (options.baseline == Baseline::Greedy) batch.baselines.push_back(greedy_reward(group, reward_weights));
   }
   batch.denominators = denominators_of(batch);
   batch.advantages = advantages_of(batch, reward_weights, options);

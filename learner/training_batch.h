@@ -17,8 +17,9 @@ namespace sluice::learner {
 struct TrainingBatch {
   int64_t step = 0;
   std::vector<buffers::RolloutGroup> groups;
-  GroupRewards rewards;     // total, empty when unscored
-  GroupNumbers advantages;  // of each completion, as far as rewards alone say it
+  GroupRewards rewards;           // total, empty when unscored
+  std::vector<double> baselines;  // of Baseline::Greedy: each group's greedy reward; else none
+  GroupNumbers advantages;        // of each completion, as far as rewards alone say it
   StepDenominators denominators;
   bool mask_truncated = false;
   int64_t max_new_tokens = 0;  // what each completion was asked for at most; 0: what it has
@@ -31,7 +32,7 @@ struct TrainingBatch {
 
 // Throws DataError for a group that cannot be learned from: an empty prompt, a completion of more than
 // `max_new_tokens` or with vectors that differ in length, a chosen token's kept mass outside (0, 1], a number
-// of outcomes that is not that of the weights.
+// of outcomes that is not that of the weights, no score of a greedy completion that is the baseline.
 TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
                                   int64_t max_new_tokens);

@@ -20,6 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int kStateSchema = 1;
 constexpr const char* kVersionPrefix = "policy.";
+constexpr const char *kOptimizer = "optimizer.safetensors",
+                     *kCriticOptimizer = "critic_optimizer.safetensors";
 
 std::string step_name(int64_t step) {
   std::array<char, 32> name{};
@@ -112,7 +114,12 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
       model::save_adapter(temporary / "adapter", contents.network, origin.model().string());
     }
     if (contents.optimizer != nullptr) {
-      model::write_safetensors(temporary / "state" / "optimizer.safetensors", contents.optimizer->state());
+      model::write_safetensors(temporary / "state" / kOptimizer, contents.optimizer->state());
+    }
+    if (contents.critic != nullptr) {
+      fs::create_directories(temporary / "critic");
+      model::save_model(temporary / "critic", *contents.critic, {.dtype = at::kFloat});
+      model::write_safetensors(temporary / "state" / kCriticOptimizer, contents.critic_optimizer->state());
     }
     if (contents.versions != nullptr && !contents.versions->empty()) {
       std::vector<model::NamedTensor> tensors;
@@ -161,7 +168,11 @@ std::optional<Checkpoint> latest_checkpoint_before(const fs::path& checkpoints, 
 }
 
 void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer) {
-  optimizer.load(model::read_safetensors(checkpoint.directory / "state" / "optimizer.safetensors"));
+  optimizer.load(model::read_safetensors(checkpoint.directory / "state" / kOptimizer));
+}
+
+void load_critic_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer) {
+  optimizer.load(model::read_safetensors(checkpoint.directory / "state" / kCriticOptimizer));
 }
 
 std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint) {

@@ -1,4 +1,5 @@
-// A checkpoint: a servable model directory, and beside it what a stage needs to go on.
+// A checkpoint: a servable model directory, and beside it what a stage needs to go on; critic/ is the model
+// directory of a stage's critic.
 //
 // Of a network with adapters, hf/ has them merged in and adapter/ is their PEFT directory. The weights they
 // stand beside are those of the checkpoint that the stage began with, which is never removed.
@@ -40,6 +41,7 @@ struct Checkpoint {
   std::string name() const { return directory.filename().string(); }
   std::filesystem::path model() const { return directory / "hf"; }
   std::filesystem::path adapter() const { return directory / "adapter"; }
+  std::filesystem::path critic() const { return directory / "critic"; }
 };
 
 // What goes into one. Tensors of `versions` are earlier policies that leases may still name.
@@ -48,6 +50,8 @@ struct CheckpointContents {
   const text::Tokenizer& tokenizer;
   const optim::Optimizer* optimizer = nullptr;              // null for the initial one
   const std::map<int64_t, at::Tensor>* versions = nullptr;  // version -> flat weights
+  const model::Network* critic = nullptr;                   // with its optimizer, or both null
+  const optim::Optimizer* critic_optimizer = nullptr;
 };
 
 // Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last
@@ -69,6 +73,7 @@ Checkpoint open_checkpoint(const std::filesystem::path& directory);
 
 // Reads what write_checkpoint() wrote beside the model.
 void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
+void load_critic_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
 std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint);
 
 }  // namespace sluice::recipes

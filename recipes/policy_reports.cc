@@ -25,11 +25,12 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
                              {"outcomes", outcomes},
                              {"tokens", completion.tokens.size()}});
     }
-    const Json line = {{"group", group.group},
-                       {"prompt", group.prompt_text},
-                       {"actor", group.actor},
-                       {"version", group.oldest_version()},
-                       {"completions", completions}};
+    Json line = {{"group", group.group},
+                 {"prompt", group.prompt_text},
+                 {"actor", group.actor},
+                 {"version", group.oldest_version()},
+                 {"completions", completions}};
+    if (!batch.baselines.empty()) line["baseline"] = batch.baselines[g];
     out << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   }
   require<EnvironmentError>(out.good(), "rollouts: cannot write ", file.string());

@@ -13,6 +13,7 @@
 #include "recipes/internal/policy_reports.h"
 #include "recipes/internal/prompt_order.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_critic.h"
 #include "reference/reference_policy.h"
 #include "transport/collective.h"
 
@@ -51,6 +52,7 @@ class PolicyStage {
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         network_(load_trained(run, recipe, stage, start_)),
         optimizer_(*network_, collective_, stage.optim, stage.steps * stage.learner.updates_per_step()),
+        critic_(make_critic(recipe, stage, start_, *network_, collective_)),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(text::open_prompts(stage.data, text::Split::Train)),
         prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
@@ -78,7 +80,8 @@ class PolicyStage {
   int run() {
     monitor_.say_left_out(prompts_->num_left_out());
     start_server();
-    learner::PolicyLearner learner(*network_, reference_.get(), optimizer_, stage_.learner);
+    learner::PolicyLearner learner(*network_, reference_.get(), optimizer_, stage_.learner,
+                                   critic_ ? &critic_->critic() : nullptr);
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
       const Millis began = clock_.now_ms();
       auto groups = wait_for_batch(s);
@@ -111,6 +114,7 @@ class PolicyStage {
             .version = grant.version,
             .exact_version = recipe_.deterministic,
             .num_samples = stage_.rollout.group_size,
+            .greedy_baseline = stage_.learner.advantage.baseline == learner::Baseline::Greedy,
             .seed = stage_seed(recipe_, stage_.name),
             .sampling = stage_.rollout.sampling,
             .lease_ms = stage_.rollout.lease_ms,
@@ -341,10 +345,14 @@ class PolicyStage {
     older.erase(done);
     auto state = start_.state_after(stage_, done, seconds(), num_tokens_);
     state.replays = prompt_order_.replays_from(done);
-    write_checkpoint(
-        run_.checkpoints(), state,
-        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &older},
-        stage_.checkpoint.keep_last);
+    write_checkpoint(run_.checkpoints(), state,
+                     {.network = *network_,
+                      .tokenizer = *tokenizer_,
+                      .optimizer = &optimizer_,
+                      .versions = &older,
+                      .critic = critic_ ? &critic_->network() : nullptr,
+                      .critic_optimizer = critic_ ? &critic_->optimizer() : nullptr},
+                     stage_.checkpoint.keep_last);
   }
 
   // Between two steps: nothing is lost that the journal and the last step's checkpoint do not hold.
@@ -392,6 +400,7 @@ class PolicyStage {
   const std::unique_ptr<model::Network> network_;
   transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
+  const std::unique_ptr<StageCritic> critic_;  // null without one
   StageMonitor monitor_;
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;

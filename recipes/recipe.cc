@@ -164,7 +164,10 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                    .tag_weights = batch.at("tag_weights").get<std::map<std::string, double>>()};
   }
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
-  if (json.contains("algorithm")) stage.learner = internal::read_algorithm(json.at("algorithm"));
+  if (json.contains("algorithm")) {
+    stage.learner = internal::read_algorithm(json.at("algorithm"));
+    stage.critic = internal::read_critic(json.at("algorithm"), stage.optim);
+  }
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   if (json.contains("distill")) stage.distill = internal::read_distill(json.at("distill"), stage.name);
   if (json.contains("samples")) stage.samples = internal::read_samples(json.at("samples"));

@@ -71,6 +71,12 @@ struct BatchSpec {
   }
 };
 
+// Of algorithm.baseline = "critic".
+struct CriticSpec {
+  double value_clip = 0.2;
+  optim::OptimizerOptions optim;
+};
+
 struct EvaluationSpec {
   int64_t prompts = 0;  // 0: all held-out ones
   int64_t samples = 1;
@@ -108,6 +114,7 @@ struct StageSpec {
   BatchSpec batch;
   optim::OptimizerOptions optim;
   learner::PolicyLearnerOptions learner;
+  CriticSpec critic;
   PreferenceSpec preference;
   std::optional<DistillSpec> distill;
   SamplesSpec samples;
@@ -118,6 +125,7 @@ struct StageSpec {
   bool trains() const { return recipes::trains(role); }
   // The part of its data that it reads.
   text::Split split() const { return role == StageRole::Evaluation ? text::Split::Test : text::Split::Train; }
+  bool has_critic() const { return learner.advantage.baseline == learner::Baseline::Critic; }
   bool has_actors() const { return role == StageRole::Policy; }
 };
 

@@ -283,9 +283,10 @@ std::vector<SchemaKey> make_schema() {
       number("algorithm", "entropy_bonus", 0.0, 0, 10,
              "Times the mean entropy of the tokens, taken off the loss."),
 
-      text("algorithm", "baseline", "group", {"group", "leave-one-out", "length", "none"},
+      text("algorithm", "baseline", "group", {"group", "leave-one-out", "length", "greedy", "critic", "none"},
            "What a reward is measured against: the mean of its group, of the others in it, their mean by "
-           "length (OPO), or nothing: then a token's advantage is its return."),
+           "length (OPO); the reward of one completion more, decoded greedily (ReMax); what a critic expects "
+           "at each token (PPO); or nothing: then a token's advantage is its return."),
       with("baseline", {"group"},
            text("algorithm", "advantage_scale", "group", {"group", "batch", "none"},
                 "Whose standard deviation divides the centred rewards.")),
@@ -296,8 +297,19 @@ std::vector<SchemaKey> make_schema() {
       with("baseline", {"group"},
            boolean("algorithm", "each_reward", false,
                    "Standardise the scores of each reward in the group, then add them up (GDPO).")),
-      with("baseline", {"none"},
+      with("baseline", {"none", "critic"},
            number("algorithm", "gamma", 1.0, 1e-3, 1, "Discount of a reward for each token before it.")),
+      with("baseline", {"critic"},
+           number("algorithm", "lambda", 0.95, 0, 1,
+                  "Generalised advantage estimation: 1 counts what was earned, 0 what the critic expects "
+                  "after one token.")),
+      with("baseline", {"critic"},
+           number("algorithm", "value_clip", 0.2, 1e-6, 1e6,
+                  "Values count as at most so far from those before the step.")),
+      with("baseline", {"critic"},
+           number("algorithm", "critic_lr", nullptr, 0, 10,
+                  "The critic's learning rate; all else of its update is [optim]'s. Default: ten times "
+                  "optim.lr.")),
       text("algorithm", "whitening", "none", {"none", "completions", "tokens"},
            "All advantages of a step to mean 0 and variance 1, over completions or over their tokens."),
       number("algorithm", "advantage_clip", 0.0, 0, 1e6, "c > 0: advantages lie in -c .. c."),

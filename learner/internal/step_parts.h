@@ -15,6 +15,7 @@ struct StepPart {
   MicroBatch micro;
   double share = 0.0;  // of the rows of its update
   at::Tensor proximal, reference, entropy, keep;
+  at::Tensor values, returns;  // of a critic before the step, and what it learns; returns may be NaN
 };
 
 struct StepUpdate {

@@ -2,15 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <functional>
+#include <utility>
 
 #include "learner/internal/statistics.h"
 #include "learner/token_advantages.h"
+#include "learner/value_loss.h"
 
 namespace sluice::learner::internal {
 namespace {
-
-using TokenNumbers = std::vector<GroupNumbers>;  // [group][completion][token]
 
 // What `of_part` gives for the targets, by completion; nothing for those that are in no part.
 TokenNumbers by_completion(const TrainingBatch& batch, const std::vector<StepUpdate>& updates,
@@ -72,10 +73,36 @@ TokenNumbers penalised(const TrainingBatch& batch, const TokenNumbers& kl, doubl
   return advantages;
 }
 
+// Also what the critic is to learn.
+TokenNumbers by_critic(const TrainingBatch& batch, const TokenNumbers& kl, double beta,
+                       const PolicyLearnerOptions& options, std::vector<StepUpdate>& updates,
+                       StepMetrics& metrics) {
+  const auto values = by_completion(batch, updates, [](const StepPart& part) { return part.values; });
+  auto of = critic_advantages(batch.rewards, kl, values, beta,
+                              {.gamma = options.gamma, .lambda = options.lambda}, options.advantage);
+  for (auto& update : updates) {
+    for (auto& part : update.parts) part.returns = of_targets(of.returns, part.micro);
+  }
+  // What has no return says nothing of the critic.
+  std::vector<double> known_values, known_returns;
+  const auto all_values = flat(values), all_returns = flat(of.returns);
+  for (size_t i = 0; i < all_returns.size(); ++i) {
+    if (std::isnan(all_returns[i])) continue;
+    known_values.push_back(all_values[i]);
+    known_returns.push_back(all_returns[i]);
+  }
+  report_spread("values", known_values, metrics);
+  report_spread("returns", known_returns, metrics);
+  metrics["vf_explained_var"] =
+      explained_variance(at::tensor(known_returns, at::kDouble), at::tensor(known_values, at::kDouble));
+  return std::move(of.advantages);
+}
+
 }  // namespace
 
 bool has_token_returns(const PolicyLearnerOptions& options) {
-  return options.kl_in_reward || (options.advantage.baseline == Baseline::None && options.gamma != 1.0);
+  return options.kl_in_reward || options.advantage.baseline == Baseline::Critic ||
+         (options.advantage.baseline == Baseline::None && options.gamma != 1.0);
 }
 
 void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options,
@@ -87,11 +114,21 @@ void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& o
   });
   if (const auto all = flat(kl); beta != 0.0 && !all.empty()) metrics["kl"] = mean_of(all);
 
-  const auto advantages = options.advantage.baseline == Baseline::None
-                              ? token_advantages(batch.rewards, kl, beta, options.gamma, options.advantage)
-                              : penalised(batch, kl, beta, options.advantage);
+  const auto advantages = [&] {
+    switch (options.advantage.baseline) {
+      case Baseline::Critic:
+        return by_critic(batch, kl, beta, options, updates, metrics);
+      case Baseline::Greedy:
+        return token_advantages(less_baselines(batch.rewards, batch.baselines), kl, beta, options.gamma,
+                                options.advantage);
+      case Baseline::None:
+        return token_advantages(batch.rewards, kl, beta, options.gamma, options.advantage);
+      default:
+        return penalised(batch, kl, beta, options.advantage);
+    }
+  }();
   for (auto& update : updates) {
-    for (auto& part : update.parts) part.micro.advantages.copy_(of_targets(advantages, part.micro));
+    for (auto& part : update.parts) part.micro.advantages = of_targets(advantages, part.micro);
   }
   report_spread("advantages", flat(advantages), metrics);
 }

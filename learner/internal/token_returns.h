@@ -1,5 +1,5 @@
-// What the tokens of a step are worth where it is not what their completion is worth: with a KL in the reward
-// or a discount (spec sections 3.2 and 5).
+// What the tokens of a step are worth where it is not what their completion is worth: with a KL in the
+// reward, a discount or a critic (spec sections 3.2 and 5).
 #pragma once
 
 #include <vector>
@@ -11,8 +11,9 @@ namespace sluice::learner::internal {
 
 bool has_token_returns(const PolicyLearnerOptions& options);
 
-// Gives every target its advantage, from the whole batch at once, and reports kl and advantages/*. Reads the
-// parts' reference and, where defined, proximal log-probs.
+// Gives every target its advantage, and with a critic its return, from the whole batch at once; reports kl,
+// advantages/*, returns/*, values/* and vf_explained_var. Reads the parts' reference, values and, where
+// defined, proximal log-probs.
 void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options,
                        std::vector<StepUpdate>& updates, StepMetrics& metrics);
 

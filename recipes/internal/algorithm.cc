@@ -7,6 +7,8 @@
 namespace sluice::recipes::internal {
 namespace {
 
+constexpr double kCriticLrFactor = 10.0;
+
 template <class Enum>
 Enum choice(const Json& value, std::initializer_list<std::pair<const char*, Enum>> table) {
   for (const auto& [name, result] : table) {
@@ -57,6 +59,8 @@ learner::AdvantageOptions read_advantage(const Json& json) {
   return {.baseline = choice<Baseline>(json.at("baseline"), {{"group", Baseline::GroupMean},
                                                              {"leave-one-out", Baseline::LeaveOneOut},
                                                              {"length", Baseline::LengthWeighted},
+                                                             {"greedy", Baseline::Greedy},
+                                                             {"critic", Baseline::Critic},
                                                              {"none", Baseline::None}}),
           .scale = choice<AdvantageScale>(json.at("advantage_scale"), {{"group", AdvantageScale::Group},
                                                                        {"batch", AdvantageScale::Batch},
@@ -86,6 +90,13 @@ learner::CorrectionOptions read_correction(const Json& json) {
   return correction;
 }
 
+// Advantages of the tokens of a completion.
+bool tokens_differ(const learner::PolicyLearnerOptions& options) {
+  const auto baseline = options.advantage.baseline;
+  return baseline == learner::Baseline::Critic ||
+         (!learner::is_of_group(baseline) && (options.kl_in_reward || options.gamma != 1.0));
+}
+
 std::string advantages_in_words(const learner::PolicyLearnerOptions& options) {
   const auto& advantage = options.advantage;
   std::ostringstream out;
@@ -101,6 +112,12 @@ std::string advantages_in_words(const learner::PolicyLearnerOptions& options) {
       break;
     case learner::Baseline::LengthWeighted:
       out << "rewards less their group's mean by length";
+      break;
+    case learner::Baseline::Greedy:
+      out << "rewards less that of a greedy completion";
+      break;
+    case learner::Baseline::Critic:
+      out << "what a critic did not expect, lambda " << options.lambda;
       break;
     case learner::Baseline::None:
       out << "returns without a baseline";
@@ -178,6 +195,7 @@ learner::PolicyLearnerOptions read_algorithm(const Json& json) {
           .advantage = read_advantage(json),
           .kl_in_reward = json.at("kl_in") == "reward",
           .gamma = json.at("gamma"),
+          .lambda = json.at("lambda"),
           .old_policy = choice<OldPolicy>(json.at("old_policy"), {{"behaviour", OldPolicy::Behaviour},
                                                                   {"proximal", OldPolicy::Proximal},
                                                                   {"between", OldPolicy::Between}}),
@@ -188,6 +206,13 @@ learner::PolicyLearnerOptions read_algorithm(const Json& json) {
           .entropy_bonus = json.at("entropy_bonus"),
           .epochs = json.at("epochs"),
           .minibatches = json.at("minibatches")};
+}
+
+CriticSpec read_critic(const Json& json, const optim::OptimizerOptions& policy) {
+  CriticSpec critic{.value_clip = json.at("value_clip"), .optim = policy};
+  const Json& lr = json.at("critic_lr");
+  critic.optim.lr = lr.is_null() ? kCriticLrFactor * policy.lr : lr.get<double>();
+  return critic;
 }
 
 // What contradicts itself.
@@ -206,9 +231,16 @@ void check_algorithm(const StageSpec& stage) {
           options.aggregation != learner::Aggregation::TokenMean,
       "a ratio of whole completions with algorithm.aggregation = \"token-mean\" would weigh them by "
       "their length; take seq-mean-token-mean");
-  refuse_unless(stage.rollout.group_size > 1 || options.advantage.baseline == learner::Baseline::None,
+  refuse_unless(stage.rollout.group_size > 1 || !learner::is_of_group(options.advantage.baseline),
                 "in groups of one (rollout.group_size) every advantage is 0 with a baseline of the group; "
-                "take algorithm.baseline = \"none\"");
+                "take algorithm.baseline = \"none\", \"greedy\" or \"critic\"");
+  refuse_unless(!tokens_differ(options) || options.advantage.whitening != learner::Whitening::Completions,
+                "algorithm.whitening = \"completions\" is for advantages that are a completion's, and here "
+                "each token has its own; take \"tokens\"");
+  refuse_unless(
+      !tokens_differ(options) || !loss.by_sequence() || loss.ratio == learner::RatioLevel::SequenceToken,
+      "a ratio of whole completions wants one advantage for each, and here each token has its own; "
+      "take algorithm.ratio = \"token\" or \"sequence-token\"");
   refuse_unless(!options.advantage.each_reward || stage.rewards.size() > 1,
                 "algorithm.each_reward is for several rewards, there is one");
   refuse_unless(!options.advantage.each_reward || !options.kl_in_reward,

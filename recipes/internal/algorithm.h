@@ -8,6 +8,7 @@
 namespace sluice::recipes::internal {
 
 learner::PolicyLearnerOptions read_algorithm(const Json& json);
+CriticSpec read_critic(const Json& json, const optim::OptimizerOptions& policy);
 
 // Throws UsageError for what contradicts itself or the stage's rollouts and rewards.
 void check_algorithm(const StageSpec& stage);

@@ -58,6 +58,13 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
   EXPECT_EQ(roles[3]["kv_cache_per_token"], 2 * 2 * 32 * 4);
   EXPECT_EQ(roles[3]["kv_cache"], (128 + 1) * 64 * 2 * 2 * 32 * 4);  // the rows and a prompt, 8 + 48 tokens
 
+  const auto with_critic =
+      sluice(workspace, {"check", "recipe.toml", "--json", "grpo.algorithm.baseline=critic"});
+  const Json critic = parse_json(with_critic.out, "check").at("memory").at("stages").at(1).at("roles").at(2);
+  EXPECT_EQ(critic["role"], "critic");
+  EXPECT_EQ(critic["optimizer"], 2 * critic["weights"].get<int64_t>());
+  EXPECT_LT(critic["weights"], roles[0]["weights"]);  // one number in place of logits
+
   const auto text = sluice(workspace, {"check", "recipe.toml"});
   EXPECT_THAT(text.out, HasSubstr("grpo, 2 x actor: "));
   EXPECT_THAT(text.out, HasSubstr("together on this machine: "));

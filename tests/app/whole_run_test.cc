@@ -269,6 +269,50 @@ TEST(WholeRun, WithAdaptersItResumesToTheSameWeights) {
             fs::file_size(checkpoints / "latest" / "hf" / "model.safetensors"));
 }
 
+// With a critic, killed between two checkpoints: it too ends in the same weights.
+TEST(WholeRun, WithACriticItResumesToTheSameWeights) {
+  const std::vector<std::string> arguments{"run",
+                                           "recipe.toml",
+                                           "--resume",
+                                           "grpo.steps=10",
+                                           "grpo.algorithm.baseline=critic",
+                                           "grpo.algorithm.whitening=tokens",
+                                           "grpo.algorithm.kl_in=reward",
+                                           "grpo.algorithm.minibatches=2"};
+  const Workspace alone, disturbed;
+  const auto undisturbed = sluice(alone, arguments);
+  ASSERT_EQ(undisturbed.code, 0) << undisturbed.out << undisturbed.err;
+  {
+    Sluice run(disturbed, arguments);
+    ASSERT_TRUE(run.wait_for_step("grpo", 7)) << run.out() << run.err();  // a checkpoint at 5
+    run.process().signal(SIGKILL);
+    ASSERT_EQ(run.exit_code(), 128 + SIGKILL);
+  }
+  const auto resumed = sluice(disturbed, arguments);
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+
+  const Outcome expected = outcome_of(alone), outcome = outcome_of(disturbed);
+  EXPECT_EQ(outcome.weights(), expected.weights());
+  EXPECT_EQ(outcome.model, expected.model);
+  EXPECT_EQ(outcome.steps, expected.steps);
+  const auto critic = [](const Workspace& workspace, const std::string& checkpoint) {
+    return sha256_file(workspace.run() / "checkpoints" / checkpoint / "critic" / "model.safetensors");
+  };
+  EXPECT_EQ(critic(disturbed, "latest"), critic(alone, "latest"));
+  EXPECT_NE(critic(alone, "latest"), critic(alone, "step_000011"));  // it has learned something
+  EXPECT_TRUE(alone.metrics().back().contains("value_loss"));
+}
+
+TEST(WholeRun, AGroupOfOneIsMeasuredAgainstAGreedyCompletion) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"run", "recipe.toml", "sft.steps=1", "grpo.steps=2",
+                                      "grpo.algorithm.baseline=greedy", "rollout.group_size=1"});
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  const Json last = workspace.metrics().back();
+  EXPECT_TRUE(last.contains("greedy_reward")) << last;
+  EXPECT_TRUE(law_closes(last, "law/")) << last;
+}
+
 TEST(WholeRun, ResumingAFinishedRunChangesNothing) {
   const Workspace workspace;
   const std::vector<std::string> arguments{"run", "recipe.toml", "--resume", "sft.steps=1", "grpo.steps=1"};

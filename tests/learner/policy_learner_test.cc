@@ -474,6 +474,22 @@ TEST(PolicyLearner, WithoutBaselineAndKlATokensAdvantageIsTheReward) {
   EXPECT_LE((tokens.grad() - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
 }
 
+// Rewards of 1 and 0 against 0.25, less 0.5 times the KL that is left behind each token, its own included.
+TEST(PolicyLearner, AgainstAGreedyCompletionATokensAdvantageIsItsReturnLessTheGreedyReward) {
+  const AdvantageOptions greedy{.baseline = Baseline::Greedy};
+  Fixture fixture({.loss = {.beta = 0.5}, .advantage = greedy, .kl_in_reward = true});
+  std::vector<buffers::RolloutGroup> groups = {
+      group_of({1, 3}, {completion_of({5, 6}, 1.0), completion_of({9}, 0.0)})};
+  groups[0].greedy = {rewards::RewardOutcome::scored(0.25)};
+  record_logprobs(*tiny_network(/*seed=*/8), groups);  // the reference's own: a KL of 0 ...
+  groups[0].completions[0].logprobs[1] += 0.5f;        // ... but of 0.5 at one token
+  const auto metrics = fixture.learner.step(make_training_batch(0, groups, {1.0}, greedy, 16), 0);
+  EXPECT_NEAR(metrics.at("kl"), 0.5 / 3, 1e-5);
+  EXPECT_NEAR(metrics.at("advantages/max"), 1.0 - 0.25 - 0.25, 1e-5);
+  EXPECT_NEAR(metrics.at("advantages/min"), -0.25, 1e-5);
+  EXPECT_NEAR(metrics.at("advantages/mean"), (0.5 + 0.5 - 0.25) / 3, 1e-5);
+}
+
 TEST(PolicyLearner, AnEntropyBonusRaisesTheEntropy) {
   Fixture plain({}, {.lr = 1e-2, .max_grad_norm = 0}),
       bonus({.entropy_bonus = 5.0}, {.lr = 1e-2, .max_grad_norm = 0});

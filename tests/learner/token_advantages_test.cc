@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <optional>
+
 #include "tests/learner/number_checks.h"
 
 namespace sluice::learner {
@@ -74,6 +77,30 @@ TEST(Gae, GoesOnFromTheValueBehindATruncatedCompletion) {
 // PPO with gamma = lambda = 1 and no value is REINFORCE.
 TEST(Gae, WithoutValuesIsTheRewardOfTheCompletion) {
   expect_near(gae({0, 0, 0.7}, {0, 0, 0}, 0, {.gamma = 1, .lambda = 1}).advantages, {0.7, 0.7, 0.7});
+}
+
+// Two completions of two tokens, KL 0.1 each at a beta of 0.5, and one without a score; gamma = lambda = 1:
+// the advantage is the return less the value.
+TEST(CriticAdvantages, AreReturnsLessValuesAndTheCriticLearnsTheReturns) {
+  const TokenNumbers kl = {{{0.1, 0.1}, {0.1, 0.1}, {0.1}}}, values = {{{0.5, 0.25}, {0.0, 0.0}, {9.0}}};
+  const auto of = critic_advantages({{1.0, 0.0, std::nullopt}}, kl, values, 0.5, {.gamma = 1, .lambda = 1},
+                                    {.baseline = Baseline::Critic});
+  expect_near(of.returns[0][0], {0.9, 0.95});
+  expect_near(of.advantages[0][0], {0.4, 0.7});
+  expect_near(of.advantages[0][1], {-0.1, -0.05});
+  expect_near(of.advantages[0][2], {0.0});
+  EXPECT_TRUE(std::isnan(of.returns[0][2][0]));
+}
+
+// (1, 0) over three tokens: mean 1/3, deviation sqrt(1/3). The critic's returns stay as they were.
+TEST(CriticAdvantages, AreWhitenedOverTheTokensOfScoredCompletionsAlone) {
+  const TokenNumbers kl = {{{0.0}, {0.0, 0.0}, {0.0, 0.0, 0.0}}};
+  const auto of = critic_advantages({{1.0, 0.0, std::nullopt}}, kl, kl, 0.0, {.gamma = 1, .lambda = 1},
+                                    {.baseline = Baseline::Critic, .whitening = Whitening::Tokens});
+  EXPECT_NEAR(of.advantages[0][0][0], (2.0 / 3.0) / std::sqrt(1.0 / 3.0), 1e-6);
+  EXPECT_NEAR(of.advantages[0][1][1], (-1.0 / 3.0) / std::sqrt(1.0 / 3.0), 1e-6);
+  expect_near(of.advantages[0][2], {0.0, 0.0, 0.0});
+  expect_near(of.returns[0][0], {1.0});
 }
 
 TEST(Whiten, OnlyCentresASingleToken) {

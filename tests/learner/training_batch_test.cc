@@ -44,6 +44,22 @@ TEST(TrainingBatch, CountsChosenTokensAndAllSequences) {
   EXPECT_FALSE(batch.rewards[0][1].has_value());
 }
 
+TEST(TrainingBatch, MeasuresAGroupAgainstItsGreedyCompletion) {
+  const AdvantageOptions options{.baseline = Baseline::Greedy};
+  auto alone = group_of({1, 2}, {completion_of({5, 6}, 1.0)});
+  alone.greedy = {rewards::RewardOutcome::scored(0.25)};
+  auto equal = group_of({3}, {completion_of({5}, 0.0), completion_of({6}, 0.0)});
+  equal.greedy = {rewards::RewardOutcome::scored(1.0)};
+  const auto batch = make_training_batch(0, {alone, equal}, {2.0}, options, 16);
+
+  EXPECT_EQ(batch.baselines, (std::vector<double>{0.5, 2.0}));
+  EXPECT_EQ(batch.advantages[0], (std::vector<double>{1.5}));
+  EXPECT_EQ(batch.advantages[1], (std::vector<double>{-2.0, -2.0}));
+  equal.greedy.clear();
+  EXPECT_EQ(message_of<DataError>([&] { make_training_batch(0, {equal}, {2.0}, options, 16); }),
+            "make_training_batch: group 0 has no score of a greedy completion to be measured against");
+}
+
 // Prompt 1 2 stands once in rows 0 and 1. The completion 5 6 7 keeps 5 6 (rows 2, 3) and 8 keeps nothing:
 // what a token needs is what stands before it.
 TEST(TrainingBatch, PacksAPromptOnceAndPredictsTheFirstTokenFromItsLastRow) {

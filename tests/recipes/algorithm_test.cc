@@ -57,6 +57,15 @@ TEST(Algorithm, PresetsAreThoseOfTheSpecification) {
   EXPECT_EQ(reinforce_pp.advantage.whitening, Whitening::Tokens);
   EXPECT_TRUE(reinforce_pp.kl_in_reward);
   EXPECT_EQ(options("reinforce_pp_baseline").loss.kl, KlEstimator::K2);
+  const auto ppo = options("ppo");
+  EXPECT_EQ(ppo.advantage.baseline, Baseline::Critic);
+  EXPECT_EQ(ppo.advantage.whitening, Whitening::Tokens);
+  EXPECT_EQ(ppo.lambda, 0.95);
+  EXPECT_EQ(ppo.loss.clip_low, 0.2);
+  EXPECT_EQ(ppo.aggregation, Aggregation::TokenMean);
+  EXPECT_EQ(ppo.loss.beta, 0.05);
+  EXPECT_TRUE(ppo.kl_in_reward);
+  EXPECT_EQ(options("remax").advantage.baseline, Baseline::Greedy);
   const auto decoupled = options("decoupled_ppo");
   EXPECT_EQ(decoupled.old_policy, OldPolicy::Proximal);
   EXPECT_EQ(decoupled.correction.kind, Correction::MaskToken);
@@ -97,15 +106,39 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"grpo", "kl_in = \"reward\"", "", "there is no KL to put there"},
         Refusal{"gspo", "aggregation = \"token-mean\"", "", "would weigh them by their length"},
         Refusal{"grpo", "", "[rollout]\ngroup_size = 1\n", "every advantage is 0"},
+        Refusal{"grpo", "lambda = 0.9", "",
+                "is for algorithm.baseline = \"critic\", which is \"group\" here"},
+        Refusal{"grpo", "critic_lr = 1e-3", "", "is for algorithm.baseline = \"critic\""},
+        Refusal{"remax", "gamma = 0.9", "", "is for algorithm.baseline = \"none\" or \"critic\""},
+        Refusal{"ppo", "ratio = \"sequence-sum\", aggregation = \"seq-mean-token-mean\"", "",
+                "wants one advantage for each, and here each token has its own"},
+        Refusal{"ppo", "whitening = \"completions\"", "", "take \"tokens\""},
+        Refusal{"reinforce_pp", "whitening = \"completions\"", "", "take \"tokens\""},
         Refusal{"grpo", "each_reward = true", "", "is for several rewards, there is one"},
         Refusal{"grpo", "minibatches = 17", "", "are more than rollout.prompts_per_step 16"},
         Refusal{"grpo", "dual_clip = 0.5", "", "is neither 0 nor more than 1"},
         Refusal{"grpo", "loss = \"clipped\"", "", "clip"},
         Refusal{"cispo", "weight_low = 6.0", "", "is above algorithm.weight_high 5"}));
 
-TEST(Algorithm, AGroupOfOneIsFineWithoutABaseline) {
-  const auto recipe = RecipeFolder().load(recipe_of("reinforce", "", "[rollout]\ngroup_size = 1\n"));
-  EXPECT_EQ(recipe.stages[0].rollout.group_size, 1);
+TEST(Algorithm, AGroupOfOneIsFineWithoutABaselineOfTheGroup) {
+  for (const char* use : {"reinforce", "remax", "ppo"}) {
+    const auto recipe = RecipeFolder().load(recipe_of(use, "", "[rollout]\ngroup_size = 1\n"));
+    EXPECT_EQ(recipe.stages[0].rollout.group_size, 1);
+  }
+}
+
+TEST(Algorithm, ACriticIsMovedAsThePolicyTenTimesAsFast) {
+  const std::string optim = "[optim]\nlr = 1e-4\nwarmup_steps = 3\n";
+  const auto plain = RecipeFolder().load(recipe_of("ppo", "", optim)).stages[0];
+  EXPECT_TRUE(plain.has_critic());
+  EXPECT_DOUBLE_EQ(plain.critic.optim.lr, 1e-3);
+  EXPECT_EQ(plain.critic.optim.schedule.warmup_steps, 3);
+  EXPECT_EQ(plain.critic.value_clip, 0.2);
+  const auto own =
+      RecipeFolder().load(recipe_of("ppo", "critic_lr = 2e-5, value_clip = 0.5", optim)).stages[0];
+  EXPECT_EQ(own.critic.optim.lr, 2e-5);
+  EXPECT_EQ(own.critic.value_clip, 0.5);
+  EXPECT_FALSE(RecipeFolder().load(recipe_of("grpo")).stages[0].has_critic());
 }
 
 }  // namespace

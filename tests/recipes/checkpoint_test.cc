@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "model/model_directory.h"
+#include "model/scalar_head.h"
 #include "tests/base/temp_folder.h"
 #include "tests/tiny_network.h"
 #include "transport/collective.h"
@@ -101,6 +102,33 @@ TEST_F(CheckpointTest, TheInitialOneHasNoOptimizerAndNoVersions) {
   EXPECT_EQ(checkpoint.name(), "step_000000");
   EXPECT_TRUE(load_versions(checkpoint).empty());
   EXPECT_THROW(load_optimizer(checkpoint, optimizer_), DataError);
+}
+
+TEST_F(CheckpointTest, HoldsACriticAndItsOptimizerBesideThePolicys) {
+  const auto critic = model::with_scalar_head(*network_, /*seed=*/1);
+  optim::Optimizer optimizer(*critic, collective_, {.lr = 0.01, .schedule = {}}, 10);
+  const auto move = [this](const model::Network& network, optim::Optimizer& own) {
+    own.zero_grad();
+    for (const auto& parameter : network.parameters()) parameter.tensor.grad().fill_(0.5);
+    own.step();
+  };
+  move(*critic, optimizer);
+  const auto checkpoint = write_checkpoint(folder_.path(), {.step = 2, .stage = "ppo"},
+                                           {.network = *network_,
+                                            .tokenizer = *tokenizer_,
+                                            .optimizer = &optimizer_,
+                                            .critic = critic.get(),
+                                            .critic_optimizer = &optimizer},
+                                           1);
+
+  const auto back = model::load_model(checkpoint.critic(), at::kCPU, {.scalar_head = true});
+  EXPECT_EQ(back->weights_hash(), critic->weights_hash());
+  EXPECT_TRUE(back->config().scalar_head);
+  optim::Optimizer again(*back, collective_, {.lr = 0.01, .schedule = {}}, 10);
+  load_critic_optimizer(checkpoint, again);
+  move(*critic, optimizer);
+  move(*back, again);
+  EXPECT_EQ(back->weights_hash(), critic->weights_hash());
 }
 
 TEST_F(CheckpointTest, OfANetworkWithAdaptersHasThemMergedInAndBesideIt) {

@@ -1,0 +1,68 @@
+#include "learner/critic.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "learner/value_loss.h"
+
+namespace sluice::learner {
+
+Critic::Critic(model::Network& network, optim::Optimizer& optimizer, double clip)
+    : network_(network), optimizer_(optimizer), clip_(clip) {
+  require(network.config().scalar_head, "Critic: the network has no scalar head");
+  require(clip > 0.0, "Critic: a clip of ", clip);
+}
+
+at::Tensor Critic::values(const MicroBatch& micro) const {
+  const c10::NoGradGuard no_grad;
+  return network_.scores(micro.batch, micro.targets.rows);
+}
+
+void Critic::begin() {
+  optimizer_.zero_grad();
+  update_loss_ = 0.0;
+}
+
+void Critic::learn(const MicroBatch& micro, const at::Tensor& old_values, const at::Tensor& returns,
+                   const StepDenominators& denominators) {
+  const auto known = returns.isnan().logical_not();
+  const auto weights = aggregation_weights(Aggregation::TokenMean, micro.lengths, denominators);
+  const auto loss = value_loss({.values = network_.scores(micro.batch, micro.targets.rows),
+                                .old_values = old_values,
+                                .returns = at::where(known, returns, old_values),
+                                .weights = weights.to(network_.device()) * known},
+                               clip_);
+  loss.loss.backward();
+  update_loss_ += loss.loss.item<double>();
+  sums_.clipped += loss.clipped;
+  sums_.tokens += micro.targets.rows.numel();
+}
+
+void Critic::update() {
+  if (!std::isfinite(update_loss_)) optimizer_.reject();
+  const auto report = optimizer_.step();
+  ++sums_.updates;
+  sums_.loss += update_loss_;
+  sums_.grad_norm += report.grad_norm;
+  sums_.lr = report.lr;
+}
+
+StepMetrics Critic::take_metrics() {
+  const auto sums = std::exchange(sums_, {});
+  StepMetrics metrics;
+  for (const auto& [name, count] : optimizer_.skip_counts()) metrics["critic/" + name] = count;
+  if (sums.updates == 0) return metrics;
+  const auto updates = static_cast<double>(sums.updates);
+  metrics["value_loss"] = sums.loss / updates;
+  metrics["vf_clipfrac"] = sums.clipped / static_cast<double>(std::max<int64_t>(1, sums.tokens));
+  metrics["critic/grad_norm"] = sums.grad_norm / updates;
+  metrics["critic/learning_rate"] = sums.lr;
+  return metrics;
+}
+
+}  // namespace sluice::learner

@@ -1,0 +1,47 @@
+// The value model of PPO (2017), learned beside the policy: what the state before each chosen token is worth.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "learner/policy_learner.h"
+#include "learner/training_batch.h"
+#include "model/network.h"
+#include "optim/optimizer.h"
+
+namespace sluice::learner {
+
+// Owns nothing; not safe from several threads at once.
+class Critic {
+ public:
+  // A network with a scalar head, and what moves it. Values count as at most `clip` away from those before
+  // the step (value_loss()).
+  Critic(model::Network& network, optim::Optimizer& optimizer, double clip);
+
+  // [targets] float32, without gradients.
+  at::Tensor values(const MicroBatch& micro) const;
+
+  // An update as the policy's: begin(), learn() over its micro-batches, update(). Tokens whose return is NaN
+  // count in the mean's denominator and have no gradient.
+  void begin();
+  void learn(const MicroBatch& micro, const at::Tensor& old_values, const at::Tensor& returns,
+             const StepDenominators& denominators);
+  void update();
+
+  // Of the updates since it was last asked: value_loss and critic/grad_norm, their means; vf_clipfrac, the
+  // share of tokens past the clip; critic/learning_rate; critic/nonfinite_skips and critic/spike_skips.
+  StepMetrics take_metrics();
+
+ private:
+  struct Sums {
+    int64_t updates = 0, tokens = 0;
+    double loss = 0.0, clipped = 0.0, grad_norm = 0.0, lr = 0.0;
+  };
+
+  model::Network& network_;
+  optim::Optimizer& optimizer_;
+  const double clip_;
+  double update_loss_ = 0.0;  // of the update under way
+  Sums sums_;
+};
+
+}  // namespace sluice::learner

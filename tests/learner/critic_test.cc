@@ -1,0 +1,191 @@
+#include "learner/critic.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/error.h"
+#include "model/scalar_head.h"
+#include "tests/base/temp_folder.h"
+#include "tests/learner/rollouts.h"
+#include "tests/tiny_network.h"
+
+namespace sluice::learner {
+namespace {
+
+constexpr AdvantageOptions kByCritic{.baseline = Baseline::Critic};
+
+at::Tensor grad_of(const model::Network& network) {
+  std::vector<at::Tensor> grads;
+  for (const auto& parameter : network.parameters()) grads.push_back(parameter.tensor.grad().view(-1));
+  return at::cat(grads).clone();
+}
+
+// Whose head is zeros: every value is 0.
+std::unique_ptr<model::Network> silent_critic() {
+  auto network = model::with_scalar_head(*tiny_network(), /*seed=*/3);
+  const c10::NoGradGuard no_grad;
+  network->parameters().back().tensor.zero_();
+  return network;
+}
+
+struct Ppo {
+  explicit Ppo(const PolicyLearnerOptions& options,
+               std::unique_ptr<model::Network> value_model = silent_critic(), double critic_lr = 0.0)
+      : values(std::move(value_model)),
+        optimizer(*network, collective, {.lr = 0.0, .max_grad_norm = 0}, /*total_steps=*/100),
+        values_optimizer(*values, collective, {.lr = critic_lr, .max_grad_norm = 0}, 100),
+        critic(*values, values_optimizer, /*clip=*/0.2),
+        learner(*network, &reference, optimizer, options, &critic) {}
+
+  transport::SoloCollective collective;
+  std::unique_ptr<model::Network> network = tiny_network(), values;
+  reference::ReferencePolicy reference{tiny_network(/*seed=*/8)};
+  optim::Optimizer optimizer, values_optimizer;
+  Critic critic;
+  PolicyLearner learner;
+};
+
+TrainingBatch batch_of(std::vector<buffers::RolloutGroup> groups) {
+  return make_training_batch(0, std::move(groups), {1.0}, kByCritic, /*max_new_tokens=*/16);
+}
+
+// Rewards of 1 and 0 for three tokens and one: the returns are 1, 1, 1 and 0.
+TrainingBatch four_tokens() {
+  return batch_of({group_of({1, 3}, {completion_of({5, 6, 7}, 1.0), completion_of({9}, 0.0)})});
+}
+
+// The token in the middle is not the policy's: the values are those behind the prompt 1 3 and behind 1 3 5 6.
+TEST(Critic, ValuesAreThoseOfTheStateBeforeEachChosenToken) {
+  const auto network = model::with_scalar_head(*tiny_network(), /*seed=*/3);
+  Ppo ppo({.advantage = kByCritic}, model::with_scalar_head(*tiny_network(), /*seed=*/3));
+  auto completion = completion_of({5, 6, 7}, 1.0);
+  completion.mask = {1, 0, 1};
+  const auto micro =
+      cut_into_micro_batches(batch_of({group_of({1, 3}, {completion})}), 100, at::kCPU).front();
+
+  const auto values = ppo.critic.values(micro);
+
+  model::PackedBatchBuilder rows;
+  rows.add(std::vector<int32_t>{1, 3, 5, 6, 7});
+  const auto expected = network->scores(rows.build(at::kCPU), at::tensor({1, 3}, at::kLong));
+  ASSERT_EQ(values.sizes(), expected.sizes());
+  EXPECT_FALSE(values.requires_grad());
+  EXPECT_TRUE(at::allclose(values, expected, 1e-5, 1e-6)) << values << expected;
+  EXPECT_GT(values.abs().sum().item<double>(), 1e-3);
+}
+
+TEST(Critic, MeasuresItselfByTheNamesOfTheSpecification) {
+  Ppo ppo({.advantage = kByCritic, .lambda = 1.0});
+  const auto metrics = ppo.learner.step(four_tokens(), 0);
+  EXPECT_EQ(metrics.at("values/mean"), 0.0);
+  EXPECT_EQ(metrics.at("returns/mean"), 0.75);
+  EXPECT_EQ(metrics.at("returns/max"), 1.0);
+  EXPECT_NEAR(metrics.at("value_loss"), 0.5 * 3 / 4, 1e-6);
+  EXPECT_NEAR(metrics.at("vf_explained_var"), 0.0, 1e-4);
+  EXPECT_EQ(metrics.at("vf_clipfrac"), 0.0);
+  EXPECT_GT(metrics.at("critic/grad_norm"), 0.0);
+  EXPECT_EQ(metrics.at("critic/nonfinite_skips"), 0.0);
+}
+
+// Best is 1/2 behind the prompt, where 1 and 0 follow: a loss of (1/4 + 1/4) / 2 / 4.
+TEST(Critic, LearnsWhatIsToBeExpected) {
+  Ppo ppo({.advantage = kByCritic, .lambda = 1.0}, silent_critic(), /*critic_lr=*/1e-2);
+  double loss = 0.0;
+  for (int i = 0; i < 100; ++i) loss = ppo.learner.step(four_tokens(), 0).at("value_loss");
+  EXPECT_LT(loss, 0.08);
+  EXPECT_GE(loss, 0.0624);
+}
+
+TEST(Critic, LearnsNothingFromACompletionWithoutAScore) {
+  Ppo with({.advantage = kByCritic}), without({.advantage = kByCritic});
+  const auto scored = completion_of({5, 6}, 1.0);
+  auto masked = completion_of({9, 10}, std::nullopt);
+  const auto metrics = with.learner.step(batch_of({group_of({1, 3}, {scored, masked})}), 0);
+  without.learner.step(batch_of({group_of({1, 3}, {scored})}), 0);
+  EXPECT_EQ(metrics.at("returns/mean"), 1.0);
+  // It counts among the tokens of the mean all the same.
+  EXPECT_TRUE(at::allclose(grad_of(*with.values) * 2, grad_of(*without.values), 1e-4, 1e-6));
+}
+
+TEST(Critic, SkipsAnUpdateWhoseLossIsNotFinite) {
+  Ppo ppo({.advantage = kByCritic}, silent_critic(), /*critic_lr=*/1e-2);
+  auto batch = four_tokens();
+  batch.rewards[0][0] = std::numeric_limits<double>::infinity();
+  const auto before = ppo.values->flat().clone();
+  EXPECT_EQ(ppo.learner.step(batch, 0).at("critic/nonfinite_skips"), 1.0);
+  EXPECT_TRUE(at::equal(ppo.values->flat(), before));
+}
+
+// Spec: PPO with gamma = lambda = 1 and no value equals REINFORCE.
+TEST(Critic, OfNoValuesMakesPpoReinforce) {
+  const auto groups = random_groups(5, /*seed=*/5);
+  Ppo ppo({.aggregation = Aggregation::SeqMeanTokenSum,
+           .advantage = kByCritic,
+           .gamma = 1.0,
+           .lambda = 1.0,
+           .old_policy = OldPolicy::Proximal,
+           .correction = {.kind = Correction::None}});
+  ppo.learner.step(batch_of(groups), 0);
+
+  transport::SoloCollective collective;
+  const auto network = tiny_network();
+  const AdvantageOptions none{.baseline = Baseline::None};
+  optim::Optimizer optimizer(*network, collective, {.lr = 0.0, .max_grad_norm = 0}, 100);
+  PolicyLearner reinforce(*network, nullptr, optimizer,
+                          {.loss = {.surrogate = Surrogate::Reinforce},
+                           .aggregation = Aggregation::SeqMeanTokenSum,
+                           .advantage = none});
+  reinforce.step(make_training_batch(0, groups, {1.0}, none, 16), 0);
+
+  const auto grad = grad_of(*network);
+  EXPECT_GT(grad.norm().item<double>(), 1e-3);
+  EXPECT_LE((grad_of(*ppo.network) - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
+}
+
+TEST(Critic, HasTheSameGradientHoweverTheStepIsCut) {
+  const auto batch = batch_of(random_groups(6, /*seed=*/5));
+  at::Tensor policy, critic;
+  for (const int64_t rows : {1 << 20, 40, 1}) {
+    auto advantage = kByCritic;
+    advantage.whitening = Whitening::Tokens;
+    Ppo ppo({.loss = {.beta = 0.05},
+             .aggregation = Aggregation::TokenMean,
+             .advantage = advantage,
+             .kl_in_reward = true,
+             .micro_batch_tokens = rows},
+            model::with_scalar_head(*tiny_network(), /*seed=*/3));
+    ppo.learner.step(batch, 4);
+    if (!policy.defined()) {
+      policy = grad_of(*ppo.network);
+      critic = grad_of(*ppo.values);
+    }
+    EXPECT_LE((grad_of(*ppo.network) - policy).norm().item<double>(), 1e-5 * policy.norm().item<double>());
+    EXPECT_LE((grad_of(*ppo.values) - critic).norm().item<double>(), 1e-5 * critic.norm().item<double>());
+  }
+  EXPECT_GT(policy.norm().item<double>(), 1e-4);
+  EXPECT_GT(critic.norm().item<double>(), 1e-4);
+}
+
+TEST(Critic, IsUpdatedAsOftenAsThePolicyAndHeldToItsClip) {
+  Ppo ppo({.advantage = kByCritic, .epochs = 3, .minibatches = 2}, silent_critic(), /*critic_lr=*/0.03);
+  const auto metrics = ppo.learner.step(batch_of(random_groups(4, /*seed=*/5)), 4);
+  EXPECT_EQ(ppo.values_optimizer.num_steps(), 6);
+  EXPECT_GT(metrics.at("vf_clipfrac"), 0.0);
+  EXPECT_EQ(metrics.at("values/max"), 0.0);  // those before the step
+}
+
+TEST(Critic, IsThereExactlyWhereItIsTheBaseline) {
+  EXPECT_THROW(Ppo({.advantage = {.baseline = Baseline::None}}), Error);
+  transport::SoloCollective collective;
+  const auto network = tiny_network();
+  optim::Optimizer optimizer(*network, collective, {}, 100);
+  EXPECT_THROW(PolicyLearner(*network, nullptr, optimizer, {.advantage = kByCritic}), Error);
+  EXPECT_EQ(message_of<Error>([&] { Critic(*network, optimizer, 0.2); }),
+            "Critic: the network has no scalar head");
+}
+
+}  // namespace
+}  // namespace sluice::learner
