@@ -10,6 +10,7 @@
 #include "base/terminal.h"
 #include "recipes/schema.h"
 #include "rewards/reward.h"
+#include "text/dataset.h"
 
 namespace sluice::recipes {
 namespace {
@@ -514,9 +515,9 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
     for (auto& reward : stage["rewards"]) reward.erase("where");
   }
   take_from_stage(raw, stage["data"]);
-  require<UsageError>(!stage["data"]["from"].is_null() || !stage["data"]["path"].is_null() ||
-                          !stage["data"]["test_path"].is_null() || !stage["data"]["mixture"].empty() ||
-                          stage["data"]["use"] == "countdown",
+  require<UsageError>(!text::reads_a_file(stage["data"]["use"].get<std::string>()) ||
+                          !stage["data"]["from"].is_null() || !stage["data"]["path"].is_null() ||
+                          !stage["data"]["test_path"].is_null() || !stage["data"]["mixture"].empty(),
                       raw.where, ": stage \"", raw.name, "\" has no data.path");
   return stage;
 }

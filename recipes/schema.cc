@@ -45,6 +45,13 @@ SchemaKey with(std::string other, std::vector<std::string> values, SchemaKey key
   return key;
 }
 
+// The dataset readers that read a file.
+std::vector<std::string> file_readers() {
+  std::vector<std::string> names = text::dataset_readers();
+  std::erase_if(names, [](const auto& name) { return !text::reads_a_file(name); });
+  return names;
+}
+
 std::vector<SchemaKey> make_schema() {
   return {
       text("", "name", nullptr, {}, "Name of the run; default: the recipe's file name."),
@@ -102,7 +109,7 @@ std::vector<SchemaKey> make_schema() {
               "Steps, each over one batch; needed by every stage that trains."),
 
       text("data", "use", "jsonl", text::dataset_readers(), "The dataset reader."),
-      path("data", "path", "The file to train on."),
+      with("use", file_readers(), path("data", "path", "The file to train on.")),
       SchemaKey{
           "data",
           "mixture",
@@ -115,7 +122,9 @@ std::vector<SchemaKey> make_schema() {
           "weight."},
       text("data", "from", nullptr, {},
            "In place of a file: a stage before this one, of which it takes the samples kept."),
-      path("data", "test_path", "The held-out file; the text reader holds out a part of `path` instead."),
+      with("use", file_readers(),
+           path("data", "test_path",
+                "The held-out file; the text reader holds out a part of `path` instead.")),
       text("data", "prompt_column", "prompt", {}, "jsonl: the column with the prompt."),
       text("data", "completion_column", "completion", {},
            "jsonl: the column supervised training learns from."),

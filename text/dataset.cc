@@ -32,15 +32,17 @@ std::unique_ptr<Rows> stored(const DataOptions& options, Split split) {
 
 struct Reader {
   const char* name;
+  bool reads_a_file;
   std::unique_ptr<Rows> (*prompts)(const DataOptions&, Split);
   std::unique_ptr<Rows> (*examples)(const DataOptions&, Split);
 };
 
 constexpr std::array kReaders = {
-    Reader{"jsonl", internal::open_jsonl_prompts, internal::open_jsonl_examples},
-    Reader{"text", stored<internal::read_text_prompts>, stored<internal::read_text_examples>},
-    Reader{"gsm8k_notes", stored<internal::read_gsm8k_notes>, stored<internal::read_gsm8k_notes>},
-    Reader{"countdown", internal::open_countdown, internal::open_countdown},
+    Reader{"jsonl", true, internal::open_jsonl_prompts, internal::open_jsonl_examples},
+    Reader{"text", true, stored<internal::read_text_prompts>, stored<internal::read_text_examples>},
+    Reader{"gsm8k_notes", true, stored<internal::read_gsm8k_notes>, stored<internal::read_gsm8k_notes>},
+    Reader{"countdown", false, internal::open_countdown, internal::open_countdown},
+    Reader{"digits", false, stored<internal::read_digits>, stored<internal::read_digits>},
 };
 
 const Reader& find_reader(const std::string& use) {
@@ -116,6 +118,8 @@ const std::vector<std::string>& dataset_readers() {
   }();
   return names;
 }
+
+bool reads_a_file(const std::string& use) { return find_reader(use).reads_a_file; }
 
 std::unique_ptr<Rows> open_prompts(const DataOptions& options, Split split) {
   require<UsageError>(options.mixture.empty() || split == Split::Test,

@@ -60,13 +60,16 @@ struct RowChoice {
 // countdown reads no file: it makes tasks of three numbers up to ten, "3 7 5 = 16", with a worked trace as
 // completion and the columns `numbers`, `target` and `gold_expr`. No task that is held out is trained on,
 // whatever the seed.
+//
+// digits reads no file: prompt "2,5:9,4", completion and column `answer` "8,1,4,7", the 4 numbers that go on
+// from 2 and 5 with the same difference modulo 9 + 1. 500 of its 1,600 prompts are held out.
 struct DataOptions {
   struct Part {
     std::filesystem::path path;
     double weight = 1.0;  // its share of the examples drawn, on any scale
   };
 
-  std::string use = "jsonl";  // jsonl | text | gsm8k_notes | countdown
+  std::string use = "jsonl";  // one of dataset_readers()
   std::filesystem::path path;
   std::vector<Part> mixture;        // of supervised training, in place of `path`; one reader reads them all
   std::filesystem::path test_path;  // jsonl, gsm8k_notes: the held-out file; jsonl may leave it empty
@@ -120,6 +123,8 @@ std::vector<Row> read_examples(const DataOptions& options, Split split);
 
 // The names `use` may take, for messages and for the schema.
 const std::vector<std::string>& dataset_readers();
+// Whether `use` needs a path; the others make their rows up.
+bool reads_a_file(const std::string& use);
 
 // Training rows whose prompt occurs among the held-out ones: what `sluice data leak` reports.
 struct Leak {

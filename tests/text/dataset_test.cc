@@ -14,7 +14,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(Dataset, NamesItsReaders) {
-  EXPECT_THAT(dataset_readers(), ElementsAre("jsonl", "text", "gsm8k_notes", "countdown"));
+  EXPECT_THAT(dataset_readers(), ElementsAre("jsonl", "text", "gsm8k_notes", "countdown", "digits"));
 }
 
 TEST(Dataset, SuggestsTheNearestReader) {

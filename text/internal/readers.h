@@ -22,5 +22,7 @@ std::vector<Row> read_gsm8k_notes(const DataOptions& options, Split split);
 
 // Tasks made from a seed: see text/countdown_tasks.cc.
 std::unique_ptr<Rows> open_countdown(const DataOptions& options, Split split);
+// Digit completion, which needs no file: see text/digits.cc.
+std::vector<Row> read_digits(const DataOptions& options, Split split);
 
 }  // namespace sluice::text::internal
