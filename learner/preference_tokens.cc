@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/error.h"
-#include "text/chat_spans.h"
-#include "text/token_map.h"
+#include "text/conversation_tokens.h"
 
 namespace sluice::learner {
 namespace {
@@ -25,23 +24,12 @@ PreferenceExample tokenize_text(const text::PreferenceRow& row, const text::Toke
   return example;
 }
 
-// A whole conversation, up to the last token that counts.
 JudgedCompletion tokenize_conversation(const text::PreferenceRow& row, const Json& completion,
                                        const text::Tokenizer& tokenizer, const text::ChatTemplate& chat) {
   Json messages = row.prompt;
   for (const Json& message : completion) messages.push_back(message);
-  auto spans = text::learned_spans(chat, messages, row.chat, std::ssize(row.prompt));
-  text::TokenMap map(tokenizer, std::move(spans.text));
-  JudgedCompletion whole{.tokens = map.ids(), .mask = std::vector<uint8_t>(map.ids().size(), 0)};
-  size_t last = 0;
-  for (const auto& part : spans.learned) {
-    const auto [first, end] = map.beginning_in(part);
-    for (size_t i = first; i < end; ++i) whole.mask[i] = 1;
-    last = std::max(last, end);
-  }
-  whole.tokens.resize(last);
-  whole.mask.resize(last);
-  return whole;
+  auto whole = text::conversation_tokens(chat, tokenizer, messages, row.chat, std::ssize(row.prompt));
+  return {.tokens = std::move(whole.ids), .mask = std::move(whole.said)};
 }
 
 // Moves what whole conversations begin with alike, before anything that counts, into the prompt.
