@@ -19,6 +19,7 @@ RewardLossSums sums_of(const at::Tensor& chosen, const at::Tensor& rejected) {
   sums.correct = sum_of(chosen.gt(rejected));
   sums.margin = sum_of(chosen) - sum_of(rejected);
   sums.rewards = sum_of(both);
+  sums.squares = sum_of(both.to(at::kDouble).square());
   sums.min_reward = both.min().item<double>();
   sums.max_reward = both.max().item<double>();
   return sums;

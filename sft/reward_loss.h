@@ -27,6 +27,7 @@ struct RewardLossSums {
   double correct = 0;  // pairs whose chosen completion has the higher reward, not the same one
   double margin = 0;   // by how much it has
   double rewards = 0;  // of both
+  double squares = 0;  // of both
   double min_reward = std::numeric_limits<double>::infinity();
   double max_reward = -std::numeric_limits<double>::infinity();
 };

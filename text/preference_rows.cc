@@ -94,6 +94,7 @@ void read_pair(const Json& object, PreferenceRow& row) {
   }
   const auto &chosen = row.completions[0], &rejected = row.completions[1];
   require<DataError>(chosen != rejected, row.where(), ": \"chosen\" and \"rejected\" are the same");
+  row.margin = json_member_or<double>(object, "margin", 0.0, row.where());
   const char* prompt =
       object.contains("prompt") || !object.contains("conversations") ? "prompt" : "conversations";
   const bool are_messages = chosen.is_array() && rejected.is_array();

@@ -15,6 +15,7 @@ struct PreferenceRow {
   Json prompt;                    // text, or a list of {"role", "content", ...}
   std::vector<Json> completions;  // of the prompt's kind: chosen and rejected, or the one that was judged
   bool desirable = true;          // how that was
+  double margin = 0.0;            // of a pair: by how much chosen is better, the column "margin"
   ChatOptions chat;               // of a conversation: the columns "tools" and "chat_template_kwargs"
   std::string file;
   int64_t line = 0;  // 1-based; of a file that is one JSON array, the row's ordinal
@@ -24,7 +25,7 @@ struct PreferenceRow {
 };
 
 enum class PreferenceColumns {
-  Pairs,   // "prompt", "chosen", "rejected"
+  Pairs,   // "prompt", "chosen", "rejected"; "margin" where there is one
   Judged,  // "prompt", "completion", "label": true or false
 };
 
