@@ -52,9 +52,10 @@ struct RewardSpec {
   std::string where;  // file:line:column in the recipe, for messages
 };
 
-// The training text a scorer may want to read, filled by whoever opens the dataset.
+// What a scorer may want of the stage it serves, filled by whoever opens the dataset.
 struct RewardResources {
-  std::string training_text;  // of the `text` reader: its training part; empty otherwise
+  std::string training_text = {};  // of the `text` reader: its training part; empty otherwise
+  std::string device = "cpu";      // where a model computes, as torch names it
 };
 
 // Names of all scorers with one sentence each; the table that make_reward() looks into.

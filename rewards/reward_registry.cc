@@ -48,6 +48,11 @@ const std::vector<Known>& table() {
         "`buffer` is a fifth of `max` unless given.",
         {"max", "buffer", "factor"}},
        internal::make_soft_overlong},
+      {{"reward_model",
+        "What a reward model says at the completion's last token: the directory `path`, or what the stage "
+        "`stage` before this one trained; kept between -`clip` and `clip` where that is given.",
+        {"path", "stage", "clip"}},
+       internal::make_reward_model},
   };
   return known;
 }

@@ -63,6 +63,7 @@ std::unique_ptr<RewardFunction> make_countdown(const RewardSpec& spec, const Rew
 std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_format_tags(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_length(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_reward_model(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_soft_overlong(const RewardSpec& spec, const RewardResources& resources);
 
 }  // namespace sluice::rewards::internal
