@@ -81,9 +81,10 @@ void print_rows(const recipes::Recipe& recipe, const recipes::InputsFound& input
       continue;
     }
     std::cout << "  " << stage.name << ": " << format_count(inputs.stages[i].rows)
-              << (stage.role == recipes::StageRole::Supervised   ? " examples\n"
-                  : stage.role == recipes::StageRole::Preference ? " preferences\n"
-                                                                 : " prompts\n");
+              << (stage.role == recipes::StageRole::Supervised    ? " examples\n"
+                  : stage.role == recipes::StageRole::Preference  ? " preferences\n"
+                  : stage.role == recipes::StageRole::RewardModel ? " pairs\n"
+                                                                  : " prompts\n");
   }
 }
 

@@ -27,11 +27,15 @@ std::vector<const recipes::StageSpec*> distinct_datasets(const recipes::Recipe& 
   return stages;
 }
 
+bool compares(const recipes::StageSpec& stage) {
+  return stage.role == recipes::StageRole::Preference || stage.role == recipes::StageRole::RewardModel;
+}
+
 int report_leaks(const recipes::Recipe& recipe, bool json) {
   bool leaks = false;
   Json report = Json::array();
   for (const auto* stage : distinct_datasets(recipe)) {
-    if (stage->role == recipes::StageRole::Preference) continue;  // there is no held-out part
+    if (compares(*stage)) continue;  // rows of a kind of their own
     const auto leak = text::find_leaks(stage->data);
     leaks = leaks || !leak.leaked.empty();
     report.push_back({{"stage", stage->name},
@@ -62,7 +66,7 @@ void show_preferences(const recipes::StageSpec& stage) {
 
 int show_rows(const recipes::Recipe& recipe) {
   for (const auto* stage : distinct_datasets(recipe)) {
-    if (stage->role == recipes::StageRole::Preference) {
+    if (compares(*stage)) {
       show_preferences(*stage);
       continue;
     }

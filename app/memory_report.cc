@@ -46,6 +46,7 @@ class Planner {
       return {stage.name, roles};
     }
     if (stage.role == recipes::StageRole::Preference) return {stage.name, preference_roles(stage, longest)};
+    if (stage.role == recipes::StageRole::RewardModel) return {stage.name, {reward_learner(stage, longest)}};
     if (!stage.trains()) {
       const bool samples = stage.role == recipes::StageRole::Sampling;
       return {stage.name, {decoder(samples ? "sampling" : "evaluation", 1, kMaxRows, longest)}};
@@ -71,6 +72,9 @@ class Planner {
                      .count = rollout.staleness + 1,
                      .on_host = true,
                      .plan = {.weights = model::Network::snapshot_bytes(inputs_.model, device, rounding)}});
+    for (const auto& reward : stage.rewards) {
+      if (reward.use == "reward_model") roles.push_back(scorer(reward, stage, longest));
+    }
     roles.push_back(decoder("actor", rollout.actors, kMaxRows, longest, rollout.int8_weights));
     if (recipe_.device == "cpu") {  // these are mapped, and packed where the kernels read them
       roles.back().plan.weights = 0;
@@ -91,6 +95,24 @@ class Planner {
                                .rows = rows(stage, stage.batch.examples_per_step, longest)};
     return {.role = "teacher",
             .plan = model::plan_memory(model::read_model_config(stage.distill->teacher), use)};
+  }
+
+  RoleMemory reward_learner(const recipes::StageSpec& stage, int64_t longest) const {
+    const int64_t sequences = 2 * stage.batch.examples_per_step;
+    const model::MemoryUse use{.trains = true, .rows = rows(stage, sequences, longest)};
+    return {.role = "learner", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)};
+  }
+
+  // Each actor has its own.
+  RoleMemory scorer(const rewards::RewardSpec& reward, const recipes::StageSpec& stage,
+                    int64_t longest) const {
+    const auto config = reward.options.contains("path")
+                            ? model::read_model_config(reward.options.at("path").get<std::string>())
+                            : model::scalar_head_config(inputs_.model);
+    const bool on_cpu = recipe_.device == "cpu";
+    const model::MemoryUse use{.packed_type = on_cpu ? std::optional(at::kFloat) : std::nullopt,
+                               .rows = stage.rollout.group_size * longest};
+    return {.role = "reward model", .count = stage.rollout.actors, .plan = model::plan_memory(config, use)};
   }
 
   RoleMemory reference(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {

@@ -52,11 +52,12 @@ std::set<int32_t> LoadedModel::stop_ids(const text::Tokenizer* tokenizer) const 
   }
 }
 
-LoadedModel ModelArguments::load() const {
+LoadedModel ModelArguments::load(bool scalar_head) const {
   LoadedModel loaded{.directory = find_model(model), .network = nullptr};
   std::vector<std::string> notices;
-  loaded.network = model::load_model(loaded.directory, at::kCPU,
-                                     {.dtype = model::dtype_named(dtype).value(), .notices = &notices});
+  loaded.network = model::load_model(
+      loaded.directory, at::kCPU,
+      {.dtype = model::dtype_named(dtype).value(), .scalar_head = scalar_head, .notices = &notices});
   for (const auto& notice : notices) std::cerr << "sluice: " << notice << '\n';
   if (!adapter.empty()) model::load_adapter(adapter, *loaded.network);
   return loaded;

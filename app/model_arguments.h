@@ -34,8 +34,8 @@ struct ModelArguments {
   std::string model, adapter;
   std::string dtype = "float32";  // what weights are kept in: float32 | bfloat16
 
-  // What was left out or changed is said on stderr.
-  LoadedModel load() const;
+  // A policy, or a reward model. What was left out or changed is said on stderr.
+  LoadedModel load(bool scalar_head = false) const;
 };
 
 // DIR and --adapter. `--dtype` means what weights are loaded in to most commands, and to one what it writes.

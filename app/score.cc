@@ -10,6 +10,7 @@
 #include "app/model_arguments.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "model/model_directory.h"
 #include "model/pack_bins.h"
 
 namespace sluice::app {
@@ -27,6 +28,7 @@ struct Scored {
   std::string where;
   std::vector<int32_t> ids;
   std::vector<float> logprobs;  // of ids[1:]
+  double score = 0;             // a reward model's, in place of those
 };
 
 std::vector<Scored> read_scored(const ScoreArguments& arguments, const LoadedModel& model) {
@@ -38,7 +40,7 @@ std::vector<Scored> read_scored(const ScoreArguments& arguments, const LoadedMod
       const auto ids = tokenizer->with_specials(tokenizer->encode(line.text));
       line.ids.assign(ids.begin(), ids.end());
     }
-    all.push_back({.where = line.where, .ids = checked_ids(line, model.network->config()), .logprobs = {}});
+    all.push_back({.where = line.where, .ids = checked_ids(line, model.network->config())});
   }
   return all;
 }
@@ -70,6 +72,32 @@ void score_bin(const model::Network& network, const std::vector<int64_t>& bin, s
   }
 }
 
+// What a reward model says at the end of each sequence of one bin, in one forward.
+void judge_bin(const model::Network& network, const std::vector<int64_t>& bin, std::vector<Scored>& all) {
+  model::PackedBatchBuilder builder;
+  std::vector<int64_t> rows;
+  for (const int64_t index : bin) {
+    builder.add(all[static_cast<size_t>(index)].ids);
+    rows.push_back(builder.num_rows() - 1);
+  }
+  const auto scores = network.scores(builder.build(network.device()), at::tensor(rows, at::kLong));
+  for (size_t i = 0; i < bin.size(); ++i) {
+    auto& one = all[static_cast<size_t>(bin[i])];
+    one.score = scores[static_cast<int64_t>(i)].item<double>();
+    require(std::isfinite(one.score), one.where, ": the score is ", one.score);
+  }
+}
+
+void print_scores(const std::vector<Scored>& all, bool json) {
+  for (const auto& one : all) {
+    if (json) {
+      std::cout << Json{{"ids", one.ids}, {"score", one.score}}.dump() << '\n';
+    } else {
+      std::cout << one.where << ": " << one.ids.size() << " tokens, score " << one.score << '\n';
+    }
+  }
+}
+
 void print_sums(const std::string& where, double sum, int64_t tokens) {
   std::cout << where << ": " << tokens << " tokens, sum " << sum;
   if (tokens > 0) {
@@ -97,13 +125,16 @@ void print(const std::vector<Scored>& all, bool json) {
 }
 
 int score(const ScoreArguments& arguments) {
-  const auto model = arguments.model.load();
+  const bool judges = model::read_model_config(find_model(arguments.model.model)).scalar_head;
+  const auto model = arguments.model.load(judges);
   auto all = read_scored(arguments, model);
   std::vector<int64_t> lengths;
   for (const auto& one : all) lengths.push_back(std::ssize(one.ids));
   const at::NoGradGuard no_grad;
-  for (const auto& bin : model::pack_best_fit(lengths, kRows)) score_bin(*model.network, bin, all);
-  print(all, arguments.json);
+  for (const auto& bin : model::pack_best_fit(lengths, kRows)) {
+    judges ? judge_bin(*model.network, bin, all) : score_bin(*model.network, bin, all);
+  }
+  judges ? print_scores(all, arguments.json) : print(all, arguments.json);
   return 0;
 }
 
@@ -115,8 +146,10 @@ Command add_score(CLI::App& app) {
   app.add_option("--file", arguments->file, "JSONL of {\"text\": TEXT} or {\"ids\": [...]}")->required();
   app.add_flag("--ids", arguments->ids, "Lines are token ids, whatever text stands beside them");
   add_load_dtype(app, arguments->model);
-  app.add_flag("--json", arguments->json,
-               "A JSON line for each input: ids, and the logprobs of all but the first");
+  app.add_flag(
+      "--json", arguments->json,
+      "A JSON line for each input: ids, and the logprobs of all but the first; of a reward model the score "
+      "of the last");
   return [arguments] { return score(*arguments); };
 }
 

@@ -46,6 +46,12 @@ constexpr std::array kPreferenceColumns = {
     Column{"tok/s", "tokens_per_s", Style::Count, 6, 3},
     Column{"", "step_time", Style::Time, 6, 0},
 };
+constexpr std::array kRewardModelColumns = {
+    Column{"loss", "loss", Style::Number, 6, 0},         Column{"accuracy", "accuracy", Style::Share, 4, 0},
+    Column{"margin", "margin", Style::Number, 7, 1},     Column{"reward", "mean_reward", Style::Number, 6, 2},
+    Column{"grad", "grad_norm", Style::Number, 6, 2},    Column{"lr", "learning_rate", Style::Small, 7, 2},
+    Column{"tok/s", "tokens_per_s", Style::Count, 6, 3}, Column{"", "step_time", Style::Time, 6, 0},
+};
 constexpr std::array kSupervisedColumns = {
     Column{"loss", "loss", Style::Number, 6, 0},        Column{"entropy", "entropy", Style::Number, 6, 1},
     Column{"grad", "grad_norm", Style::Number, 6, 1},   Column{"lr", "learning_rate", Style::Small, 7, 1},
@@ -57,6 +63,7 @@ constexpr std::array kSupervisedColumns = {
 std::span<const Column> columns_of(const std::map<std::string, double>& metrics) {
   if (metrics.contains("reward")) return kRolloutColumns;
   if (metrics.contains("rewards/margins")) return kPreferenceColumns;
+  if (metrics.contains("mean_reward")) return kRewardModelColumns;
   if (metrics.contains("loss")) return kSupervisedColumns;
   return {};
 }

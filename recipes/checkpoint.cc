@@ -104,11 +104,14 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     fs::remove_all(directory);
   }
   write_directory_atomically(directory, [&](const fs::path& temporary) {
-    fs::create_directories(temporary / "hf");
+    const Checkpoint parts{temporary, state};
+    const fs::path trained = contents.policy.empty() ? parts.model() : parts.reward_model();
+    if (!contents.policy.empty()) fs::copy(contents.policy, parts.model(), fs::copy_options::recursive);
+    fs::create_directories(trained);
     fs::create_directories(temporary / "state");
     // float32, so that a resumed run goes on with the very same numbers.
-    model::save_model(temporary / "hf", contents.network, {.dtype = at::kFloat});
-    contents.tokenizer.save(temporary / "hf");
+    model::save_model(trained, contents.network, {.dtype = at::kFloat});
+    contents.tokenizer.save(trained);
     if (contents.network.lora()) {
       const Checkpoint origin{fs::absolute(checkpoints) / state.started_from, {}};
       model::save_adapter(temporary / "adapter", contents.network, origin.model().string());

@@ -3,6 +3,8 @@
 //
 // Of a network with adapters, hf/ has them merged in and adapter/ is their PEFT directory. The weights they
 // stand beside are those of the checkpoint that the stage began with, which is never removed.
+//
+// Of a stage that trains a reward model, reward_model/ is that, and hf/ the policy that stood before it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -42,6 +44,7 @@ struct Checkpoint {
   std::filesystem::path model() const { return directory / "hf"; }
   std::filesystem::path adapter() const { return directory / "adapter"; }
   std::filesystem::path critic() const { return directory / "critic"; }
+  std::filesystem::path reward_model() const { return directory / "reward_model"; }
 };
 
 // What goes into one. Tensors of `versions` are earlier policies that leases may still name.
@@ -52,6 +55,7 @@ struct CheckpointContents {
   const std::map<int64_t, at::Tensor>* versions = nullptr;  // version -> flat weights
   const model::Network* critic = nullptr;                   // with its optimizer, or both null
   const optim::Optimizer* critic_optimizer = nullptr;
+  std::filesystem::path policy = {};  // beside a reward model: the model directory that hf/ is a copy of
 };
 
 // Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last

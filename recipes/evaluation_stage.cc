@@ -118,7 +118,7 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
   const auto tokenizer = text::load_tokenizer(model_directory);
   const auto network = load_network(model_directory, recipe);
   network->freeze();
-  const auto rewards = make_rewards(stage);
+  const auto rewards = make_rewards(recipe, stage);
   const auto chat = text::load_chat_template(model_directory);
   const auto stops = actors::stop_ids(network->config(), tokenizer.get(), chat ? &*chat : nullptr);
   const auto exact = std::find(rewards.names().begin(), rewards.names().end(), kExactAnswer);

@@ -9,6 +9,8 @@
 #include "learner/preference_tokens.h"
 #include "model/model_directory.h"
 #include "monitor/redis_monitor.h"
+#include "recipes/internal/reward_models.h"
+#include "recipes/internal/reward_pairs.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/teacher.h"
 #include "recipes/stages.h"
@@ -33,8 +35,9 @@ void check_addresses(const Recipe& recipe) {
 }
 
 std::unique_ptr<text::Rows> open_rows(const StageSpec& stage) {
-  if (!stage.data_from.empty()) return nullptr;             // not there yet
-  if (stage.role == StageRole::Preference) return nullptr;  // read whole, once there is a tokenizer
+  if (!stage.data_from.empty()) return nullptr;  // not there yet
+  const bool compares = stage.role == StageRole::Preference || stage.role == StageRole::RewardModel;
+  if (compares) return nullptr;  // read whole, once there is a tokenizer
   if (stage.role == StageRole::Supervised) return text::open_examples(stage.data, stage.split());
   return text::open_prompts(stage.data, stage.split());
 }
@@ -135,6 +138,25 @@ InputsFound::Stage check_preferences(const StageSpec& stage, const text::Tokeniz
   require<DataError>(found.longest > 0, stage.data.path.string(),
                      ": no row is left whole by batch.max_length = ", stage.batch.max_length);
   return found;
+}
+
+InputsFound::Stage check_pairs(const StageSpec& stage, const text::Tokenizer& tokenizer,
+                               const text::ChatTemplate* chat, const Room& room) {
+  check_end(stage, tokenizer);
+  require<UsageError>(stage.batch.max_length <= room.tokens, "stage ", stage.name,
+                      ": batch.max_length = ", stage.batch.max_length, " is more than ", room.name, " = ",
+                      room.tokens);
+  const auto found = internal::read_pairs(stage, stage.data.path, tokenizer, chat);
+  if (!stage.data.test_path.empty()) internal::read_pairs(stage, stage.data.test_path, tokenizer, chat);
+  return {.rows = std::ssize(found.pairs) + found.dropped, .longest = found.longest};
+}
+
+// What the rewards of a stage say of themselves; a reward model that an earlier stage trains is not there
+// yet.
+void check_rewards(const Recipe& recipe, const StageSpec& stage) {
+  StageSpec there = stage;
+  std::erase_if(there.rewards, internal::names_a_stage);
+  if (!there.rewards.empty()) make_rewards(recipe, there);
 }
 
 // The text of the first stage's data: whole texts, or prompts and completions. Rows of a text follow each
@@ -244,11 +266,15 @@ InputsFound check_inputs(const Recipe& recipe) {
       found.stages.push_back(check_preferences(stage, *tokenizer, chat ? &*chat : nullptr, room));
       continue;
     }
+    if (stage.role == StageRole::RewardModel) {
+      found.stages.push_back(check_pairs(stage, *tokenizer, chat ? &*chat : nullptr, room));
+      continue;
+    }
     check_rollout(stage, found.model);
     const int64_t longest = stage.role == StageRole::Supervised
                                 ? check_examples(stage, *rows[i], *tokenizer, chat ? &*chat : nullptr, room)
                                 : check_prompts(stage, *rows[i], *tokenizer, room);
-    if (stage.role != StageRole::Supervised) make_rewards(stage);
+    if (stage.role != StageRole::Supervised) check_rewards(recipe, stage);
     found.stages.push_back({.rows = rows[i]->size(), .longest = longest});
   }
   return found;

@@ -8,6 +8,7 @@
 #include "recipes/internal/data_loop.h"
 #include "recipes/internal/preference.h"
 #include "recipes/internal/recipe_file.h"
+#include "recipes/internal/reward_models.h"
 
 namespace sluice::recipes {
 namespace {
@@ -171,6 +172,8 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   if (json.contains("distill")) stage.distill = internal::read_distill(json.at("distill"), stage.name);
   if (json.contains("samples")) stage.samples = internal::read_samples(json.at("samples"));
+  if (json.contains("reward_loss"))
+    stage.reward_loss.center_coefficient = json.at("reward_loss").at("center_coefficient");
   stage.learner.temperature = stage.rollout.sampling.temperature;
   stage.learner.micro_batch_tokens = stage.batch.micro_batch_tokens;
   if (json.contains("evaluation")) {
@@ -252,6 +255,7 @@ Recipe recipe_from_resolved(const Json& resolved) {
                                    read.batch.examples_per_step);
       }
     }
+    internal::check_reward_models(recipe);
     return recipe;
   } catch (const Json::exception& error) {
     fail<DataError>("recipe.resolved.json does not hold a recipe of this version: ", error.what());
@@ -282,6 +286,9 @@ std::string describe(const Recipe& recipe) {
     } else if (stage.role == StageRole::Preference) {
       out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
           << stage.optim.lr << "; " << internal::describe(stage.preference);
+    } else if (stage.role == StageRole::RewardModel) {
+      out << stage.steps << " steps of " << stage.batch.examples_per_step << " pairs, lr " << stage.optim.lr
+          << "; a reward model, the policy stays as it is";
     } else if (stage.role == StageRole::Policy) {
       out << stage.steps << " steps of " << stage.rollout.prompts_per_step << " prompts x "
           << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "

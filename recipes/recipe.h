@@ -19,6 +19,7 @@
 #include "recipes/schema.h"
 #include "rewards/reward.h"
 #include "sft/distill_loss.h"
+#include "sft/reward_loss.h"
 #include "sft/supervised_loss.h"
 #include "sft/tokenize.h"
 #include "text/dataset.h"
@@ -118,6 +119,7 @@ struct StageSpec {
   PreferenceSpec preference;
   std::optional<DistillSpec> distill;
   SamplesSpec samples;
+  sft::RewardLossOptions reward_loss;
   EvaluationSpec evaluation;
   std::vector<rewards::RewardSpec> rewards;
   CheckpointSpec checkpoint;

@@ -235,6 +235,9 @@ Json read_reward(const toml::node& node, const Source& source) {
                             return known;
                           }()));
       reward["options"][key] = to_json(value, source);
+      Json& option = reward["options"][key];
+      if (key == "path" && option.is_string())
+        option = fs::weakly_canonical(source.folder / option.get<std::string>()).string();
     }
   }
   return reward;

@@ -397,6 +397,10 @@ std::vector<SchemaKey> make_schema() {
       text("preference", "truncation", "keep-start", {"keep-start", "keep-end"},
            "What a prompt that is too long with its completion loses last."),
 
+      number("reward_loss", "center_coefficient", 0.0, 0, 10,
+             "Times (score of chosen + score of rejected)^2 in the loss, which keeps scores about 0; 0.01 is "
+             "usual."),
+
       integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts, the first ones; 0: all."),
       integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
       boolean("evaluation", "greedy", false, "Also decode greedily."),
@@ -417,7 +421,8 @@ const std::vector<SchemaKey>& schema() {
 
 const std::vector<SchemaTable>& schema_tables() {
   constexpr auto kSupervised = StageRole::Supervised, kPolicy = StageRole::Policy,
-                 kPreference = StageRole::Preference, kSampling = StageRole::Sampling,
+                 kPreference = StageRole::Preference, kReward = StageRole::RewardModel,
+                 kSampling = StageRole::Sampling,
                  kEvaluation = StageRole::Evaluation;
   static const std::vector<SchemaTable> tables = {
       {"model", {}, "The network."},
@@ -428,16 +433,20 @@ const std::vector<SchemaTable>& schema_tables() {
        "ten times the learning rate of the weights."},
       {"tokenizer", {}, "Text to token ids."},
       {"monitor", {}, "Where the run can be watched."},
-      {"data", {kSupervised, kPreference, kPolicy, kSampling, kEvaluation}, "The dataset."},
+      {"data", {kSupervised, kPreference, kReward, kPolicy, kSampling, kEvaluation}, "The dataset."},
       {"rollout", {kPolicy, kSampling, kEvaluation}, "How completions are generated."},
-      {"batch", {kSupervised, kPreference, kPolicy}, "How a step is put together."},
-      {"optim", {kSupervised, kPreference, kPolicy}, "The update."},
+      {"batch", {kSupervised, kPreference, kReward, kPolicy}, "How a step is put together."},
+      {"optim", {kSupervised, kPreference, kReward, kPolicy}, "The update."},
       {"distill", {kSupervised}, "What a `distill` stage learns from.", "distill"},
       {"samples", {kSampling}, "What a `rejection_sampling` stage keeps of its completions."},
       {"preference", {kPreference}, "What is learned from pairs, or from judged completions."},
+      {"reward_loss",
+       {kReward},
+       "Beside the Bradley-Terry loss of pairs; a row's `margin`, where it has one, is by how much "
+       "its chosen completion is to be ahead."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
       {"evaluation", {kEvaluation}, "What is measured."},
-      {"checkpoint", {kSupervised, kPreference, kPolicy}, "What is kept on disk."},
+      {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };
   return tables;
 }

@@ -32,7 +32,7 @@ struct SchemaKey {
 const std::vector<SchemaKey>& schema();
 
 // What a stage does: all kinds of one role have the same tables and are run by the same code.
-enum class StageRole { Supervised, Preference, Policy, Sampling, Evaluation };
+enum class StageRole { Supervised, Preference, RewardModel, Policy, Sampling, Evaluation };
 inline bool trains(StageRole role) { return role != StageRole::Sampling && role != StageRole::Evaluation; }
 inline bool has_rewards(StageRole role) {
   return role == StageRole::Policy || role == StageRole::Sampling || role == StageRole::Evaluation;

@@ -76,6 +76,7 @@ std::string schema_reference() {
         !table.serves(StageRole::Evaluation))
       help += " For stages that train.";
     if (table.roles == std::vector{StageRole::Preference}) help += " Of stages that learn from preferences.";
+    if (table.roles == std::vector{StageRole::RewardModel}) help += " Of stages that train a reward model.";
     if (table.roles == std::vector{StageRole::Policy}) help += " Of stages that learn from rollouts.";
     section("`[" + table.name + "]`", help, table.name);
   }

@@ -90,8 +90,9 @@ uint64_t stage_seed(const Recipe& recipe, const std::string& stage) {
   return random_bits(recipe.seed, RandomUse::Data, index, 0);
 }
 
-rewards::RewardMix make_rewards(const StageSpec& stage) {
-  return rewards::RewardMix(stage.rewards, {.training_text = training_text(stage.data)});
+rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage) {
+  return rewards::RewardMix(stage.rewards,
+                            {.training_text = training_text(stage.data), .device = device_of(recipe).str()});
 }
 
 std::unique_ptr<model::Network> load_network(const fs::path& directory, const Recipe& recipe) {

@@ -32,6 +32,11 @@ const std::vector<StageKind>& stage_kinds() {
        "Odds ratios beside the supervised loss, without a reference (2024).",
        {{kPreferenceLoss, "orpo"}, {"optim.lr", 8e-6}}},
       {"kto", kPreference, "Completions that were judged one by one (2024).", {{kPreferenceLoss, "kto"}}},
+      {"reward_model",
+       StageRole::RewardModel,
+       "A scalar head on a copy of the policy, trained on pairs (Bradley-Terry); the policy itself goes on "
+       "unchanged.",
+       {{"optim.lr", 1e-4}, {"optim.schedule", "cosine"}}},
       {"grpo", kPolicy, "Group-relative policy optimisation (DeepSeekMath 2024).", {}},
       {"dr_grpo",
        kPolicy,

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/philox.h"
 #include "model/model_directory.h"
+#include "recipes/internal/reward_models.h"
 #include "recipes/internal/stage_context.h"
 
 namespace sluice::recipes {
@@ -22,6 +23,7 @@ struct StageRunner {
 };
 constexpr StageRunner kRunners[] = {{StageRole::Supervised, run_sft_stage},
                                     {StageRole::Preference, run_preference_stage},
+                                    {StageRole::RewardModel, run_reward_model_stage},
                                     {StageRole::Policy, run_policy_stage},
                                     {StageRole::Sampling, run_rejection_stage},
                                     {StageRole::Evaluation, run_evaluation_stage}};
@@ -61,7 +63,7 @@ std::unique_ptr<actors::Drafter> make_drafter(const StageSpec& stage, const mode
 int run_stage(const RunDirectory& run, const std::string& name, const StopRequest& stop) {
   use_one_thread();
   const Recipe recipe = run.recipe();
-  const StageSpec& stage = recipe.stage(name);
+  const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
   for (const auto& runner : kRunners) {
     if (stage.role == runner.role) return runner.run(run, recipe, stage, stop);
   }
@@ -71,12 +73,12 @@ int run_stage(const RunDirectory& run, const std::string& name, const StopReques
 int run_actor(const RunDirectory& run, const std::string& name, int64_t index, const StopRequest& stop) {
   use_one_thread();
   const Recipe recipe = run.recipe();
-  const StageSpec& stage = recipe.stage(name);
+  const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
   const auto origin = wait_for_origin(run, name, stop);
   if (!origin) return stop();
   const auto tokenizer = text::load_tokenizer(origin->model());
   const auto network = load_network(origin->model(), recipe);
-  const auto rewards = make_rewards(stage);
+  const auto rewards = make_rewards(recipe, stage);
   const actors::RolloutActorOptions options{.address = run.rollout_address(stage),
                                             .identity = {.run = run.id(),
                                                          .tokenizer_hash = tokenizer->hash(),

@@ -15,7 +15,7 @@ namespace sluice::recipes {
 using StopRequest = std::function<int()>;
 
 // The scorers of a stage; reads its training part where one of them wants it.
-rewards::RewardMix make_rewards(const StageSpec& stage);
+rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage);
 
 // Runs a stage from the newest checkpoint to its end and leaves its result. Returns 0, or the signal that
 // stopped it after it finished its step and wrote a checkpoint. Prints one line a step.

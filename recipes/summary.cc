@@ -94,8 +94,10 @@ void write_summary(const RunDirectory& run, const Recipe& recipe, double seconds
 std::string summary_table(const RunDirectory& run, const Recipe& recipe) {
   std::vector<Json> evaluations;
   std::ostringstream out;
+  std::vector<Json> measured;  // of what a stage trained beside the policy
   for (auto& result : results(run, recipe)) {
-    if (result.contains("evals")) evaluations.push_back(std::move(result));
+    if (!result.contains("evals")) continue;
+    (result.contains("samples") ? evaluations : measured).push_back(std::move(result));
   }
   out << '\n'
       << recipe.name << ": done in " << format_seconds(read_json(run.summary()).at("seconds")) << '\n';
@@ -108,6 +110,11 @@ std::string summary_table(const RunDirectory& run, const Recipe& recipe) {
       append_row(out, metric + " (" + split + ")", cell(find_eval(before, split, metric)), cell(&eval));
     }
     append_samples(out, before, after);
+  }
+  for (const auto& result : measured) {
+    const std::string name = result.at("name");
+    for (const auto& eval : result.at("evals"))
+      out << name << ": " << eval.at("metric").get<std::string>() << ' ' << cell(&eval) << '\n';
   }
   out << "model: " << (run.checkpoints() / "latest" / "hf").string() << '\n';
   out << "summary: " << (run.summary()).string() << '\n';

@@ -64,6 +64,8 @@ int run_preference_stage(const RunDirectory& run, const Recipe& recipe, const St
                          const StopRequest& stop);
 int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                   const StopRequest& stop);
+int run_reward_model_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                           const StopRequest& stop);
 int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                      const StopRequest& stop);
 int run_rejection_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,

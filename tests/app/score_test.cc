@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "model/scalar_head.h"
 #include "tests/app/model_folder.h"
 #include "tests/app/sluice_process.h"
 
@@ -124,6 +125,21 @@ TEST_F(Score, WeightsThatAreNoNumbersGiveNoLine) {
   EXPECT_EQ(finished.code, 1);
   EXPECT_THAT(finished.err, HasSubstr("texts.jsonl:2: a log-prob is"));
   EXPECT_EQ(finished.out, "");
+}
+
+TEST_F(Score, OfARewardModelIsTheNumberAtTheEnd) {
+  const auto policy = model::load_model(workspace_ / "letters", at::kCPU);
+  const auto judge = model::with_scalar_head(*policy, 5);
+  model::save_model(workspace_ / "letters", *judge, {.dtype = at::kFloat});
+  const auto finished = run("{\"ids\": [5, 6, 7]}\n{\"ids\": [9]}\n", {"--ids", "--json"});
+  const auto lines = json_lines(finished.out);
+  ASSERT_EQ(lines.size(), 2) << finished.err;
+  model::PackedBatchBuilder builder;
+  builder.add(std::vector<int32_t>{5, 6, 7});
+  const auto score = judge->scores(builder.build(at::kCPU), at::tensor({2}, at::kLong)).item<double>();
+  EXPECT_NEAR(lines[0].at("score"), score, 1e-6);
+  EXPECT_FALSE(lines[0].contains("logprobs"));
+  EXPECT_THAT(run("{\"ids\": [9]}\n").out, HasSubstr("texts.jsonl:1: 1 tokens, score "));
 }
 
 TEST_F(Score, RefusesLinesThatCannotBeScored) {

@@ -156,7 +156,8 @@ TEST(ModelConfig, RefusesWhatItWouldGetWrong) {
   };
   expect_refusal(with("model_type", "gemma9"),
                  "\"gemma9\" is not supported; those that are: llama, qwen2, qwen3");
-  expect_refusal(with("architectures", {"LlamaForSequenceClassification"}), "only LlamaForCausalLM");
+  expect_refusal(with("architectures", {"LlamaForTokenClassification"}),
+                 "only LlamaForCausalLM and LlamaForSequenceClassification are supported");
   expect_refusal(with("model_type", "\x1b[2J" + std::string(1000, 'x')), "model_type \"\\u001b[2Jxxx");
   expect_refusal(with("model_type", std::string(1000, 'x')), "x...\" is not supported");
   expect_refusal(with("rope_scaling", {{"rope_type", "\x1b[2J"}}), "rope type \"\\u001b[2J\" is not");

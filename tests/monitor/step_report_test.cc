@@ -91,6 +91,23 @@ TEST(StepLine, ShowsWhatMattersInASupervisedStage) {
       "    1.3s");
 }
 
+TEST(StepLine, ShowsWhatMattersWhereARewardModelIsTrained) {
+  const StepReport report{.stage = "judge",
+                          .stage_step = 7,
+                          .stage_steps = 60,
+                          .metrics = {{"loss", 0.4213},
+                                      {"accuracy", 0.78125},
+                                      {"margin", 1.25},
+                                      {"mean_reward", -0.0312},
+                                      {"grad_norm", 0.9},
+                                      {"learning_rate", 1e-4},
+                                      {"tokens_per_s", 12345},
+                                      {"step_time", 0.31}}};
+  EXPECT_EQ(step_line(report),
+            "judge  7/60  loss  0.421  accuracy  78%  margin   1.250  reward -0.031  grad  0.900  lr 1.0e-04"
+            "  tok/s  12.3k   310ms");
+}
+
 TEST(StepLine, ShowsWhatMattersInAPreferenceStage) {
   const StepReport report = {
       .stage = "dpo",

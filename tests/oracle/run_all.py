@@ -2,6 +2,7 @@
 import sys
 
 import compare_models
+import compare_rewards
 import compare_templates
 import compare_tokenizers
 import make_goldens
@@ -14,6 +15,7 @@ def main():
     report = Report()
     report.count("goldens as transformers computes them", len(list(GOLDENS.glob("*/golden.json"))), make_goldens.check(GOLDENS, []))
     compare_models.compare(report)
+    compare_rewards.compare(report)
     compare_tokenizers.compare(report)
     compare_templates.compare(report)
     finish(report)

@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/epoch_order.h"
+#include "base/error.h"
+#include "model/model_directory.h"
+#include "model/scalar_head.h"
+#include "optim/optimizer.h"
+#include "recipes/internal/reward_pairs.h"
+#include "recipes/internal/stage_context.h"
+#include "sft/reward_trainer.h"
+#include "text/chat_template.h"
+#include "transport/collective.h"
+
+namespace sluice::recipes {
+namespace {
+
+// As the checkpoint has it, or a fresh head on the policy.
+std::unique_ptr<model::Network> load_reward_model(const Recipe& recipe, const StageSpec& stage,
+                                                  const StageStart& start) {
+  auto network = start.resumed ? model::load_model(start.checkpoint.reward_model(), device_of(recipe),
+                                                   {.scalar_head = true})
+                               : model::with_scalar_head(*load_network(start.checkpoint.model(), recipe),
+                                                         stage_seed(recipe, stage.name));
+  network->round_products(recipe.model.rounding);
+  return network;
+}
+
+// A reward model stage under way. What its checkpoints have in hf/ is the policy it began with.
+class RewardModelStage {
+ public:
+  RewardModelStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                   const StopRequest& stop)
+      : run_(run),
+        stage_(stage),
+        stop_(stop),
+        start_(find_start(run, recipe, stage)),
+        policy_(find_origin(run, stage, start_).model()),
+        last_(start_.checkpoint),
+        tokenizer_(text::load_tokenizer(policy_)),
+        chat_(text::load_chat_template(policy_)),
+        training_(read(stage.data.path)),
+        network_(load_reward_model(recipe, stage, start_)),
+        optimizer_(*network_, collective_, stage.optim, stage.steps),
+        trainer_(*network_, optimizer_,
+                 {.micro_batch_tokens = stage.batch.micro_batch_tokens, .loss = stage.reward_loss}),
+        monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        order_(std::ssize(training_.pairs), stage_seed(recipe, stage.name)),
+        began_(clock_.now_ms()),
+        num_tokens_(start_.num_tokens) {
+    if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
+    if (training_.dropped > 0) {
+      monitor_.say(stage.name + ": " + std::to_string(training_.dropped) +
+                   " pairs that batch.max_length has no room for are left out");
+    }
+  }
+
+  int run() {
+    const int64_t first_step = start_.first_step();  // of the run, before this stage
+    for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
+      const Millis step_began = clock_.now_ms();
+      auto metrics = trainer_.step(batch_of(s));
+      metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
+      metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
+      metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
+      monitor_.report(first_step + s + 1, s + 1, metrics);
+      monitor_.show_state(first_step + s + 1, s + 1);
+      const int signal = stop_();
+      if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
+      if (signal != 0 && s + 1 < stage_.steps) return signal;
+    }
+    return finish();
+  }
+
+ private:
+  internal::PairsFound read(const std::filesystem::path& file) const {
+    return internal::read_pairs(stage_, file, *tokenizer_, chat_ ? &*chat_ : nullptr);
+  }
+
+  std::vector<sft::ComparedPair> batch_of(int64_t step) {
+    const int64_t per_step = stage_.batch.examples_per_step;
+    std::vector<sft::ComparedPair> batch;
+    for (int64_t ordinal = step * per_step; ordinal < (step + 1) * per_step; ++ordinal) {
+      batch.push_back(training_.pairs[static_cast<size_t>(order_.at(ordinal))]);
+    }
+    return batch;
+  }
+
+  double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
+
+  void save(int64_t done) {
+    last_ = write_checkpoint(
+        run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
+        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .policy = policy_},
+        stage_.checkpoint.keep_last);
+  }
+
+  // The share of held-out pairs whose chosen completion scores higher, as a figure of `evals` in
+  // summary.json.
+  Json pair_accuracy() const {
+    const auto pairs = read(stage_.data.test_path).pairs;
+    const auto sums = sft::measure_pairs(*network_, pairs, stage_.batch.micro_batch_tokens);
+    const auto n = static_cast<double>(sums.pairs);
+    const double share = sums.correct / n;
+    return {{"stage", stage_.name}, {"split", "held_out"}, {"metric", "pair_accuracy"},
+            {"n", sums.pairs},      {"value", share},      {"stderr", std::sqrt(share * (1 - share) / n)}};
+  }
+
+  int finish() {
+    const auto directory = last_.reward_model();
+    Json result = {{"name", stage_.name},
+                   {"use", stage_.use},
+                   {"steps", stage_.steps},
+                   {"weights_sha256", network_->weights_hash()},
+                   {"reward_model", std::filesystem::relative(directory, run_.root()).string()}};
+    if (!stage_.data.test_path.empty()) {
+      const Json eval = pair_accuracy();
+      monitor_.say(stage_.name + ": pair accuracy " + eval.at("value").dump() + " of " + eval.at("n").dump() +
+                   " held-out pairs");
+      result["evals"] = Json::array({eval});
+    }
+    monitor_.say(stage_.name + ": reward model " + directory.string());
+    result["seconds"] = seconds();
+    run_.write_stage_result(stage_.name, result);
+    return 0;
+  }
+
+  const RunDirectory& run_;
+  const StageSpec& stage_;
+  const StopRequest& stop_;
+  const SteadyClock clock_;
+  const StageStart start_;
+  const std::filesystem::path policy_;  // its model directory
+  Checkpoint last_;                     // written, or begun with
+  const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const std::optional<text::ChatTemplate> chat_;
+  const internal::PairsFound training_;
+  const std::unique_ptr<model::Network> network_;
+  transport::SoloCollective collective_;
+  optim::Optimizer optimizer_;
+  sft::RewardTrainer trainer_;
+  StageMonitor monitor_;
+  EpochOrder order_;  // of the pairs
+  const Millis began_;
+  double num_tokens_;  // trained on in this stage
+};
+
+}  // namespace
+
+int run_reward_model_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                           const StopRequest& stop) {
+  return RewardModelStage(run, recipe, stage, stop).run();
+}
+
+}  // namespace sluice::recipes
