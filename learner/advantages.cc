@@ -107,6 +107,8 @@ std::vector<double> centred(const Rewards& group, const std::vector<double>& val
       case Baseline::None:
         row[i] = reward;
         break;
+      case Baseline::History:
+        fail("group_advantages: what a prompt earned before is no matter of its group");
     }
   }
   return row;

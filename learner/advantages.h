@@ -14,6 +14,7 @@ enum class Baseline {
   LengthWeighted,  // the group's mean weighted by chosen tokens (OPO 2025)
   Greedy,          // the reward of a greedy completion of the same prompt (ReMax 2023)
   Critic,          // of each token, what a critic says of the state before it (PPO 2017)
+  History,         // what its prompt earned before (SPO 2025): a ValueTracker's, for baseline_advantages()
   None,            // REINFORCE 1992
 };
 

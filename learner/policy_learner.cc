@@ -11,9 +11,12 @@
 
 #include "base/error.h"
 #include "learner/critic.h"
+#include "learner/early_stop.h"
 #include "learner/entropy_bonus.h"
 #include "learner/internal/batch_metrics.h"
+#include "learner/internal/fault_finder.h"
 #include "learner/internal/log_ratio.h"
+#include "learner/internal/segments.h"
 #include "learner/internal/statistics.h"
 #include "learner/internal/step_parts.h"
 #include "learner/internal/token_returns.h"
@@ -60,6 +63,8 @@ struct PolicyLearner::Tally {
   PolicyLossSums sums{.ratio_max = 0.0, .ratio_min = std::numeric_limits<double>::infinity()};
   RatioSums rho;
   Spread same_version_diff, diff;
+  Spread sequence_kl;  // of each completion's mean
+  internal::FaultFinder faults;
 
   void add(const PolicyLossSums& more) {
     sums.policy_loss += more.policy_loss;
@@ -108,6 +113,9 @@ struct PolicyLearner::Tally {
     metrics["clip_ratio/low_min"] = sequences == 0 || sequences < step_nonempty ? 0.0 : clipped_low_min;
     metrics["clip_ratio/high_max"] = clipped_high_max;
     if (options.loss.dual_clip != 0.0) metrics["clip_ratio/dual"] = sums.dual_clipped / all;
+    if (sequence_kl.count > 0) {
+      metrics["kl/sequence_mean"] = sequence_kl.sum / static_cast<double>(sequence_kl.count);
+    }
     if (tokens == 0) return;
 
     const auto seen = static_cast<double>(tokens);
@@ -144,7 +152,12 @@ struct PolicyLearner::Tally {
 
 PolicyLearner::PolicyLearner(model::Network& network, const reference::ReferencePolicy* reference,
                              optim::Optimizer& optimizer, const PolicyLearnerOptions& options, Critic* critic)
-    : network_(network), reference_(reference), optimizer_(optimizer), options_(options), critic_(critic) {
+    : network_(network),
+      reference_(reference),
+      optimizer_(optimizer),
+      options_(options),
+      critic_(critic),
+      coefficients_(options.coefficients()) {
   require(options.temperature > 0.0, "PolicyLearner: a temperature of ", options.temperature,
           " samples nothing to learn from");
   require(options.micro_batch_tokens > 0, "PolicyLearner: micro-batches of ", options.micro_batch_tokens,
@@ -163,7 +176,8 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
 
 std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
   // A token of advantage 0 learns from these alone, a critic from every token.
-  const bool all_learn = critic_ != nullptr || options_.loss.beta != 0.0 || options_.entropy_bonus != 0.0 ||
+  const bool all_learn = critic_ != nullptr || options_.loss.beta != 0.0 ||
+                         options_.coefficients().uses_entropy() ||
                          options_.loss.surrogate == Surrogate::TrustRegion;
   std::vector<Update> updates;
   for (const auto& groups : split_groups(batch, options_.minibatches)) {
@@ -185,7 +199,9 @@ void PolicyLearner::prepare(const TrainingBatch& batch, std::vector<Update>& upd
                             StepMetrics& metrics) const {
   const c10::NoGradGuard no_grad;
   look_ahead(updates);
-  if (internal::has_token_returns(options_)) internal::put_token_returns(batch, options_, updates, metrics);
+  if (internal::has_token_returns(options_)) {
+    internal::put_token_returns(batch, options_, coefficients_.kl(), updates, metrics);
+  }
   mask_tokens(updates);
 }
 
@@ -294,14 +310,14 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
                           .lengths = micro.lengths,
                           .factors = factors(part, out.logprobs, old, tally)};
   auto options = options_.loss;
-  if (options_.kl_in_reward) options.beta = 0.0;
+  options.beta = options_.kl_in_reward ? 0.0 : coefficients_.kl();
   if (options.beta != 0.0 && !inputs.ref_logprobs.defined()) {
     inputs.ref_logprobs = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
   }
   const auto loss = policy_loss(inputs, options);
   auto objective = loss.loss;
-  if (options_.entropy_bonus != 0.0) {
-    objective = objective + entropy_bonus(out.entropy, denominators.tokens, options_.entropy_bonus);
+  if (coefficients_.entropy() != 0.0) {
+    objective = objective + entropy_bonus(out.entropy, denominators.tokens, coefficients_.entropy());
   }
   if (out.balance_loss.defined()) {
     tally.aux_loss = tally.aux_loss.value_or(0.0) + part.share * out.balance_loss.item<double>();
@@ -309,8 +325,11 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
       objective = objective + out.balance_loss * (options_.router_aux_loss * part.share);
     }
   }
-  objective.backward();
-  if (critic_ != nullptr) critic_->learn(micro, part.values, part.returns, denominators);
+  tally.faults.look(micro, out.logprobs.detach(), loss.token_loss);
+  if (!tally.faults.found()) {
+    objective.backward();
+    if (critic_ != nullptr) critic_->learn(micro, part.values, part.returns, denominators);
+  }
 
   const c10::NoGradGuard no_grad;
   tally.tokens += micro.targets.rows.numel();
@@ -318,6 +337,7 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
   tally.entropy += sum_of(out.entropy);
   tally.add(loss.sums);
   tally.add_sequences(loss, micro.lengths);
+  if (loss.kl.defined()) tally.sequence_kl.add(internal::Segments(micro.lengths, loss.kl).mean(loss.kl));
   if (first) tally.add_mismatch(micro, out.logprobs.detach(), version);
 }
 
@@ -325,31 +345,57 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   StepMetrics metrics = internal::batch_metrics(batch, version);
   auto updates = plan(batch);
   prepare(batch, updates, metrics);
+  if (options_.needs_reference()) metrics["kl_coef"] = coefficients_.kl();
+  if (options_.coefficients().uses_entropy()) metrics["entropy_coef"] = coefficients_.entropy();
 
+  fault_ = {};
   Tally tally;
-  double grad_norms = 0.0, loss_before = 0.0;
+  double grad_norms = 0.0;
   for (int64_t i = 0; i < options_.updates_per_step(); ++i) {
     const auto& update = updates[static_cast<size_t>(i % options_.minibatches)];
     tally.step_tokens += update.denominators.tokens;
     tally.step_nonempty += update.denominators.nonempty;
     optimizer_.zero_grad();
     if (critic_ != nullptr) critic_->begin();
+    const double loss_before = tally.loss, kl_before = tally.sums.approx_kl;
+    const int64_t tokens_before = tally.tokens;
     for (const auto& part : update.parts) learn(part, update.denominators, version, i == 0, tally);
+    if (i > 0 && options_.target_kl > 0.0 &&
+        moved_too_far(tally.sums.approx_kl - kl_before, tally.tokens - tokens_before, options_.target_kl,
+                      optimizer_.collective())) {
+      break;
+    }
     if (update.denominators.tokens == 0) continue;
 
     // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
-    if (!std::isfinite(tally.loss - std::exchange(loss_before, tally.loss))) optimizer_.reject();
-    if (critic_ != nullptr) critic_->update();
+    const double loss = tally.loss - loss_before;
+    if (tally.faults.found() || !std::isfinite(loss)) optimizer_.reject();
     const auto report = optimizer_.step();
     ++tally.updates;
     grad_norms += report.grad_norm;
     metrics["learning_rate"] = report.lr;
+    if (!report.applied && !report.spike) {
+      fault_ = tally.faults.fault(loss);
+      break;
+    }
+    if (critic_ != nullptr) critic_->update();
   }
-  tally.report(options_, metrics);
+  finish(batch, tally, metrics);
   if (tally.updates > 0) metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
   metrics.merge(optimizer_.skip_counts());
   if (critic_ != nullptr) metrics.merge(critic_->take_metrics());
   return metrics;
+}
+
+void PolicyLearner::finish(const TrainingBatch& batch, const Tally& tally, StepMetrics& metrics) {
+  tally.report(options_, metrics);
+  if (options_.updates_per_step() > 1) metrics["updates"] = static_cast<double>(tally.updates);
+  if (!fault_.cause.empty()) return;
+  const auto measured = [&metrics](const char* name) {
+    const auto found = metrics.find(name);
+    return found == metrics.end() ? std::nullopt : std::optional(found->second);
+  };
+  coefficients_.after_step(measured("kl/sequence_mean"), batch.denominators.sequences, measured("entropy"));
 }
 
 }  // namespace sluice::learner

@@ -8,6 +8,7 @@
 
 #include "learner/advantages.h"
 #include "learner/aggregation.h"
+#include "learner/coefficients.h"
 #include "learner/off_policy.h"
 #include "learner/policy_loss.h"
 #include "learner/training_batch.h"
@@ -39,19 +40,40 @@ struct PolicyLearnerOptions {
   double gamma = 1.0;          // discounts rewards of tokens, without a baseline or with a critic
   double lambda = 0.95;        // of gae(), with a critic
   OldPolicy old_policy = OldPolicy::Behaviour;
-  CorrectionOptions correction;        // of Proximal and Between
-  double max_sequence_kl = 0.0;        // keep_near_sequences(); 0: off
-  double moment_threshold = 0.0;       // keep_small_moments(); 0: off
-  double entropy_share = 1.0;          // keep_high_entropy(); 1: off
-  double entropy_bonus = 0.0;          // times the mean entropy of the chosen tokens, taken off the loss
+  CorrectionOptions correction;   // of Proximal and Between
+  double max_sequence_kl = 0.0;   // keep_near_sequences(); 0: off
+  double moment_threshold = 0.0;  // keep_small_moments(); 0: off
+  double entropy_share = 1.0;     // keep_high_entropy(); 1: off
+  double entropy_bonus = 0.0;     // times the mean entropy of the chosen tokens, taken off the loss
+  double kl_target = 0.0;         // of Coefficients, as the next three
+  double kl_horizon = 10'000;
+  double entropy_target = 0.0;
+  double entropy_delta = 0.005;
+  double value_memory = 0.875;         // ValueTracker's, of Baseline::History
   int64_t epochs = 1;                  // times that the batch is gone through
   int64_t minibatches = 1;             // updates in each, over a part of the groups
+  double target_kl = 0.0;              // moved_too_far() ends a step before its last update; 0: nothing does
   double temperature = 1.0;            // the actors'
   int64_t micro_batch_tokens = 16384;  // rows of one forward
   double router_aux_loss = 0.0;        // times the experts' balancing loss in the loss; 0: left out
 
   bool needs_reference() const { return loss.beta != 0.0; }
   int64_t updates_per_step() const { return epochs * minibatches; }
+  CoefficientOptions coefficients() const {
+    return {.beta = loss.beta,
+            .kl_target = kl_target,
+            .kl_horizon = kl_horizon,
+            .entropy = entropy_bonus,
+            .entropy_target = entropy_target,
+            .entropy_delta = entropy_delta};
+  }
+};
+
+// Why an update of a step was not applied, and the rest of the step left.
+struct StepFault {
+  std::string cause;                            // "" when there was no such thing
+  std::map<size_t, std::string> poisoned = {};  // groups of the batch that brought it, each with the reason
+  bool everywhere = false;  // no group of several gave finite numbers: it is not the groups
 };
 
 // Everything a step measured, by the metric names of docs/architecture.md; a mean over nothing is omitted.
@@ -91,7 +113,14 @@ class PolicyLearner {
   //
   // A critic says what the states were worth before the step, and learns from their returns in the same
   // updates as the policy.
+  //
+  // An update whose loss or gradient is not finite on any rank is skipped on all, and ends the step.
   StepMetrics step(const TrainingBatch& batch, int64_t version);
+  // Of the last step.
+  const StepFault& fault() const { return fault_; }
+
+  // What the next step weighs KL and entropy with; of a resumed stage to be loaded.
+  Coefficients& coefficients() { return coefficients_; }
 
  private:
   using Part = internal::StepPart;
@@ -104,6 +133,7 @@ class PolicyLearner {
   void mask_tokens(std::vector<Update>& updates) const;
   void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
+  void finish(const TrainingBatch& batch, const Tally& tally, StepMetrics& metrics);
   at::Tensor old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const;
   at::Tensor factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old, Tally& tally) const;
 
@@ -112,6 +142,8 @@ class PolicyLearner {
   optim::Optimizer& optimizer_;
   const PolicyLearnerOptions options_;
   Critic* const critic_;
+  Coefficients coefficients_;
+  StepFault fault_;
 };
 
 // reward, reward_std, greedy_reward where it is the baseline, rewards/NAME/{mean,std,unscored},

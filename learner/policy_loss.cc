@@ -214,7 +214,8 @@ PolicyLoss policy_loss(const PolicyLossInputs& in, const PolicyLossOptions& opti
   if (options.beta != 0.0) {
     const auto ratio = internal::ratio_of(log_ratio);
     const auto kl = kl_estimate(in.logprobs, in.ref_logprobs, options.kl, ratio);
-    result.sums.kl = sum_of(kl.detach());
+    result.kl = kl.detach();
+    result.sums.kl = sum_of(result.kl);
     token_loss = token_loss + options.beta * kl;
   }
   result.loss = (token_loss * weights).sum();

@@ -29,6 +29,7 @@ RolloutServer::Impl::Impl(const RolloutServerOptions& the_options, MakeLease the
       events(std::move(the_events)),
       router(options.address, transport::run_hash(options.identity.run)),
       torn_bytes(recovered.torn_bytes),
+      restored_to(recovered.restored_to),
       ledger(std::move(recovered.ledger)),
       journal(options.journal),
       queue(options.ledger, std::ssize(recovered.queued)),
@@ -178,7 +179,7 @@ std::optional<std::vector<RolloutGroup>> RolloutServer::take_batch(int64_t step,
   return groups;
 }
 
-void RolloutServer::trained(int64_t step) {
+void RolloutServer::trained(int64_t step, const std::vector<PoisonedGroup>& poisoned) {
   int64_t oldest = 0;
   {
     const std::lock_guard lock(impl_->mutex);
@@ -186,12 +187,24 @@ void RolloutServer::trained(int64_t step) {
     const auto& batch = impl_->batch;
     require(batch && batch->first == step, "rollout server: step ", step, " is trained, the last batch is ",
             batch ? "of step " + std::to_string(batch->first) : "none");
-    impl_->ledger.trained(step, batch->second);
+    std::map<uint64_t, std::string> reasons;
+    for (const auto& [group, reason] : poisoned) reasons[group.group] = reason;
+    impl_->ledger.trained(step, batch->second, reasons);
+    for (const auto& [group, reason] : poisoned) {
+      impl_->quarantine(impl_->lease_of(group.group, group.attempt), reason, &group);
+    }
     impl_->journal.trained(step);
     impl_->batch.reset();
     oldest = impl_->oldest_live();
   }
   impl_->weights.retire(oldest);
+}
+
+void RolloutServer::restore(int64_t step) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->rethrow();
+  impl_->journal.restore(step);
+  impl_->journal.sync();
 }
 
 RolloutStatus RolloutServer::status() const {
@@ -204,6 +217,7 @@ RolloutStatus RolloutServer::status() const {
   status.duplicates = impl_->ledger.duplicates();
   status.rejected_frames = impl_->router.num_rejected();
   status.torn_bytes = impl_->torn_bytes;
+  status.restored_to = impl_->restored_to;
   for (const auto& [address, peer] : impl_->peers.peers()) {
     status.credits += peer.credit;
     status.actors.push_back({.name = peer.identity.name,

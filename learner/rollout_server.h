@@ -44,8 +44,9 @@ struct RolloutStatus {
   int64_t credits = 0;      // leases the actors could take on now
   double oldest_age_s = 0;  // of the queued groups
   int64_t duplicates = 0;
-  int64_t rejected_frames = 0;  // that failed a check
-  int64_t torn_bytes = 0;       // of the journal, cut off when it was opened
+  int64_t rejected_frames = 0;              // that failed a check
+  int64_t torn_bytes = 0;                   // of the journal, cut off when it was opened
+  std::optional<int64_t> restored_to = {};  // the step that restore() went back to before this server
   struct Actor {
     std::string name;
     int64_t pid = 0;
@@ -62,6 +63,12 @@ struct RolloutEvents {
   std::function<void(const std::vector<const buffers::RolloutGroup*>& groups)> queued;  // in batching order
   std::function<void(const std::vector<uint64_t>& groups)> ended;  // dropped or quarantined
   std::function<void(const std::string& text)> notice;             // who joined, went silent, was refused
+};
+
+// A group whose numbers nothing can be learned from.
+struct PoisonedGroup {
+  const buffers::RolloutGroup& group;
+  std::string reason;
 };
 
 class RolloutServer {
@@ -86,8 +93,12 @@ class RolloutServer {
   // Waits for the batch of a step; journalled and removed from the buffer when it returns. Empty when the
   // time is over. What went wrong in the thread is thrown here.
   std::optional<std::vector<buffers::RolloutGroup>> take_batch(int64_t step, Millis timeout_ms);
-  // The optimizer step over the last batch, which was of this step, is done.
-  void trained(int64_t step);
+  // The optimizer step over the last batch, which was of this step, is done. Those of its groups that turned
+  // out to be poisoned are quarantined instead, with a file that says why.
+  void trained(int64_t step, const std::vector<PoisonedGroup>& poisoned = {});
+  // Records that the run goes on from the weights of `step` in another way than it did (Ledger::restore). The
+  // caller then ends, and the next server of this journal begins there.
+  void restore(int64_t step);
 
   // Safe from any thread.
   RolloutStatus status() const;

@@ -139,9 +139,14 @@ GroupNumbers lengths_of(const TrainingBatch& batch) {
 }
 
 GroupNumbers advantages_of(const TrainingBatch& batch, const std::vector<double>& reward_weights,
-                           const AdvantageOptions& options) {
+                           const AdvantageOptions& options, const ValueTracker* values) {
   if (options.baseline == Baseline::Greedy)
     return baseline_advantages(batch.rewards, batch.baselines, options, lengths_of(batch));
+  if (options.baseline == Baseline::History) {
+    require(values != nullptr, "make_training_batch: nobody knows what the prompts earned before");
+    return baseline_advantages(batch.rewards, values->baselines(prompts_of(batch), batch.rewards), options,
+                               lengths_of(batch));
+  }
   if (!options.each_reward) return group_advantages(batch.rewards, options, lengths_of(batch));
   std::vector<GroupRewards> scores(reward_weights.size());
   for (size_t k = 0; k < scores.size(); ++k) {
@@ -157,7 +162,7 @@ GroupNumbers advantages_of(const TrainingBatch& batch, const std::vector<double>
 
 TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
-                                  int64_t max_new_tokens) {
+                                  int64_t max_new_tokens, const ValueTracker* values) {
   TrainingBatch batch{.step = step,
                       .groups = std::move(groups),
                       .rewards = {},
@@ -175,8 +180,14 @@ TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups
     if (options.baseline == Baseline::Greedy) batch.baselines.push_back(greedy_reward(group, reward_weights));
   }
   batch.denominators = denominators_of(batch);
-  batch.advantages = advantages_of(batch, reward_weights, options);
+  batch.advantages = advantages_of(batch, reward_weights, options, values);
   return batch;
+}
+
+std::vector<std::string> prompts_of(const TrainingBatch& batch) {
+  std::vector<std::string> prompts;
+  for (const auto& group : batch.groups) prompts.push_back(group.prompt_text);
+  return prompts;
 }
 
 std::vector<GroupRange> split_groups(const TrainingBatch& batch, int64_t parts) {

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "buffers/rollout_group.h"
 #include "learner/advantages.h"
 #include "learner/aggregation.h"
 #include "learner/policy_loss.h"
+#include "learner/value_tracker.h"
 #include "model/packed_batch.h"
 
 namespace sluice::learner {
@@ -30,12 +32,15 @@ struct TrainingBatch {
   }
 };
 
+// `values` are there for Baseline::History, as they were before the step.
+//
 // Throws DataError for a group that cannot be learned from: an empty prompt, a completion of more than
 // `max_new_tokens` or with vectors that differ in length, a chosen token's kept mass outside (0, 1], a number
 // of outcomes that is not that of the weights, no score of a greedy completion that is the baseline.
 TrainingBatch make_training_batch(int64_t step, std::vector<buffers::RolloutGroup> groups,
                                   const std::vector<double>& reward_weights, const AdvantageOptions& options,
-                                  int64_t max_new_tokens);
+                                  int64_t max_new_tokens, const ValueTracker* values = nullptr);
+std::vector<std::string> prompts_of(const TrainingBatch& batch);  // the text of each group's
 
 // Which completion of a batch.
 struct CompletionIndex {

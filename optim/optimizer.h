@@ -70,6 +70,7 @@ class Optimizer {
   // Throws Error when a parameter's grad() is no longer the view it was given.
   UpdateReport step();
 
+  transport::Collective& collective() const { return collective_; }
   int64_t num_steps() const { return num_steps_; }      // updates tried, skipped ones included
   int64_t num_skipped() const { return num_skipped_; }  // for a gradient that was not finite
   int64_t num_spikes() const;                           // skipped for their gradient norm

@@ -88,6 +88,7 @@ struct RolloutServer::Impl {
   bool started = false;
   Millis last_tick = 0;
   const int64_t torn_bytes;  // of the journal, cut off
+  const std::optional<int64_t> restored_to;
 
   buffers::Ledger ledger;
   buffers::Journal journal;

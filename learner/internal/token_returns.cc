@@ -50,10 +50,31 @@ std::vector<double> flat(const TokenNumbers& numbers) {
   return all;
 }
 
+void report_kl(const TokenNumbers& kl, StepMetrics& metrics) {
+  std::vector<double> of_sequences;
+  for (const auto& group : kl) {
+    for (const auto& tokens : group) {
+      if (!tokens.empty()) of_sequences.push_back(mean_of(tokens));
+    }
+  }
+  if (of_sequences.empty()) return;
+  metrics["kl"] = mean_of(flat(kl));
+  metrics["kl/sequence_mean"] = mean_of(of_sequences);
+}
+
+// Of the completions in which some number is not finite: what is to leave the others alone, and to be found
+// in their own loss.
+void for_each_without_number(const TokenNumbers& kl, const std::function<void(size_t, size_t)>& visit) {
+  for (size_t g = 0; g < kl.size(); ++g) {
+    for (size_t i = 0; i < kl[g].size(); ++i) {
+      if (!std::isfinite(mean_of(kl[g][i]))) visit(g, i);
+    }
+  }
+}
+
 // A completion is one action: its reward less all of its KL, against that of the others.
-TokenNumbers penalised(const TrainingBatch& batch, const TokenNumbers& kl, double beta,
+TokenNumbers penalised(std::vector<GroupRewards> rewards, const TokenNumbers& kl, double beta,
                        const AdvantageOptions& options) {
-  auto rewards = batch.rewards;
   GroupNumbers lengths;
   for (size_t g = 0; g < rewards.size(); ++g) {
     auto& row = lengths.emplace_back();
@@ -74,12 +95,12 @@ TokenNumbers penalised(const TrainingBatch& batch, const TokenNumbers& kl, doubl
 }
 
 // Also what the critic is to learn.
-TokenNumbers by_critic(const TrainingBatch& batch, const TokenNumbers& kl, double beta,
-                       const PolicyLearnerOptions& options, std::vector<StepUpdate>& updates,
-                       StepMetrics& metrics) {
+TokenNumbers by_critic(const TrainingBatch& batch, const std::vector<GroupRewards>& rewards,
+                       const TokenNumbers& kl, double beta, const PolicyLearnerOptions& options,
+                       std::vector<StepUpdate>& updates, StepMetrics& metrics) {
   const auto values = by_completion(batch, updates, [](const StepPart& part) { return part.values; });
-  auto of = critic_advantages(batch.rewards, kl, values, beta,
-                              {.gamma = options.gamma, .lambda = options.lambda}, options.advantage);
+  auto of = critic_advantages(rewards, kl, values, beta, {.gamma = options.gamma, .lambda = options.lambda},
+                              options.advantage);
   for (auto& update : updates) {
     for (auto& part : update.parts) part.returns = of_targets(of.returns, part.micro);
   }
@@ -105,28 +126,31 @@ bool has_token_returns(const PolicyLearnerOptions& options) {
          (options.advantage.baseline == Baseline::None && options.gamma != 1.0);
 }
 
-void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options,
+void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options, double coefficient,
                        std::vector<StepUpdate>& updates, StepMetrics& metrics) {
-  const double beta = options.kl_in_reward ? options.loss.beta : 0.0;
+  const double beta = options.kl_in_reward ? coefficient : 0.0;
   const auto kl = by_completion(batch, updates, [beta](const StepPart& part) {
     if (beta == 0.0) return at::zeros_like(part.micro.behaviour_logprobs);
     return (part.proximal.defined() ? part.proximal : part.micro.behaviour_logprobs) - part.reference;
   });
-  if (const auto all = flat(kl); beta != 0.0 && !all.empty()) metrics["kl"] = mean_of(all);
+  if (beta != 0.0) report_kl(kl, metrics);
+  auto rewards = batch.rewards;
+  for_each_without_number(kl, [&](size_t g, size_t i) { rewards[g][i].reset(); });
 
-  const auto advantages = [&] {
+  auto advantages = [&] {
     switch (options.advantage.baseline) {
       case Baseline::Critic:
-        return by_critic(batch, kl, beta, options, updates, metrics);
+        return by_critic(batch, rewards, kl, beta, options, updates, metrics);
       case Baseline::Greedy:
-        return token_advantages(less_baselines(batch.rewards, batch.baselines), kl, beta, options.gamma,
+        return token_advantages(less_baselines(rewards, batch.baselines), kl, beta, options.gamma,
                                 options.advantage);
       case Baseline::None:
-        return token_advantages(batch.rewards, kl, beta, options.gamma, options.advantage);
+        return token_advantages(rewards, kl, beta, options.gamma, options.advantage);
       default:
-        return penalised(batch, kl, beta, options.advantage);
+        return penalised(std::move(rewards), kl, beta, options.advantage);
     }
   }();
+  for_each_without_number(kl, [&](size_t g, size_t i) { advantages[g][i] = kl[g][i]; });
   for (auto& update : updates) {
     for (auto& part : update.parts) part.micro.advantages = of_targets(advantages, part.micro);
   }

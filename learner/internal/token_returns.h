@@ -12,9 +12,11 @@ namespace sluice::learner::internal {
 bool has_token_returns(const PolicyLearnerOptions& options);
 
 // Gives every target its advantage, and with a critic its return, from the whole batch at once; reports kl,
-// advantages/*, returns/*, values/* and vf_explained_var. Reads the parts' reference, values and, where
-// defined, proximal log-probs.
-void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options,
+// kl/sequence_mean, advantages/*, returns/*, values/* and vf_explained_var. `coefficient` weighs the KL where
+// it is in the reward. Reads the parts' reference, values and, where defined, proximal log-probs. A
+// completion whose KL is not finite stays out of what others are measured against, and has advantages that
+// are not finite either.
+void put_token_returns(const TrainingBatch& batch, const PolicyLearnerOptions& options, double coefficient,
                        std::vector<StepUpdate>& updates, StepMetrics& metrics);
 
 }  // namespace sluice::learner::internal

@@ -282,6 +282,116 @@ TEST(PolicyLearner, SkipsAnUpdateWhoseGradientIsNotFinite) {
   const auto metrics = fixture.learner.step(batch_of(groups), 0);
   EXPECT_EQ(metrics.at("nonfinite_skips"), 1.0);
   EXPECT_TRUE(at::equal(fixture.network->flat(), before));
+  const auto& fault = fixture.learner.fault();
+  EXPECT_EQ(fault.cause, "the loss of a token is not finite");
+  EXPECT_EQ(fault.poisoned, (std::map<size_t, std::string>{{0, fault.cause}}));
+  EXPECT_FALSE(fault.everywhere);
+
+  fixture.learner.step(batch_of(random_groups(2, /*seed=*/1)), 0);
+  EXPECT_EQ(fixture.learner.fault().cause, "");
+  EXPECT_FALSE(at::equal(fixture.network->flat(), before));
+}
+
+TEST(PolicyLearner, BlamesNoGroupWhereEveryOneIsBad) {
+  Fixture fixture({});
+  {
+    const c10::NoGradGuard no_grad;
+    fixture.network->flat().fill_(NAN);
+  }
+  fixture.learner.step(batch_of(random_groups(3, /*seed=*/1)), 0);
+  EXPECT_TRUE(fixture.learner.fault().everywhere);
+  EXPECT_TRUE(fixture.learner.fault().poisoned.empty());
+  EXPECT_EQ(fixture.learner.fault().cause,
+            "the log-prob of a token is not finite, or above 0 in every group");
+}
+
+TEST(PolicyLearner, BlamesAGroupForARewardThatFloat32DoesNotHold) {
+  auto groups = random_groups(3, /*seed=*/1);
+  groups[1].completions[2].outcomes = {rewards::RewardOutcome::scored(1e39)};
+  Fixture fixture({});
+  fixture.learner.step(make_training_batch(0, std::move(groups), {1.0}, {.scale = AdvantageScale::None}, 16),
+                       0);
+  EXPECT_EQ(fixture.learner.fault().poisoned.size(), 1u);
+  EXPECT_TRUE(fixture.learner.fault().poisoned.contains(1));
+}
+
+TEST(PolicyLearner, AFaultEndsTheStep) {
+  Fixture fixture({.epochs = 3, .minibatches = 2});
+  auto groups = random_groups(4, /*seed=*/1);
+  groups[3].completions[0].logprobs[0] = NAN;  // in the second update
+  const auto metrics = fixture.learner.step(batch_of(groups), 0);
+  EXPECT_EQ(metrics.at("updates"), 2.0);
+  EXPECT_EQ(fixture.optimizer.num_steps(), 2);
+  EXPECT_TRUE(fixture.learner.fault().poisoned.contains(3));
+}
+
+// The other rank's gradient is not finite, and nothing here is wrong.
+class BadNeighbour final : public transport::Collective {
+ public:
+  int64_t rank() const override { return 0; }
+  int64_t size() const override { return 2; }
+  void all_reduce_sum(at::Tensor& tensor) override { tensor += NAN; }
+};
+
+TEST(PolicyLearner, SkipsAStepThatAnotherRankSkips) {
+  BadNeighbour ranks;
+  const auto network = tiny_network();
+  optim::Optimizer optimizer(*network, ranks, {}, 100);
+  PolicyLearner learner(*network, nullptr, optimizer, {});
+  const auto before = network->flat().clone();
+  learner.step(batch_of(random_groups(2, /*seed=*/1)), 0);
+  EXPECT_TRUE(at::equal(network->flat(), before));
+  EXPECT_EQ(learner.fault().cause, "the gradient is not finite");
+  EXPECT_TRUE(learner.fault().poisoned.empty());
+}
+
+TEST(PolicyLearner, LeavesTheRestOfItsUpdatesWhenItHasGoneFarEnough) {
+  for (const double target : {0.0, 1e-9, 1e9}) {
+    Fixture fixture({.epochs = 3, .target_kl = target}, {.lr = 1e-2});
+    auto groups = random_groups(4, /*seed=*/9);
+    record_logprobs(*fixture.network, groups);
+    const auto metrics = fixture.learner.step(batch_of(groups), 0);
+    EXPECT_EQ(metrics.at("updates"), target == 1e-9 ? 1.0 : 3.0) << target;
+    EXPECT_EQ(fixture.learner.fault().cause, "");
+  }
+}
+
+TEST(PolicyLearner, BetaFollowsTheKl) {
+  for (const bool in_reward : {false, true}) {
+    Fixture fixture({.loss = {.beta = 0.1}, .kl_in_reward = in_reward, .kl_target = 1e-9, .kl_horizon = 100});
+    const auto batch = batch_of(random_groups(4, /*seed=*/3));
+    const auto first = fixture.learner.step(batch, 0);
+    EXPECT_EQ(first.at("kl_coef"), 0.1);
+    // Sixteen completions, a fifth of error at most; k1 can be below the target.
+    const double error = first.at("kl/sequence_mean") > 0 ? 0.2 : -0.2;
+    auto bad = random_groups(4, /*seed=*/3);
+    bad[0].completions[0].logprobs[0] = NAN;
+    EXPECT_NEAR(fixture.learner.step(batch_of(bad), 0).at("kl_coef"), 0.1 * (1 + error * 16 / 100), 1e-12);
+    EXPECT_NEAR(fixture.learner.coefficients().kl(), 0.1 * (1 + error * 16 / 100),
+                1e-12);  // it learned nothing
+  }
+}
+
+TEST(PolicyLearner, TheKlThatBetaFollowsIsAMeanOfMeans) {
+  Fixture fixture({.loss = {.beta = 0.1, .kl = KlEstimator::K1}, .micro_batch_tokens = 20});
+  const auto one = fixture.learner.step(
+      batch_of({group_of({1, 2}, {completion_of({3}, 0.0), completion_of({4, 5, 6}, 1.0)})}), 0);
+  Fixture short_one({.loss = {.beta = 0.1, .kl = KlEstimator::K1}});
+  Fixture long_one({.loss = {.beta = 0.1, .kl = KlEstimator::K1}});
+  const double a =
+      short_one.learner.step(batch_of({group_of({1, 2}, {completion_of({3}, 0.0)})}), 0).at("kl");
+  const double b =
+      long_one.learner.step(batch_of({group_of({1, 2}, {completion_of({4, 5, 6}, 1.0)})}), 0).at("kl");
+  EXPECT_NEAR(one.at("kl/sequence_mean"), (a + b) / 2, 1e-6);
+  EXPECT_NEAR(one.at("kl"), (a + 3 * b) / 4, 1e-6);
+}
+
+TEST(PolicyLearner, TheEntropyBonusFollowsTheEntropy) {
+  Fixture fixture({.entropy_target = 10});  // ln 23 is below
+  const auto batch = batch_of(random_groups(4, /*seed=*/3));
+  EXPECT_EQ(fixture.learner.step(batch, 0).at("entropy_coef"), 0.0);
+  EXPECT_EQ(fixture.learner.step(batch, 0).at("entropy_coef"), 0.005);
+  EXPECT_EQ(fixture.learner.step(batch, 0).at("entropy_coef"), 0.01);
 }
 
 TEST(PolicyLearner, RefusesAKlTermWithoutAReferenceAndGreedySampling) {

@@ -721,6 +721,46 @@ TEST_F(RolloutServerTest, GoesOnWhereACrashLeftIt) {
   EXPECT_EQ(ids(server->take_batch(1, kSoon)), (Ids{2, 3}));
 }
 
+TEST_F(RolloutServerTest, QuarantinesWhatTurnsOutToBePoisonedInItsStep) {
+  {
+    const auto server = start();
+    server->publish(0, opaque_weights("w"));
+    WorkingActor actor(server->address(), "actor-0");
+    const auto batch = server->take_batch(0, kSoon);
+    ASSERT_TRUE(batch);
+    server->trained(0, {{(*batch)[1], "the loss of a token is not finite"}});
+    const auto law = server->status().law;
+    EXPECT_TRUE(law.holds());
+    EXPECT_EQ(law.trained, 1);
+    EXPECT_EQ(law.quarantined, 1);
+  }
+  const auto json = read_json(options_.quarantine / "group_00000001.json");
+  EXPECT_EQ(json["reason"], "the loss of a token is not finite");
+  EXPECT_EQ(json["completions"].size(), 2u);
+
+  EXPECT_EQ(start(/*from_step=*/1)->status().law.quarantined, 1);  // what a resumed run knows
+  EXPECT_EQ(ids(start()->take_batch(0, kSoon)), (Ids{0, 1}));      // what one that takes the step back does
+}
+
+TEST_F(RolloutServerTest, GoesBackToAStepWithoutThePoison) {
+  {
+    const auto server = start();
+    server->publish(0, opaque_weights("w"));
+    WorkingActor actor(server->address(), "actor-0");
+    const auto batch = server->take_batch(0, kSoon);
+    ASSERT_TRUE(batch);
+    server->trained(0, {{(*batch)[0], "poison"}});
+    EXPECT_FALSE(server->status().restored_to);
+    server->restore(0);
+  }
+
+  const auto server = start();
+
+  EXPECT_EQ(server->status().restored_to, 0);
+  EXPECT_EQ(ids(server->take_batch(0, kSoon)), Ids{1});
+  EXPECT_EQ(server->status().reasons.at("poison"), 1);
+}
+
 TEST_F(RolloutServerTest, TheWholeBacklogOfARewoundRunFits) {
   options_.ledger.total_steps = 20;
   {
