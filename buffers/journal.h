@@ -84,7 +84,7 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
 // publishes the version it holds.
 struct Recovered {
   Ledger ledger;
-  std::vector<RolloutGroup> queued;         // by ordinal
+  std::vector<RolloutGroup> queued;         // by slot
   int64_t torn_bytes = 0;                   // of a last record that a crash left, cut off
   std::optional<int64_t> restored_to = {};  // the step the last restore() went back to
 };

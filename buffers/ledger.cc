@@ -1,7 +1,6 @@
 #include "buffers/ledger.h"
 
 #include <algorithm>
-#include <limits>
 #include <sstream>
 
 #include "base/error.h"
@@ -33,46 +32,58 @@ std::string describe(const LedgerCounts& counts) {
 
 Ledger::Ledger(const LedgerOptions& options) : options_(options) {
   require(options.prompts_per_step > 0, "Ledger: prompts_per_step is ", options.prompts_per_step);
-  require(options.total_steps >= 0 &&
-              options.total_steps <= std::numeric_limits<int64_t>::max() / options.prompts_per_step,
-          "Ledger: total_steps is ", options.total_steps);
+  require(
+      options.total_steps >= 0 && options.total_steps < (int64_t{1} << kSlotBits) / options.prompts_per_step,
+      "Ledger: total_steps is ", options.total_steps);
   require(options.staleness >= 0, "Ledger: staleness is ", options.staleness);
   require(options.lease_ms > 0, "Ledger: lease_ms is ", options.lease_ms);
   require(options.max_attempts > 0, "Ledger: max_attempts is ", options.max_attempts);
+  require(options.refills >= 0 && options.refills <= kMaxRefills, "Ledger: refills is ", options.refills);
+}
+
+uint64_t Ledger::current(uint64_t slot) const {
+  return group_id(slot, slot < entries_.size() ? entries_[slot].refill : 0);
+}
+
+bool Ledger::was_issued(uint64_t group) const {
+  const uint64_t slot = slot_of(group);
+  return slot < entries_.size() && refill_of(group) <= entries_[slot].refill;
 }
 
 Ledger::Admission Ledger::admit(uint64_t group, int64_t oldest_version) {
-  if (group >= entries_.size()) return Admission::Unknown;
-  auto& entry = entries_[group];
-  if (entry.state != State::Leased) {
+  if (!was_issued(group)) return Admission::Unknown;
+  const uint64_t slot = slot_of(group);
+  auto& entry = entries_[slot];
+  if (group != current(slot) || entry.state != State::Leased) {
     ++duplicates_;
     return Admission::Duplicate;
   }
-  forget_lease(group);
+  forget_lease(slot);
   entry.state = State::Queued;
   entry.oldest_version = oldest_version;
   entry.arrival = arrivals_++;
-  arrived_.emplace(entry.arrival, group);
+  arrived_.emplace(entry.arrival, slot);
   return Admission::Accepted;
 }
 
 Ledger::Entry& Ledger::open_entry(uint64_t group, const char* what) {
-  require(group < entries_.size(), "Ledger: group ", group, " is to be ", what, ", but was never issued (",
-          entries_.size(), " were)");
-  auto& entry = entries_[group];
-  if (entry.state != State::Leased && entry.state != State::Queued) {
-    const Fate before = *fate(group);
-    fail("Ledger: group ", group, " is to be ", what, ", but was ", name(before.kind),
-         before.kind == FateKind::Trained ? " at step " + std::to_string(before.step) : ": " + before.reason);
+  require(was_issued(group), "Ledger: group ", group_name(group), " is to be ", what,
+          ", but was never issued (of ", entries_.size(), " slots)");
+  if (const auto before = fate(group)) {
+    fail("Ledger: group ", group_name(group), " is to be ", what, ", but was ", name(before->kind),
+         before->kind == FateKind::Trained ? " at step " + std::to_string(before->step)
+                                           : ": " + before->reason);
   }
-  return entry;
+  return entries_[slot_of(group)];
 }
 
-void Ledger::end(uint64_t group, Entry& entry, State state, const std::string& reason) {
+// Of a group that is open.
+void Ledger::end(uint64_t group, State state, const std::string& reason) {
+  auto& entry = entries_[slot_of(group)];
   if (entry.state == State::Queued) {
     arrived_.erase(entry.arrival);
   } else {
-    forget_lease(group);
+    forget_lease(slot_of(group));
   }
   const auto [found, fresh] = reason_ids_.try_emplace(reason, static_cast<uint32_t>(reasons_.size()));
   if (fresh) reasons_.emplace_back(reason, 0);
@@ -83,15 +94,30 @@ void Ledger::end(uint64_t group, Entry& entry, State state, const std::string& r
 }
 
 void Ledger::drop(uint64_t group, const std::string& reason) {
-  auto& entry = open_entry(group, "dropped");
-  require(!reason.empty(), "Ledger: group ", group, " is to be dropped without a reason");
-  end(group, entry, State::Dropped, reason);
+  open_entry(group, "dropped");
+  require(!reason.empty(), "Ledger: group ", group_name(group), " is to be dropped without a reason");
+  end(group, State::Dropped, reason);
+  if (reason == kNoSpread) refill(slot_of(group));
+}
+
+// The group of this slot was dropped.
+void Ledger::refill(uint64_t slot) {
+  auto& entry = entries_[slot];
+  if (entry.refill == options_.refills) {
+    ++given_up_;
+    return;
+  }
+  ++entry.refill;
+  ++refilled_;
+  entry.state = State::Leased;
+  returned_[slot] = 0;
+  for (auto& [actor, slots] : taken_back_) slots.erase(slot);  // that was another group
 }
 
 void Ledger::quarantine(uint64_t group, const std::string& reason) {
-  auto& entry = open_entry(group, "quarantined");
-  require(!reason.empty(), "Ledger: group ", group, " is to be quarantined without a reason");
-  end(group, entry, State::Quarantined, reason);
+  open_entry(group, "quarantined");
+  require(!reason.empty(), "Ledger: group ", group_name(group), " is to be quarantined without a reason");
+  end(group, State::Quarantined, reason);
 }
 
 std::optional<std::vector<uint64_t>> Ledger::batch(int64_t step) {
@@ -106,26 +132,43 @@ std::optional<std::vector<uint64_t>> Ledger::batch_by_ordinal(int64_t step) cons
   const auto last = first + static_cast<uint64_t>(options_.prompts_per_step);
   if (last > entries_.size()) return std::nullopt;
   std::vector<uint64_t> groups;
-  for (uint64_t group = first; group < last; ++group) {
-    if (entries_[group].state == State::Leased) return std::nullopt;
-    if (entries_[group].state == State::Queued) groups.push_back(group);
+  for (uint64_t slot = first; slot < last; ++slot) {
+    if (entries_[slot].state == State::Leased) return std::nullopt;
+    if (entries_[slot].state == State::Queued) groups.push_back(current(slot));
   }
   return groups;
 }
 
 std::optional<std::vector<uint64_t>> Ledger::batch_by_arrival(int64_t step) {
   std::vector<uint64_t> stale;
-  for (const auto& [arrival, group] : arrived_) {
-    if (entries_[group].oldest_version < step - options_.staleness) stale.push_back(group);
+  for (const auto& [arrival, slot] : arrived_) {
+    if (entries_[slot].oldest_version < step - options_.staleness) stale.push_back(current(slot));
   }
-  for (const uint64_t group : stale) end(group, entries_[group], State::Dropped, "stale");
+  for (const uint64_t group : stale) end(group, State::Dropped, "stale");
   newly_dropped_.insert(newly_dropped_.end(), stale.begin(), stale.end());
 
-  const auto wanted = static_cast<size_t>(options_.prompts_per_step);
+  const int64_t most = options_.prompts_per_step;
+  const auto wanted = static_cast<size_t>(most - std::clamp<int64_t>(given_up_ - missing_, 0, most));
   if (arrived_.size() < wanted) return std::nullopt;
   std::vector<uint64_t> groups;
-  for (auto at = arrived_.begin(); groups.size() < wanted; ++at) groups.push_back(at->second);
+  for (auto at = arrived_.begin(); groups.size() < wanted; ++at) groups.push_back(current(at->second));
   return groups;
+}
+
+RefillCounts Ledger::refills(int64_t step, const std::vector<uint64_t>& batch) const {
+  const int64_t size = options_.prompts_per_step;
+  RefillCounts counts;
+  if (!options_.exact_versions) {
+    for (const uint64_t group : batch) counts.refills += refill_of(group);
+    counts.given_up = size - std::ssize(batch);
+    return counts;
+  }
+  for (int64_t slot = step * size; slot < std::min((step + 1) * size, num_slots()); ++slot) {
+    const auto& entry = entries_[static_cast<size_t>(slot)];
+    counts.refills += entry.refill;
+    if (entry.state == State::Dropped && reasons_[entry.reason].first == kNoSpread) ++counts.given_up;
+  }
+  return counts;
 }
 
 std::vector<uint64_t> Ledger::take_newly_dropped() { return std::exchange(newly_dropped_, {}); }
@@ -137,27 +180,30 @@ void Ledger::trained(int64_t step, const std::vector<uint64_t>& groups,
   std::set<uint64_t> seen;
   for (const uint64_t group : groups) {
     const auto& entry = open_entry(group, "trained");
-    require(entry.state == State::Queued, "Ledger: group ", group, " is to be trained, but has not arrived");
-    require(seen.insert(group).second, "Ledger: group ", group, " is twice in the batch of step ", step);
-    require(!options_.exact_versions || step_for(group) == step, "Ledger: group ", group, " belongs to step ",
-            step_for(group), ", not to the batch of step ", step);
+    const auto who = "Ledger: group " + group_name(group);
+    require(entry.state == State::Queued, who, " is to be trained, but has not arrived");
+    require(seen.insert(group).second, who, " is twice in the batch of step ", step);
+    const int64_t own = step_for(slot_of(group));
+    require(!options_.exact_versions || own == step, who, " belongs to step ", own,
+            ", not to the batch of step ", step);
   }
   for (const auto& [group, reason] : poisoned) {
-    require(seen.contains(group) && !reason.empty(), "Ledger: group ", group, " is poisoned (", reason,
-            "), but is not in the batch of step ", step);
+    require(seen.contains(group) && !reason.empty(), "Ledger: group ", group_name(group), " is poisoned (",
+            reason, "), but is not in the batch of step ", step);
   }
   for (const uint64_t group : groups) {
-    auto& entry = entries_[group];
+    auto& entry = entries_[slot_of(group)];
     if (const auto found = poisoned.find(group); found != poisoned.end()) {
-      end(group, entry, State::Quarantined, found->second);
+      end(group, State::Quarantined, found->second);
       continue;
     }
     arrived_.erase(entry.arrival);
     entry.state = State::Trained;
     entry.step = step;
   }
-  num_poisoned_ += static_cast<int64_t>(poisoned.size());
-  ended_.trained += static_cast<int64_t>(groups.size() - poisoned.size());
+  num_poisoned_ += std::ssize(poisoned);
+  ended_.trained += std::ssize(groups) - std::ssize(poisoned);
+  missing_ += options_.prompts_per_step - std::ssize(groups);
   trained_steps_.emplace(step, groups);
 }
 
@@ -166,7 +212,7 @@ void Ledger::rewind(int64_t step) {
   const auto first = trained_steps_.lower_bound(step);
   for (auto at = first; at != trained_steps_.end(); ++at) {
     for (const uint64_t group : at->second) {
-      auto& entry = entries_[group];
+      auto& entry = entries_[slot_of(group)];
       if (entry.state == State::Quarantined) {
         --num_poisoned_;
         --ended_.quarantined;
@@ -175,8 +221,9 @@ void Ledger::rewind(int64_t step) {
         --ended_.trained;
       }
       entry.state = State::Queued;
-      arrived_.emplace(entry.arrival, group);
+      arrived_.emplace(entry.arrival, slot_of(group));
     }
+    missing_ -= options_.prompts_per_step - std::ssize(at->second);
   }
   trained_steps_.erase(first, trained_steps_.end());
   version_ = std::min(version_, step);
@@ -184,8 +231,10 @@ void Ledger::rewind(int64_t step) {
 
 void Ledger::restore(int64_t step) {
   for (auto at = trained_steps_.lower_bound(step); at != trained_steps_.end(); ++at) {
-    num_poisoned_ -= static_cast<int64_t>(std::erase_if(
-        at->second, [this](uint64_t group) { return entries_[group].state == State::Quarantined; }));
+    const auto gone = static_cast<int64_t>(std::erase_if(
+        at->second, [this](uint64_t group) { return entries_[slot_of(group)].state == State::Quarantined; }));
+    num_poisoned_ -= gone;
+    missing_ += gone;  // rewind() takes a batch for as short as it is now
   }
   rewind(step);
   std::erase_if(arrived_, [&](const auto& arrival) {
@@ -199,7 +248,7 @@ void Ledger::restore(int64_t step) {
 
 LedgerCounts Ledger::counts() const {
   LedgerCounts counts = ended_;
-  counts.issued = static_cast<int64_t>(entries_.size());
+  counts.issued = num_slots() + refilled_;
   counts.queued = static_cast<int64_t>(arrived_.size());
   counts.leased = static_cast<int64_t>(live_.size() + returned_.size());
   return counts;
@@ -212,8 +261,9 @@ std::map<std::string, int64_t> Ledger::reasons() const {
 }
 
 std::optional<Fate> Ledger::fate(uint64_t group) const {
-  if (group >= entries_.size()) return std::nullopt;
-  const auto& entry = entries_[group];
+  if (!was_issued(group)) return std::nullopt;
+  const auto& entry = entries_[slot_of(group)];
+  if (refill_of(group) < entry.refill) return Fate{FateKind::Dropped, 0, kNoSpread};
   switch (entry.state) {
     case State::Leased:
     case State::Queued:
@@ -229,7 +279,8 @@ std::optional<Fate> Ledger::fate(uint64_t group) const {
 }
 
 bool Ledger::is_queued(uint64_t group) const {
-  return group < entries_.size() && entries_[group].state == State::Queued;
+  const uint64_t slot = slot_of(group);
+  return was_issued(group) && group == current(slot) && entries_[slot].state == State::Queued;
 }
 
 int64_t Ledger::trained_steps() const {

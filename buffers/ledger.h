@@ -2,7 +2,8 @@
 //
 // No I/O and no clock of its own. A group is Leased, then Queued when it has arrived, then Trained, Dropped
 // or Quarantined; only a lease that expired goes back, to be leased again under the same id (it is still
-// owed, so it counts as leased all the while). A call that throws has changed nothing. Bodies: ledger.cc
+// owed, so it counts as leased all the while). A group that taught nothing is dropped and its slot owed
+// again, as another group (buffers/group_id.h). A call that throws has changed nothing. Bodies: ledger.cc
 // (what becomes of groups), ledger_leases.cc (who owes them).
 #pragma once
 
@@ -15,10 +16,15 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "buffers/group_id.h"
 
 namespace sluice::buffers {
 
 enum class FateKind : uint8_t { Trained = 0, Dropped = 1, Quarantined = 2 };
+
+// Why a group was dropped from which nothing can be learned, all its rewards being equal. The one reason that
+// makes the ledger refill a slot, also when it comes from a journal.
+inline constexpr const char* kNoSpread = "no spread";
 
 // How a group ended.
 struct Fate {
@@ -34,6 +40,11 @@ struct LedgerCounts {
 };
 std::string describe(const LedgerCounts& counts);  // "issued 64 = trained 32 + queued 4 + ..."
 
+// How often the slots of a step were refilled, and how many were given up since no refill was left.
+struct RefillCounts {
+  int64_t refills = 0, given_up = 0;
+};
+
 struct LedgerOptions {
   int64_t prompts_per_step = 0;
   int64_t total_steps = 0;     // no group is issued for a later step
@@ -41,6 +52,7 @@ struct LedgerOptions {
   bool exact_versions = true;  // deterministic mode: from exactly that version, and batches go by ordinal
   Millis lease_ms = 60'000;
   int32_t max_attempts = 3;  // then the group is quarantined
+  int64_t refills = 0;       // groups of a slot that are produced in place of one without spread
 };
 
 class Ledger {
@@ -53,10 +65,10 @@ class Ledger {
     int64_t step = 0;
     int64_t version = 0;
   };
-  // The lowest ordinal that may be produced now: one whose lease expired, else the next one, when the version
-  // it needs has been published. Empty when there is none. Group g is for step g / prompts_per_step; without
-  // exact versions every group that was lost (dropped, quarantined) moves the later ones up, so that each
-  // step gets its full number.
+  // The lowest slot that may be produced now: one whose lease expired or that is to be refilled, else the
+  // next one, when the version it needs has been published. Empty when there is none. Slot s is for step s /
+  // prompts_per_step; without exact versions every slot that was lost (dropped, quarantined) moves the later
+  // ones up, so that each step gets its full number, but for slots that were given up.
   std::optional<Grant> lease(const std::string& actor, Millis now);
 
   // The learner now holds `version` (the number of optimizer steps applied). It goes back only by rewind().
@@ -79,17 +91,21 @@ class Ledger {
   // A group has arrived (and is in the journal). The first result of a group wins, whoever sends it.
   Admission admit(uint64_t group, int64_t oldest_version);
 
-  // Ends a group that is leased or queued; any other is an Error, and so is an empty reason.
+  // Ends a group that is leased or queued; any other is an Error, and so is an empty reason. A slot whose
+  // group is dropped as kNoSpread is owed again while it has refills left, else it is given up.
   void drop(uint64_t group, const std::string& reason);
   void quarantine(uint64_t group, const std::string& reason);
 
-  // The groups of step `step` when they are all there. Exact versions: the queued ones of ordinals
+  // The groups of step `step` when they are all there. Exact versions: the queued ones of slots
   // [step * prompts_per_step, (step + 1) * prompts_per_step), once none of those is still leased or unissued;
-  // the list is shorter where some were quarantined. Otherwise: the first prompts_per_step that arrived,
-  // after those older than `staleness` allows are dropped as "stale" (they are reported by
-  // take_newly_dropped()).
+  // the list is shorter where some were quarantined or given up. Otherwise: the first prompts_per_step that
+  // arrived, fewer by the slots given up meanwhile, after those older than `staleness` allows are dropped as
+  // "stale" (they are reported by take_newly_dropped()).
   std::optional<std::vector<uint64_t>> batch(int64_t step);
   std::vector<uint64_t> take_newly_dropped();
+
+  // Of the slots of this step; without exact versions of those in its batch.
+  RefillCounts refills(int64_t step, const std::vector<uint64_t>& batch) const;
 
   // The optimizer step over these groups, all of them queued, is done. Steps come in rising order; with exact
   // versions a group belongs to its own step. Those that turned out to be `poisoned`, each with the reason,
@@ -107,6 +123,9 @@ class Ledger {
 
   LedgerCounts counts() const;
   std::map<std::string, int64_t> reasons() const;  // of drops and quarantines, counted
+  int64_t num_slots() const { return static_cast<int64_t>(entries_.size()); }  // that were issued
+  uint64_t current(uint64_t slot) const;  // the group it waits for or ended with
+  bool was_issued(uint64_t group) const;
   std::optional<Fate> fate(uint64_t group) const;
   bool is_queued(uint64_t group) const;
   int64_t num_live() const { return static_cast<int64_t>(live_.size()); }  // leases that somebody holds
@@ -120,14 +139,15 @@ class Ledger {
   // The policy version a lease of this group names now.
   int64_t version_for(uint64_t group) const;
 
-  // For rebuilding from a journal: the group was issued to nobody we know. Ordinals come in order; one that
-  // is known already is left alone.
+  // For rebuilding from a journal: the first group of a slot was issued to nobody we know. Slots come in
+  // order; one that is known already is left alone.
   void restore_issued(uint64_t group);
 
  private:
   enum class State : uint8_t { Leased, Queued, Trained, Dropped, Quarantined };
   struct Entry {
     State state = State::Leased;
+    int32_t refill = 0;          // of its group, to which the rest applies; those before had no spread
     uint32_t reason = 0;         // Dropped, Quarantined: index into reasons_
     int64_t step = 0;            // Trained
     int64_t oldest_version = 0;  // once it has arrived
@@ -140,20 +160,22 @@ class Ledger {
   };
 
   Entry& open_entry(uint64_t group, const char* what);
-  int64_t step_for(uint64_t group) const;
-  bool may_produce(uint64_t group) const;
-  Grant grant(uint64_t group, int32_t attempt, const std::string& actor, Millis now);
-  void forget_lease(uint64_t group);
-  void take_back(uint64_t group);
-  void count_attempt(uint64_t group);
-  void count_death(uint64_t group, const std::string& actor);
-  void end(uint64_t group, Entry& entry, State state, const std::string& reason);
+  void end(uint64_t group, State state, const std::string& reason);
+  void refill(uint64_t slot);
+  int64_t step_for(uint64_t slot) const;
+  bool may_produce(uint64_t slot) const;
+  Grant grant(uint64_t slot, int32_t attempt, const std::string& actor, Millis now);
+  void forget_lease(uint64_t slot);
+  void take_back(uint64_t slot);
+  void count_attempt(uint64_t slot);
+  void count_death(uint64_t slot, const std::string& actor);
   std::optional<std::vector<uint64_t>> batch_by_ordinal(int64_t step) const;
   std::optional<std::vector<uint64_t>> batch_by_arrival(int64_t step);
 
   const LedgerOptions options_;
-  std::vector<Entry> entries_;  // by ordinal: every group that was issued
-  // Each Leased group is in exactly one of live_ and returned_, each Queued one in arrived_.
+  // Everything below names slots, of each of which one group at most is open; groups are what callers name.
+  std::vector<Entry> entries_;  // every slot that was issued
+  // Each Leased slot is in exactly one of live_ and returned_, each Queued one in arrived_.
   std::map<uint64_t, Live> live_;
   std::map<uint64_t, int32_t> returned_;                // to the number of its next attempt
   std::map<std::string, std::set<uint64_t>> by_actor_;  // over live_
@@ -165,7 +187,10 @@ class Ledger {
   std::vector<std::pair<std::string, int64_t>> reasons_;    // each once, with its count
   std::map<std::string, uint32_t> reason_ids_;
   std::vector<uint64_t> newly_dropped_;
-  LedgerCounts ended_;  // trained, dropped and quarantined are kept here; the rest is the size of something
+  LedgerCounts ended_;    // trained, dropped and quarantined are kept here; the rest is the size of something
+  int64_t refilled_ = 0;  // groups dropped whose slot was owed again,
+  int64_t given_up_ = 0;  // and those whose slot was not
+  int64_t missing_ = 0;   // groups by which the batches trained were short of prompts_per_step
   uint64_t arrivals_ = 0;
   int64_t version_ = 0;
   int64_t duplicates_ = 0;

@@ -130,13 +130,14 @@ Recovered recover(const LedgerOptions& options, const std::filesystem::path& fil
 
   // A second reading, so that what has ended long ago is never held in memory.
   Recovered recovered{std::move(replay.ledger()), {}, journal.torn_bytes(), replay.restored_to()};
-  std::map<uint64_t, RolloutGroup> queued;  // of what was sampled again after a restore, the last
+  std::map<uint64_t, RolloutGroup> queued;  // by slot; of what was sampled again after a restore, the last
   size_t record = 0;
   Journal::read(file, {.group = [&](RolloutGroup group) {
                   if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;
-                  queued.insert_or_assign(group.group, std::move(group));
+                  const uint64_t slot = slot_of(group.group);
+                  queued.insert_or_assign(slot, std::move(group));
                 }});
-  for (auto& [id, group] : queued) recovered.queued.push_back(std::move(group));
+  for (auto& [slot, group] : queued) recovered.queued.push_back(std::move(group));
   return recovered;
 }
 

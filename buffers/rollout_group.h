@@ -44,7 +44,7 @@ std::string sampling_fault(const SamplingParams& sampling);
 
 // The right to produce one group.
 struct Lease {
-  uint64_t group = 0;   // ordinal of the group in its stage
+  uint64_t group = 0;   // its slot and refill: buffers/group_id.h
   int32_t attempt = 0;  // 0 the first time
   int64_t step = 0;     // optimizer step of the stage it is meant for
   int64_t version = 0;  // policy version: exact in deterministic mode, else the oldest allowed

@@ -424,7 +424,8 @@ class Storm {
                  .staleness = static_cast<int64_t>(seed % 3),
                  .exact_versions = exact_versions,
                  .lease_ms = 50,
-                 .max_attempts = 3}) {}
+                 .max_attempts = 3,
+                 .refills = static_cast<int64_t>(seed % 4)}) {}
 
   void run() {
     for (int event = 0; event < 600; ++event) {
@@ -435,14 +436,17 @@ class Storm {
     const auto counts = ledger_.counts();
     EXPECT_EQ(counts.leased + counts.queued, 0) << describe(counts);
     if (!ledger_.options().exact_versions) {
-      EXPECT_EQ(counts.trained, 24);
+      EXPECT_EQ(counts.trained + given_up_, 24);
     }
   }
 
  private:
   int64_t pick(int64_t n) { return std::uniform_int_distribution<int64_t>(0, n - 1)(random_); }
   std::string actor() { return std::string(1, static_cast<char>('a' + pick(3))); }
-  uint64_t any_group() { return static_cast<uint64_t>(pick(ledger_.counts().issued + 2)); }
+  uint64_t any_group() {
+    const auto slot = static_cast<uint64_t>(pick(ledger_.num_slots() + 2));
+    return pick(4) == 0 ? group_id(slot, pick(4)) : ledger_.current(slot);
+  }
 
   void act(int64_t what) {
     now_ += pick(8);
@@ -451,7 +455,7 @@ class Storm {
     if (what == 12) ledger_.expire(now_);
     if (what == 13) ledger_.renew(actor(), now_);
     if (what == 14) pick(2) == 0 ? ledger_.release_actor(actor()) : ledger_.actor_died(actor());
-    if (what == 15 && pick(4) == 0) end(any_group());
+    if (what == 15 && pick(2) == 0) end(any_group());
     if (what >= 16 && what < 19) train();
     if (what == 19 && pick(6) == 0) rewind();
   }
@@ -465,13 +469,14 @@ class Storm {
     versions_[grant->group] = grant->version;
     EXPECT_GE(grant->version, ledger_.oldest_needed_version());
     if (ledger_.options().exact_versions) {
-      EXPECT_EQ(grant->step, static_cast<int64_t>(grant->group) / 3);
+      EXPECT_EQ(grant->step, static_cast<int64_t>(slot_of(grant->group)) / 3);
       EXPECT_EQ(grant->version, std::max<int64_t>(0, grant->step - ledger_.options().staleness));
     }
   }
 
   void admit(uint64_t group) {
-    const bool known = group < static_cast<uint64_t>(ledger_.counts().issued);
+    const bool known = slot_of(group) < static_cast<uint64_t>(ledger_.num_slots()) &&
+                       group <= ledger_.current(slot_of(group));
     const bool fresh = known && !ledger_.is_queued(group) && !ledger_.fate(group);
     const auto expected = !known  ? Ledger::Admission::Unknown
                           : fresh ? Ledger::Admission::Accepted
@@ -480,11 +485,18 @@ class Storm {
   }
 
   void end(uint64_t group) {
-    if (group >= static_cast<uint64_t>(ledger_.counts().issued) || ledger_.fate(group)) return;
-    if (pick(2) == 0) {
-      ledger_.drop(group, "filtered");
-    } else {
-      ledger_.quarantine(group, "unscored");
+    if (!ledger_.was_issued(group) || ledger_.fate(group)) return;
+    switch (pick(4)) {
+      case 0:
+        return ledger_.drop(group, "filtered");
+      case 1:
+        return ledger_.quarantine(group, "unscored");
+      default:
+        if (refill_of(group) == ledger_.options().refills) ++given_up_;
+        ledger_.drop(group, kNoSpread);
+        EXPECT_EQ(ledger_.fate(group)->reason, "no spread");
+        versions_[ledger_.current(slot_of(group))] =
+            ledger_.version_for(group);  // it may come before a lease
     }
   }
 
@@ -508,13 +520,23 @@ class Storm {
     history_.erase(history_.lower_bound(step_), history_.end());
   }
 
+  std::vector<uint64_t> issued() const {
+    std::vector<uint64_t> groups;
+    for (uint64_t slot = 0; slot < static_cast<uint64_t>(ledger_.num_slots()); ++slot) {
+      for (int64_t refill = 0; refill <= refill_of(ledger_.current(slot)); ++refill) {
+        groups.push_back(group_id(slot, refill));
+      }
+    }
+    return groups;
+  }
+
   // The law from the outside, and the surviving history.
   void check() {
     const auto counts = ledger_.counts();
     ASSERT_TRUE(counts.holds()) << describe(counts);
     LedgerCounts seen;
-    seen.issued = counts.issued;
-    for (uint64_t group = 0; group < static_cast<uint64_t>(counts.issued); ++group) {
+    for (const uint64_t group : issued()) {
+      ++seen.issued;
       const auto fate = ledger_.fate(group);
       if (!fate) {
         ++(ledger_.is_queued(group) ? seen.queued : seen.leased);
@@ -543,7 +565,7 @@ class Storm {
   void settle() {
     for (int round = 0; round < 200 && step_ < ledger_.options().total_steps; ++round) {
       for (const uint64_t group : lease_all(ledger_, "z", now_)) versions_[group] = step_;
-      for (uint64_t group = 0; group < static_cast<uint64_t>(ledger_.counts().issued); ++group) {
+      for (const uint64_t group : issued()) {
         if (!ledger_.is_queued(group) && !ledger_.fate(group)) admit(group);
       }
       train();
@@ -556,6 +578,7 @@ class Storm {
   Ledger ledger_;
   Millis now_ = 0;
   int64_t step_ = 0;
+  int64_t given_up_ = 0;  // slots
   std::map<uint64_t, int64_t> versions_;
   std::map<int64_t, std::vector<uint64_t>> history_;
 };
@@ -581,6 +604,7 @@ TEST(Ledger, MakesTheSameBatchesWhoeverDeliversWhen) {
     std::mt19937_64 random(seed);
     auto options = exact();
     options.max_attempts = 1000;
+    options.refills = 2;
     Ledger ledger(options);
     std::vector<std::vector<uint64_t>> history;
     std::vector<uint64_t> working;
@@ -591,7 +615,13 @@ TEST(Ledger, MakesTheSameBatchesWhoeverDeliversWhen) {
       if (random() % 4 == 0) ledger.release_actor("a");
       ledger.expire(now);
       if (!working.empty()) {
-        ledger.admit(working.back(), 0);
+        const uint64_t group = working.back();
+        const bool open = !ledger.is_queued(group) && !ledger.fate(group);
+        if (open && group % 3 == 0) {  // as its content says
+          ledger.drop(group, kNoSpread);
+        } else {
+          ledger.admit(group, 0);
+        }
         working.pop_back();
       }
       if (const auto batch = ledger.batch(std::ssize(history))) {

@@ -21,7 +21,8 @@ LedgerOptions options(bool exact_versions = true) {
           .staleness = 2,
           .exact_versions = exact_versions,
           .lease_ms = 100,
-          .max_attempts = 3};
+          .max_attempts = 3,
+          .refills = 2};
 }
 
 // A learner as far as ledger and journal go: each call is written before or right after it happens.
@@ -32,7 +33,7 @@ struct Learner {
   std::optional<uint64_t> issue() {
     const auto grant = ledger.lease("a", now);
     if (!grant) return std::nullopt;
-    journal.issued(grant->group);
+    if (refill_of(grant->group) == 0) journal.issued(grant->group);
     return grant->group;
   }
   void receive(uint64_t group) {
@@ -76,11 +77,19 @@ std::vector<uint64_t> ids(const std::vector<RolloutGroup>& groups) {
   return out;
 }
 
-std::vector<uint64_t> queued(const Ledger& ledger) {
+std::vector<uint64_t> issued(const Ledger& ledger) {
   std::vector<uint64_t> out;
-  for (uint64_t group = 0; group < static_cast<uint64_t>(ledger.counts().issued); ++group) {
-    if (ledger.is_queued(group)) out.push_back(group);
+  for (uint64_t slot = 0; slot < static_cast<uint64_t>(ledger.num_slots()); ++slot) {
+    for (int64_t refill = 0; refill <= refill_of(ledger.current(slot)); ++refill) {
+      out.push_back(group_id(slot, refill));
+    }
   }
+  return out;
+}
+
+std::vector<uint64_t> queued(const Ledger& ledger) {
+  auto out = issued(ledger);
+  std::erase_if(out, [&](uint64_t group) { return !ledger.is_queued(group); });
   return out;
 }
 
@@ -88,7 +97,8 @@ void expect_equal(const Ledger& a, const Ledger& b) {
   EXPECT_EQ(describe(a.counts()), describe(b.counts()));
   EXPECT_EQ(queued(a), queued(b));
   EXPECT_EQ(a.reasons(), b.reasons());
-  for (uint64_t group = 0; group < static_cast<uint64_t>(a.counts().issued); ++group) {
+  EXPECT_EQ(issued(a), issued(b));
+  for (const uint64_t group : issued(a)) {
     const auto left = a.fate(group);
     const auto right = b.fate(group);
     ASSERT_EQ(left.has_value(), right.has_value()) << group;
@@ -311,6 +321,37 @@ TEST(Recover, LeavesOutGroupsThatTheLedgerRefused) {
   EXPECT_EQ(recovered.queued[0].oldest_version(), 2);
 }
 
+// Slot 0 is refilled twice and trained, slot 1 given up, slot 2 owed once more; nothing else says so.
+TEST(Recover, RefillsAgainWhatHadNoSpread) {
+  const TempFolder folder;
+  Learner learner(options(), folder / "groups");
+  const auto refill = [&](uint64_t slot, int64_t times) {
+    for (int64_t i = 0; i < times; ++i) {
+      learner.end(group_id(slot, i), FateKind::Dropped, kNoSpread);
+      learner.issue();
+    }
+  };
+  for (int i = 0; i < 6; ++i) learner.issue();
+  refill(0, 2);
+  learner.receive(group_id(0, 2));
+  learner.receive(0);  // late
+  refill(1, 3);
+  learner.compose();
+  learner.train();
+  refill(2, 1);
+
+  expect_equal(replay_ledger(options(), folder / "groups"), learner.ledger);
+  auto recovered = recover(options(), folder / "groups", 0);
+
+  EXPECT_EQ(describe(recovered.ledger.counts()),
+            "issued 11 = trained 0 + queued 1 + leased 4 + dropped 6 + quarantined 0");
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(group_id(0, 2)));
+  EXPECT_THAT(*recovered.ledger.batch(0), ElementsAre(group_id(0, 2)));
+  EXPECT_EQ(recovered.ledger.refills(0, {}).given_up, 1);
+  EXPECT_EQ(recovered.ledger.lease("b", 0)->group, group_id(2, 1));
+  EXPECT_EQ(recovered.ledger.lease("b", 0)->group, 3u);
+}
+
 TEST(Recover, NamesTheRecordThatDoesNotFit) {
   const TempFolder folder;
   {
@@ -339,7 +380,7 @@ void live_dangerously(uint64_t seed, bool exact_versions) {
   uint64_t durable = fs::file_size(file);
   for (int event = 0; event < 4000 && learner->step < opts.total_steps; ++event) {
     learner->now += 5;
-    const auto issued = static_cast<uint64_t>(learner->ledger.counts().issued);
+    const auto groups = issued(learner->ledger);
     switch (pick(12)) {
       case 0:
       case 1:
@@ -348,7 +389,7 @@ void live_dangerously(uint64_t seed, bool exact_versions) {
       case 2:
       case 3:
       case 4:
-        if (issued > 0) learner->receive(pick(issued));
+        if (!groups.empty()) learner->receive(groups[pick(groups.size())]);
         break;
       case 5:
         for (const uint64_t group : learner->ledger.expire(learner->now)) {
@@ -356,9 +397,10 @@ void live_dangerously(uint64_t seed, bool exact_versions) {
         }
         break;
       case 6:
-        if (issued > 0 && pick(8) == 0) {
-          const uint64_t group = pick(issued);
-          if (!learner->ledger.fate(group)) learner->end(group, FateKind::Dropped, "filtered");
+        if (!groups.empty() && pick(8) == 0) {
+          const uint64_t group = groups[pick(groups.size())];
+          const char* reason = pick(3) == 0 ? "filtered" : kNoSpread;
+          if (!learner->ledger.fate(group)) learner->end(group, FateKind::Dropped, reason);
         }
         break;
       case 7:
@@ -385,7 +427,7 @@ void live_dangerously(uint64_t seed, bool exact_versions) {
         auto recovered = recover(opts, file, checkpoint);
         ASSERT_TRUE(recovered.ledger.counts().holds());
         ASSERT_EQ(ids(recovered.queued), queued(recovered.ledger));
-        for (uint64_t group = 0; group < static_cast<uint64_t>(recovered.ledger.counts().issued); ++group) {
+        for (const uint64_t group : issued(recovered.ledger)) {
           const auto fate = recovered.ledger.fate(group);
           if (fate && fate->kind == FateKind::Trained) {
             ASSERT_LT(fate->step, checkpoint);
