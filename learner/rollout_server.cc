@@ -33,7 +33,7 @@ RolloutServer::Impl::Impl(const RolloutServerOptions& the_options, MakeLease the
       ledger(std::move(recovered.ledger)),
       journal(options.journal),
       queue(options.ledger, std::ssize(recovered.queued)),
-      next_issue(static_cast<uint64_t>(ledger.counts().issued)),
+      next_issue(static_cast<uint64_t>(ledger.num_slots())),
       peers(options.actor_timeout_ms) {
   for (auto& group : recovered.queued) queue.arrive(std::move(group), now());
 }
@@ -227,6 +227,11 @@ RolloutStatus RolloutServer::status() const {
                              .leases = impl_->ledger.held_by(peer.identity.name)});
   }
   return status;
+}
+
+buffers::RefillCounts RolloutServer::refills() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->ledger.refills(impl_->batch->first, impl_->batch->second);
 }
 
 const std::string& RolloutServer::address() const { return impl_->router.address(); }

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "buffers/ledger.h"
 #include "buffers/rollout_group.h"
+#include "learner/refills.h"
 #include "transport/handshake.h"
 #include "transport/shared_weights.h"
 
@@ -30,7 +31,8 @@ struct RolloutServerOptions {
   transport::Identity identity;  // what an actor must match
   int64_t min_scored = 2;        // a group with fewer scored completions (or not all, when it has fewer) is
                                  // quarantined with that reason
-  std::vector<double> reward_weights;  // to tell what is scored
+  RefillFallback refill_fallback = RefillFallback::Keep;  // when the refills of `ledger` are used up
+  std::vector<double> reward_weights;                     // to tell what is scored
   buffers::GroupLimits limits;
   Millis actor_timeout_ms = 5'000;   // without a heartbeat its leases go back
   std::filesystem::path quarantine;  // folder for the groups that are quarantined, one JSON file each
@@ -93,6 +95,8 @@ class RolloutServer {
   // Waits for the batch of a step; journalled and removed from the buffer when it returns. Empty when the
   // time is over. What went wrong in the thread is thrown here.
   std::optional<std::vector<buffers::RolloutGroup>> take_batch(int64_t step, Millis timeout_ms);
+  // Of the last batch, until it is trained.
+  buffers::RefillCounts refills() const;
   // The optimizer step over the last batch, which was of this step, is done. Those of its groups that turned
   // out to be poisoned are quarantined instead, with a file that says why.
   void trained(int64_t step, const std::vector<PoisonedGroup>& poisoned = {});

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -22,7 +23,8 @@ struct Column {
   std::string_view metric;
   Style style;
   size_t width;
-  int rank;  // when a line is too long the columns of the highest rank are left out first
+  int rank;               // when a line is too long the columns of the highest rank are left out first
+  bool optional = false;  // left out of a stage that does not have it, instead of showing a dash
 };
 
 constexpr std::array kRolloutColumns = {
@@ -32,9 +34,10 @@ constexpr std::array kRolloutColumns = {
     Column{"ent", "entropy", Style::Number, 6, 3},
     Column{"len", "completions/mean_length", Style::Count, 5, 1},
     Column{"cut", "completions/clipped_ratio", Style::Share, 4, 6},
-    Column{"clip", "clip_ratio/region_mean", Style::Share, 4, 5},
+    Column{"clip", "clip_ratio/region_mean", Style::Share, 4, 4},
     Column{"lag", "policy/lag", Style::Number, 4, 4},
-    Column{"queue", "queue/depth", Style::Count, 5, 4},
+    Column{"refill", "refills", Style::Count, 4, 3, true},
+    Column{"queue", "queue/depth", Style::Count, 5, 5},
     Column{"", "step_time", Style::Time, 6, 0},
 };
 constexpr std::array kPreferenceColumns = {
@@ -60,12 +63,22 @@ constexpr std::array kSupervisedColumns = {
 };
 
 // The numbers say which kind of stage it is, so that a new one needs no change here.
-std::span<const Column> columns_of(const std::map<std::string, double>& metrics) {
-  if (metrics.contains("reward")) return kRolloutColumns;
-  if (metrics.contains("rewards/margins")) return kPreferenceColumns;
-  if (metrics.contains("mean_reward")) return kRewardModelColumns;
-  if (metrics.contains("loss")) return kSupervisedColumns;
-  return {};
+std::vector<Column> columns_of(const std::map<std::string, double>& metrics) {
+  std::span<const Column> all;
+  if (metrics.contains("reward")) {
+    all = kRolloutColumns;
+  } else if (metrics.contains("rewards/margins")) {
+    all = kPreferenceColumns;
+  } else if (metrics.contains("mean_reward")) {
+    all = kRewardModelColumns;
+  } else if (metrics.contains("loss")) {
+    all = kSupervisedColumns;
+  }
+  std::vector<Column> columns(all.begin(), all.end());
+  std::erase_if(columns, [&](const Column& column) {
+    return column.optional && !metrics.contains(std::string(column.metric));
+  });
+  return columns;
 }
 
 std::string printed(const char* format, int precision, double value) {

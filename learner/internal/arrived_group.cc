@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "buffers/group_id.h"
+#include "learner/advantages.h"
 #include "rewards/reward_mix.h"
 
 namespace sluice::learner::internal {
@@ -49,13 +52,14 @@ Json to_json(const buffers::Completion& completion) {
 
 std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards,
                    int64_t max_tokens) {
-  if (group.prompt.empty()) return sentence("group ", group.group, " has an empty prompt");
+  const auto who = "group " + buffers::group_name(group.group);
+  if (group.prompt.empty()) return sentence(who, " has an empty prompt");
   if (group.prompt_text != lease.row.prompt) {
-    return sentence("group ", group.group, " has another prompt than ", lease.row.where());
+    return sentence(who, " has another prompt than ", lease.row.where());
   }
   if (static_cast<int64_t>(group.completions.size()) != lease.num_samples) {
-    return sentence("group ", group.group, " has ", group.completions.size(), " completions, ",
-                    lease.num_samples, " were asked for");
+    return sentence(who, " has ", group.completions.size(), " completions, ", lease.num_samples,
+                    " were asked for");
   }
   const size_t num_greedy = lease.greedy_baseline ? num_rewards : 0;
   if (group.greedy.size() != num_greedy) {
@@ -64,25 +68,22 @@ std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lea
   }
   for (const auto& completion : group.completions) {
     if (completion.outcomes.size() != num_rewards) {
-      return sentence("group ", group.group, " has ", completion.outcomes.size(),
-                      " outcomes for a completion, the run has ", num_rewards, " rewards");
+      return sentence(who, " has ", completion.outcomes.size(), " outcomes for a completion, the run has ",
+                      num_rewards, " rewards");
     }
     const auto length = std::ssize(group.prompt) + std::ssize(completion.tokens);
     if (length > max_tokens) {
-      return sentence("group ", group.group, " has a sequence of ", length, " tokens, the model takes ",
-                      max_tokens);
+      return sentence(who, " has a sequence of ", length, " tokens, the model takes ", max_tokens);
     }
   }
   if (!lease.exact_version) return "";
   if (group.step != lease.step) {
-    return sentence("group ", group.group, " is for step ", group.step, ", it was leased for step ",
-                    lease.step);
+    return sentence(who, " is for step ", group.step, ", it was leased for step ", lease.step);
   }
   for (const auto& completion : group.completions) {
     for (const int64_t version : completion.versions) {
       if (version == lease.version) continue;
-      return sentence("group ", group.group, " has a token of version ", version,
-                      ", the lease names version ", lease.version);
+      return sentence(who, " has a token of version ", version, ", the lease names version ", lease.version);
     }
   }
   return "";
@@ -109,6 +110,14 @@ std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vec
   return sentence("too few scored samples: ", num_scored, " of ", group.completions.size(), " (", first, ")");
 }
 
+bool has_spread(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights) {
+  std::vector<std::optional<double>> rewards;
+  for (const auto& completion : group.completions) {
+    rewards.push_back(rewards::total_reward(completion.outcomes, reward_weights));
+  }
+  return learner::has_spread(rewards);
+}
+
 void write_quarantine_file(const std::filesystem::path& folder, const buffers::Lease& lease,
                            const std::string& reason, const buffers::RolloutGroup* group) {
   Json json = {
@@ -124,8 +133,11 @@ void write_quarantine_file(const std::filesystem::path& folder, const buffers::L
     json["completions"] = Json::array();
     for (const auto& completion : group->completions) json["completions"].push_back(to_json(completion));
   }
-  char name[40];
-  std::snprintf(name, sizeof(name), "group_%08llu.json", static_cast<unsigned long long>(lease.group));
+  char slot[24];
+  std::snprintf(slot, sizeof(slot), "%08llu", static_cast<unsigned long long>(buffers::slot_of(lease.group)));
+  const int64_t refill = buffers::refill_of(lease.group);
+  const std::string name =
+      "group_" + std::string(slot) + (refill == 0 ? "" : "_refill_" + std::to_string(refill)) + ".json";
   std::filesystem::create_directories(folder);
   // The policy's text need not be UTF-8.
   write_file_atomically(folder / name, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");

@@ -20,6 +20,9 @@ std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lea
 std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
                               int64_t min_scored);
 
+// Whether the total rewards of a group that can be trained on differ (learner/advantages.h).
+bool has_spread(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights);
+
 // For a person to read: the prompt, the reason and, where a group has arrived, what was sampled.
 void write_quarantine_file(const std::filesystem::path& folder, const buffers::Lease& lease,
                            const std::string& reason, const buffers::RolloutGroup* group);

@@ -20,9 +20,10 @@ std::vector<uint64_t> GroupQueue::take_settled(const buffers::Ledger& ledger) {
   if (!by_ordinal_) return std::exchange(arrivals_, {});
   std::vector<uint64_t> settled;
   for (;; ++next_) {
-    if (waiting_.contains(next_)) {
-      settled.push_back(next_);
-    } else if (!ledger.fate(next_)) {
+    const uint64_t id = ledger.current(next_);
+    if (waiting_.contains(id)) {
+      settled.push_back(id);
+    } else if (!ledger.fate(id)) {
       return settled;  // it is still to come
     }
   }

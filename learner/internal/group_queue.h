@@ -41,7 +41,7 @@ class GroupQueue {
   buffers::RolloutBuffer buffer_;
   std::map<uint64_t, buffers::RolloutGroup> waiting_;
   std::vector<uint64_t> arrivals_;  // of waiting_, in order
-  uint64_t next_ = 0;               // the ordinal the buffer takes next, when it goes by ordinal
+  uint64_t next_ = 0;               // the slot the buffer takes next, when it goes by ordinal
   std::map<uint64_t, Millis> arrived_at_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/byte_codec.h"
 #include "base/error.h"
+#include "buffers/group_id.h"
 #include "learner/internal/arrived_group.h"
 #include "learner/internal/rollout_server_impl.h"
 
@@ -95,9 +96,9 @@ void RolloutServer::Impl::on_heartbeat(Peer& peer, const Frame& frame) {
 void RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
   auto group = decoded([&] { return buffers::decode_group(frame.payload, options.limits); });
   const uint64_t id = group.group;
-  if (id >= next_issue) {
+  if (!ledger.was_issued(id)) {
     // Its issue was lost with the machine's power: it will be leased again, and produced again.
-    notice(peer.identity.name + " sent group " + std::to_string(id) +
+    notice(peer.identity.name + " sent group " + buffers::group_name(id) +
            ", which was not issued in this history");
     return;
   }
@@ -109,7 +110,9 @@ void RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
   const auto wrong = internal::misfit(group, lease, options.reward_weights.size(), options.limits.max_tokens);
   if (!wrong.empty()) throw Malformed(wrong);
   const auto reason = internal::quarantine_reason(group, options.reward_weights, options.min_scored);
-  reason.empty() ? admit(std::move(group)) : quarantine(lease, reason, &group);
+  if (!reason.empty()) return quarantine(lease, reason, &group);
+  const bool teaches = options.ledger.refills == 0 || internal::has_spread(group, options.reward_weights);
+  teaches ? admit(std::move(group)) : end_without_spread(std::move(group));
 }
 
 void RolloutServer::Impl::admit(RolloutGroup group) {
@@ -130,7 +133,7 @@ void RolloutServer::Impl::quarantine(const buffers::Lease& lease, const std::str
   try {
     internal::write_quarantine_file(options.quarantine, lease, reason, group);
   } catch (const std::exception& error) {
-    notice("group " + std::to_string(lease.group) + " is quarantined (" + reason +
+    notice("group " + buffers::group_name(lease.group) + " is quarantined (" + reason +
            "), but its file cannot be written: " + error.what());
   }
 }
@@ -159,9 +162,9 @@ bool RolloutServer::Impl::grant_leases() {
     const auto grant = ledger.lease(peer.identity.name, now());
     if (!grant) break;
     require_live(*grant);
-    if (grant->group >= next_issue) {
+    if (grant->group == next_issue) {  // a refill was issued by the end of the group before it
       journal.issued(grant->group);  // synced with the group at the latest, before which it matters to nobody
-      next_issue = grant->group + 1;
+      ++next_issue;
     }
     --peer.credit;
     const Frame frame{.type = FrameType::Lease, .payload = buffers::encode_lease(lease_for(*grant))};
@@ -185,7 +188,7 @@ buffers::Lease RolloutServer::Impl::lease_for(const buffers::Ledger::Grant& gran
 // The lease of a group that was issued before. Without exact versions its step was another, which nobody asks
 // for.
 buffers::Lease RolloutServer::Impl::lease_of(uint64_t group, int32_t attempt) const {
-  const auto step = static_cast<int64_t>(group) / options.ledger.prompts_per_step;
+  const auto step = static_cast<int64_t>(buffers::slot_of(group)) / options.ledger.prompts_per_step;
   return lease_for({group, attempt, step, ledger.version_for(group)});
 }
 

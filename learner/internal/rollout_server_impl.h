@@ -3,7 +3,7 @@
 //
 // The thread holds `mutex` for a whole round, and the training loop for a whole call: each sees the other's
 // work either not at all or finished. Bodies: rollout_server.cc (rounds), rollout_frames.cc (what comes and
-// goes), rollout_peers.cc (who is there).
+// goes), rollout_refills.cc (groups without spread), rollout_peers.cc (who is there).
 #pragma once
 
 #include <condition_variable>
@@ -46,6 +46,8 @@ struct RolloutServer::Impl {
   void on_group(const transport::Peer& peer, const transport::Frame& frame);
   void admit(buffers::RolloutGroup group);
   void quarantine(const buffers::Lease& lease, const std::string& reason, const buffers::RolloutGroup* group);
+  void end_without_spread(buffers::RolloutGroup group);
+  [[noreturn]] void fail_without_spread(const buffers::RolloutGroup& group) const;
 
   // What goes; each says whether it sent anything.
   bool announce();
@@ -93,7 +95,7 @@ struct RolloutServer::Impl {
   buffers::Ledger ledger;
   buffers::Journal journal;
   internal::GroupQueue queue;
-  uint64_t next_issue = 0;                                         // ordinal of the next new group
+  uint64_t next_issue = 0;                                         // the next slot that nobody was asked for
   std::optional<std::pair<int64_t, std::vector<uint64_t>>> batch;  // the step in training and its groups
 
   transport::PeerTable peers;

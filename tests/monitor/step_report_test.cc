@@ -50,6 +50,15 @@ TEST(StepLine, ShowsWhatMattersInAStageOfRollouts) {
             "queue    12    2.1s");
 }
 
+TEST(StepLine, ShowsRefillsInAStageThatHasThem) {
+  auto report = rollout_report(12, 0.412);
+  report.stage = "dapo";
+  report.metrics["refills"] = 17;
+  EXPECT_EQ(step_line(report),
+            "dapo  12/200  reward  0.412  sd  0.310  kl  3e-04  ent  1.235  len   231  clip  12%  lag 1.00  "
+            "refill   17    2.1s");
+}
+
 TEST(StepLine, HasTheSamePlacesInEveryLineOfAStage) {
   const auto line = step_line(rollout_report(12, 0.412));
   auto other = rollout_report(7, -1234567.0);
