@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "buffers/group_id.h"
 
 namespace sluice::recipes {
 
@@ -27,6 +28,7 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
     }
     Json line = {{"group", group.group},
                  {"prompt", group.prompt_text},
+                 {"refill", buffers::refill_of(group.group)},
                  {"actor", group.actor},
                  {"version", group.oldest_version()},
                  {"completions", completions}};

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "buffers/group_id.h"
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
@@ -56,6 +57,7 @@ class PolicyStage {
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(text::open_prompts(stage.data, text::Split::Train)),
         prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
+                      stage.steps * stage.rollout.prompts_per_step,
                       {.prompts_per_step = stage.rollout.prompts_per_step,
                        .staleness = stage.rollout.staleness,
                        .share = stage.rollout.replay,
@@ -129,13 +131,15 @@ class PolicyStage {
                    .total_steps = stage_.steps,
                    .staleness = stage_.rollout.staleness,
                    .exact_versions = recipe_.deterministic,
-                   .lease_ms = stage_.rollout.lease_ms},
+                   .lease_ms = stage_.rollout.lease_ms,
+                   .refills = stage_.rollout.refills},
         .identity = {.run = run_.id(),
                      .tokenizer_hash = tokenizer_->hash(),
                      .model_hash = architecture_hash(network_->config()),
                      .role = "learner",
                      .name = "learner-0"},
         .min_scored = stage_.rollout.min_scored,
+        .refill_fallback = stage_.rollout.refill_fallback,
         .reward_weights = reward_weights_,
         .limits = {.max_samples = stage_.rollout.group_size,
                    .max_tokens = network_->config().max_position,
@@ -191,7 +195,9 @@ class PolicyStage {
     while (true) {
       if (auto groups = server_->take_batch(step, kWaitMs)) {
         require(!groups->empty(), stage_.name, ": every group of step ", step + 1,
-                " was quarantined; the reasons are in ", run_.quarantine().string());
+                server_->refills().given_up > 0
+                    ? " was dropped, since all completions of each prompt earned the same (rollout.refills)"
+                    : " was quarantined; the reasons are in " + run_.quarantine().string());
         return groups;
       }
       if (stop_() != 0) return std::nullopt;
@@ -232,6 +238,7 @@ class PolicyStage {
     if (stage_.rollout.replay > 0) {
       metrics["replayed"] = static_cast<double>(prompt_order_.trained(batch, step));
     }
+    if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
     server_->trained(step);
     publish(step + 1);
     metrics.merge(match);

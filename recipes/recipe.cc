@@ -8,6 +8,7 @@
 #include "recipes/internal/data_loop.h"
 #include "recipes/internal/preference.h"
 #include "recipes/internal/recipe_file.h"
+#include "recipes/internal/refills.h"
 #include "recipes/internal/reward_models.h"
 
 namespace sluice::recipes {
@@ -93,6 +94,8 @@ RolloutSpec read_rollout(const Json& json) {
                    .lease_ms = json.at("lease_ms"),
                    .min_scored = json.at("min_scored").is_null() ? std::min<int64_t>(2, json.at("group_size"))
                                                                  : json.at("min_scored").get<int64_t>(),
+                   .refills = json.at("refills"),
+                   .refill_fallback = internal::read_refill_fallback(json),
                    .address = text_of(json.at("address")),
                    .int8_weights = json.at("weights") == "int8",
                    .draft = json.at("draft"),
@@ -196,7 +199,10 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                                .where = "stage " + stage.name});
     }
   }
-  if (stage.role == StageRole::Policy) internal::check_algorithm(stage);
+  if (stage.role == StageRole::Policy) {
+    internal::check_algorithm(stage);
+    internal::check_refills(stage);
+  }
   return stage;
 }
 
@@ -292,8 +298,8 @@ std::string describe(const Recipe& recipe) {
     } else if (stage.role == StageRole::Policy) {
       out << stage.steps << " steps of " << stage.rollout.prompts_per_step << " prompts x "
           << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "
-          << stage.rollout.staleness << ", lr " << stage.optim.lr << "; "
-          << internal::describe(stage.learner);
+          << stage.rollout.staleness << ", lr " << stage.optim.lr << "; " << internal::describe(stage.learner)
+          << internal::refills_in_words(stage.rollout);
     } else {
       out << (stage.evaluation.prompts == 0 ? "all" : std::to_string(stage.evaluation.prompts))
           << " held-out prompts x " << stage.evaluation.samples

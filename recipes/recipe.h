@@ -12,6 +12,7 @@
 #include "buffers/rollout_group.h"
 #include "learner/advantages.h"
 #include "learner/policy_learner.h"
+#include "learner/refills.h"
 #include "model/lora.h"
 #include "model/model_config.h"
 #include "optim/optimizer.h"
@@ -49,6 +50,8 @@ struct RolloutSpec {
   int64_t staleness = 1;
   Millis lease_ms = 10'000;
   int64_t min_scored = 2;
+  int64_t refills = 0;
+  learner::RefillFallback refill_fallback = learner::RefillFallback::Keep;
   std::string address;  // empty: an ipc socket in the run directory
   bool int8_weights = false;
   std::string draft = "off";  // or "prompt" or "model"

@@ -457,13 +457,16 @@ void check_meaning(const RawStage& raw, const std::string& table, const Json& gi
   for (const auto& [name, value] : given.items()) {
     const SchemaKey* key = find_key(table, name);
     if (key == nullptr || key->only_with.empty()) continue;
-    const std::string other = values.at(key->only_with);
-    if (std::ranges::count(key->only_with_values, other) > 0) continue;
-    std::string wanted;
+    const Json& other = values.at(key->only_with);
+    const bool means_something =
+        other.is_number() ? other.get<double>() > 0
+                          : std::ranges::count(key->only_with_values, other.get<std::string>()) > 0;
+    if (means_something) continue;
+    std::string wanted = other.is_number() ? " above 0" : "";
     for (const auto& choice : key->only_with_values)
-      wanted += (wanted.empty() ? "" : " or ") + ("\"" + choice + "\"");
+      wanted += (wanted.empty() ? " = " : " or ") + ("\"" + choice + "\"");
     fail<UsageError>(raw.where, ": stage \"", raw.name, "\": ", table, ".", name, " is for ", table, ".",
-                     key->only_with, " = ", wanted, ", which is \"", other, "\" here; leave it out");
+                     key->only_with, wanted, ", which is ", other.dump(), " here; leave it out");
   }
 }
 

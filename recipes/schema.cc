@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "buffers/group_id.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/preference.h"
 #include "text/dataset.h"
@@ -51,6 +52,9 @@ std::vector<std::string> file_readers() {
   std::erase_if(names, [](const auto& name) { return !text::reads_a_file(name); });
   return names;
 }
+
+// A key that means nothing while another one of its table, a number, is 0.
+SchemaKey above_zero(std::string other, SchemaKey key) { return with(std::move(other), {}, std::move(key)); }
 
 std::vector<SchemaKey> make_schema() {
   return {
@@ -187,6 +191,15 @@ std::vector<SchemaKey> make_schema() {
               "Milliseconds without a sign of life after which an actor's groups are given to another."),
       integer("rollout", "min_scored", nullptr, 1, 1024,
               "A group with fewer scored completions is quarantined; default: 2, or 1 for groups of one."),
+      integer(
+          "rollout", "refills", 0, 0, buffers::kMaxRefills,
+          "Prompts tried in place of one whose group has equal rewards throughout and is dropped, since "
+          "nothing can be learned from it (DAPO's dynamic sampling): so many for each place in the batch; "
+          "0: such groups are kept."),
+      above_zero("refills",
+                 text("rollout", "refill_fallback", "keep", {"keep", "shrink", "stop"},
+                      "When they all were in vain: keep the last group, make the batch shorter, or stop the "
+                      "run with the reason.")),
       text("rollout", "address", nullptr, {},
            "tcp://127.0.0.1:PORT; default: an ipc socket in the run directory."),
 
@@ -422,8 +435,7 @@ const std::vector<SchemaKey>& schema() {
 const std::vector<SchemaTable>& schema_tables() {
   constexpr auto kSupervised = StageRole::Supervised, kPolicy = StageRole::Policy,
                  kPreference = StageRole::Preference, kReward = StageRole::RewardModel,
-                 kSampling = StageRole::Sampling,
-                 kEvaluation = StageRole::Evaluation;
+                 kSampling = StageRole::Sampling, kEvaluation = StageRole::Evaluation;
   static const std::vector<SchemaTable> tables = {
       {"model", {}, "The network."},
       {"model.lora",

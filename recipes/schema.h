@@ -23,7 +23,7 @@ struct SchemaKey {
   std::vector<std::string> choices;  // of a Text key; empty: any
   std::string help;                  // one sentence; units where there are any
   // Another key of the table and its values without which this one means nothing: naming it then is a
-  // mistake.
+  // mistake. Without values: a number that must be above 0.
   std::string only_with = {};
   std::vector<std::string> only_with_values = {};
 };

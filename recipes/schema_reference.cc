@@ -38,7 +38,7 @@ std::string range_of(const SchemaKey& key) {
 }
 
 std::string condition_of(const SchemaKey& key) {
-  std::string text;
+  std::string text = key.only_with_values.empty() ? "above 0" : "";
   for (const auto& value : key.only_with_values) text += (text.empty() ? "" : ", ") + value;
   return key.only_with.empty() ? "" : " (`" + key.only_with + "`: " + text + ")";
 }

@@ -21,12 +21,10 @@ struct StageRunner {
   StageRole role;
   int (*run)(const RunDirectory&, const Recipe&, const StageSpec&, const StopRequest&);
 };
-constexpr StageRunner kRunners[] = {{StageRole::Supervised, run_sft_stage},
-                                    {StageRole::Preference, run_preference_stage},
-                                    {StageRole::RewardModel, run_reward_model_stage},
-                                    {StageRole::Policy, run_policy_stage},
-                                    {StageRole::Sampling, run_rejection_stage},
-                                    {StageRole::Evaluation, run_evaluation_stage}};
+constexpr StageRunner kRunners[] = {
+    {StageRole::Supervised, run_sft_stage},           {StageRole::Preference, run_preference_stage},
+    {StageRole::RewardModel, run_reward_model_stage}, {StageRole::Policy, run_policy_stage},
+    {StageRole::Sampling, run_rejection_stage},       {StageRole::Evaluation, run_evaluation_stage}};
 
 constexpr Millis kOriginTimeoutMs = 60'000;
 constexpr Millis kOriginPauseMs = 50;

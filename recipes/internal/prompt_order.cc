@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "buffers/group_id.h"
+
 namespace sluice::recipes::internal {
 namespace {
 
@@ -22,10 +24,17 @@ std::optional<double> hardness(const std::vector<std::optional<double>>& rewards
 
 }  // namespace
 
-PromptOrder::PromptOrder(EpochOrder order, const ReplayOptions& options, Replays replays)
-    : options_(options), order_(std::move(order)), replays_(std::move(replays)) {}
+PromptOrder::PromptOrder(EpochOrder order, int64_t num_slots, const ReplayOptions& options, Replays replays)
+    : order_(std::move(order)), num_slots_(num_slots), options_(options), replays_(std::move(replays)) {}
+
+int64_t PromptOrder::at(uint64_t group) {
+  const int64_t refill = buffers::refill_of(group);
+  auto& order = by_refill_.try_emplace(refill, order_).first->second;
+  return order.at(refill * num_slots_ + static_cast<int64_t>(buffers::slot_of(group)));
+}
 
 std::optional<int64_t> PromptOrder::replayed(uint64_t group, int64_t step) const {
+  if (buffers::refill_of(group) > 0) return std::nullopt;
   const auto found = replays_.find(step);
   const auto place = group % static_cast<uint64_t>(options_.prompts_per_step);
   if (found == replays_.end() || place >= found->second.size()) return std::nullopt;
@@ -34,8 +43,8 @@ std::optional<int64_t> PromptOrder::replayed(uint64_t group, int64_t step) const
 
 int64_t PromptOrder::row(uint64_t group, int64_t step) {
   const std::lock_guard lock(mutex_);
-  if (const auto again = replayed(group, step)) return *again;
-  return order_.at(static_cast<int64_t>(group));
+  const auto again = replayed(group, step);
+  return again ? *again : at(group);
 }
 
 int64_t PromptOrder::trained(const learner::TrainingBatch& batch, int64_t step) {
@@ -47,7 +56,7 @@ int64_t PromptOrder::trained(const learner::TrainingBatch& batch, int64_t step) 
     const auto again = replayed(group.group, group.step);
     asked_again += again ? 1 : 0;
     const auto mean = hardness(batch.rewards[g], options_.below);
-    if (mean) hard.emplace_back(*mean, again ? *again : order_.at(static_cast<int64_t>(group.group)));
+    if (mean) hard.emplace_back(*mean, again ? *again : at(group.group));
   }
   std::ranges::sort(hard);
   const auto places = static_cast<size_t>(options_.share * static_cast<double>(options_.prompts_per_step));

@@ -19,6 +19,9 @@ struct ReplayOptions {
   double below = 0.5;  // a prompt is hard whose group has a lower mean reward, and somewhere one above 0
 };
 
+// Slots go through an endless order of the prompts. A slot's refills (buffers/group_id.h) stand further on in
+// it, where this stage's slots do not get to: the r-th of slot s at r times the stage's slots + s.
+//
 // The hard prompts of step t are asked again in step t + 1 + staleness: the first whose groups need a version
 // that has learned from t. So what a group asks depends on steps that were trained before anybody could be
 // given it, however fast the actors are. They take the first places of that step, the hardest first; the
@@ -29,7 +32,7 @@ class PromptOrder {
  public:
   using Replays = std::map<int64_t, std::vector<int64_t>>;  // step -> rows that it asks again
 
-  PromptOrder(EpochOrder order, const ReplayOptions& options, Replays replays = {});
+  PromptOrder(EpochOrder order, int64_t num_slots, const ReplayOptions& options = {}, Replays replays = {});
 
   // The number of the prompt that a group of the step asks.
   int64_t row(uint64_t group, int64_t step);
@@ -40,11 +43,15 @@ class PromptOrder {
   Replays replays_from(int64_t step) const;
 
  private:
+  int64_t at(uint64_t group);
   std::optional<int64_t> replayed(uint64_t group, int64_t step) const;
 
+  const EpochOrder order_;  // at its beginning
+  const int64_t num_slots_;
   const ReplayOptions options_;
   mutable std::mutex mutex_;
-  EpochOrder order_;  // guarded by mutex_, and so is what follows
+  // Guarded by mutex_. An order walks on, so that no lease waits for a shuffle.
+  std::map<int64_t, EpochOrder> by_refill_;
   Replays replays_;
 };
 
