@@ -58,8 +58,13 @@ int64_t Network::check(const PackedBatch& batch) const {
   return check_range(batch.positions, config_.max_position, "position");
 }
 
-at::Tensor Network::embed(const PackedBatch& batch) const {
+at::Tensor Network::embed(const PackedBatch& batch, const at::Tensor& noise) const {
   auto hidden = model::embedding(layers_->embedding(weights_), batch.tokens);
+  if (noise.defined()) {
+    require(noise.sizes() == hidden.sizes(), "network: embedding noise is ", noise.sizes(),
+            ", the embeddings are ", hidden.sizes());
+    hidden = hidden + noise.to(hidden.scalar_type());
+  }
   if (config_.embedding_scale != 1.0) hidden = hidden * config_.embedding_scale;
   if (config_.learned_positions) {
     hidden = hidden + model::embedding(layers_->positions(weights_), batch.positions);
@@ -67,7 +72,8 @@ at::Tensor Network::embed(const PackedBatch& batch) const {
   return hidden;
 }
 
-at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance) const {
+at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance,
+                        const at::Tensor& noise) const {
   const int64_t max_position = check(batch);
   const bool grad = at::GradMode::is_enabled() && view == nullptr;
   const at::AutoGradMode mode(grad);
@@ -76,7 +82,7 @@ at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Ten
   if (!grad) below.emplace();
 
   Pass pass(batch, view, layers_->ropes, max_position);
-  auto hidden = embed(batch);
+  auto hidden = embed(batch, noise);
   for (const Block& block : layers_->blocks) hidden = block.forward(std::move(hidden), pass);
   const bool softmax = config_.experts && config_.experts->router.score == RouterScore::Softmax;
   if (balance != nullptr && softmax) *balance = mean_balance(pass.routed);
@@ -84,20 +90,22 @@ at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Ten
 }
 
 at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) const {
-  return run(batch, view, nullptr);
+  return run(batch, view);
 }
 
-BatchLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& targets,
-                                double temperature) const {
+BatchLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature,
+                                const at::Tensor& embedding_noise) const {
   check_range(targets.rows, batch.num_rows(), "target row");
   check_range(targets.tokens, config_.vocab_size, "target");
   BatchLogprobs result;
   const auto head = this->head();  // or there is none, which is said before anything is computed
-  const auto hidden = model::embedding(run(batch, nullptr, &result.balance_loss), targets.rows);
-  auto [logprobs, entropy] = token_logprobs(hidden, head, targets.tokens,
-                                            {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
-  result.logprobs = std::move(logprobs);
-  result.entropy = std::move(entropy);
+  const auto hidden =
+      model::embedding(run(batch, /*view=*/nullptr, &result.balance_loss, embedding_noise), targets.rows);
+  auto of_tokens = token_logprobs(hidden, head, targets.tokens,
+                                  {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
+  result.logprobs = std::move(of_tokens.logprobs);
+  result.entropy = std::move(of_tokens.entropy);
+  result.is_top = std::move(of_tokens.is_top);
   return result;
 }
 

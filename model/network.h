@@ -29,6 +29,7 @@ struct Transformer;
 struct BatchLogprobs {
   at::Tensor logprobs;      // [targets] float32
   at::Tensor entropy;       // [targets] float32
+  at::Tensor is_top;        // [targets] bool: no other token is likelier
   at::Tensor balance_loss;  // scalar, mean of balance_loss() over the layers with experts; undefined without
                             // gradients and without softmax routers
 };
@@ -69,8 +70,10 @@ class Network {
   // batch stands alone. Throws Error for a token outside the vocabulary or a position outside the tables.
   at::Tensor forward(const PackedBatch& batch, const CacheView* view = nullptr) const;
 
-  // Log-probs of the targets: forward, then token_logprobs() of the target rows.
-  BatchLogprobs logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature) const;
+  // Log-probs of the targets: forward, then token_logprobs() of the target rows. `embedding_noise` [rows,
+  // hidden] is added to what is looked up for the tokens, where there is some.
+  BatchLogprobs logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature,
+                         const at::Tensor& embedding_noise = {}) const;
   // Logits of hidden states over temperature, for the sampler: [rows, vocab] float32.
   at::Tensor scaled_logits(const at::Tensor& hidden, double temperature) const;
 
@@ -124,10 +127,11 @@ class Network {
   void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
   void bind_layers();
   void add_deltas(const at::Tensor& flat) const;  // scale * B A of every adapter
-  at::Tensor embed(const PackedBatch& batch) const;
+  at::Tensor embed(const PackedBatch& batch, const at::Tensor& noise) const;
   // The highest position, after everything of the batch is checked.
   int64_t check(const PackedBatch& batch) const;
-  at::Tensor run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance) const;
+  at::Tensor run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance = nullptr,
+                 const at::Tensor& noise = {}) const;
 
   ModelConfig config_;
   at::Device device_;

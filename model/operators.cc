@@ -183,14 +183,15 @@ struct Attention : Function<Attention> {
 struct LogprobsOfTokens : Function<LogprobsOfTokens> {
   static variable_list forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& head,
                                const Tensor& targets, const LogitOptions& options, bool rounds) {
-    const auto [logprobs, entropy, lse] =
+    const auto [logprobs, entropy, lse, is_top] =
         raw::token_logprobs(hidden, Weight(head, {}, rounds), targets, options);
     ctx->saved_data["rounds"] = rounds;
     ctx->save_for_backward({hidden, head, targets, lse, entropy});
     ctx->saved_data["temperature"] = options.temperature;
     ctx->saved_data["soft_cap"] = options.soft_cap;
     ctx->set_materialize_grads(false);  // mostly nobody asks for the entropy's
-    return {logprobs, entropy};
+    ctx->mark_non_differentiable({is_top});
+    return {logprobs, entropy, is_top};
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -277,10 +278,10 @@ TokenLogprobs token_logprobs(const Tensor& hidden, const Weight& head, const Ten
           " targets for hidden states ", hidden.sizes());
   if (wants_grad(hidden, head.rows)) {
     auto parts = LogprobsOfTokens::apply(hidden, head.rows, targets, options, head.rounds);
-    return {parts[0], parts[1]};
+    return {parts[0], parts[1], parts[2]};
   }
-  auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);
-  return {logprobs, entropy};
+  auto parts = raw::token_logprobs(hidden, head, targets, options);
+  return {parts.logprobs, parts.entropy, parts.is_top};
 }
 
 }  // namespace sluice::model

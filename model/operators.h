@@ -106,6 +106,7 @@ struct LogitOptions {
 struct TokenLogprobs {
   at::Tensor logprobs;  // [rows] float32
   at::Tensor entropy;   // [rows] float32
+  at::Tensor is_top;    // [rows] bool: no other token is likelier
 };
 TokenLogprobs token_logprobs(const at::Tensor& hidden,   // [rows, hidden]
                              const Weight& head,         // [vocab, hidden]

@@ -72,10 +72,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
 
 // How many rows have their logits at once in the next two.
 int64_t logit_chunk_rows(int64_t vocab);
-// Log-probs, entropy and log-sum-exp, [rows] each.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, const Weight& head,
-                                                              const at::Tensor& targets,
-                                                              const LogitOptions& options);
+struct TokenLogprobParts {
+  at::Tensor logprobs, entropy, lse;  // [rows] each
+  at::Tensor is_top;                  // [rows] bool
+};
+TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                                 const LogitOptions& options);
 // Of a row: what the forward gave, and the gradients of its results; that of the entropy may be undefined.
 struct TokenLogprobSums {
   at::Tensor lse, entropy;

@@ -17,9 +17,9 @@ void for_each_chunk(int64_t rows, int64_t vocab, F f) {
   for (int64_t first = 0; first < rows; first += step) f(first, std::min(step, rows - first));
 }
 
-// Log-sum-exp of each row and the mean of the row under its softmax.
+// Log-sum-exp of each row, the mean of the row under its softmax, and its largest logit.
 struct RowSums {
-  at::Tensor lse, mean;
+  at::Tensor lse, mean, top;
 };
 RowSums sums_of_rows(const at::Tensor& z) {
   RowSums sums;
@@ -27,12 +27,14 @@ RowSums sums_of_rows(const at::Tensor& z) {
     const auto rows = z.contiguous();
     sums.lse = at::empty({z.size(0)}, z.options());
     sums.mean = at::empty({z.size(0)}, z.options());
+    sums.top = at::empty({z.size(0)}, z.options());
     cpu::kernels().log_sum_exp(rows.const_data_ptr<float>(), z.size(0), z.size(1),
-                               sums.lse.mutable_data_ptr<float>(), sums.mean.mutable_data_ptr<float>());
+                               sums.lse.mutable_data_ptr<float>(), sums.mean.mutable_data_ptr<float>(),
+                               sums.top.mutable_data_ptr<float>());
     return sums;
   }
-  const auto max = z.amax(1, /*keepdim=*/true);
-  sums.lse = (z - max).exp_().sum(1).log_().add_(max.squeeze(1));
+  sums.top = z.amax(1);
+  sums.lse = (z - sums.top.unsqueeze(1)).exp_().sum(1).log_().add_(sums.top);
   sums.mean = (z - sums.lse.unsqueeze(1)).exp_().mul_(z).sum(1);
   return sums;
 }
@@ -78,22 +80,24 @@ Weight of_chunks(const at::Tensor& hidden, const Weight& head) {
   return in_type_of(hidden, as_multiplied(head.rows, head.rounds));
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, const Weight& head,
-                                                              const at::Tensor& targets,
-                                                              const LogitOptions& options) {
+TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                                 const LogitOptions& options) {
   const int64_t rows = hidden.size(0);
   const auto weight = of_chunks(hidden, head);
   const auto type = at_least_float(hidden.narrow(0, 0, 0)).options();
-  auto logprobs = at::empty({rows}, type), entropy = at::empty({rows}, type), lse = at::empty({rows}, type);
+  TokenLogprobParts parts{at::empty({rows}, type), at::empty({rows}, type), at::empty({rows}, type),
+                          at::empty({rows}, type.dtype(at::kBool))};
   for_each_chunk(rows, head.rows.size(0), [&](int64_t first, int64_t count) {
     const auto z = model::scaled_logits(hidden.narrow(0, first, count), weight, options);
     const auto sums = sums_of_rows(z);
     const auto target = targets.narrow(0, first, count).unsqueeze(1);
-    logprobs.narrow(0, first, count).copy_(z.gather(1, target).squeeze(1).sub_(sums.lse));
-    entropy.narrow(0, first, count).copy_(sums.lse - sums.mean);
-    lse.narrow(0, first, count).copy_(sums.lse);
+    auto of_target = z.gather(1, target).squeeze(1);
+    parts.is_top.narrow(0, first, count).copy_(of_target.ge(sums.top));
+    parts.logprobs.narrow(0, first, count).copy_(of_target.sub_(sums.lse));
+    parts.entropy.narrow(0, first, count).copy_(sums.lse - sums.mean);
+    parts.lse.narrow(0, first, count).copy_(sums.lse);
   });
-  return {logprobs, entropy, lse};
+  return parts;
 }
 
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGrads& grads,

@@ -141,9 +141,10 @@ struct Kernels {
   void (*rope)(const float* x, int64_t x_stride, const float* cos, const float* sin, const int64_t* positions,
                int64_t rows, int64_t heads, int64_t all_heads, int64_t head_dim, int64_t half,
                float direction, float* out);
-  // Log-sum-exp of each row and, unless null, the mean of the row under its softmax. Logits may be -inf; the
-  // log-sum-exp of a row with NaN or infinity is not finite. AVX2 and AVX-512 get the same bits.
-  void (*log_sum_exp)(const float* z, int64_t rows, int64_t width, float* lse, float* mean);
+  // Log-sum-exp of each row and, unless null, the mean of the row under its softmax and its largest logit.
+  // Logits may be -inf; the log-sum-exp of a row with NaN or infinity is not finite. AVX2 and AVX-512 get the
+  // same bits.
+  void (*log_sum_exp)(const float* z, int64_t rows, int64_t width, float* lse, float* mean, float* top);
   // z becomes scale[row] * (softmax(z) - onehot(target)).
   void (*softmax_grad)(float* z, const float* lse, const float* scale, const int64_t* targets, int64_t rows,
                        int64_t width);

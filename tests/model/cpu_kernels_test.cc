@@ -116,9 +116,10 @@ TEST_P(RowwiseKernels, TokenLogprobsAgree) {
     const auto targets = at::arange(70, at::kLong).remainder(GetParam());
     for (const auto& options :
          {LogitOptions{.temperature = 0.7}, LogitOptions{.temperature = 0.7, .soft_cap = 5.0}}) {
-      const auto [logprobs, entropy, lse] = raw::token_logprobs(hidden, head, targets, options);
-      const auto [wide_logprobs, wide_entropy, wide_lse] =
+      const auto [logprobs, entropy, lse, is_top] = raw::token_logprobs(hidden, head, targets, options);
+      const auto [wide_logprobs, wide_entropy, wide_lse, wide_is_top] =
           raw::token_logprobs(wide(hidden), wide(head), targets, options);
+      EXPECT_TRUE(at::equal(is_top, wide_is_top));
       expect_near(logprobs, wide_logprobs);
       expect_near(entropy, wide_entropy, 3e-5);
       const auto [grad_hidden, grad_head] = token_logprobs_backward(

@@ -223,6 +223,25 @@ TEST(Network, WithoutGradientsGivesTheSameNumbers) {
   EXPECT_TRUE(at::equal(with.detach(), alone(*network, {1, 2, 3, 4})));
 }
 
+TEST(Network, NoiseIsAddedToWhatIsLookedUp) {
+  const auto network = small_network(), moved = small_network();
+  // What is looked up for token 4, which occurs once, is moved by hand in the other network.
+  const auto noise = at::zeros({3, 24});
+  noise[1].fill_(0.25);
+  at::NoGradGuard no_grad;
+  moved->parameters().front().tensor[4].add_(0.25);
+  PackedBatchBuilder builder;
+  builder.add(Tokens{2, 4, 3});
+  const auto batch = builder.build(at::kCPU);
+  const TokenTargets targets{at::tensor({1, 2}, at::kLong), at::tensor({3, 5}, at::kLong)};
+  const auto plain = network->logprobs(batch, targets, 1.0).logprobs;
+  EXPECT_TRUE(at::equal(network->logprobs(batch, targets, 1.0, noise).logprobs,
+                        moved->logprobs(batch, targets, 1.0).logprobs));
+  EXPECT_FALSE(at::equal(network->logprobs(batch, targets, 1.0, noise).logprobs, plain));
+  EXPECT_TRUE(at::equal(network->logprobs(batch, targets, 1.0, noise * 0).logprobs, plain));
+  EXPECT_THROW(network->logprobs(batch, targets, 1.0, noise.narrow(0, 0, 2)), Error);
+}
+
 TEST(Network, RefusesPositionsAndTokensOutsideItsTables) {
   const auto network = small_network();
   EXPECT_NO_THROW(alone(*network, Tokens(32, 1)));
