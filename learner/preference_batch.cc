@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/byte_codec.h"
@@ -11,6 +12,7 @@
 #include "base/files.h"
 #include "learner/completion_logps.h"
 #include "learner/internal/completion_rows.h"
+#include "learner/internal/segments.h"
 #include "model/pack_bins.h"
 
 namespace sluice::learner {
@@ -43,7 +45,40 @@ void add_rows(const PreferenceExample& example, internal::CompletionRows& rows) 
   for (const auto& [tokens, mask] : example.completions) rows.add(tokens, mask);
 }
 
+// Makes targets of the prompts' tokens too. A prompt stands before its completions.
+void add_prompts(std::span<const PreferenceExample> examples, PreferencePack& pack) {
+  std::vector<int64_t> rows, tokens;
+  size_t sequence = 0;
+  for (const int64_t item : pack.examples) {
+    const auto& [prompt, completions, desirable, row] = examples[static_cast<size_t>(item)];
+    const int64_t first = pack.batch.starts[sequence];
+    for (size_t i = 1; i < prompt.size(); ++i) {
+      rows.push_back(first + static_cast<int64_t>(i) - 1);
+      tokens.push_back(prompt[i]);
+    }
+    pack.prompt_lengths.push_back(std::ssize(prompt) - 1);
+    sequence += 1 + completions.size();
+  }
+  const auto device = pack.targets.rows.device();
+  pack.targets.rows = at::cat({pack.targets.rows, at::tensor(rows, at::kLong).to(device)});
+  pack.targets.tokens = at::cat({pack.targets.tokens, at::tensor(tokens, at::kLong).to(device)});
+}
+
+int64_t sum_of(const std::vector<int64_t>& lengths) {
+  return std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+}
+
+// Of the completions' targets, and of the prompts'.
+std::vector<at::Tensor> parts_of(const PreferencePack& pack, const at::Tensor& logprobs) {
+  const int64_t completions = pack.num_completion_targets(), prompts = sum_of(pack.prompt_lengths);
+  require(logprobs.dim() == 1 && logprobs.numel() == completions + prompts, "preferences: logprobs are ",
+          logprobs.sizes(), ", the pack has ", completions + prompts, " targets");
+  return logprobs.split_with_sizes({completions, prompts});
+}
+
 }  // namespace
+
+int64_t PreferencePack::num_completion_targets() const { return sum_of(lengths); }
 
 int64_t num_targets(const JudgedCompletion& completion) {
   return std::ranges::count_if(completion.mask, [](uint8_t counts) { return counts != 0; });
@@ -73,7 +108,7 @@ std::string hash_of(std::span<const PreferenceExample> examples) {
 }
 
 std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> examples, int64_t max_tokens,
-                                             const at::Device& device) {
+                                             const at::Device& device, bool with_prompts) {
   require(max_tokens > 0, "pack_preferences: packs of ", max_tokens, " rows");
   std::vector<int64_t> lengths;
   for (size_t i = 0; i < examples.size(); ++i) {
@@ -87,7 +122,9 @@ std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> 
     packs.push_back({.batch = rows.batch(device),
                      .targets = rows.targets(device),
                      .lengths = rows.lengths(),
-                     .examples = bin});
+                     .examples = bin,
+                     .prompt_lengths = {}});
+    if (with_prompts) add_prompts(examples, packs.back());
   }
   return packs;
 }
@@ -101,7 +138,15 @@ at::Tensor example_logps(const PreferencePack& pack, const at::Tensor& logprobs,
     for (size_t i = 0; i < others.size(); i += 2) std::swap(others[i], others[i + 1]);
     weights = ld_weights(pack.lengths, others, ld_alpha);
   }
-  return completion_logps(logprobs, pack.lengths, weights).view({std::ssize(pack.examples), -1});
+  return completion_logps(parts_of(pack, logprobs)[0], pack.lengths, weights)
+      .view({std::ssize(pack.examples), -1});
+}
+
+at::Tensor prompt_logps(const PreferencePack& pack, const at::Tensor& logprobs) {
+  require(pack.prompt_lengths.size() == pack.examples.size(), "prompt_logps: the prompts of ",
+          pack.examples.size(), " examples are no targets");
+  const auto of_prompts = parts_of(pack, logprobs)[1].to(at::kDouble);
+  return internal::Segments(pack.prompt_lengths, of_prompts).sum(of_prompts);
 }
 
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,

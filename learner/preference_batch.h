@@ -36,9 +36,14 @@ std::string hash_of(std::span<const PreferenceExample> examples);
 // is said to grow to the longest of them.
 struct PreferencePack {
   model::PackedBatch batch;
-  model::TokenTargets targets;    // the counted tokens of the completions, end to end
-  std::vector<int64_t> lengths;   // counted tokens of each completion, in order
-  std::vector<int64_t> examples;  // whose completions these are, in order
+  // The counted tokens of the completions, end to end; behind all of them, where they were asked for, the
+  // prompts' tokens but their first.
+  model::TokenTargets targets;
+  std::vector<int64_t> lengths;         // counted tokens of each completion, in order
+  std::vector<int64_t> examples;        // whose completions these are, in order
+  std::vector<int64_t> prompt_lengths;  // tokens of each of their prompts that are targets, or empty
+
+  int64_t num_completion_targets() const;
 };
 
 // Best fit decreasing at `max_tokens` rows a pack; a larger example gets a pack of its own. The order is a
@@ -46,12 +51,15 @@ struct PreferencePack {
 // token counts or whose mask is of another length, and for examples that differ in their number of
 // completions.
 std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> examples, int64_t max_tokens,
-                                             const at::Device& device);
+                                             const at::Device& device, bool with_prompts = false);
 
 // [examples, completions] float64 from log-probs [targets] of a pack, passes gradients: the sum over each
 // completion's tokens. `ld_alpha` weighs those of a pair that the shorter completion has no counterpart of
 // (ld_weights()); 1: as all others.
 at::Tensor example_logps(const PreferencePack& pack, const at::Tensor& logprobs, double ld_alpha = 1.0);
+
+// [examples] float64, likewise: the sum over each prompt's tokens.
+at::Tensor prompt_logps(const PreferencePack& pack, const at::Tensor& logprobs);
 
 // [all examples, ...] float64 on the CPU, without gradients, in the order of the batch: what `of_pack` gives
 // for those of each pack, [examples, ...].

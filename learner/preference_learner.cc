@@ -17,9 +17,12 @@ constexpr int64_t kLogitRows = 1024;  // whose logits are there at once
 
 bool is_sft(const PreferenceTerm& term) { return term.type == PreferenceType::Sft; }
 
-PreferenceDenominators denominators_of(std::span<const PreferenceExample> pairs) {
+PreferenceDenominators denominators_of(std::span<const PreferenceExample> pairs, bool nll_over_prompt) {
   PreferenceDenominators step{.pairs = std::ssize(pairs), .sft_tokens = 0};
-  for (const auto& pair : pairs) step.sft_tokens += num_targets(pair.completions.front());
+  for (const auto& pair : pairs) {
+    step.sft_tokens += num_targets(pair.completions.front());
+    if (nll_over_prompt) step.sft_tokens += std::ssize(pair.prompt) - 1;
+  }
   return step;
 }
 
@@ -48,14 +51,15 @@ struct WholeStep {
 };
 
 WholeStep whole_step(const at::Tensor& logps, const at::Tensor& reference,
-                     std::span<const PreferenceExample> pairs, const std::vector<PreferenceTerm>& terms) {
+                     std::span<const PreferenceExample> pairs, const std::vector<PreferenceTerm>& terms,
+                     const PreferenceDenominators& step) {
   const auto leaves = logps.detach().requires_grad_();
   std::vector<int64_t> lengths, examples;
   for (const auto& pair : pairs) {
     examples.push_back(std::ssize(examples));
     for (const auto& completion : pair.completions) lengths.push_back(num_targets(completion));
   }
-  auto loss = preference_loss(inputs_of(leaves, reference, lengths, examples), terms, denominators_of(pairs));
+  auto loss = preference_loss(inputs_of(leaves, reference, lengths, examples), terms, step);
   loss.loss.backward();
   return {.loss = std::move(loss), .gradient = leaves.grad()};
 }
@@ -96,32 +100,37 @@ PreferenceLearner::PreferenceLearner(model::Network& network, optim::Optimizer& 
           "PreferenceLearner: a term needs a reference and there is none");
   require(!options.wpo || !needs_whole_step(options.terms),
           "PreferenceLearner: wpo weighs pairs, which terms that sort take apart");
+  require(!options.nll_over_prompt || has_sft_, "PreferenceLearner: nll_over_prompt without an NLL");
 }
 
 // [pairs, 2], and what Sft learns beside it where that is not what is compared.
 at::Tensor PreferenceLearner::logps(const PreferencePack& pack, const at::Tensor& logprobs) const {
   const auto compared = example_logps(pack, logprobs, options_.ld_alpha);
-  if (!has_sft_ || options_.ld_alpha == 1.0) return compared;
-  return at::cat({compared, example_logps(pack, logprobs).narrow(1, 0, 1)}, 1);
+  if (!has_sft_ || (options_.ld_alpha == 1.0 && !options_.nll_over_prompt)) return compared;
+  auto learned = example_logps(pack, logprobs).narrow(1, 0, 1);
+  if (options_.nll_over_prompt) learned = learned + prompt_logps(pack, logprobs).unsqueeze(1);
+  return at::cat({compared, learned}, 1);
 }
 
 at::Tensor PreferenceLearner::pair_weights(const PreferencePack& pack, const at::Tensor& logprobs) const {
   if (!options_.wpo) return {};
   const c10::NoGradGuard no_grad;
-  const auto hidden = network_.forward(pack.batch).index_select(0, pack.targets.rows);
+  const int64_t targets = pack.num_completion_targets();
+  const auto hidden = network_.forward(pack.batch).index_select(0, pack.targets.rows.narrow(0, 0, targets));
   std::vector<at::Tensor> collision;
   for (const auto& rows : hidden.split(kLogitRows)) {
     collision.push_back(log_collision(network_.scaled_logits(rows, /*temperature=*/1.0)));
   }
-  return wpo_weights(logprobs, at::cat(collision), pack.lengths).view({-1, 2}).prod(1);
+  return wpo_weights(logprobs.narrow(0, 0, targets), at::cat(collision), pack.lengths).view({-1, 2}).prod(1);
 }
 
 StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   require<DataError>(!pairs.empty(), "PreferenceLearner: a step without pairs");
   require<DataError>(pairs.front().completions.size() == 2, "PreferenceLearner: an example of ",
                      pairs.front().completions.size(), " completions is no pair");
-  const auto packs = pack_preferences(pairs, options_.micro_batch_tokens, network_.device());
-  const auto step = denominators_of(pairs);
+  const auto packs =
+      pack_preferences(pairs, options_.micro_batch_tokens, network_.device(), options_.nll_over_prompt);
+  const auto step = denominators_of(pairs, options_.nll_over_prompt);
   const auto reference = needs_reference(options_.terms) ? reference_(pairs) : at::Tensor();
 
   internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, packs);
@@ -135,7 +144,7 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
     const auto all = of_all_packs(packs, [&](const PreferencePack& pack) {
       return logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
     });
-    const auto whole = whole_step(all, reference, pairs, options_.terms);
+    const auto whole = whole_step(all, reference, pairs, options_.terms, step);
     count(whole.loss);
     gradient = whole.gradient;
   }

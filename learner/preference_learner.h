@@ -16,8 +16,9 @@ namespace sluice::learner {
 
 struct PreferenceLearnerOptions {
   std::vector<PreferenceTerm> terms = preference_terms("sigmoid");
-  double ld_alpha = 1.0;  // LD-DPO: weight of the tokens past the shorter completion's length; 1: off
-  bool wpo = false;       // WPO: pairs weigh as much as the policy would say them; a forward more
+  double ld_alpha = 1.0;         // LD-DPO: weight of the tokens past the shorter completion's length; 1: off
+  bool wpo = false;              // WPO: pairs weigh as much as the policy would say them; a forward more
+  bool nll_over_prompt = false;  // Sft learns the prompt's tokens too, all but its first
   int64_t micro_batch_tokens = 16384;  // rows of one forward
   double router_aux_loss = 0.0;        // times the experts' balancing loss in the loss; 0: left out
 };

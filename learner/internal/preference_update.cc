@@ -11,14 +11,15 @@ PreferenceUpdate::PreferenceUpdate(const model::Network& network, optim::Optimiz
     : network_(network), optimizer_(optimizer), router_aux_loss_(router_aux_loss) {
   for (const auto& pack : packs) {
     rows_ += pack.batch.num_rows();
-    targets_ += pack.targets.rows.numel();
+    targets_ += pack.num_completion_targets();
   }
   optimizer_.zero_grad();
 }
 
 at::Tensor PreferenceUpdate::forward(const PreferencePack& pack) {
   const auto out = network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0);
-  entropy_ += out.entropy.detach().sum(at::kDouble).item<double>();
+  const auto entropy = out.entropy.detach().narrow(0, 0, pack.num_completion_targets());
+  entropy_ += entropy.sum(at::kDouble).item<double>();
   const double share = static_cast<double>(pack.batch.num_rows()) / static_cast<double>(rows_);
   balance_ = out.balance_loss.defined() ? out.balance_loss * share : at::Tensor();
   return out.logprobs;

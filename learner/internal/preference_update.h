@@ -24,15 +24,15 @@ class PreferenceUpdate {
   // Of the last forward; its experts' balancing loss is added.
   void backward(at::Tensor objective);
   void add_loss(double share) { loss_ += share; }
-  // Moves the weights, unless the loss is not finite: loss, entropy (the mean over targets), grad_norm,
-  // learning_rate, nonfinite_skips, spike_skips, and aux_loss of a network with experts.
+  // Moves the weights, unless the loss is not finite: loss, entropy (the mean over completions' targets),
+  // grad_norm, learning_rate, nonfinite_skips, spike_skips, and aux_loss of a network with experts.
   StepMetrics finish();
 
  private:
   const model::Network& network_;
   optim::Optimizer& optimizer_;
   const double router_aux_loss_;
-  int64_t rows_ = 0, targets_ = 0;  // of the step
+  int64_t rows_ = 0, targets_ = 0;  // of the step, those of prompts left out
   at::Tensor balance_;              // of the last forward, times its share of the rows; may be undefined
   double loss_ = 0.0, entropy_ = 0.0;
   std::optional<double> aux_loss_;

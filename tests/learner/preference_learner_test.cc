@@ -100,7 +100,9 @@ TEST(PreferenceLearner, HasTheSameGradientHoweverItIsCutWhenTokensOrPairsAreWeig
   sorted.push_back({.type = PreferenceType::Sft});
   for (const auto& options :
        {PreferenceLearnerOptions{.terms = preference_terms("rpo"), .ld_alpha = 0.5},
-        PreferenceLearnerOptions{.terms = sorted, .ld_alpha = 0.5}, PreferenceLearnerOptions{.wpo = true}}) {
+        PreferenceLearnerOptions{.terms = sorted, .ld_alpha = 0.5, .nll_over_prompt = true},
+        PreferenceLearnerOptions{.terms = preference_terms("rpo"), .wpo = true, .nll_over_prompt = true},
+        PreferenceLearnerOptions{.wpo = true}}) {
     expect_same_however_cut([&](Fixture& fixture, int64_t rows) {
       auto cut = options;
       cut.micro_batch_tokens = rows;
@@ -138,6 +140,26 @@ TEST(PreferenceLearner, MeasuresWhatEachCompletionGivesAlone) {
   EXPECT_NEAR(metrics.at("nll_loss"), -chosen / targets, 1e-5);
   EXPECT_EQ(metrics.at("num_tokens"), tokens);
   EXPECT_EQ(fixture.asked, 0);  // without a reference none is asked for
+}
+
+TEST(PreferenceLearner, TheNllIsOverThePromptTooWhereItIsAsked) {
+  const auto pairs = random_examples(4, 2, /*seed=*/7);
+  Fixture of_completions, of_both;
+  double nll = 0.0, tokens = 0.0;
+  for (const auto& pair : pairs) {
+    // A prompt of its first token, and the rest of it as a completion.
+    PreferenceExample prompt{.prompt = {pair.prompt.front()}, .completions = {}};
+    prompt.completions.push_back(completion_of({pair.prompt.begin() + 1, pair.prompt.end()}));
+    nll -= logp_alone(*of_both.network, pair, 0) + logp_alone(*of_both.network, prompt, 0);
+    tokens += static_cast<double>(num_targets(pair.completions[0]) + std::ssize(pair.prompt) - 1);
+  }
+  const auto without = of_completions.step(pairs, {.terms = preference_terms("orpo")});
+  const auto with = of_both.step(pairs, {.terms = preference_terms("orpo"), .nll_over_prompt = true});
+  EXPECT_NEAR(with.at("nll_loss"), nll / tokens, 1e-5);
+  EXPECT_NEAR(with.at("loss") - with.at("nll_loss"), without.at("loss") - without.at("nll_loss"), 1e-5);
+  for (const char* same : {"entropy", "logps/chosen", "rewards/margins"}) {
+    EXPECT_NEAR(with.at(same), without.at(same), 1e-5) << same;
+  }
 }
 
 TEST(PreferenceLearner, AStepRaisesTheMargin) {
