@@ -110,6 +110,8 @@ std::string Row::text() const {
   return text;
 }
 
+std::string Row::asked() const { return prompt.empty() && !messages.is_null() ? messages.dump() : prompt; }
+
 const std::vector<std::string>& dataset_readers() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> out;
@@ -167,13 +169,13 @@ Leak find_leaks(const DataOptions& options) {
   auto train = read_prompts(options, Split::Train);
 
   std::set<std::string> held_out;
-  for (const auto& row : test) held_out.insert(row.prompt);
+  for (const auto& row : test) held_out.insert(row.asked());
 
   Leak leak{.train_rows = static_cast<int64_t>(train.size()),
             .test_rows = static_cast<int64_t>(test.size()),
             .leaked = {}};
   for (auto& row : train) {
-    if (held_out.contains(row.prompt)) leak.leaked.push_back(std::move(row));
+    if (held_out.contains(row.asked())) leak.leaked.push_back(std::move(row));
   }
   return leak;
 }

@@ -14,7 +14,8 @@
 namespace sluice::text {
 
 // One dataset line. `prompt` and `completion` are text; `messages` is null unless the row has a conversation:
-// beside its text where a policy is asked, in its place where supervised training learns from it.
+// in the place of its text, or beside it where a policy is asked. What a policy is asked by messages alone
+// becomes text by render_prompt() of text/chat_prompts.h.
 struct Row {
   std::string prompt;
   std::string completion;           // what supervised training learns; empty where there is none
@@ -28,6 +29,8 @@ struct Row {
   // All that it says, for whoever learns an alphabet from it: the messages' texts a line each, else prompt
   // and completion.
   std::string text() const;
+  // What is asked, for people: the prompt, or the messages as JSON in its place.
+  std::string asked() const;
 };
 
 enum class Split { Train, Test };
@@ -48,9 +51,10 @@ struct RowChoice {
 
 // Which reader (`use`) and what it needs; keys are those of the recipe's [data] table.
 //
-// jsonl keeps every column of a line. A prompt must be text: a "messages" array is kept beside it. An example
-// is, in this order, prompt and completion (both text, or both lists of messages), "messages", or plain
-// "text" that has no prompt. A file may be longer than the memory: a line takes 8 bytes until it is read.
+// jsonl keeps every column of a line. A prompt is text or a list of messages, in its column or, without that,
+// in "messages", which is also kept beside text. An example is, in this order, prompt and completion (both
+// text, or both lists of messages), "messages", or plain "text" that has no prompt. A file may be longer than
+// the memory: a line takes 8 bytes until it is read.
 //
 // text has the column `text`; windows do not overlap. gsm8k_notes turns the calculator notes <<48/2=24>> of
 // GSM8K's answers into prompt "48/2=", completion "24" and the columns `answer` "24", `expression` "48/2" and

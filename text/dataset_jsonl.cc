@@ -28,18 +28,6 @@ void require_filled(const std::string& text, const std::string& column, const Ro
   require<DataError>(!text.empty(), row.where(), ": the column \"", column, "\" is empty");
 }
 
-void read_prompt(const Json& object, const DataOptions& options, Row& row) {
-  if (has_list(object, "messages")) row.messages = object["messages"];
-  // A conversation is text only where the row says so too.
-  require<DataError>(
-      row.messages.is_null() || !find_column_text(object, options.prompt_column).value_or("").empty(),
-      row.where(), ": a conversation (\"messages\") without text in the column \"", options.prompt_column,
-      "\": there is no chat template in this version");
-  row.prompt = column_text(object, options.prompt_column, row.where(), "prompt_column");
-  row.completion = find_column_text(object, options.completion_column).value_or("");
-  require_filled(row.prompt, options.prompt_column, row);
-}
-
 // The messages of a column. Throws DataError for what is no list of {"role": text, ...}.
 Json messages_of(const Json& object, const std::string& column, const Row& row) {
   const Json& list = object[column];
@@ -51,6 +39,21 @@ Json messages_of(const Json& object, const std::string& column, const Row& row) 
                              row.where() + ": " + column + "[" + std::to_string(i) + "]");
   }
   return list;
+}
+
+void read_prompt(const Json& object, const DataOptions& options, Row& row) {
+  const std::string& prompt = options.prompt_column;
+  row.completion = find_column_text(object, options.completion_column).value_or("");
+  const std::string column = has_list(object, prompt) ? prompt : "messages";
+  if (has_list(object, column)) row.messages = object[column];
+  if (!row.messages.is_null() && find_column_text(object, prompt).value_or("").empty()) {
+    const std::string last = messages_of(object, column, row).back()["role"];
+    require<DataError>(last != "assistant", row.where(), ": the conversation in \"", column,
+                       "\" ends with what the assistant says; a prompt ends with what it is to answer");
+    return;
+  }
+  row.prompt = column_text(object, prompt, row.where(), "prompt_column");
+  require_filled(row.prompt, prompt, row);
 }
 
 void read_conversation(const Json& object, const std::vector<std::string>& columns, Row& row) {

@@ -90,14 +90,35 @@ TEST(Jsonl, NamesFileAndLineOfABadRow) {
   EXPECT_THAT(complaint(folder, good + "{\"prompt\": \"\"}"), AllOf(StartsWith(at2), HasSubstr("empty")));
 }
 
-TEST(Jsonl, AsksNoConversationWithoutText) {
+TEST(Jsonl, AsksConversations) {
+  const TempFolder folder;
+  const auto file = folder.write(
+      "a.jsonl",
+      R"({"prompt": [{"role": "user", "content": "hi"}], "completion": "ho", "messages": [1]})"
+      "\n"
+      R"({"messages": [{"role": "system", "content": "be"}, {"role": "user", "content": "you"}]})");
+
+  const auto rows = read_prompts({.path = file}, Split::Train);
+
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].prompt, "");
+  EXPECT_EQ(rows[0].completion, "ho");
+  EXPECT_EQ(rows[0].messages, Json::parse(R"([{"role": "user", "content": "hi"}])"));
+  EXPECT_EQ(rows[0].asked(), R"([{"role":"user","content":"hi"}])");
+  EXPECT_EQ(rows[1].messages.size(), 2u);
+}
+
+TEST(Jsonl, AsksNoConversationThatHasItsAnswerOrNoMessage) {
   const TempFolder folder;
   const std::string at2 = (folder.path() / "bad.jsonl").string() + ":2: ";
   const std::string good = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
-  const auto refused = AllOf(StartsWith(at2), HasSubstr("no chat template in this version"));
 
-  EXPECT_THAT(complaint(folder, good + R"({"messages": [{"role": "user", "content": "hi"}]})"), refused);
-  EXPECT_THAT(complaint(folder, good + R"({"messages": [], "prompt": ""})"), refused);
+  EXPECT_THAT(complaint(folder, good + R"({"messages": [{"role": "assistant", "content": "hi"}]})"),
+              AllOf(StartsWith(at2), HasSubstr("ends with what the assistant says")));
+  EXPECT_THAT(complaint(folder, good + R"({"messages": [], "prompt": ""})"),
+              AllOf(StartsWith(at2), HasSubstr("saw an empty one")));
+  EXPECT_THAT(complaint(folder, good + R"({"prompt": [{"content": "hi"}]})"),
+              AllOf(StartsWith(at2), HasSubstr("prompt[0]")));
 }
 
 TEST(Jsonl, ReadsExamplesOfThreeKinds) {

@@ -1,0 +1,46 @@
+#include "text/chat_prompts.h"
+
+#include <utility>
+
+#include "base/error.h"
+
+namespace sluice::text {
+namespace {
+
+class RenderedRows : public Rows {
+ public:
+  RenderedRows(std::unique_ptr<Rows> rows, std::optional<ChatTemplate> chat)
+      : rows_(std::move(rows)), chat_(std::move(chat)) {}
+  int64_t size() const override { return rows_->size(); }
+  Row at(int64_t index) override {
+    Row row = rows_->at(index);
+    render_prompt(row, chat_ ? &*chat_ : nullptr);
+    return row;
+  }
+
+ private:
+  const std::unique_ptr<Rows> rows_;
+  const std::optional<ChatTemplate> chat_;
+};
+
+}  // namespace
+
+void render_prompt(Row& row, const ChatTemplate* chat) {
+  if (row.messages.is_null() || !row.prompt.empty()) return;
+  require<DataError>(chat != nullptr, row.where(),
+                     ": the prompt is a conversation, and the model's directory has no chat template");
+  auto options = chat_options_of(row.columns);
+  options.add_generation_prompt = true;
+  try {
+    row.prompt = chat->render(row.messages, options).text;
+  } catch (const DataError& error) {
+    fail<DataError>(row.where(), ": ", error.what());
+  }
+  require<DataError>(!row.prompt.empty(), row.where(), ": the chat template writes nothing for the prompt");
+}
+
+std::unique_ptr<Rows> rendered(std::unique_ptr<Rows> rows, std::optional<ChatTemplate> chat) {
+  return std::make_unique<RenderedRows>(std::move(rows), std::move(chat));
+}
+
+}  // namespace sluice::text
