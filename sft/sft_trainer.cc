@@ -15,7 +15,7 @@ SftTrainer::SftTrainer(model::Network& network, optim::Optimizer& optimizer, con
           " tokens");
 }
 
-StepMetrics SftTrainer::step(std::span<const Example> examples) {
+StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) {
   require<DataError>(!examples.empty(), "SftTrainer: no example of the step has a token to learn");
   int64_t step_targets = 0;
   size_t step_tokens = 0;
@@ -30,14 +30,17 @@ StepMetrics SftTrainer::step(std::span<const Example> examples) {
   int64_t step_rows = 0;
   for (const auto& pack : packs) step_rows += pack.batch.num_rows();
 
-  double loss_sum = 0.0, entropy_sum = 0.0;
+  double loss_sum = 0.0, entropy_sum = 0.0, correct = 0.0;
   std::optional<double> aux_loss;
   optimizer_.zero_grad();
-  for (const auto& [batch, targets, weights] : packs) {
-    const auto out = network_.logprobs(batch, targets, /*temperature=*/1.0);
-    auto loss = supervised_loss(out.logprobs, weights, step_weight, options_.loss);
+  for (const auto& pack : packs) {
+    at::Tensor noise;
+    if (options_.noise.alpha > 0.0)
+      noise = embedding_noise(pack, network_.config().hidden_size, number, options_.noise);
+    const auto out = network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0, noise);
+    auto loss = supervised_loss(out.logprobs, pack.weights, step_weight, options_.loss);
     if (out.balance_loss.defined()) {
-      const double share = static_cast<double>(batch.num_rows()) / static_cast<double>(step_rows);
+      const double share = static_cast<double>(pack.batch.num_rows()) / static_cast<double>(step_rows);
       aux_loss = aux_loss.value_or(0.0) + share * out.balance_loss.item<double>();
       if (options_.router_aux_loss != 0.0)
         loss = loss + out.balance_loss * (options_.router_aux_loss * share);
@@ -45,12 +48,14 @@ StepMetrics SftTrainer::step(std::span<const Example> examples) {
     loss.backward();
     loss_sum += loss.item<double>();
     entropy_sum += out.entropy.sum(at::kDouble).item<double>();
+    correct += out.is_top.sum().item<double>();
   }
   if (!std::isfinite(loss_sum)) optimizer_.reject();
   const auto update = optimizer_.step();
 
   StepMetrics metrics = {{"loss", loss_sum},
                          {"entropy", entropy_sum / static_cast<double>(step_targets)},
+                         {"mean_token_accuracy", correct / static_cast<double>(step_targets)},
                          {"num_tokens", static_cast<double>(step_tokens)},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};

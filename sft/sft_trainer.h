@@ -8,6 +8,7 @@
 
 #include "model/network.h"
 #include "optim/optimizer.h"
+#include "sft/embedding_noise.h"
 #include "sft/supervised_batch.h"
 #include "sft/supervised_loss.h"
 
@@ -17,11 +18,13 @@ struct SftOptions {
   int64_t micro_batch_tokens = 16384;
   LossKind loss = LossKind::Nll;
   double router_aux_loss = 0.0;  // times the experts' balancing loss in the loss; 0: left out
+  NoiseOptions noise = {};
 };
 
-// loss, entropy, num_tokens (all of the examples'), grad_norm, learning_rate, nonfinite_skips, spike_skips,
-// and aux_loss of a network with experts: their balancing loss, before its coefficient. The entropy is the
-// mean over targets, whatever they weigh. Accuracy is left to evaluation.
+// loss, entropy, mean_token_accuracy, num_tokens (all of the examples'), grad_norm, learning_rate,
+// nonfinite_skips, spike_skips, and aux_loss of a network with experts: their balancing loss, before its
+// coefficient. Entropy and accuracy, the share of targets that no other token was likelier than, are means
+// over targets, whatever they weigh.
 //
 // The balancing loss is that of each micro-batch, weighted by its share of the step's rows: a ratio of means,
 // it changes a little with the cut, which nothing else does.
@@ -32,8 +35,9 @@ class SftTrainer {
  public:
   SftTrainer(model::Network& network, optim::Optimizer& optimizer, const SftOptions& options);
 
-  // One update from these examples, each of which has a target. Throws DataError when there is none.
-  StepMetrics step(std::span<const Example> examples);
+  // One update from these examples, each of which has a target; `number` keys the step's noise. Throws
+  // DataError when there is none.
+  StepMetrics step(std::span<const Example> examples, int64_t number = 0);
 
  private:
   model::Network& network_;

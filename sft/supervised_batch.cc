@@ -65,7 +65,8 @@ std::vector<SupervisedBatch> pack_examples(std::span<const Example> examples, in
     batches.push_back({.batch = rows.build(device),
                        .targets = {at::tensor(target_rows, at::kLong).to(device),
                                    at::tensor(target_tokens, at::kLong).to(device)},
-                       .weights = at::tensor(weights, at::kFloat).to(device)});
+                       .weights = at::tensor(weights, at::kFloat).to(device),
+                       .examples = {bin.begin(), bin.end()}});
   }
   return batches;
 }

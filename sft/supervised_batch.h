@@ -24,7 +24,8 @@ double total_weight(const Example& example);
 struct SupervisedBatch {
   model::PackedBatch batch;
   model::TokenTargets targets;
-  at::Tensor weights;  // [targets] float32
+  at::Tensor weights;             // [targets] float32
+  std::vector<int64_t> examples;  // whose sequences these are, in order
 };
 
 // Best fit decreasing at `max_tokens` rows a pack; a longer example gets a pack of its own. What follows the

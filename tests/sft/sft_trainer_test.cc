@@ -71,6 +71,46 @@ TEST_P(SplitStep, HasTheSameGradientHoweverItIsPacked) {
   }
 }
 
+TEST(SftTrainer, CountsTheTokensThatAreTheLikeliest) {
+  const Example example{.tokens = {3, 4, 5, 6, 2}, .weights = {0, 0, 1, 2, 1}};
+  Fixture fixture({}, {.lr = 0.0});
+  const auto batch = pack_examples(std::vector{example}, 100, at::kCPU).front();
+  const auto logits = fixture.network->scaled_logits(fixture.network->forward(batch.batch), 1.0);
+  const auto right = logits.argmax(1).narrow(0, 1, 3).eq(batch.targets.tokens).sum().item<double>();
+  EXPECT_EQ(fixture.trainer.step(std::vector{example}).at("mean_token_accuracy"), right / 3);
+
+  Fixture learned({}, {.lr = 1e-2});
+  for (int64_t step = 0; step < 40; ++step) learned.trainer.step(std::vector{example});
+  EXPECT_EQ(learned.trainer.step(std::vector{example}).at("mean_token_accuracy"), 1.0);
+}
+
+TEST(SftTrainer, WithoutNoiseHasTheSameBitsAsWithNoiseOfNothing) {
+  const auto examples = random_examples(4, /*seed=*/3);
+  Fixture plain({}), silent({.noise = {.alpha = 0.0, .seed = 5}});
+  EXPECT_EQ(plain.trainer.step(examples, 3).at("loss"), silent.trainer.step(examples, 4).at("loss"));
+  EXPECT_TRUE(at::equal(plain.grad(), silent.grad()));
+}
+
+TEST(SftTrainer, AddsNoiseThatDependsOnSeedAndStepAndNotOnTheCut) {
+  const auto examples = random_examples(12, /*seed=*/3);
+  const auto train = [&](const NoiseOptions& noise, int64_t number, int64_t rows, double& loss) {
+    Fixture fixture({.micro_batch_tokens = rows, .noise = noise});
+    loss = fixture.trainer.step(examples, number).at("loss");
+    return fixture.grad();
+  };
+  double plain = 0, whole = 0, cut = 0, other_step = 0, other_seed = 0;
+  train({}, 2, 1 << 20, plain);
+  const auto gradient = train({.alpha = 5.0, .seed = 1}, 2, 1 << 20, whole);
+  const auto gradient_cut = train({.alpha = 5.0, .seed = 1}, 2, 17, cut);
+  train({.alpha = 5.0, .seed = 1}, 3, 1 << 20, other_step);
+  train({.alpha = 5.0, .seed = 2}, 2, 1 << 20, other_seed);
+  EXPECT_GT(std::abs(whole - plain), 1e-3);
+  EXPECT_GT(std::abs(whole - other_step), 1e-3);
+  EXPECT_GT(std::abs(whole - other_seed), 1e-3);
+  EXPECT_NEAR(cut, whole, 1e-5);
+  EXPECT_LE((gradient_cut - gradient).norm().item<double>(), 1e-5 * gradient.norm().item<double>());
+}
+
 INSTANTIATE_TEST_SUITE_P(Losses, SplitStep, testing::Values(LossKind::Nll, LossKind::Dft));
 
 TEST(SftTrainer, CountsAWeightOfTwoAsTheSameExampleTwice) {
