@@ -97,10 +97,12 @@ int check_recipe(const RecipeArguments& arguments, bool json) {
     Json report = recipe.resolved;
     report["memory"] = memory_json(recipe, memory);
     std::cout << report.dump(2) << '\n';
+    recipes::check_machine(recipe);
     return 0;
   }
   print_rows(recipe, inputs);
   print_memory(std::cout, recipe, memory);
+  recipes::check_machine(recipe);
   std::cout << "ok; start it with: sluice run " << arguments.file << '\n';
   return 0;
 }

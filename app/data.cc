@@ -47,7 +47,7 @@ int report_leaks(const recipes::Recipe& recipe, bool json) {
               << format_count(leak.train_rows) << " training rows have a prompt that is among the "
               << format_count(leak.test_rows) << " held-out ones\n";
     for (size_t i = 0; i < std::min(kShown, leak.leaked.size()); ++i) {
-      std::cout << "  " << leak.leaked[i].where() << ": " << leak.leaked[i].prompt << '\n';
+      std::cout << "  " << leak.leaked[i].where() << ": " << leak.leaked[i].asked() << '\n';
     }
   }
   if (json) std::cout << report.dump(2) << '\n';
@@ -75,7 +75,7 @@ int show_rows(const recipes::Recipe& recipe) {
                                                                     : text::read_prompts(stage->data, split);
     std::cout << stage->name << ": " << format_count(static_cast<int64_t>(rows.size())) << " rows\n";
     for (size_t i = 0; i < std::min(kShown, rows.size()); ++i) {
-      std::cout << "  " << rows[i].where() << ": " << Json(rows[i].prompt).dump() << " -> "
+      std::cout << "  " << rows[i].where() << ": " << Json(rows[i].asked()).dump() << " -> "
                 << Json(rows[i].completion).dump() << '\n';
     }
   }

@@ -46,6 +46,7 @@ Command add_run(CLI::App& app) {
     // Bad input must not use up the name of the run; one that is there has been checked.
     if (!std::filesystem::exists(std::filesystem::path(arguments->runs) / recipe.name / "run.json")) {
       recipes::check_inputs(recipe);
+      recipes::check_machine(recipe);
     }
     const auto run = recipes::open_run(arguments->runs, recipe, arguments->resume);
     const int status = recipes::supervise(run, recipe, signals);

@@ -22,6 +22,7 @@ constexpr int kStateSchema = 1;
 constexpr const char* kVersionPrefix = "policy.";
 constexpr const char *kOptimizer = "optimizer.safetensors",
                      *kCriticOptimizer = "critic_optimizer.safetensors";
+constexpr const char* kReferenceFile = "reference.safetensors";
 
 std::string step_name(int64_t step) {
   std::array<char, 32> name{};
@@ -131,6 +132,9 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
       }
       model::write_safetensors(temporary / "state" / "versions.safetensors", tensors);
     }
+    if (contents.reference.defined()) {
+      model::write_safetensors(temporary / "state" / kReferenceFile, {{"reference", contents.reference}});
+    }
     write_file_atomically(temporary / "state" / "state.json", to_json(state).dump(2) + "\n");
   });
   point_latest_at(directory);
@@ -187,6 +191,15 @@ std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint) {
     versions[std::stoll(name.substr(std::string(kVersionPrefix).size()))] = tensor;
   }
   return versions;
+}
+
+at::Tensor load_reference(const Checkpoint& checkpoint) {
+  const fs::path file = checkpoint.directory / "state" / kReferenceFile;
+  if (!fs::exists(file)) return {};
+  const auto tensors = model::read_safetensors(file);
+  require<DataError>(tensors.size() == 1, file.string(), ": ", tensors.size(),
+                     " tensors, it should hold one");
+  return tensors.front().tensor;
 }
 
 }  // namespace sluice::recipes

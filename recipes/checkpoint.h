@@ -47,7 +47,8 @@ struct Checkpoint {
   std::filesystem::path reward_model() const { return directory / "reward_model"; }
 };
 
-// What goes into one. Tensors of `versions` are earlier policies that leases may still name.
+// What goes into one. Tensors of `versions` are earlier policies that leases may still name; `reference` is
+// one that has moved since the stage began.
 struct CheckpointContents {
   const model::Network& network;
   const text::Tokenizer& tokenizer;
@@ -56,6 +57,7 @@ struct CheckpointContents {
   const model::Network* critic = nullptr;                   // with its optimizer, or both null
   const optim::Optimizer* critic_optimizer = nullptr;
   std::filesystem::path policy = {};  // beside a reward model: the model directory that hf/ is a copy of
+  at::Tensor reference = {};          // flat weights, or undefined
 };
 
 // Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last
@@ -79,5 +81,6 @@ Checkpoint open_checkpoint(const std::filesystem::path& directory);
 void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
 void load_critic_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
 std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint);
+at::Tensor load_reference(const Checkpoint& checkpoint);  // undefined when it holds none
 
 }  // namespace sluice::recipes

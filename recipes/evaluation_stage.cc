@@ -28,17 +28,17 @@ Json figure(const std::string& stage, const std::string& split, const std::strin
 }
 
 // Held-out prompts, apart by whether their text occurs in training where the reader knows that.
-std::map<std::string, std::vector<text::Row>> held_out_splits(const StageSpec& stage) {
-  auto rows = text::read_prompts(stage.data, text::Split::Test);
+std::map<std::string, std::vector<text::Row>> held_out_splits(const StageSpec& stage,
+                                                              const std::filesystem::path& model) {
   std::map<std::string, std::vector<text::Row>> splits;
-  for (auto& row : rows) {
+  text::for_each_row(*open_prompts(stage, model), [&](text::Row row) {
     std::string split = "held_out";
     if (stage.data.keep_seen && row.columns.contains("seen"))
       split = row.columns["seen"] == true ? "seen" : "new";
     auto& list = splits[split];
     const auto limit = static_cast<size_t>(stage.evaluation.prompts);
     if (limit == 0 || list.size() < limit) list.push_back(std::move(row));
-  }
+  });
   return splits;
 }
 
@@ -127,7 +127,7 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
 
   Json evals = Json::array(), samples = Json::array();
   int64_t unscored = 0;
-  for (const auto& [split, rows] : held_out_splits(stage)) {
+  for (const auto& [split, rows] : held_out_splits(stage, model_directory)) {
     const auto run = [&, &rows = rows, &split = split](bool greedy) {
       ProgressLine progress(stage.name + ", " + split + (greedy ? ", greedy" : ", sampled"),
                             static_cast<int64_t>(rows.size()));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "learner/preference_tokens.h"
 #include "model/model_directory.h"
+#include "model/weight_files.h"
 #include "monitor/redis_monitor.h"
 #include "recipes/internal/reward_models.h"
 #include "recipes/internal/reward_pairs.h"
@@ -15,6 +16,7 @@
 #include "recipes/internal/teacher.h"
 #include "recipes/stages.h"
 #include "sft/tokenize.h"
+#include "text/chat_prompts.h"
 #include "text/chat_template.h"
 #include "text/preference_rows.h"
 #include "transport/sockets.h"
@@ -77,7 +79,7 @@ int64_t check_examples(const StageSpec& stage, text::Rows& rows, const text::Tok
 }
 
 int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Tokenizer& tokenizer,
-                      const Room& room) {
+                      const text::ChatTemplate* chat, const Room& room) {
   const int64_t new_tokens = stage.rollout.sampling.max_new_tokens;
   require<UsageError>(new_tokens < room.tokens, "stage ", stage.name,
                       ": rollout.max_new_tokens = ", new_tokens, " leaves no room for a prompt in ",
@@ -86,8 +88,9 @@ int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Toke
   // then checked as they are asked.
   const int64_t limit = stage.trains() ? 0 : stage.evaluation.prompts;
   int64_t longest = 0, seen = 0;
-  text::for_each_row(rows, [&](const text::Row& row) {
+  text::for_each_row(rows, [&](text::Row row) {
     if (++seen > limit && limit > 0) return;
+    text::render_prompt(row, chat);
     const int64_t tokens = std::ssize(tokenizer.encode(row.prompt));
     require<DataError>(tokens <= room.tokens - new_tokens, row.where(), ": the prompt has ", tokens,
                        " tokens, and with rollout.max_new_tokens = ", new_tokens, " of stage ", stage.name,
@@ -170,6 +173,18 @@ std::string training_text(const Recipe& recipe) {
   return joined;
 }
 
+// Where the recipe says that its model comes from, as the end of a sentence.
+std::string how_to_get(const ModelSpec& model) {
+  if (model.source.empty()) return "";
+  return "; get it with: hf download " + model.source + " --local-dir " + model.path.string();
+}
+
+void check_downloaded(const ModelSpec& model) {
+  require<DataError>(model.path.empty() || std::filesystem::exists(model.path), "model.path: there is no ",
+                     model.path.string(), how_to_get(model),
+                     model.source.empty() ? "" : " (with --include '*.json' for the memory plan alone)");
+}
+
 // Whether the network has what the recipe wants trained and balanced.
 void check_network(const ModelSpec& spec, const model::ModelConfig& config) {
   if (spec.lora) model::Network::declare_adapter(config, *spec.lora);
@@ -237,8 +252,7 @@ model::ModelConfig make_model_config(const Recipe& recipe, const text::Tokenizer
 
 InputsFound check_inputs(const Recipe& recipe) {
   check_addresses(recipe);
-  device_of(recipe);
-  if (!recipe.model.path.empty()) model::check_model(recipe.model.path);  // every tensor, or it says which
+  check_downloaded(recipe.model);
 
   std::vector<std::unique_ptr<text::Rows>> rows;
   for (const auto& stage : recipe.stages) rows.push_back(open_rows(stage));
@@ -248,6 +262,7 @@ InputsFound check_inputs(const Recipe& recipe) {
   check_network(recipe.model, found.model);
   const Room room = room_of(recipe, found.model);
   const auto chat = load_chat(recipe);
+  const text::ChatTemplate* const the_chat = chat ? &*chat : nullptr;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& stage = recipe.stages[i];
     if (stage.distill) internal::check_teacher(stage, *tokenizer, room.tokens);
@@ -256,14 +271,14 @@ InputsFound check_inputs(const Recipe& recipe) {
       const auto place = static_cast<size_t>(&source - recipe.stages.data());
       if (has_rewards(stage.role)) {
         check_rollout(stage, found.model);
-        make_rewards(stage);
+        check_rewards(recipe, stage);
       }
       found.stages.push_back(
           {.longest = check_samples(stage, source, found.stages[place].longest, *tokenizer, room)});
       continue;
     }
     if (stage.role == StageRole::Preference) {
-      found.stages.push_back(check_preferences(stage, *tokenizer, chat ? &*chat : nullptr, room));
+      found.stages.push_back(check_preferences(stage, *tokenizer, the_chat, room));
       continue;
     }
     if (stage.role == StageRole::RewardModel) {
@@ -271,13 +286,26 @@ InputsFound check_inputs(const Recipe& recipe) {
       continue;
     }
     check_rollout(stage, found.model);
-    const int64_t longest = stage.role == StageRole::Supervised
-                                ? check_examples(stage, *rows[i], *tokenizer, chat ? &*chat : nullptr, room)
-                                : check_prompts(stage, *rows[i], *tokenizer, room);
-    if (stage.role != StageRole::Supervised) check_rewards(recipe, stage);
+    const bool supervised = stage.role == StageRole::Supervised;
+    const int64_t longest = supervised ? check_examples(stage, *rows[i], *tokenizer, the_chat, room)
+                                       : check_prompts(stage, *rows[i], *tokenizer, the_chat, room);
+    if (supervised && stage.evaluation.every > 0) {
+      check_examples(stage, *text::open_examples(stage.data, text::Split::Test), *tokenizer, the_chat, room);
+    }
+    if (!supervised) check_rewards(recipe, stage);
     found.stages.push_back({.rows = rows[i]->size(), .longest = longest});
   }
   return found;
+}
+
+void check_machine(const Recipe& recipe) {
+  const auto& model = recipe.model;
+  if (!model.path.empty()) {
+    require<DataError>(model::has_weight_files(model.path), model.path.string(), " has no weights",
+                       how_to_get(model));
+    model::check_model(model.path);  // every tensor, or it says which
+  }
+  device_of(recipe);
 }
 
 }  // namespace sluice::recipes

@@ -28,12 +28,15 @@ struct InputsFound {
   model::ModelConfig model;
 };
 
-// Opens everything the recipe names. Writes and connects to nothing.
+// Opens everything the recipe names but the model's weights. Writes and connects to nothing.
 //
 // Throws UsageError for a mistake in the recipe: a malformed address or URL, options no reader or reward
 // takes, lengths that do not fit the model. Throws DataError for data, a model or a tokenizer that cannot be
-// read, and for a prompt that with its completion is too long for the model; EnvironmentError for a device
-// that is not there.
+// read, and for a prompt that with its completion is too long for the model.
 InputsFound check_inputs(const Recipe& recipe);
+
+// What a run needs beyond that, and a plan does not: every tensor of the model, and the device. Throws
+// DataError saying where to get a model that has no weights, EnvironmentError for a device that is not there.
+void check_machine(const Recipe& recipe);
 
 }  // namespace sluice::recipes

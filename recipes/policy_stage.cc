@@ -15,7 +15,7 @@
 #include "recipes/internal/prompt_order.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_critic.h"
-#include "reference/reference_policy.h"
+#include "recipes/internal/stage_reference.h"
 #include "transport/collective.h"
 
 namespace sluice::recipes {
@@ -55,7 +55,7 @@ class PolicyStage {
         optimizer_(*network_, collective_, stage.optim, stage.steps * stage.learner.updates_per_step()),
         critic_(make_critic(recipe, stage, start_, *network_, collective_)),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
-        prompts_(text::open_prompts(stage.data, text::Split::Train)),
+        prompts_(open_prompts(stage, start_.checkpoint.model())),
         prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
                       stage.steps * stage.rollout.prompts_per_step,
                       {.prompts_per_step = stage.rollout.prompts_per_step,
@@ -69,10 +69,8 @@ class PolicyStage {
       load_optimizer(start_.checkpoint, optimizer_);
       versions_ = load_versions(start_.checkpoint);
     }
-    if (stage.learner.loss.beta > 0) {
-      const auto origin = find_origin(run, stage, start_);
-      reference_ = std::make_unique<reference::ReferencePolicy>(load_network(origin.model(), recipe));
-    }
+    if (stage.learner.loss.beta > 0)
+      reference_ = std::make_unique<StageReference>(run, recipe, stage, start_, stage.reference_mix);
     for (const auto& reward : stage.rewards) {
       reward_names_.push_back(reward.name);
       reward_weights_.push_back(reward.weight);
@@ -82,8 +80,8 @@ class PolicyStage {
   int run() {
     monitor_.say_left_out(prompts_->num_left_out());
     start_server();
-    learner::PolicyLearner learner(*network_, reference_.get(), optimizer_, stage_.learner,
-                                   critic_ ? &critic_->critic() : nullptr);
+    learner::PolicyLearner learner(*network_, reference_ ? &reference_->policy() : nullptr, optimizer_,
+                                   stage_.learner, critic_ ? &critic_->critic() : nullptr);
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
       const Millis began = clock_.now_ms();
       auto groups = wait_for_batch(s);
@@ -239,6 +237,7 @@ class PolicyStage {
       metrics["replayed"] = static_cast<double>(prompt_order_.trained(batch, step));
     }
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
+    if (reference_) reference_->follow(*network_, step + 1);
     server_->trained(step);
     publish(step + 1);
     metrics.merge(match);
@@ -358,7 +357,8 @@ class PolicyStage {
                       .optimizer = &optimizer_,
                       .versions = &older,
                       .critic = critic_ ? &critic_->network() : nullptr,
-                      .critic_optimizer = critic_ ? &critic_->optimizer() : nullptr},
+                      .critic_optimizer = critic_ ? &critic_->optimizer() : nullptr,
+                      .reference = reference_ ? reference_->state() : at::Tensor()},
                      stage_.checkpoint.keep_last);
   }
 
@@ -378,7 +378,7 @@ class PolicyStage {
       monitor_.say(stage_.name + ": " + std::to_string(count) + " groups: " + reason);
     }
     server_.reset();
-    if (reference_) reference_->check_unmoved();
+    if (reference_) reference_->policy().check_unmoved();
     run_.write_stage_result(stage_.name, {{"name", stage_.name},
                                           {"use", stage_.use},
                                           {"steps", stage_.steps},
@@ -412,7 +412,7 @@ class PolicyStage {
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;
   const Millis began_;
-  std::unique_ptr<reference::ReferencePolicy> reference_;
+  std::unique_ptr<StageReference> reference_;
   std::vector<std::string> reward_names_;
   std::vector<double> reward_weights_;
   std::map<int64_t, at::Tensor> versions_;  // that leases may name

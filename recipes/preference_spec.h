@@ -10,14 +10,19 @@
 
 namespace sluice::recipes {
 
+// How a reference follows the policy (TR-DPO 2024).
+struct MixSpec {
+  int64_t every = 0;   // steps after which the policy is mixed in; 0: never
+  double alpha = 1.0;  // its share; 1: the reference becomes the policy
+};
+
 // Lengths, micro-batches and the balance of experts are those of the stage's `batch` and of the model.
 struct PreferenceSpec {
   text::PreferenceColumns columns = text::PreferenceColumns::Pairs;
   learner::PreferenceLearnerOptions pairs;  // of Pairs
   learner::KtoLearnerOptions kto;           // of Judged
   learner::Truncation truncation = learner::Truncation::KeepStart;
-  int64_t mix_every = 0;   // steps after which the policy is mixed into the reference (TR-DPO 2024); 0: never
-  double mix_alpha = 0.6;  // its share
+  MixSpec mix;
 
   bool judged() const { return columns == text::PreferenceColumns::Judged; }
   bool needs_reference() const { return judged() || learner::needs_reference(pairs.terms); }

@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,8 +11,8 @@
 #include "base/philox.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_reference.h"
 #include "reference/logprob_cache.h"
-#include "reference/reference_policy.h"
 #include "text/chat_template.h"
 #include "transport/collective.h"
 
@@ -90,9 +89,7 @@ class PreferenceStage {
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
       const Millis step_began = clock_.now_ms();
       auto metrics = learn(batch_of(s));
-      if (mixes() && (s + 1) % spec_.mix_every == 0) {
-        reference_->mix(network_->merged_flat(), spec_.mix_alpha);
-      }
+      if (reference_) reference_->follow(*network_, s + 1);
       metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
       metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
       metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
@@ -102,7 +99,7 @@ class PreferenceStage {
       if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
       if (signal != 0 && s + 1 < stage_.steps) return signal;
     }
-    if (reference_) reference_->check_unmoved();
+    if (reference_) reference_->policy().check_unmoved();
     run_.write_stage_result(stage_.name, {{"name", stage_.name},
                                           {"use", stage_.use},
                                           {"steps", stage_.steps},
@@ -112,23 +109,15 @@ class PreferenceStage {
   }
 
  private:
-  bool mixes() const { return spec_.mix_every > 0; }
   int64_t num_examples() const { return std::ssize(found_.examples); }
   // Of a judged completion the reference has to say more: what it thinks of it
   // under other prompts.
-  bool is_asked_again() const { return mixes() || (spec_.judged() && spec_.kto.has_z0); }
+  bool is_asked_again() const { return spec_.judged() && spec_.kto.has_z0; }
 
   // False when the process was asked to stop before it was done.
   bool prepare_reference() {
-    auto network = load_network(find_origin(run_, stage_, start_).model(), recipe_);
-    reference_flat_ = network->flat();
-    reference_ = std::make_unique<reference::ReferencePolicy>(std::move(network));
-    if (mixes()) {
-      for (const auto& [step, flat] : start_.resumed ? load_versions(start_.checkpoint) : Versions()) {
-        reference_->mix(flat, /*alpha=*/1.0);  // the one there is: as it was after that step
-      }
-      return true;
-    }
+    reference_ = std::make_unique<StageReference>(run_, recipe_, stage_, start_, spec_.mix);
+    if (reference_->moves()) return true;  // what it says is not what it will say
     const bool filled = fill_table();
     if (filled && !is_asked_again()) reference_.reset();
     return filled;
@@ -138,7 +127,7 @@ class PreferenceStage {
     const int64_t completions = std::ssize(found_.examples.front().completions);
     const auto file = run_.root() / "reference" / (stage_.name + ".logprobs");
     const reference::LogprobKey key{
-        .weights = reference_->hash(),
+        .weights = reference_->policy().hash(),
         .tokenizer = tokenizer_->hash(),
         .data = learner::hash_of(found_.examples),
         .how = "ld_alpha " + std::to_string(spec_.pairs.ld_alpha) + ", products " +
@@ -174,7 +163,7 @@ class PreferenceStage {
 
   at::Tensor compute(std::span<const PreferenceExample> examples) const {
     return learner::reference_logps(
-        *reference_, examples, network_->device(),
+        reference_->policy(), examples, network_->device(),
         {.micro_batch_tokens = stage_.batch.micro_batch_tokens, .ld_alpha = spec_.pairs.ld_alpha});
   }
 
@@ -217,15 +206,13 @@ class PreferenceStage {
   double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
 
   void save(int64_t done) {
-    Versions mixed;  // beside the policy: a reference that moved is nowhere else
-    if (mixes()) mixed[done] = reference_flat_.cpu();
-    write_checkpoint(
-        run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
-        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &mixed},
-        stage_.checkpoint.keep_last);
+    write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
+                     {.network = *network_,
+                      .tokenizer = *tokenizer_,
+                      .optimizer = &optimizer_,
+                      .reference = reference_ ? reference_->state() : at::Tensor()},
+                     stage_.checkpoint.keep_last);
   }
-
-  using Versions = std::map<int64_t, at::Tensor>;
 
   const RunDirectory& run_;
   const Recipe& recipe_;
@@ -243,12 +230,11 @@ class PreferenceStage {
   optim::Optimizer optimizer_;
   StageMonitor monitor_;
   const Millis began_;
-  double num_tokens_;                                      // trained on in this stage
-  std::unique_ptr<reference::ReferencePolicy> reference_;  // null when nothing more is asked of it
-  at::Tensor reference_flat_;                              // its weights
-  at::Tensor table_;  // [examples, completions] float64: reference log-probs,
-                      // undefined where they change
-  EpochOrder order_;  // of the examples, from the second epoch on
+  double num_tokens_;                          // trained on in this stage
+  std::unique_ptr<StageReference> reference_;  // null when nothing more is asked of it
+  at::Tensor table_;                           // [examples, completions] float64: reference log-probs,
+                                               // undefined where they change
+  EpochOrder order_;                           // of the examples, from the second epoch on
   std::optional<learner::PreferenceLearner> pairs_;
   std::optional<learner::KtoLearner> kto_;
 };

@@ -22,6 +22,9 @@ std::string text_of(const Json& value) { return value.is_null() ? std::string() 
 ModelSpec read_model(const Json& json) {
   ModelSpec spec;
   spec.path = path_of(json.at("path"));
+  spec.source = text_of(json.at("source"));
+  require<UsageError>(spec.source.empty() || !spec.path.empty(),
+                      "model.source says where model.path is downloaded from, and there is no model.path");
   if (json.at("products") == "bfloat16") spec.rounding = model::Rounding::BFloat16;
   auto& shape = spec.shape;
   shape.hidden_size = json.at("hidden_size");
@@ -165,12 +168,15 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                    .max_length = batch.at("max_length"),
                    .append_eos = batch.at("append_eos"),
                    .loss = batch.at("loss") == "dft" ? sft::LossKind::Dft : sft::LossKind::Nll,
+                   .neftune_alpha = batch.at("neftune_alpha"),
                    .tag_weights = batch.at("tag_weights").get<std::map<std::string, double>>()};
   }
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
   if (json.contains("algorithm")) {
-    stage.learner = internal::read_algorithm(json.at("algorithm"));
-    stage.critic = internal::read_critic(json.at("algorithm"), stage.optim);
+    const auto& algorithm = json.at("algorithm");
+    stage.learner = internal::read_algorithm(algorithm);
+    stage.critic = internal::read_critic(algorithm, stage.optim);
+    stage.reference_mix = {.every = algorithm.at("mix_every"), .alpha = algorithm.at("mix_alpha")};
   }
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   if (json.contains("distill")) stage.distill = internal::read_distill(json.at("distill"), stage.name);
@@ -184,7 +190,8 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     stage.evaluation = {.prompts = evaluation.at("prompts"),
                         .samples = evaluation.at("samples"),
                         .greedy = evaluation.at("greedy"),
-                        .show = evaluation.at("show")};
+                        .show = evaluation.at("show"),
+                        .every = evaluation.at("every")};
   }
   if (json.contains("checkpoint")) {
     stage.checkpoint = {.every = json.at("checkpoint").at("every"),
@@ -287,6 +294,7 @@ std::string describe(const Recipe& recipe) {
       out << stage.steps << " steps of " << stage.batch.examples_per_step << " examples, lr "
           << stage.optim.lr;
       if (stage.distill) out << "; " << internal::describe(*stage.distill);
+      if (stage.evaluation.every > 0) out << "; held-out loss every " << stage.evaluation.every << " steps";
     } else if (stage.role == StageRole::Sampling) {
       out << internal::describe(stage.samples, stage.rollout.group_size);
     } else if (stage.role == StageRole::Preference) {
@@ -300,6 +308,7 @@ std::string describe(const Recipe& recipe) {
           << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "
           << stage.rollout.staleness << ", lr " << stage.optim.lr << "; " << internal::describe(stage.learner)
           << internal::refills_in_words(stage.rollout);
+      if (stage.reference_mix.every > 0) out << ", " << internal::describe(stage.reference_mix);
     } else {
       out << (stage.evaluation.prompts == 0 ? "all" : std::to_string(stage.evaluation.prompts))
           << " held-out prompts x " << stage.evaluation.samples

@@ -30,6 +30,7 @@ namespace sluice::recipes {
 // A directory to start from, or the shape of a network to start from scratch; and what of it is trained.
 struct ModelSpec {
   std::filesystem::path path;
+  std::string source;       // where `path` is downloaded from, for messages
   model::LlamaShape shape;  // used when path is empty; the vocabulary is the tokenizer's
   model::Rounding rounding = model::Rounding::None;  // of the weights in products, in every role
   double router_aux_loss = 0.0;                      // weight of the experts' balance in the loss
@@ -68,6 +69,7 @@ struct BatchSpec {
   int64_t max_length = 1024;
   bool append_eos = true;
   sft::LossKind loss = sft::LossKind::Nll;
+  double neftune_alpha = 0.0;
   std::map<std::string, double> tag_weights;
 
   sft::TokenizeOptions tokenize_options() const {
@@ -86,6 +88,7 @@ struct EvaluationSpec {
   int64_t samples = 1;
   bool greedy = false;
   int64_t show = 4;
+  int64_t every = 0;  // of supervised stages: steps between held-out losses; 0: there is none
 };
 
 // What rejection sampling asks and keeps.
@@ -119,6 +122,7 @@ struct StageSpec {
   optim::OptimizerOptions optim;
   learner::PolicyLearnerOptions learner;
   CriticSpec critic;
+  MixSpec reference_mix;  // of a policy stage
   PreferenceSpec preference;
   std::optional<DistillSpec> distill;
   SamplesSpec samples;

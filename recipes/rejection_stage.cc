@@ -80,7 +80,7 @@ std::optional<Sampled> sample(const Recipe& recipe, const StageSpec& stage, cons
   const auto tokenizer = text::load_tokenizer(checkpoint.model());
   const auto network = load_network(checkpoint.model(), recipe);
   network->freeze();
-  const auto rewards = make_rewards(stage);
+  const auto rewards = make_rewards(recipe, stage);
   const auto chat = text::load_chat_template(checkpoint.model());
   const auto stops = actors::stop_ids(network->config(), tokenizer.get(), chat ? &*chat : nullptr);
   actors::EvaluationOptions options{.sampling = stage.rollout.sampling,

@@ -66,6 +66,10 @@ std::vector<SchemaKey> make_schema() {
 
       path("model", "path",
            "A Hugging Face model directory to start from; without it a network is made from scratch."),
+      text("model", "source", nullptr, {},
+           "Where `path` is downloaded from, \"Qwen/Qwen2.5-0.5B-Instruct\" of Hugging Face: said when it is "
+           "not "
+           "there."),
       integer("model", "hidden_size", 128, 8, 65536, "From scratch: width of the hidden states."),
       integer("model", "layers", 4, 1, 1024, "From scratch: number of blocks."),
       integer("model", "heads", 4, 1, 1024, "From scratch: attention heads."),
@@ -210,6 +214,10 @@ std::vector<SchemaKey> make_schema() {
               "sft: the end of sequence is learned too; a conversation ends as its template says."),
       text("batch", "loss", "nll", {"nll", "dft"},
            "sft: what a token costs; dft weighs it by its own probability."),
+      number(
+          "batch", "neftune_alpha", 0.0, 0, 1000,
+          "sft: noise on embeddings of up to so much over the root of an example's numbers (NEFTune; 5 to 15 "
+          "are usual); 0: none."),
       SchemaKey{
           "batch",
           "tag_weights",
@@ -302,6 +310,12 @@ std::vector<SchemaKey> make_schema() {
           text("algorithm", "kl", "low_var_kl",
                {"k1", "k2", "k3", "low_var_kl", "abs", "k1+", "k3+", "k3_is"},
                "Estimator of that KL; k1+ and k3+ have the gradient of k2, k3_is is weighted by the ratio.")),
+      integer(
+          "algorithm", "mix_every", 0, 0, 1e9,
+          "Steps after which the policy is mixed into the reference; 0: the reference stays what the stage "
+          "began with."),
+      number("algorithm", "mix_alpha", 1.0, 0, 1,
+             "The policy's share then: 1 makes it the reference, less a moving mean of policies."),
       number("algorithm", "entropy_bonus", 0.0, 0, 10,
              "Times the mean entropy of the tokens, taken off the loss."),
 
@@ -394,6 +408,7 @@ std::vector<SchemaKey> make_schema() {
            number("preference", "tau", nullptr, 1e-6, 1, "Temperature of the mix; default: the loss's own.")),
       number("preference", "sft_weight", nullptr, 0, 1e3,
              "Weight of the chosen completions' loss beside it; default: the loss's own, mostly none."),
+      boolean("preference", "nll_over_prompt", false, "That loss is over the prompts' tokens too."),
       text("preference", "divergence", "reverse-kl", {"reverse-kl", "forward-kl", "js", "alpha"},
            "What keeps the policy near the reference."),
       with("divergence", {"alpha"}, number("preference", "divergence_alpha", 0.5, -10, 10, "Its alpha.")),
@@ -414,7 +429,10 @@ std::vector<SchemaKey> make_schema() {
              "Times (score of chosen + score of rejected)^2 in the loss, which keeps scores about 0; 0.01 is "
              "usual."),
 
-      integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts, the first ones; 0: all."),
+      integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts or examples, the first ones; 0: all."),
+      integer("evaluation", "every", 0, 0, 1e9,
+              "sft: steps between measurements of the held-out examples' loss, `eval_loss` in nats a token, "
+              "beside one at the end; 0: none."),
       integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
       boolean("evaluation", "greedy", false, "Also decode greedily."),
       integer("evaluation", "show", 4, 0, 100, "Prompts whose completions are shown at the end."),
@@ -457,7 +475,7 @@ const std::vector<SchemaTable>& schema_tables() {
        "Beside the Bradley-Terry loss of pairs; a row's `margin`, where it has one, is by how much "
        "its chosen completion is to be ahead."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
-      {"evaluation", {kEvaluation}, "What is measured."},
+      {"evaluation", {kSupervised, kEvaluation}, "What is measured."},
       {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };
   return tables;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "optim/optimizer.h"
+#include "recipes/internal/held_out.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/teacher.h"
 #include "sft/distill_trainer.h"
@@ -35,10 +37,14 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   monitor.say_left_out(left_out);
   sft::ExampleStream examples(std::move(datasets), *tokenizer, chat ? &*chat : nullptr,
                               stage.batch.tokenize_options(), stage_seed(recipe, stage.name));
-  sft::SftTrainer trainer(*network, optimizer,
-                          {.micro_batch_tokens = stage.batch.micro_batch_tokens,
-                           .loss = stage.batch.loss,
-                           .router_aux_loss = recipe.model.router_aux_loss});
+  sft::SftTrainer trainer(
+      *network, optimizer,
+      {.micro_batch_tokens = stage.batch.micro_batch_tokens,
+       .loss = stage.batch.loss,
+       .router_aux_loss = recipe.model.router_aux_loss,
+       .noise = {.alpha = stage.batch.neftune_alpha, .seed = stage_seed(recipe, stage.name)}});
+  const HeldOutLoss held_out(stage, *tokenizer, chat ? &*chat : nullptr);
+  std::optional<HeldOutFigures> measured;
   const auto teacher = internal::load_teacher(recipe, stage, *tokenizer, network->config().max_position);
   std::optional<sft::DistillTrainer> distiller;
   if (teacher) {
@@ -65,19 +71,29 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
       monitor.say(stage.name + ": examples with nothing to learn are left out, " + std::to_string(dropped) +
                   " of step " + std::to_string(s + 1) + "; num_dropped counts those of each step");
     }
-    auto metrics = distiller ? distiller->step(batch) : trainer.step(batch);
+    auto metrics = distiller ? distiller->step(batch) : trainer.step(batch, s);
     metrics["num_dropped"] = static_cast<double>(dropped);
     metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     metrics["num_tokens"] = num_tokens += metrics["num_tokens"];
+    if (held_out.is_due(s + 1) && (measured = held_out.measure(*network, stop))) {
+      monitor.say(stage.name + ": " + describe(*measured));
+      metrics.insert(measured->begin(), measured->end());
+    }
     monitor.report(first_step + s + 1, s + 1, metrics);
     monitor.show_state(first_step + s + 1, s + 1);
     const int signal = stop();
     if (s + 1 == stage.steps || (s + 1) % stage.checkpoint.every == 0 || signal != 0) save(s + 1);
     if (signal != 0 && s + 1 < stage.steps) return signal;
   }
-  run.write_stage_result(
-      stage.name, {{"name", stage.name}, {"use", stage.use}, {"steps", stage.steps}, {"seconds", seconds()}});
+  Json result = {{"name", stage.name}, {"use", stage.use}, {"steps", stage.steps}, {"seconds", seconds()}};
+  if (held_out.is_due(stage.steps)) {
+    // It is not there when the process was asked to stop meanwhile, and when this is all that was left to do.
+    if (!measured) measured = held_out.measure(*network, stop);
+    if (!measured) return stop();
+    result.update(Json(*measured));
+  }
+  run.write_stage_result(stage.name, result);
   return 0;
 }
 

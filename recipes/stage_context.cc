@@ -14,7 +14,7 @@
 #include "base/terminal.h"
 #include "model/model_directory.h"
 #include "recipes/inputs.h"
-#include "text/dataset.h"
+#include "text/chat_prompts.h"
 
 namespace sluice::recipes {
 namespace {
@@ -99,6 +99,11 @@ std::unique_ptr<model::Network> load_network(const fs::path& directory, const Re
   auto network = model::load_model(directory, device_of(recipe));
   network->round_products(recipe.model.rounding);
   return network;
+}
+
+std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const fs::path& model) {
+  const auto split = stage.trains() ? text::Split::Train : text::Split::Test;
+  return text::rendered(text::open_prompts(stage.data, split), text::load_chat_template(model));
 }
 
 std::string architecture_hash(const model::ModelConfig& config) {

@@ -226,6 +226,8 @@ void check_algorithm(const StageSpec& stage) {
                 " is neither 0 nor more than 1");
   refuse_unless(!options.kl_in_reward || loss.beta != 0.0,
                 "algorithm.kl_in = \"reward\" and algorithm.beta = 0: there is no KL to put there");
+  refuse_unless(stage.reference_mix.every == 0 || options.needs_reference(), "algorithm.mix_every is ",
+                stage.reference_mix.every, ", and with algorithm.beta = 0 there is no reference to mix into");
   refuse_unless(
       !loss.by_sequence() || loss.surrogate == learner::Surrogate::GammaWeight ||
           options.aggregation != learner::Aggregation::TokenMean,

@@ -61,8 +61,7 @@ std::vector<std::string> preference_losses() {
 PreferenceSpec read_preference(const Json& json) {
   PreferenceSpec spec{.truncation = json.at("truncation") == "keep-end" ? learner::Truncation::KeepEnd
                                                                         : learner::Truncation::KeepStart,
-                      .mix_every = json.at("mix_every"),
-                      .mix_alpha = json.at("mix_alpha")};
+                      .mix = {.every = json.at("mix_every"), .alpha = json.at("mix_alpha")}};
   const std::string loss = json.at("loss");
   if (loss == "kto" || loss == "apo_zero_unpaired") {
     spec.columns = text::PreferenceColumns::Judged;
@@ -75,6 +74,7 @@ PreferenceSpec read_preference(const Json& json) {
   spec.pairs.terms = read_terms(json);
   spec.pairs.ld_alpha = json.at("ld_alpha");
   spec.pairs.wpo = json.at("wpo");
+  spec.pairs.nll_over_prompt = json.at("nll_over_prompt");
   return spec;
 }
 
@@ -90,11 +90,20 @@ void check_preference(const PreferenceSpec& spec, const std::string& stage, bool
                       examples_per_step);
   require<UsageError>(!spec.pairs.wpo || !learner::needs_whole_step(spec.pairs.terms), "stage ", stage,
                       ": preference.wpo weighs pairs, which a loss that sorts takes apart");
-  require<UsageError>(spec.mix_every == 0 || spec.needs_reference(), "stage ", stage,
-                      ": preference.mix_every is ", spec.mix_every,
+  require<UsageError>(!spec.pairs.nll_over_prompt || std::ranges::any_of(spec.pairs.terms, is_sft), "stage ",
+                      stage,
+                      ": preference.nll_over_prompt, and there is no NLL; preference.sft_weight adds it");
+  require<UsageError>(spec.mix.every == 0 || spec.needs_reference(), "stage ", stage,
+                      ": preference.mix_every is ", spec.mix.every,
                       ", and this loss has no reference to mix into");
-  require<UsageError>(spec.mix_every == 0 || !has_adapters, "stage ", stage, ": preference.mix_every is ",
-                      spec.mix_every, ", and the reference of adapters is the model without them");
+  require<UsageError>(spec.mix.every == 0 || !has_adapters, "stage ", stage, ": preference.mix_every is ",
+                      spec.mix.every, ", and the reference of adapters is the model without them");
+}
+
+std::string describe(const MixSpec& mix) {
+  std::ostringstream out;
+  out << mix.alpha << " of the policy mixed into the reference every " << mix.every << " steps";
+  return out.str();
 }
 
 std::string describe(const PreferenceSpec& spec) {
@@ -105,16 +114,17 @@ std::string describe(const PreferenceSpec& spec) {
     const auto compares = std::ranges::find_if_not(spec.pairs.terms, is_sft);
     out << "pairs, beta " << compares->beta;
     for (const auto& term : spec.pairs.terms) {
-      if (is_sft(term)) out << ", " << term.weight << " times the NLL of what was chosen";
+      if (!is_sft(term)) continue;
+      out << ", " << term.weight << " times the NLL of what was chosen";
+      if (spec.pairs.nll_over_prompt) out << " and of its prompt";
     }
     if (spec.pairs.ld_alpha != 1.0) out << ", ld_alpha " << spec.pairs.ld_alpha;
     if (spec.pairs.wpo) out << ", weighed by what the policy would say";
   }
   if (!spec.needs_reference()) {
     out << ", no reference";
-  } else if (spec.mix_every > 0) {
-    out << ", " << spec.mix_alpha << " of the policy mixed into the reference every " << spec.mix_every
-        << " steps";
+  } else if (spec.mix.every > 0) {
+    out << ", " << describe(spec.mix);
   } else {
     out << ", against what the stage began with";
   }

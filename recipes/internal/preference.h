@@ -21,6 +21,8 @@ PreferenceSpec read_preference(const Json& json);
 void check_preference(const PreferenceSpec& spec, const std::string& stage, bool has_adapters,
                       int64_t examples_per_step);
 
+// "0.6 of the policy mixed into the reference every 64 steps"
+std::string describe(const MixSpec& mix);
 // One line: what is learned from, against what reference.
 std::string describe(const PreferenceSpec& spec);
 

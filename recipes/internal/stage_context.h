@@ -15,6 +15,7 @@
 #include "recipes/run_directory.h"
 #include "recipes/stages.h"
 #include "rewards/reward_mix.h"
+#include "text/dataset.h"
 #include "text/tokenizer.h"
 
 namespace sluice::recipes {
@@ -32,6 +33,10 @@ Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe
 
 // A model directory as the recipe computes with it.
 std::unique_ptr<model::Network> load_network(const std::filesystem::path& directory, const Recipe& recipe);
+
+// The prompts a stage asks, for training or held out; conversations as the chat template of the model writes
+// them.
+std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const std::filesystem::path& model);
 
 // SHA-256 of a model's architecture, not of its weights.
 std::string architecture_hash(const model::ModelConfig& config);

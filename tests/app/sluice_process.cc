@@ -40,7 +40,7 @@ optim = { lr = 3e-3 }
 [[stages]]
 use = "grpo"
 steps = 20
-algorithm = { beta = 0.05 }
+algorithm = { beta = 0.05, mix_every = 3, mix_alpha = 0.5 }
 optim = { lr = 1e-3 }
 )";
 

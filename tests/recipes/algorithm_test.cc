@@ -104,6 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"grpo", "correction = \"tis\"", "",
                 "\"proximal\" or \"between\", which is \"behaviour\" here"},
         Refusal{"grpo", "kl_in = \"reward\"", "", "there is no KL to put there"},
+        Refusal{"grpo", "mix_every = 8", "", "algorithm.mix_every is 8, and with algorithm.beta = 0"},
         Refusal{"gspo", "aggregation = \"token-mean\"", "", "would weigh them by their length"},
         Refusal{"grpo", "", "[rollout]\ngroup_size = 1\n", "every advantage is 0"},
         Refusal{"grpo", "lambda = 0.9", "",
@@ -139,6 +140,14 @@ TEST(Algorithm, ACriticIsMovedAsThePolicyTenTimesAsFast) {
   EXPECT_EQ(own.critic.optim.lr, 2e-5);
   EXPECT_EQ(own.critic.value_clip, 0.5);
   EXPECT_FALSE(RecipeFolder().load(recipe_of("grpo")).stages[0].has_critic());
+}
+
+TEST(Algorithm, TheReferenceStaysUnlessThePolicyIsMixedIn) {
+  const auto still = RecipeFolder().load(recipe_of("grpo", "beta = 0.1"));
+  EXPECT_EQ(still.stages[0].reference_mix.every, 0);
+  const auto moves = RecipeFolder().load(recipe_of("grpo", "beta = 0.1, mix_every = 8"));
+  EXPECT_EQ(moves.stages[0].reference_mix.alpha, 1.0);
+  EXPECT_THAT(describe(moves), HasSubstr("1 of the policy mixed into the reference every 8 steps"));
 }
 
 }  // namespace

@@ -96,6 +96,14 @@ TEST_F(CheckpointTest, BringsBackModelOptimizerAndOlderVersions) {
   EXPECT_EQ(network->weights_hash(), network_->weights_hash());
 }
 
+TEST_F(CheckpointTest, BringsBackAReferenceThatHasMoved) {
+  const auto flat = at::full({4}, 0.25f);
+  const auto moved = write_checkpoint(folder_.path(), {.step = 1, .stage = "grpo"},
+                                      {.network = *network_, .tokenizer = *tokenizer_, .reference = flat}, 1);
+  EXPECT_TRUE(at::equal(load_reference(moved), flat));
+  EXPECT_FALSE(load_reference(write(2, "grpo")).defined());
+}
+
 TEST_F(CheckpointTest, TheInitialOneHasNoOptimizerAndNoVersions) {
   const auto checkpoint =
       write_checkpoint(folder_.path(), {}, {.network = *network_, .tokenizer = *tokenizer_}, 1);

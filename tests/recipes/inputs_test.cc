@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "tests/recipes/recipe_folder.h"
 
 namespace sluice::recipes {
@@ -125,6 +127,60 @@ TEST_F(Inputs, ALimitedEvaluationAsksOnlyTheFirstPrompts) {
   EXPECT_EQ(complaint<Error>({"data.test_path=" + file.string(), "evaluation.prompts=1"}), "");
   EXPECT_THAT(complaint<DataError>({"data.test_path=" + file.string(), "evaluation.prompts=2"}),
               HasSubstr("test.jsonl:2: the prompt has 8 tokens"));
+}
+
+TEST_F(Inputs, AConversationIsAskedAsTheTemplateOfTheModelWritesIt) {
+  const TempFolder folder;
+  const auto model = folder.path() / "model";
+  std::filesystem::create_directories(model);
+  text::train_character_tokenizer("abcdefghijklmnopqrstuvwxyz:. \n")->save(model);
+  write_plain(model / "config.json",
+              read_file(std::string(SLUICE_SOURCE_DIR) + "/data/goldens/llama/config.json"));
+  const std::string recipe = R"(rewards = [{ use = "length", target = 3 }]
+data = { path = "rows.jsonl", test_path = "rows.jsonl" }
+rollout = { max_new_tokens = 4 }
+[[stages]]
+use = "grpo"
+steps = 1
+[[stages]]
+use = "eval"
+)";
+  write_rows(R"({"prompt": [{"role": "user", "content": "hi"}]})");
+  const auto check = [&] { return check_inputs(folder_.load(recipe, {"model.path=" + model.string()})); };
+
+  EXPECT_THAT(message_of<DataError>(check), AllOf(HasSubstr("rows.jsonl:1"), HasSubstr("no chat template")));
+  write_plain(model / "chat_template.jinja",
+              "{% for m in messages %}{{ m.role }}: {{ m.content }}.{% endfor %}"
+              "{% if add_generation_prompt %}assistant:{% endif %}");
+  const auto found = check();
+  EXPECT_EQ(found.stages[0].longest, 23);  // of "user: hi.assistant:" and 4 new tokens
+  EXPECT_EQ(found.stages[1].longest, 23);
+}
+
+TEST_F(Inputs, SayWhereAModelIsToComeFromAndPlanWithoutItsWeights) {
+  const std::vector<std::string> gone = {"model.path=gone", "model.source=some/model"};
+  EXPECT_THAT(complaint<DataError>(gone),
+              AllOf(HasSubstr("there is no "), HasSubstr("hf download some/model --local-dir ")));
+
+  const TempFolder folder;
+  write_plain(folder.path() / "config.json",
+              read_file(std::string(SLUICE_SOURCE_DIR) + "/data/goldens/llama/config.json"));
+  const std::vector<std::string> bare = {"model.path=" + folder.path().string(), "model.source=some/model",
+                                         "device=cuda"};
+  const auto recipe = folder_.load(kSums, bare);
+  EXPECT_EQ(check_inputs(recipe).stages.size(), 3u);
+  EXPECT_THAT(message_of<DataError>([&] { check_machine(recipe); }),
+              AllOf(HasSubstr("has no weights"), HasSubstr("hf download some/model")));
+}
+
+TEST_F(Inputs, AreCheckedWhereTheyAreHeldOutOfSupervisedTraining) {
+  const auto file = folder_.path() / "test.jsonl";
+  write_plain(file, "{\"prompt\": \"1+1=\", \"answer\": \"2\"}\n");  // nothing to say
+  const std::string test_path = "data.test_path=" + file.string();
+  EXPECT_EQ(complaint<Error>({test_path}), "");
+  EXPECT_THAT(complaint<DataError>({test_path, "sft.evaluation.every=5"}),
+              AllOf(HasSubstr("test.jsonl:1"), HasSubstr("no column \"completion\"")));
+  EXPECT_EQ(complaint<Error>({"sft.evaluation.every=5"}), "");
 }
 
 TEST_F(Inputs, AnExampleMustFitTheModelUnlessItIsCut) {

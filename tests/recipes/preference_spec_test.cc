@@ -26,6 +26,7 @@ Json table(const char* loss, const Json& keys = Json::object()) {
                {"divergence_alpha", 0.5},
                {"ld_alpha", 1.0},
                {"wpo", false},
+               {"nll_over_prompt", false},
                {"desirable_weight", 1.0},
                {"undesirable_weight", 1.0},
                {"mix_every", 0},
@@ -79,6 +80,8 @@ TEST(PreferenceSpec, RefusesWhatContradictsItself) {
             "stage dpo: preference: sigmoid takes no label_smoothing, it is 0.1");
   EXPECT_THAT(refusal(table("kto"), false, /*per_step=*/1), testing::HasSubstr("at least 2, it is 1"));
   EXPECT_THAT(refusal(table("aot", {{"wpo", true}})), testing::HasSubstr("preference.wpo"));
+  EXPECT_THAT(refusal(table("sigmoid", {{"nll_over_prompt", true}})), testing::HasSubstr("there is no NLL"));
+  EXPECT_EQ(refusal(table("orpo", {{"nll_over_prompt", true}})), "");
   EXPECT_THAT(refusal(table("simpo", {{"mix_every", 5}})), testing::HasSubstr("no reference to mix into"));
   EXPECT_THAT(refusal(table("sigmoid", {{"mix_every", 5}}), true),
               testing::HasSubstr("reference of adapters"));

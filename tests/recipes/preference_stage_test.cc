@@ -21,7 +21,7 @@ PreferenceSpec spec_of(const std::string& name) {
   if (name == "kto") {
     spec.columns = text::PreferenceColumns::Judged;
   } else if (name == "trdpo") {
-    spec.mix_every = 2;
+    spec.mix = {.every = 2, .alpha = 0.6};
   } else {
     spec.pairs.terms = learner::preference_terms(name);
   }

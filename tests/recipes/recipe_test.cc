@@ -332,6 +332,26 @@ TEST(Recipe, TakesPathsFromWhereTheyAreWritten) {
   EXPECT_EQ(recipe.model.path, "/models/base");
 }
 
+TEST(Recipe, SaysWhereAModelComesFromOnlyBesideItsPath) {
+  const RecipeFolder folder;
+  const std::string sft = "data = { path = \"x.jsonl\" }\n[[stages]]\nuse = \"sft\"\nsteps = 1\n";
+  EXPECT_EQ(folder.load("model = { path = \"m\", source = \"a/m\" }\n" + sft).model.source, "a/m");
+  EXPECT_THAT(folder.refusal("model = { source = \"a/m\" }\ntokenizer = { path = \"t\" }\n" + sft),
+              HasSubstr("there is no model.path"));
+}
+
+TEST(Recipe, PretrainingIsSupervisedAndItsTextsHaveNoEnd) {
+  const auto stage = RecipeFolder()
+                         .load(
+                             "data = { use = \"text\", path = \"x.txt\" }\ntokenizer = { path = \"t\" }\n"
+                             "[[stages]]\nuse = \"pretrain\"\nsteps = 1\n")
+                         .stages[0];
+  EXPECT_EQ(stage.role, StageRole::Supervised);
+  EXPECT_FALSE(stage.batch.append_eos);
+  EXPECT_EQ(stage.optim.weight_decay, 0.1);
+  EXPECT_EQ(stage.evaluation.every, 0);
+}
+
 TEST(Recipe, IsNamedAfterItsFile) { EXPECT_EQ(RecipeFolder().load(kGrpo).name, "recipe"); }
 
 TEST(Recipe, IsDeterministicOnTheCpuUnlessToldOtherwise) {

@@ -1,0 +1,34 @@
+// The reference of a stage: what the stage began with, and where the recipe says so a part of the policy.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "model/network.h"
+#include "recipes/internal/stage_context.h"
+#include "reference/reference_policy.h"
+
+namespace sluice::recipes {
+
+class StageReference {
+ public:
+  // Loads what the stage began with, or, of a stage that goes on, what its checkpoint says has become of it.
+  StageReference(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                 const StageStart& start, const MixSpec& mix);
+
+  const reference::ReferencePolicy& policy() const { return *policy_; }
+  bool moves() const { return mix_.every > 0; }
+  // Mixes the policy in where that is due after so many steps of the stage.
+  void follow(const model::Network& policy, int64_t done);
+  // What a checkpoint keeps of it, flat; undefined where it does not move.
+  at::Tensor state() const;
+
+ private:
+  const MixSpec mix_;
+  at::Tensor flat_;  // the weights of policy_
+  std::unique_ptr<reference::ReferencePolicy> policy_;
+};
+
+}  // namespace sluice::recipes
