@@ -179,7 +179,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     stage.reference_mix = {.every = algorithm.at("mix_every"), .alpha = algorithm.at("mix_alpha")};
   }
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
-  if (json.contains("distill")) stage.distill = internal::read_distill(json.at("distill"), stage.name);
+  if (json.contains("teacher")) stage.distill = internal::read_distill(json.at("teacher"), stage.name);
   if (json.contains("samples")) stage.samples = internal::read_samples(json.at("samples"));
   if (json.contains("reward_loss"))
     stage.reward_loss.center_coefficient = json.at("reward_loss").at("center_coefficient");

@@ -381,13 +381,13 @@ std::vector<SchemaKey> make_schema() {
       integer("algorithm", "minibatches", 1, 1, 1 << 20,
               "Updates in each of them, over as many parts of the batch's prompts."),
 
-      path("distill", "teacher", "The model directory that is learned from; its tokenizer is the student's."),
-      number("distill", "temperature", 1.0, 0.01, 100,
+      path("teacher", "path", "The model directory that is learned from; its tokenizer is the student's."),
+      number("teacher", "temperature", 1.0, 0.01, 100,
              "Both distributions are taken at it; the KL counts its square times."),
-      text("distill", "kl", "forward", {"forward", "reverse"},
+      text("teacher", "kl", "forward", {"forward", "reverse"},
            "forward: of the teacher to the student, which covers all that the teacher says; reverse: of the "
            "student to the teacher, which keeps to what it says most."),
-      number("distill", "nll_weight", 0.0, 0, 1e3, "Weight of the loss on the data's own tokens beside it."),
+      number("teacher", "nll_weight", 0.0, 0, 1e3, "Weight of the loss on the data's own tokens beside it."),
 
       integer("samples", "prompts", 0, 0, 1e9, "Training prompts that are asked, each once; 0: all."),
       number("samples", "min_reward", 1.0, -1e9, 1e9, "A completion with this reward or more is right."),
@@ -467,7 +467,7 @@ const std::vector<SchemaTable>& schema_tables() {
       {"rollout", {kPolicy, kSampling, kEvaluation}, "How completions are generated."},
       {"batch", {kSupervised, kPreference, kReward, kPolicy}, "How a step is put together."},
       {"optim", {kSupervised, kPreference, kReward, kPolicy}, "The update."},
-      {"distill", {kSupervised}, "What a `distill` stage learns from.", "distill"},
+      {"teacher", {kSupervised}, "Whom a `distill` stage learns from, and how.", "distill"},
       {"samples", {kSampling}, "What a `rejection_sampling` stage keeps of its completions."},
       {"preference", {kPreference}, "What is learned from pairs, or from judged completions."},
       {"reward_loss",

@@ -102,8 +102,7 @@ std::unique_ptr<model::Network> load_network(const fs::path& directory, const Re
 }
 
 std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const fs::path& model) {
-  const auto split = stage.trains() ? text::Split::Train : text::Split::Test;
-  return text::rendered(text::open_prompts(stage.data, split), text::load_chat_template(model));
+  return text::rendered(text::open_prompts(stage.data, stage.split()), text::load_chat_template(model));
 }
 
 std::string architecture_hash(const model::ModelConfig& config) {

@@ -12,6 +12,7 @@ class RenderedRows : public Rows {
   RenderedRows(std::unique_ptr<Rows> rows, std::optional<ChatTemplate> chat)
       : rows_(std::move(rows)), chat_(std::move(chat)) {}
   int64_t size() const override { return rows_->size(); }
+  int64_t num_left_out() const override { return rows_->num_left_out(); }
   Row at(int64_t index) override {
     Row row = rows_->at(index);
     render_prompt(row, chat_ ? &*chat_ : nullptr);

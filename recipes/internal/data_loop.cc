@@ -65,10 +65,10 @@ SamplesSpec read_samples(const Json& json) {
 }
 
 DistillSpec read_distill(const Json& json, const std::string& stage) {
-  require<UsageError>(!json.at("teacher").is_null(), "stage ", stage,
-                      ": distill.teacher is not set; it names the model directory to learn from");
+  require<UsageError>(!json.at("path").is_null(), "stage ", stage,
+                      ": teacher.path is not set; it names the model directory to learn from");
   return {
-      .teacher = json.at("teacher").get<std::string>(),
+      .teacher = json.at("path").get<std::string>(),
       .options = {.temperature = json.at("temperature"),
                   .kl = json.at("kl") == "reverse" ? sft::KlDirection::Reverse : sft::KlDirection::Forward,
                   .nll_weight = json.at("nll_weight")}};

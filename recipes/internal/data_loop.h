@@ -1,4 +1,4 @@
-// What stages hand on beside a checkpoint: the `samples` and `distill` tables, which rows `data` takes, and
+// What stages hand on beside a checkpoint: the `samples` and `teacher` tables, which rows `data` takes, and
 // whether `data.from` names something to take.
 #pragma once
 

@@ -35,9 +35,12 @@ int64_t PromptOrder::at(uint64_t group) {
 
 std::optional<int64_t> PromptOrder::replayed(uint64_t group, int64_t step) const {
   if (buffers::refill_of(group) > 0) return std::nullopt;
+  const auto per_step = static_cast<uint64_t>(options_.prompts_per_step);
   const auto found = replays_.find(step);
-  const auto place = group % static_cast<uint64_t>(options_.prompts_per_step);
+  const auto place = group % per_step;
   if (found == replays_.end() || place >= found->second.size()) return std::nullopt;
+  // One that moved up to this step in place of a lost one has another's place.
+  if (group / per_step != static_cast<uint64_t>(step)) return std::nullopt;
   return found->second[place];
 }
 

@@ -67,7 +67,7 @@ optim = { lr = 1e-2 }
 [[stages]]
 use = "distill"
 steps = 60
-distill = { teacher = "runs/loop/checkpoints/latest/hf" }
+teacher = { path = "runs/loop/checkpoints/latest/hf" }
 )";
 
 // All sums of two digits below 5.

@@ -91,13 +91,13 @@ TEST_F(DataLoop, RowsAreChosenByPassRateAndLengthAndOrderedByAColumn) {
 TEST_F(DataLoop, ADistillStageHasATeacherAndTheTableIsItsAlone) {
   std::string distill = kLoop;
   distill.replace(distill.find("\"sft\""), 5, "\"distill\"");
-  EXPECT_THAT(folder.refusal(distill), HasSubstr("stage distill: distill.teacher is not set"));
-  EXPECT_THAT(folder.refusal(kLoop, {"sft.distill.teacher=dir"}),
-              HasSubstr("a stage of kind sft has no [distill]"));
-  const std::vector<std::string> teacher{"distill.distill.teacher=dir"};
+  EXPECT_THAT(folder.refusal(distill), HasSubstr("stage distill: teacher.path is not set"));
+  EXPECT_THAT(folder.refusal(kLoop, {"sft.teacher.path=dir"}),
+              HasSubstr("a stage of kind sft has no [teacher]"));
+  const std::vector<std::string> teacher{"distill.teacher.path=dir"};
   EXPECT_THAT(folder.refusal(distill, {teacher[0], "distill.batch.loss=dft"}), HasSubstr("batch.loss"));
 
-  const auto spec = folder.load(distill, {teacher[0], "distill.distill.kl=reverse"}).stages[1].distill;
+  const auto spec = folder.load(distill, {teacher[0], "distill.teacher.kl=reverse"}).stages[1].distill;
   ASSERT_TRUE(spec.has_value());
   EXPECT_EQ(spec->teacher.filename(), "dir");
   EXPECT_EQ(spec->options.kl, sft::KlDirection::Reverse);
