@@ -139,6 +139,27 @@ TEST(Countdown, DoesNotOverflow) {
   EXPECT_EQ(score_of(task("[0, 5]", 0), "0/5"), 1.0);
 }
 
+// Whoever wrote the data checked it with another evaluator.
+TEST(Countdown, AgreesWithTheSolutionsOfTheData) {
+  const auto reward = make_reward(spec("countdown"), {});
+  const std::string folder = SLUICE_SOURCE_DIR "/data/countdown/";
+  int64_t solved = 0;
+  for (const auto& file : {folder + "test.jsonl", folder + "cold_start.jsonl"}) {
+    const auto rows = text::open_prompts({.path = file}, text::Split::Train);
+    text::for_each_row(*rows, [&](text::Row row) {
+      Case from;
+      from.row = std::move(row);
+      const std::string completion =
+          from.row.completion.empty()
+              ? "<answer>" + from.row.columns["gold_expr"].get<std::string>() + "</answer>"
+              : from.row.completion;
+      EXPECT_EQ(score(*reward, from, completion).score, 1.0) << from.row.where();
+      ++solved;
+    });
+  }
+  EXPECT_EQ(solved, 1500);
+}
+
 TEST(Countdown, LeavesARowWithoutUsableColumnsUnscored) {
   const auto reason = [](const char* columns) {
     Case from;
