@@ -278,6 +278,19 @@ TEST(TokenLogprobs, WidenAStoredHeadAndGiveItNoGradient) {
   EXPECT_TRUE(at::equal(gradient(wide), gradient(wide.clone().requires_grad_(true))));
 }
 
+// Logits of -50 to 50 of weights stored in bfloat16: what comes out is float32, near what float64 gives.
+TEST(TokenLogprobs, OfAHeadInBfloat16AreNearThoseOfFloat64) {
+  const int64_t rows = 40, vocab = 200;
+  const auto head = numbers({vocab, 3}, 1).to(at::kBFloat16);
+  const auto logits = at::mm(numbers({rows, 3}, 0), head.to(at::kDouble).t());
+  const auto hidden = (numbers({rows, 3}, 0) * (50.0 / logits.abs().max())).to(at::kFloat);
+  const auto targets = at::arange(rows, at::kLong) * 5;
+  const auto result = token_logprobs(hidden, head, targets, {});
+  EXPECT_EQ(result.logprobs.scalar_type(), at::kFloat);
+  const auto expected = at::mm(hidden.to(at::kDouble), head.to(at::kDouble).t()).log_softmax(1);
+  EXPECT_LE(difference(result.logprobs, expected.gather(1, targets.unsqueeze(1)).squeeze(1)), 1e-4);
+}
+
 TEST(TokenLogprobs, ManyChunksGiveWhatOneGives) {
   const int64_t rows = 150, vocab = 40000;  // chunks of 64 rows
   const auto hidden = numbers({rows, 4}, 0).to(at::kFloat).requires_grad_(true);

@@ -1,0 +1,216 @@
+// The gradient of a policy step is the same whatever micro-batches, packs and ranks it is cut into and in
+// whatever order its groups come, for every loss, aggregation and place of the KL.
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "learner/policy_learner.h"
+#include "tests/learner/rollouts.h"
+#include "tests/spawn_ranks.h"
+#include "tests/split_step.h"
+
+namespace sluice::learner {
+namespace {
+
+enum class KlIn { Nothing, Loss, Reward };
+
+struct SplitCase {
+  std::string name;
+  PolicyLossOptions loss;
+  Aggregation aggregation = Aggregation::TokenMean;
+  KlIn kl = KlIn::Nothing;
+};
+
+std::vector<SplitCase> split_cases() {
+  const std::vector<std::pair<std::string, PolicyLossOptions>> losses = {
+      {"Clip", {}},
+      {"DualClip", {.dual_clip = 1.1}},
+      {"Sequence", {.ratio = RatioLevel::Sequence, .clip_low = 0.05, .clip_high = 0.05}},
+      {"SequenceToken", {.ratio = RatioLevel::SequenceToken, .clip_low = 0.05, .clip_high = 0.05}},
+      {"SequenceSum", {.ratio = RatioLevel::SequenceSum}},
+      {"WeightClip", {.surrogate = Surrogate::WeightClip, .weight_high = 1.1}},
+      {"SoftGate", {.surrogate = Surrogate::SoftGate}},
+      {"Reinforce", {.surrogate = Surrogate::Reinforce}},
+      {"GeometricMean", {.surrogate = Surrogate::GeometricMean, .log_clip = 0.1}},
+      {"GammaWeight", {.surrogate = Surrogate::GammaWeight}},
+      {"TrustRegion", {.surrogate = Surrogate::TrustRegion, .clip_low = 0.005, .clip_high = 0.005}}};
+  const std::vector<std::pair<std::string, Aggregation>> aggregations = {
+      {"TokenMean", Aggregation::TokenMean},
+      {"SeqMeanTokenMean", Aggregation::SeqMeanTokenMean},
+      {"SeqMeanTokenSum", Aggregation::SeqMeanTokenSum},
+      {"SeqMeanTokenSumNorm", Aggregation::SeqMeanTokenSumNorm}};
+  const std::vector<std::pair<std::string, KlIn>> places = {
+      {"NoKl", KlIn::Nothing}, {"KlInLoss", KlIn::Loss}, {"KlInReward", KlIn::Reward}};
+  std::vector<SplitCase> cases;
+  for (const auto& [loss_name, loss] : losses) {
+    for (const auto& [aggregation_name, aggregation] : aggregations) {
+      for (const auto& [place_name, place] : places) {
+        cases.push_back({loss_name + aggregation_name + place_name, loss, aggregation, place});
+        if (place != KlIn::Nothing) cases.back().loss.beta = 0.1;
+      }
+    }
+  }
+  for (const auto& [name, kl] :
+       std::vector<std::pair<std::string, KlEstimator>>{{"K1", KlEstimator::K1},
+                                                        {"K2", KlEstimator::K2},
+                                                        {"K3", KlEstimator::K3},
+                                                        {"Abs", KlEstimator::Abs},
+                                                        {"K1Plus", KlEstimator::K1Plus},
+                                                        {"K3Plus", KlEstimator::K3Plus},
+                                                        {"K3Is", KlEstimator::K3Is}}) {
+    cases.push_back({"Estimator" + name, {.beta = 0.1, .kl = kl}, Aggregation::TokenMean, KlIn::Loss});
+  }
+  return cases;
+}
+
+// Recorded log-probs within 0.3 of what an untrained network says, log(1/23): ratios on both sides of clips.
+TrainingBatch make_batch(bool reversed = false) {
+  auto groups = random_groups(5, /*seed=*/5);
+  for (auto& group : groups) {
+    for (auto& completion : group.completions) {
+      for (auto& logprob : completion.logprobs) logprob = -3.135f + 0.15f * (logprob + 2.0f);
+    }
+  }
+  if (reversed) std::ranges::reverse(groups);
+  return make_training_batch(0, std::move(groups), {1.0}, {}, /*max_new_tokens=*/16);
+}
+
+// What a step is made of, computed in one type: the parts that PolicyLearner puts together.
+class SplitStep {
+ public:
+  explicit SplitStep(at::ScalarType type)
+      : policy_(tiny_network_of(type, 7)), reference_(tiny_network_of(type, 8)) {
+    reference_->freeze();
+  }
+
+  // Of some groups' share of the step.
+  at::Tensor gradient(const SplitCase& of, TrainingBatch batch, int64_t rows,
+                      const GroupRange& groups = kAllGroups) {
+    if (of.kl == KlIn::Reward) put_kl_in_rewards(of, batch, rows);
+    for (const auto& parameter : policy_->parameters()) parameter.tensor.mutable_grad().reset();
+    for (const auto& micro : cut_into_micro_batches(batch, rows, at::kCPU, IdleGroups::Keep, groups)) {
+      auto options = of.loss;
+      if (of.kl != KlIn::Loss) options.beta = 0.0;
+      policy_loss({.logprobs = policy_->logprobs(micro.batch, micro.targets, 1.0).logprobs,
+                   .old_logprobs = micro.behaviour_logprobs,
+                   .ref_logprobs = reference_logprobs(micro),
+                   .advantages = micro.advantages,
+                   .weights = aggregation_weights(of.aggregation, micro.lengths, batch.denominators),
+                   .lengths = micro.lengths},
+                  options)
+          .loss.backward();
+    }
+    return sluice::gradient_of(*policy_);
+  }
+
+ private:
+  at::Tensor reference_logprobs(const MicroBatch& micro) const {
+    const c10::NoGradGuard no_grad;
+    return reference_->logprobs(micro.batch, micro.targets, 1.0).logprobs;
+  }
+
+  void put_kl_in_rewards(const SplitCase& of, TrainingBatch& batch, int64_t rows) const {
+    for (const auto& micro : cut_into_micro_batches(batch, rows, at::kCPU)) {
+      const auto kl = micro.behaviour_logprobs - reference_logprobs(micro);
+      int64_t first = 0;
+      for (size_t i = 0; i < micro.lengths.size(); ++i) {
+        const auto& [group, completion] = micro.completions[i];
+        *batch.rewards[group][completion] -=
+            of.loss.beta * kl.narrow(0, first, micro.lengths[i]).sum(at::kDouble).item<double>();
+        first += micro.lengths[i];
+      }
+    }
+    batch.advantages = group_advantages(batch.rewards);
+  }
+
+  std::unique_ptr<model::Network> policy_, reference_;
+};
+
+// By the learner itself, in float32.
+at::Tensor learned_gradient(const SplitCase& of, const TrainingBatch& batch, int64_t rows) {
+  const auto network = tiny_network(7);
+  transport::SoloCollective alone;
+  optim::Optimizer optimizer(*network, alone, {.max_grad_norm = 0}, /*total_steps=*/100);
+  const reference::ReferencePolicy reference(tiny_network(8));
+  PolicyLearner(*network, &reference, optimizer,
+                {.loss = of.loss,
+                 .aggregation = of.aggregation,
+                 .kl_in_reward = of.kl == KlIn::Reward,
+                 .micro_batch_tokens = rows})
+      .step(batch, /*version=*/0);
+  return sluice::gradient_of(*network).clone();
+}
+
+class PolicySplit : public testing::TestWithParam<SplitCase> {};
+
+TEST_P(PolicySplit, HasTheSameGradientHoweverItIsCutAndOrdered) {
+  const auto batch = make_batch(), reversed = make_batch(/*reversed=*/true);
+  SplitStep exact(at::kDouble);
+  const auto whole = exact.gradient(GetParam(), batch, kSplits[0]);
+  const auto learned = learned_gradient(GetParam(), batch, kSplits[0]);
+  expect_same_gradient(SplitStep(at::kFloat).gradient(GetParam(), batch, kSplits[0]), learned);
+  for (const int64_t rows : kSplits) {
+    SCOPED_TRACE(rows);
+    expect_same_gradient(exact.gradient(GetParam(), batch, rows), whole);
+    expect_same_gradient(exact.gradient(GetParam(), reversed, rows), whole);
+    expect_same_gradient(learned_gradient(GetParam(), batch, rows), learned);
+    expect_same_gradient(learned_gradient(GetParam(), reversed, rows), learned);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, PolicySplit, testing::ValuesIn(split_cases()),
+                         [](const auto& named) { return named.param.name; });
+
+// Three groups on one rank, two on the other, the flat gradient summed.
+TEST(PolicySplitOverRanks, HasTheSameGradientAsOnOne) {
+  const auto batch = make_batch();
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    SplitStep alone(type);
+    std::vector<at::Tensor> whole;
+    for (const auto& of : split_cases()) whole.push_back(alone.gradient(of, batch, kSplits[0]).clone());
+    spawn_ranks(2, [&](transport::Collective& group) {
+      SplitStep step(type);
+      const GroupRange own = group.rank() == 0 ? GroupRange{0, 3} : GroupRange{3, 2};
+      auto expected = whole.begin();
+      for (const auto& of : split_cases()) {
+        SCOPED_TRACE(of.name);
+        auto gradient = step.gradient(of, batch, /*rows=*/60, own);
+        group.all_reduce_sum(gradient);
+        expect_same_gradient(gradient, *expected++);
+      }
+    });
+  }
+}
+
+// The update itself: ranks that each learned from their part hold the same weights, those of one rank.
+TEST(PolicySplitOverRanks, TakesTheSameStepOnEveryRank) {
+  const auto batch = make_batch();
+  const auto take_step = [&](transport::Collective& group, const GroupRange& own) {
+    auto network = tiny_network(7);
+    optim::Optimizer optimizer(*network, group, {.lr = 1e-3}, /*total_steps=*/10);
+    optimizer.zero_grad();
+    for (const auto& micro : cut_into_micro_batches(batch, 60, at::kCPU, IdleGroups::Keep, own)) {
+      policy_loss({.logprobs = network->logprobs(micro.batch, micro.targets, 1.0).logprobs,
+                   .old_logprobs = micro.behaviour_logprobs,
+                   .ref_logprobs = {},
+                   .advantages = micro.advantages,
+                   .weights = aggregation_weights(Aggregation::TokenMean, micro.lengths, batch.denominators)})
+          .loss.backward();
+    }
+    EXPECT_TRUE(optimizer.step().applied);
+    return network->weights_hash();
+  };
+  std::vector<std::string> hashes(2);
+  spawn_ranks(2, [&](transport::Collective& group) {
+    hashes[static_cast<size_t>(group.rank())] =
+        take_step(group, group.rank() == 0 ? GroupRange{0, 3} : GroupRange{3, 2});
+  });
+  EXPECT_EQ(hashes[0], hashes[1]);
+  EXPECT_NE(hashes[0], tiny_network(7)->weights_hash());
+}
+
+}  // namespace
+}  // namespace sluice::learner

@@ -1,0 +1,114 @@
+// The gradient of a supervised step is the same whatever packs and ranks it is cut into, and in whatever
+// order its examples come.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/philox.h"
+#include "sft/reward_loss.h"
+#include "sft/supervised_batch.h"
+#include "sft/supervised_loss.h"
+#include "tests/spawn_ranks.h"
+#include "tests/split_step.h"
+
+namespace sluice::sft {
+namespace {
+
+double uniform(uint64_t draw) { return random_uniform(/*seed=*/3, RandomUse::Data, 1, 0, draw); }
+
+// Examples of 3 to 14 tokens, the first of which is not learned; weights of 1 to 2.5.
+std::vector<Example> make_examples(size_t count) {
+  uint64_t draws = 0;
+  std::vector<Example> examples(count);
+  for (auto& [tokens, weights] : examples) {
+    const int length = 3 + static_cast<int>(12 * uniform(draws++));
+    for (int t = 0; t < length; ++t) {
+      tokens.push_back(static_cast<int32_t>(23 * uniform(draws++)));
+      weights.push_back(t == 0 ? 0.0f
+                               : 1.0f + static_cast<float>(static_cast<int>(4 * uniform(draws++))) / 2);
+    }
+  }
+  return examples;
+}
+
+// Of some examples of a step whose weights sum up to `step_weight`.
+at::Tensor gradient(model::Network& network, std::span<const Example> examples, double step_weight,
+                    LossKind kind, int64_t rows) {
+  for (const auto& parameter : network.parameters()) parameter.tensor.mutable_grad().reset();
+  for (const auto& [batch, targets, weights] : pack_examples(examples, rows, at::kCPU)) {
+    supervised_loss(network.logprobs(batch, targets, 1.0).logprobs, weights, step_weight, kind).backward();
+  }
+  return gradient_of(network).clone();
+}
+
+double weight_of(std::span<const Example> examples) {
+  double sum = 0.0;
+  for (const auto& example : examples) sum += total_weight(example);
+  return sum;
+}
+
+class SupervisedSplit : public testing::TestWithParam<std::tuple<LossKind, at::ScalarType>> {};
+
+TEST_P(SupervisedSplit, HasTheSameGradientHoweverItIsCutAndOrdered) {
+  const auto [kind, type] = GetParam();
+  const auto examples = make_examples(9);
+  auto reversed = examples;
+  std::ranges::reverse(reversed);
+  const double step = weight_of(examples);
+  const auto network = tiny_network_of(type, 7);
+  const auto whole = gradient(*network, examples, step, kind, kSplits[0]);
+  for (const int64_t rows : kSplits) {
+    expect_same_gradient(gradient(*network, examples, step, kind, rows), whole);
+    expect_same_gradient(gradient(*network, reversed, step, kind, rows), whole);
+  }
+}
+
+TEST_P(SupervisedSplit, HasTheSameGradientOnTwoRanks) {
+  const auto [kind, type] = GetParam();
+  const auto examples = make_examples(9);
+  const double step = weight_of(examples);
+  const auto whole = gradient(*tiny_network_of(type, 7), examples, step, kind, kSplits[0]);
+  spawn_ranks(2, [&, kind = kind, type = type](transport::Collective& group) {
+    const auto own = group.rank() == 0 ? std::span(examples).first(6) : std::span(examples).last(3);
+    auto sum = gradient(*tiny_network_of(type, 7), own, step, kind, /*rows=*/20);
+    group.all_reduce_sum(sum);
+    expect_same_gradient(sum, whole);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
+                         testing::Combine(testing::Values(LossKind::Nll, LossKind::Dft),
+                                          testing::Values(at::kDouble, at::kFloat)));
+
+// Of rewards as leaves: six pairs, and prompts with three, two and four ranked completions.
+TEST(RewardSplit, HasTheSameGradientHoweverPairsAndPromptsAreCut) {
+  std::vector<double> values;
+  for (uint64_t i = 0; i < 12; ++i) values.push_back(4.0 * uniform(i) - 2.0);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto rewards = at::tensor(values, at::kDouble).to(type);
+    const auto of_pairs = [&](std::vector<int64_t> cuts) {
+      const auto leaf = rewards.clone().requires_grad_();
+      int64_t first = 0;
+      for (const int64_t count : cuts) {
+        reward_loss({.chosen = leaf.narrow(0, first, count), .rejected = leaf.narrow(0, 6 + first, count)},
+                    /*step_pairs=*/6, {.center_coefficient = 0.01})
+            .loss.backward();
+        first += count;
+      }
+      return leaf.grad();
+    };
+    expect_same_gradient(of_pairs({4, 2}), of_pairs({6}));
+    expect_same_gradient(of_pairs({1, 1, 1, 1, 1, 1}), of_pairs({6}));
+
+    const auto ranked = rewards.narrow(0, 0, 9);
+    const auto together = ranked.clone().requires_grad_(), apart = ranked.clone().requires_grad_();
+    ranking_loss(together, {3, 2, 4}, /*step_prompts=*/3).loss.backward();
+    ranking_loss(apart.narrow(0, 0, 3), {3}, 3).loss.backward();
+    ranking_loss(apart.narrow(0, 3, 6), {2, 4}, 3).loss.backward();
+    expect_same_gradient(apart.grad(), together.grad());
+  }
+}
+
+}  // namespace
+}  // namespace sluice::sft
