@@ -465,6 +465,40 @@ steps = 100
   EXPECT_EQ(stage.optim.lr, 1e-6);
 }
 
+TEST(Recipe, AGeneratedDatasetNeedsNoFileAndTakesNone) {
+  const std::string stage = "tokenizer = { train = \"characters\" }\n@[[stages]]\nuse = \"sft\"\nsteps = 1\n";
+  EXPECT_EQ(RecipeFolder()
+                .load("tokenizer = { train = \"characters\" }\n[[stages]]\nuse = \"sft\"\nsteps = 1\n"
+                      "data = { use = \"digits\" }\n")
+                .stages[0]
+                .data.use,
+            "digits");
+  expect_refused(stage + "data = { use = \"digits\", path = \"a\" }\n",
+                 "stage \"sft\": data.path is for data.use = \"jsonl\" or \"text\" or \"gsm8k_notes\", "
+                 "which is \"digits\" here; leave it out");
+}
+
+TEST(Recipe, EveryShippedOneLoadsUnderTheNameOfItsFile) {
+  for (const auto& file : fs::directory_iterator(fs::path(SLUICE_SOURCE_DIR) / "recipes")) {
+    if (file.path().extension() != ".toml") continue;
+    SCOPED_TRACE(file.path());
+    EXPECT_EQ(load_recipe(file.path(), {}).name, file.path().stem());
+  }
+}
+
+TEST(Recipe, ThoseThatDifferInTheirAlgorithmBeginWithTheSameColdStart) {
+  const fs::path recipes = fs::path(SLUICE_SOURCE_DIR) / "recipes";
+  const Json cold = load_recipe(recipes / "cold_start.toml", {}).resolved;
+  for (const std::string name : {"grpo", "dapo", "gspo"}) {
+    SCOPED_TRACE(name);
+    const Json other = load_recipe(recipes / (name + ".toml"), {}).resolved;
+    for (const char* key : {"model", "tokenizer", "seed"}) EXPECT_EQ(other.at(key), cold.at(key));
+    EXPECT_EQ(other.at("stages")[0], cold.at("stages")[0]);
+    EXPECT_EQ(other.at("stages")[2].at("use"), name);
+    EXPECT_EQ(other.at("stages")[2].at("steps"), 140);
+  }
+}
+
 TEST(Recipe, ShippedOnesLoad) {
   for (const char* name : {"shakespeare_words", "gsm8k_arithmetic"}) {
     SCOPED_TRACE(name);
