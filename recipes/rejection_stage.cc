@@ -29,8 +29,9 @@ constexpr int64_t kPromptsAtOnce = 256;  // decoded together; what is kept in me
 // Training prompts, each text once, in the order in which a stage of this seed would ask them.
 class PromptsOnce {
  public:
-  PromptsOnce(const StageSpec& stage, uint64_t seed)
-      : rows_(text::open_prompts(stage.data, text::Split::Train)),
+  // `model` has the chat template of prompts that are conversations.
+  PromptsOnce(const StageSpec& stage, const std::filesystem::path& model, uint64_t seed)
+      : rows_(open_prompts(stage, model)),
         order_(rows_->size(), seed, stage.data.choice.orders()),
         left_(stage.samples.prompts == 0 ? rows_->size() : stage.samples.prompts) {}
 
@@ -151,7 +152,7 @@ int run_rejection_stage(const RunDirectory& run, const Recipe& recipe, const Sta
   const Checkpoint checkpoint = find_start(run, recipe, stage).checkpoint;
   StageMonitor monitor(run, recipe, stage, checkpoint.state.step);
   monitor.show_state(checkpoint.state.step, 0);
-  PromptsOnce prompts(stage, stage_seed(recipe, stage.name));
+  PromptsOnce prompts(stage, checkpoint.model(), stage_seed(recipe, stage.name));
   monitor.say_left_out(prompts.num_left_out());
   const auto sampled = sample(recipe, stage, checkpoint, prompts, stop);
   if (!sampled) return stop();

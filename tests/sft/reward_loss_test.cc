@@ -48,7 +48,7 @@ TEST(RewardLoss, MeasuresWhatTheSpecificationMeasures) {
   expect_near(sums.correct / 3, expected["accuracy"].get<double>());
   expect_near(sums.margin / 3, expected["mean_margin"].get<double>());
   expect_near(sums.rewards / 6, 0.8 / 6);  // 1.2 + 0.3 - 0.5 + 0.4 + 0.9 - 1.5
-  expect_near(sums.squares, 5.0);  // 1.44 + 0.09 + 0.25 + 0.16 + 0.81 + 2.25
+  expect_near(sums.squares, 5.0);          // 1.44 + 0.09 + 0.25 + 0.16 + 0.81 + 2.25
   EXPECT_EQ(sums.min_reward, -1.5);
   EXPECT_EQ(sums.max_reward, 1.2);
 }
