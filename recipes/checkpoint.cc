@@ -23,6 +23,8 @@ constexpr const char* kVersionPrefix = "policy.";
 constexpr const char *kOptimizer = "optimizer.safetensors",
                      *kCriticOptimizer = "critic_optimizer.safetensors";
 constexpr const char* kReferenceFile = "reference.safetensors";
+constexpr const char* kMemory = "state/learner.json";
+constexpr size_t kMostMemory = size_t{1} << 30;
 
 std::string step_name(int64_t step) {
   std::array<char, 32> name{};
@@ -104,6 +106,10 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     if (check_directory(directory).empty()) return open_checkpoint(directory);
     fs::remove_all(directory);
   }
+  require<HealthError>(
+      contents.optimizer == nullptr || contents.network.trained().flat().isfinite().all().item<bool>(),
+      "checkpoint of step ", state.step,
+      ": a weight is not finite, nothing is written; those before it are as they were");
   write_directory_atomically(directory, [&](const fs::path& temporary) {
     const Checkpoint parts{temporary, state};
     const fs::path trained = contents.policy.empty() ? parts.model() : parts.reward_model();
@@ -134,6 +140,9 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     }
     if (contents.reference.defined()) {
       model::write_safetensors(temporary / "state" / kReferenceFile, {{"reference", contents.reference}});
+    }
+    if (!contents.memory.is_null()) {
+      write_file_atomically(temporary / kMemory, contents.memory.dump(2) + "\n");
     }
     write_file_atomically(temporary / "state" / "state.json", to_json(state).dump(2) + "\n");
   });
@@ -180,6 +189,14 @@ void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer) {
 
 void load_critic_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer) {
   optimizer.load(model::read_safetensors(checkpoint.directory / "state" / kCriticOptimizer));
+}
+
+fs::path memory_file(const Checkpoint& checkpoint) { return checkpoint.directory / kMemory; }
+
+std::optional<Json> load_memory(const Checkpoint& checkpoint) {
+  const fs::path file = memory_file(checkpoint);
+  if (!fs::exists(file)) return std::nullopt;
+  return read_json(file, {.max_bytes = kMostMemory});
 }
 
 std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint) {

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "model/network.h"
 #include "optim/optimizer.h"
 #include "text/tokenizer.h"
@@ -58,11 +59,12 @@ struct CheckpointContents {
   const optim::Optimizer* critic_optimizer = nullptr;
   std::filesystem::path policy = {};  // beside a reward model: the model directory that hf/ is a copy of
   at::Tensor reference = {};          // flat weights, or undefined
+  Json memory = {};                   // what the stage carries from step to step besides; null: nothing
 };
 
 // Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last
 // `keep_last` of the stage's intermediate ones (ends of stages stay). A step that is there and whole
-// is left as it is; a damaged one is made again.
+// is left as it is; a damaged one is made again. Weights that are not finite are not written: a HealthError.
 Checkpoint write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
                             const CheckpointContents& contents, int64_t keep_last);
 
@@ -81,6 +83,8 @@ Checkpoint open_checkpoint(const std::filesystem::path& directory);
 void load_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
 void load_critic_optimizer(const Checkpoint& checkpoint, optim::Optimizer& optimizer);
 std::map<int64_t, at::Tensor> load_versions(const Checkpoint& checkpoint);
-at::Tensor load_reference(const Checkpoint& checkpoint);  // undefined when it holds none
+at::Tensor load_reference(const Checkpoint& checkpoint);        // undefined when it holds none
+std::optional<Json> load_memory(const Checkpoint& checkpoint);  // empty where there is none
+std::filesystem::path memory_file(const Checkpoint& checkpoint);
 
 }  // namespace sluice::recipes

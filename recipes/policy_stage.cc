@@ -11,6 +11,7 @@
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
+#include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
 #include "recipes/internal/prompt_order.h"
 #include "recipes/internal/stage_context.h"
@@ -64,7 +65,9 @@ class PolicyStage {
                        .below = stage.rollout.replay_below},
                       start_.replays),
         began_(clock_.now_ms()),
-        num_tokens_(start_.num_tokens) {
+        values_(stage.learner.value_memory),
+        num_tokens_(start_.num_tokens),
+        saved_(start_.stage_step) {
     if (start_.resumed) {
       load_optimizer(start_.checkpoint, optimizer_);
       versions_ = load_versions(start_.checkpoint);
@@ -80,8 +83,11 @@ class PolicyStage {
   int run() {
     monitor_.say_left_out(prompts_->num_left_out());
     start_server();
-    learner::PolicyLearner learner(*network_, reference_ ? &reference_->policy() : nullptr, optimizer_,
-                                   stage_.learner, critic_ ? &critic_->critic() : nullptr);
+    learner_.emplace(*network_, reference_ ? &reference_->policy() : nullptr, optimizer_, stage_.learner,
+                     critic_ ? &critic_->critic() : nullptr);
+    recall(start_, learner_->coefficients(), values_);
+    StepWatch& watch = watch_.emplace(monitor_, optimizer_, stage_, start_);
+    if (server_->status().restored_to == start_.stage_step) watch.forgive();
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
       const Millis began = clock_.now_ms();
       auto groups = wait_for_batch(s);
@@ -89,10 +95,13 @@ class PolicyStage {
       const Millis waited = clock_.now_ms();
       if (auto* redis = monitor_.redis()) redis->batched(ids_of(*groups));
       const auto ids = ids_of(*groups);
-      auto metrics = train(learner, s, std::move(*groups));
+      learner::StepHealth health;
+      auto metrics = train(s, std::move(*groups), health);
+      const auto verdict = watch.after(s + 1, health, metrics);
       metrics["time/wait"] = static_cast<double>(waited - began) / 1000.0;
       metrics["time/train"] = static_cast<double>(clock_.now_ms() - waited) / 1000.0;
       finish_step(s, ids, std::move(metrics), began);
+      if (verdict != learner::Verdict::GoOn) end(verdict, s + 1);
       const int signal = stop_();
       if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
       if (signal != 0 && s + 1 < stage_.steps) return signal;
@@ -225,21 +234,26 @@ class PolicyStage {
          (run_.root() / "logs").string());
   }
 
-  learner::StepMetrics train(learner::PolicyLearner& learner, int64_t step,
-                             std::vector<buffers::RolloutGroup> groups) {
+  learner::StepMetrics train(int64_t step, std::vector<buffers::RolloutGroup> groups,
+                             learner::StepHealth& health) {
     const auto batch =
         learner::make_training_batch(step, std::move(groups), reward_weights_, stage_.learner.advantage,
-                                     stage_.rollout.sampling.max_new_tokens);
+                                     stage_.rollout.sampling.max_new_tokens, &values_);
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
-    auto metrics = learner.step(batch, step);
+    auto metrics = learner_->step(batch, step);
+    const auto& fault = learner_->fault();
+    health = health_of(fault, *network_, batch, metrics, stage_.learner.temperature);
+    if (stage_.learner.advantage.baseline == learner::Baseline::History && fault.cause.empty()) {
+      values_.learn(learner::prompts_of(batch), batch.rewards);
+    }
     if (stage_.rollout.replay > 0) {
       metrics["replayed"] = static_cast<double>(prompt_order_.trained(batch, step));
     }
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
     if (reference_) reference_->follow(*network_, step + 1);
-    server_->trained(step);
-    publish(step + 1);
+    server_->trained(step, poisoned_of(batch, fault));
+    if (health.broken.empty()) publish(step + 1);
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
     write_rollouts(run_.rollouts(first_step_ + step + 1), batch);
@@ -358,8 +372,22 @@ class PolicyStage {
                       .versions = &older,
                       .critic = critic_ ? &critic_->network() : nullptr,
                       .critic_optimizer = critic_ ? &critic_->optimizer() : nullptr,
-                      .reference = reference_ ? reference_->state() : at::Tensor()},
+                      .reference = reference_ ? reference_->state() : at::Tensor(),
+                      .memory = remember(*watch_, learner_->coefficients(), values_)},
                      stage_.checkpoint.keep_last);
+    saved_ = done;
+  }
+
+  // What the numbers of the last step, `done`, make of the stage.
+  [[noreturn]] void end(learner::Verdict verdict, int64_t done) {
+    if (verdict == learner::Verdict::Stop) {
+      save(done);
+      watch_->stop();
+    }
+    const auto before = server_->status().restored_to;
+    if (before) watch_->stop(", after it went back to step " + std::to_string(*before) + " once already");
+    server_->restore(saved_);
+    fail<BeginAgain>(stage_.name, ": ", watch_->cause(), "; it goes back to step ", saved_, ", this once");
   }
 
   // Between two steps: nothing is lost that the journal and the last step's checkpoint do not hold.
@@ -412,11 +440,15 @@ class PolicyStage {
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;
   const Millis began_;
+  learner::ValueTracker values_;
   std::unique_ptr<StageReference> reference_;
+  std::optional<learner::PolicyLearner> learner_;  // while it runs, as the next
+  std::optional<StepWatch> watch_;
   std::vector<std::string> reward_names_;
   std::vector<double> reward_weights_;
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
   double num_tokens_;                       // trained on in this stage
+  int64_t saved_;                           // steps of the stage that the newest checkpoint holds
   double tokens_per_s_ = 0;                 // of the last step
   std::mutex notices_mutex_;
   std::vector<std::string> notices_;                // guarded by notices_mutex_

@@ -12,6 +12,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_reference.h"
+#include "recipes/internal/step_watch.h"
 #include "reference/logprob_cache.h"
 #include "text/chat_template.h"
 #include "transport/collective.h"
@@ -86,9 +87,11 @@ class PreferenceStage {
   int run() {
     if (spec_.needs_reference() && !prepare_reference()) return stop_();
     make_learner();
+    watch_.emplace(monitor_, optimizer_, stage_, start_);
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
       const Millis step_began = clock_.now_ms();
       auto metrics = learn(batch_of(s));
+      watch_->after(s + 1, metrics);
       if (reference_) reference_->follow(*network_, s + 1);
       metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
       metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
@@ -210,7 +213,8 @@ class PreferenceStage {
                      {.network = *network_,
                       .tokenizer = *tokenizer_,
                       .optimizer = &optimizer_,
-                      .reference = reference_ ? reference_->state() : at::Tensor()},
+                      .reference = reference_ ? reference_->state() : at::Tensor(),
+                      .memory = {{"guard", watch_->state()}}},
                      stage_.checkpoint.keep_last);
   }
 
@@ -237,6 +241,7 @@ class PreferenceStage {
   EpochOrder order_;                           // of the examples, from the second epoch on
   std::optional<learner::PreferenceLearner> pairs_;
   std::optional<learner::KtoLearner> kto_;
+  std::optional<StepWatch> watch_;
 };
 
 }  // namespace

@@ -178,6 +178,10 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     stage.critic = internal::read_critic(algorithm, stage.optim);
     stage.reference_mix = {.every = algorithm.at("mix_every"), .alpha = algorithm.at("mix_alpha")};
   }
+  if (json.contains("guard")) {
+    stage.guard.max_kl = json.at("guard").at("max_kl");
+    stage.learner.target_kl = json.at("guard").at("target_kl");
+  }
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   if (json.contains("teacher")) stage.distill = internal::read_distill(json.at("teacher"), stage.name);
   if (json.contains("samples")) stage.samples = internal::read_samples(json.at("samples"));

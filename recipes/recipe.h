@@ -83,6 +83,10 @@ struct CriticSpec {
   optim::OptimizerOptions optim;
 };
 
+struct GuardSpec {
+  double max_kl = 0.0;  // HealthGuard's
+};
+
 struct EvaluationSpec {
   int64_t prompts = 0;  // 0: all held-out ones
   int64_t samples = 1;
@@ -123,6 +127,7 @@ struct StageSpec {
   learner::PolicyLearnerOptions learner;
   CriticSpec critic;
   MixSpec reference_mix;  // of a policy stage
+  GuardSpec guard;
   PreferenceSpec preference;
   std::optional<DistillSpec> distill;
   SamplesSpec samples;

@@ -316,13 +316,28 @@ std::vector<SchemaKey> make_schema() {
           "began with."),
       number("algorithm", "mix_alpha", 1.0, 0, 1,
              "The policy's share then: 1 makes it the reference, less a moving mean of policies."),
+      number("algorithm", "kl_target", 0.0, 0, 1e6,
+             "beta follows this KL, the mean over completions of their mean: up to a fifth of `completions / "
+             "kl_horizon` up or down in a step (Ziegler 2019; 0.1 is usual); 0: it stays."),
+      number("algorithm", "kl_horizon", 10000, 1, 1e12, "Completions of that."),
       number("algorithm", "entropy_bonus", 0.0, 0, 10,
              "Times the mean entropy of the tokens, taken off the loss."),
+      number(
+          "algorithm", "entropy_target", 0.0, 0, 1e3,
+          "entropy_bonus rises by entropy_delta in a step whose entropy is at most this, else it falls, and "
+          "only holds behind such a step (Skywork-OR1; 0.2 there); 0: it stays."),
+      number("algorithm", "entropy_delta", 0.005, 0, 1, "Of that; between 0 and 1 it stops."),
 
-      text("algorithm", "baseline", "group", {"group", "leave-one-out", "length", "greedy", "critic", "none"},
-           "What a reward is measured against: the mean of its group, of the others in it, their mean by "
-           "length (OPO); the reward of one completion more, decoded greedily (ReMax); what a critic expects "
-           "at each token (PPO); or nothing: then a token's advantage is its return."),
+      text(
+          "algorithm", "baseline", "group",
+          {"group", "leave-one-out", "length", "greedy", "critic", "history", "none"},
+          "What a reward is measured against: the mean of its group, of the others in it, their mean by "
+          "length (OPO); the reward of one completion more, decoded greedily (ReMax); what a critic expects "
+          "at each token (PPO); what its prompt earned before (SPO); or nothing: then a token's advantage is "
+          "its return."),
+      with("baseline", {"history"},
+           number("algorithm", "value_memory", 0.875, 0, 0.999999,
+                  "What earlier rewards of a prompt count each time that it comes again.")),
       with("baseline", {"group"},
            text("algorithm", "advantage_scale", "group", {"group", "batch", "none"},
                 "Whose standard deviation divides the centred rewards.")),
@@ -394,6 +409,15 @@ std::vector<SchemaKey> make_schema() {
       integer("samples", "per_prompt", 4, 1, 1 << 20, "Rows kept of each prompt, those of the best rewards."),
       boolean("samples", "pairs", false,
               "Keep pairs of a right and a wrong completion, for a stage that learns from preferences."),
+
+      number(
+          "guard", "max_kl", 0.0, 0, 1e6,
+          "Three steps in a row whose `kl` is above end the run with a checkpoint and exit code 5; 0: none "
+          "do."),
+      number(
+          "guard", "target_kl", 0.0, 0, 1e6,
+          "The rest of a step's updates is left when the policy is 1.5 times as far (`approx_kl`) from the "
+          "one that the ratio is taken against; 0: never."),
 
       text("preference", "loss", "sigmoid", internal::preference_losses(), "What a step minimises."),
       number("preference", "beta", nullptr, 1e-6, 1e3, "Strength of the reference; default: the loss's own."),
@@ -475,6 +499,7 @@ const std::vector<SchemaTable>& schema_tables() {
        "Beside the Bradley-Terry loss of pairs; a row's `margin`, where it has one, is by how much "
        "its chosen completion is to be ahead."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
+      {"guard", {kPolicy}, "What ends a step or a run that goes too far."},
       {"evaluation", {kSupervised, kEvaluation}, "What is measured."},
       {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };

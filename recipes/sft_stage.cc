@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/held_out.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/step_watch.h"
 #include "recipes/internal/teacher.h"
 #include "sft/distill_trainer.h"
 #include "sft/example_stream.h"
@@ -29,6 +30,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   if (start.resumed) load_optimizer(start.checkpoint, optimizer);
   const int64_t first_step = start.first_step();  // of the run, before this stage
   StageMonitor monitor(run, recipe, stage, start.checkpoint.state.step);
+  StepWatch watch(monitor, optimizer, stage, start);
 
   const auto chat = text::load_chat_template(start.checkpoint.model());
   auto datasets = text::open_mixture(stage.data);
@@ -59,7 +61,10 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
   double num_tokens = start.num_tokens;
   const auto save = [&](int64_t done) {
     write_checkpoint(run.checkpoints(), start.state_after(stage, done, seconds(), num_tokens),
-                     {.network = *network, .tokenizer = *tokenizer, .optimizer = &optimizer},
+                     {.network = *network,
+                      .tokenizer = *tokenizer,
+                      .optimizer = &optimizer,
+                      .memory = {{"guard", watch.state()}}},
                      stage.checkpoint.keep_last);
   };
 
@@ -72,6 +77,7 @@ int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec
                   " of step " + std::to_string(s + 1) + "; num_dropped counts those of each step");
     }
     auto metrics = distiller ? distiller->step(batch) : trainer.step(batch, s);
+    watch.after(s + 1, metrics);
     metrics["num_dropped"] = static_cast<double>(dropped);
     metrics["step_time"] = static_cast<double>(clock.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "base/error.h"
 #include "recipes/recipe.h"
 #include "recipes/run_directory.h"
 #include "rewards/reward_mix.h"
@@ -14,11 +15,19 @@ namespace sluice::recipes {
 // How the process is asked to stop: the number of the signal, or 0.
 using StopRequest = std::function<int()>;
 
+// Ends the learner of a stage that is to begin again from its newest checkpoint; the supervisor starts it
+// anew.
+struct BeginAgain : Error {
+  static constexpr int kStatus = 6;  // of the process: between these two alone
+  explicit BeginAgain(const std::string& message) : Error(message, static_cast<ExitCode>(kStatus)) {}
+};
+
 // The scorers of a stage; reads its training part where one of them wants it.
 rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage);
 
 // Runs a stage from the newest checkpoint to its end and leaves its result. Returns 0, or the signal that
-// stopped it after it finished its step and wrote a checkpoint. Prints one line a step.
+// stopped it after it finished its step and wrote a checkpoint. Prints one line a step. Throws HealthError
+// for numbers that are not worth going on with, BeginAgain the first time where that may help.
 int run_stage(const RunDirectory& run, const std::string& stage, const StopRequest& stop);
 
 // Serves a stage with rollouts until the learner says stop. Returns 0 or the signal that stopped it.

@@ -15,6 +15,7 @@
 #include "base/subprocess.h"
 #include "base/terminal.h"
 #include "monitor/redis_server.h"
+#include "recipes/stages.h"
 #include "recipes/summary.h"
 
 namespace sluice::recipes {
@@ -161,6 +162,7 @@ int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signa
     if (signals.received() != 0) return 128 + signals.received();
     if (status.signal != 0)
       fail("the learner of stage ", stage.name, " was ", describe(status), "; continue with --resume");
+    if (status.code == BeginAgain::kStatus) continue;
     if (status.code != 0) return status.code;
     require(run.stage_result(*name).has_value(), "stage ", *name, " ended without a result in ",
             run.root().string());

@@ -61,6 +61,7 @@ learner::AdvantageOptions read_advantage(const Json& json) {
                                                              {"length", Baseline::LengthWeighted},
                                                              {"greedy", Baseline::Greedy},
                                                              {"critic", Baseline::Critic},
+                                                             {"history", Baseline::History},
                                                              {"none", Baseline::None}}),
           .scale = choice<AdvantageScale>(json.at("advantage_scale"), {{"group", AdvantageScale::Group},
                                                                        {"batch", AdvantageScale::Batch},
@@ -118,6 +119,9 @@ std::string advantages_in_words(const learner::PolicyLearnerOptions& options) {
       break;
     case learner::Baseline::Critic:
       out << "what a critic did not expect, lambda " << options.lambda;
+      break;
+    case learner::Baseline::History:
+      out << "rewards less what their prompt earned before";
       break;
     case learner::Baseline::None:
       out << "returns without a baseline";
@@ -204,6 +208,11 @@ learner::PolicyLearnerOptions read_algorithm(const Json& json) {
           .moment_threshold = json.at("moment_threshold"),
           .entropy_share = json.at("entropy_share"),
           .entropy_bonus = json.at("entropy_bonus"),
+          .kl_target = json.at("kl_target"),
+          .kl_horizon = json.at("kl_horizon"),
+          .entropy_target = json.at("entropy_target"),
+          .entropy_delta = json.at("entropy_delta"),
+          .value_memory = json.at("value_memory"),
           .epochs = json.at("epochs"),
           .minibatches = json.at("minibatches")};
 }
@@ -235,7 +244,7 @@ void check_algorithm(const StageSpec& stage) {
       "their length; take seq-mean-token-mean");
   refuse_unless(stage.rollout.group_size > 1 || !learner::is_of_group(options.advantage.baseline),
                 "in groups of one (rollout.group_size) every advantage is 0 with a baseline of the group; "
-                "take algorithm.baseline = \"none\", \"greedy\" or \"critic\"");
+                "take algorithm.baseline = \"none\", \"greedy\", \"critic\" or \"history\"");
   refuse_unless(!tokens_differ(options) || options.advantage.whitening != learner::Whitening::Completions,
                 "algorithm.whitening = \"completions\" is for advantages that are a completion's, and here "
                 "each token has its own; take \"tokens\"");
@@ -243,6 +252,15 @@ void check_algorithm(const StageSpec& stage) {
       !tokens_differ(options) || !loss.by_sequence() || loss.ratio == learner::RatioLevel::SequenceToken,
       "a ratio of whole completions wants one advantage for each, and here each token has its own; "
       "take algorithm.ratio = \"token\" or \"sequence-token\"");
+  refuse_unless(
+      options.advantage.baseline != learner::Baseline::History || !options.kl_in_reward,
+      "algorithm.baseline = \"history\" knows rewards without a KL; take algorithm.kl_in = \"loss\"");
+  refuse_unless(options.kl_target == 0.0 || loss.beta != 0.0, "algorithm.kl_target ", options.kl_target,
+                " moves algorithm.beta, which is 0: there is no KL to weigh");
+  refuse_unless(stage.guard.max_kl == 0.0 || loss.beta != 0.0, "guard.max_kl ", stage.guard.max_kl,
+                " and algorithm.beta = 0: no reference is there to measure a KL to");
+  refuse_unless(options.target_kl == 0.0 || options.updates_per_step() > 1, "guard.target_kl ",
+                options.target_kl, " and one update a step: there is no other to leave");
   refuse_unless(!options.advantage.each_reward || stage.rewards.size() > 1,
                 "algorithm.each_reward is for several rewards, there is one");
   refuse_unless(!options.advantage.each_reward || !options.kl_in_reward,
@@ -261,12 +279,15 @@ std::string describe(const learner::PolicyLearnerOptions& options) {
   if (options.loss.beta > 0.0) {
     out << "; KL to the reference in the " << (options.kl_in_reward ? "reward" : "loss") << ", beta "
         << options.loss.beta;
+    if (options.kl_target > 0.0) out << " towards a KL of " << options.kl_target;
   }
-  if (options.entropy_bonus > 0.0) out << "; entropy bonus " << options.entropy_bonus;
+  if (options.coefficients().uses_entropy()) out << "; entropy bonus " << options.entropy_bonus;
+  if (options.entropy_target > 0.0) out << " towards an entropy of " << options.entropy_target;
   if (options.old_policy == learner::OldPolicy::Proximal) out << "; against the policy before the step";
   if (options.old_policy == learner::OldPolicy::Between)
     out << "; against a guess of the policy before the step";
   if (options.updates_per_step() > 1) out << "; " << options.updates_per_step() << " updates a step";
+  if (options.target_kl > 0.0) out << " until a KL of " << options.target_kl;
   return out.str();
 }
 

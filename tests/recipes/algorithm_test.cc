@@ -66,6 +66,11 @@ TEST(Algorithm, PresetsAreThoseOfTheSpecification) {
   EXPECT_EQ(ppo.loss.beta, 0.05);
   EXPECT_TRUE(ppo.kl_in_reward);
   EXPECT_EQ(options("remax").advantage.baseline, Baseline::Greedy);
+  const auto spo = options("spo");
+  EXPECT_EQ(spo.advantage.baseline, Baseline::History);
+  EXPECT_EQ(spo.advantage.whitening, Whitening::Completions);
+  EXPECT_EQ(spo.value_memory, 0.875);
+  EXPECT_EQ(RecipeFolder().load(recipe_of("spo")).stages[0].rollout.group_size, 1);
   const auto decoupled = options("decoupled_ppo");
   EXPECT_EQ(decoupled.old_policy, OldPolicy::Proximal);
   EXPECT_EQ(decoupled.correction.kind, Correction::MaskToken);
@@ -116,13 +121,19 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"ppo", "whitening = \"completions\"", "", "take \"tokens\""},
         Refusal{"reinforce_pp", "whitening = \"completions\"", "", "take \"tokens\""},
         Refusal{"grpo", "each_reward = true", "", "is for several rewards, there is one"},
+        Refusal{"grpo", "kl_target = 0.1", "", "moves algorithm.beta, which is 0"},
+        Refusal{"grpo", "value_memory = 0.5", "", "is for algorithm.baseline = \"history\""},
+        Refusal{"spo", "beta = 0.1, kl_in = \"reward\"", "", "knows rewards without a KL"},
+        Refusal{"grpo", "", "[guard]\nmax_kl = 0.5\n", "no reference is there to measure a KL to"},
+        Refusal{"grpo", "", "[guard]\ntarget_kl = 0.01\n", "there is no other to leave"},
+        Refusal{"grpo", "", "[guard]\nmax_kls = 0.5\n", "did you mean \"max_kl\""},
         Refusal{"grpo", "minibatches = 17", "", "are more than rollout.prompts_per_step 16"},
         Refusal{"grpo", "dual_clip = 0.5", "", "is neither 0 nor more than 1"},
         Refusal{"grpo", "loss = \"clipped\"", "", "clip"},
         Refusal{"cispo", "weight_low = 6.0", "", "is above algorithm.weight_high 5"}));
 
 TEST(Algorithm, AGroupOfOneIsFineWithoutABaselineOfTheGroup) {
-  for (const char* use : {"reinforce", "remax", "ppo"}) {
+  for (const char* use : {"reinforce", "remax", "ppo", "spo"}) {
     const auto recipe = RecipeFolder().load(recipe_of(use, "", "[rollout]\ngroup_size = 1\n"));
     EXPECT_EQ(recipe.stages[0].rollout.group_size, 1);
   }
@@ -148,6 +159,23 @@ TEST(Algorithm, TheReferenceStaysUnlessThePolicyIsMixedIn) {
   const auto moves = RecipeFolder().load(recipe_of("grpo", "beta = 0.1, mix_every = 8"));
   EXPECT_EQ(moves.stages[0].reference_mix.alpha, 1.0);
   EXPECT_THAT(describe(moves), HasSubstr("1 of the policy mixed into the reference every 8 steps"));
+}
+
+TEST(Algorithm, GuardsAreOffUnlessAsked) {
+  const auto stage = RecipeFolder().load(recipe_of("grpo")).stages[0];
+  EXPECT_EQ(stage.guard.max_kl, 0.0);
+  EXPECT_EQ(stage.learner.target_kl, 0.0);
+  const auto guarded =
+      RecipeFolder()
+          .load(recipe_of("grpo", "beta = 0.05, epochs = 2, kl_target = 0.1, entropy_target = 0.2",
+                          "[guard]\nmax_kl = 0.5\ntarget_kl = 0.01\n"))
+          .stages[0];
+  EXPECT_EQ(guarded.guard.max_kl, 0.5);
+  EXPECT_EQ(guarded.learner.target_kl, 0.01);
+  EXPECT_THAT(
+      internal::describe(guarded.learner),
+      HasSubstr("beta 0.05 towards a KL of 0.1; entropy bonus 0 towards an entropy of 0.2; 2 updates a "
+                "step until a KL of 0.01"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "recipes/checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -102,6 +103,32 @@ TEST_F(CheckpointTest, BringsBackAReferenceThatHasMoved) {
                                       {.network = *network_, .tokenizer = *tokenizer_, .reference = flat}, 1);
   EXPECT_TRUE(at::equal(load_reference(moved), flat));
   EXPECT_FALSE(load_reference(write(2, "grpo")).defined());
+}
+
+TEST_F(CheckpointTest, BringsBackWhatTheStageCarries) {
+  const Json memory = {{"guard", {{"skipped", 2}}}, {"value", 1.0 / 3.0}};
+  const auto with = write_checkpoint(
+      folder_.path(), {.step = 1},
+      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .memory = memory}, 9);
+  const auto without =
+      write_checkpoint(folder_.path(), {.step = 2},
+                       {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, 9);
+
+  EXPECT_EQ(load_memory(with), memory);
+  EXPECT_EQ(load_memory(without), std::nullopt);
+}
+
+TEST_F(CheckpointTest, HoldsNoWeightThatIsNotFinite) {
+  {
+    const at::NoGradGuard no_grad;
+    network_->flat()[7] = NAN;
+  }
+  const auto message = message_of<HealthError>([&] {
+    write_checkpoint(folder_.path(), {.step = 3},
+                     {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, 2);
+  });
+  EXPECT_THAT(message, HasSubstr("checkpoint of step 3: a weight is not finite"));
+  EXPECT_FALSE(latest_checkpoint(folder_.path()).has_value());
 }
 
 TEST_F(CheckpointTest, TheInitialOneHasNoOptimizerAndNoVersions) {

@@ -1,0 +1,27 @@
+// What a policy stage carries from step to step beside weights and moments, and how sound its numbers are.
+#pragma once
+
+#include <vector>
+
+#include "learner/policy_learner.h"
+#include "learner/rollout_server.h"
+#include "learner/value_tracker.h"
+#include "recipes/internal/step_watch.h"
+
+namespace sluice::recipes {
+
+// For state/learner.json, and from there into those of a resumed stage.
+Json remember(const StepWatch& watch, const learner::Coefficients& coefficients,
+              const learner::ValueTracker& values);
+void recall(const StageStart& start, learner::Coefficients& coefficients, learner::ValueTracker& values);
+
+// Of a step that `network` has just been through. A few completions of its batch are computed with the new
+// weights: a policy that gives them no finite log-probs is neither published nor kept.
+learner::StepHealth health_of(const learner::StepFault& fault, const model::Network& network,
+                              const learner::TrainingBatch& batch, const learner::StepMetrics& metrics,
+                              double temperature);
+
+std::vector<learner::PoisonedGroup> poisoned_of(const learner::TrainingBatch& batch,
+                                                const learner::StepFault& fault);
+
+}  // namespace sluice::recipes

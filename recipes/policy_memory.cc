@@ -1,0 +1,73 @@
+#include "recipes/internal/policy_memory.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+
+namespace sluice::recipes {
+namespace {
+
+constexpr size_t kProbed = 4;  // groups, of each a completion: little beside the step
+
+bool gives_finite_logprobs(const model::Network& network, const learner::TrainingBatch& batch,
+                           double temperature) {
+  const at::NoGradGuard no_grad;
+  learner::TrainingBatch probe;
+  probe.max_new_tokens = batch.max_new_tokens;
+  for (size_t g = 0; g < std::min(kProbed, batch.groups.size()); ++g) {
+    probe.groups.push_back(batch.groups[g]);
+    probe.groups.back().completions.resize(1);
+    probe.advantages.push_back({0.0});
+  }
+  for (const auto& micro :
+       learner::cut_into_micro_batches(probe, std::numeric_limits<int64_t>::max(), network.device())) {
+    const auto out = network.logprobs(micro.batch, micro.targets, temperature);
+    if (!out.logprobs.isfinite().all().item<bool>()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Json remember(const StepWatch& watch, const learner::Coefficients& coefficients,
+              const learner::ValueTracker& values) {
+  return {{"guard", watch.state()}, {"coefficients", coefficients.state()}, {"values", values.state()}};
+}
+
+void recall(const StageStart& start, learner::Coefficients& coefficients, learner::ValueTracker& values) {
+  const auto memory = start.resumed ? load_memory(start.checkpoint) : std::nullopt;
+  if (!memory) return;
+  const auto where = memory_file(start.checkpoint).string();
+  coefficients.load(json_member<Json>(*memory, "coefficients", where), where);
+  values.load(json_member<Json>(*memory, "values", where), where);
+}
+
+learner::StepHealth health_of(const learner::StepFault& fault, const model::Network& network,
+                              const learner::TrainingBatch& batch, const learner::StepMetrics& metrics,
+                              double temperature) {
+  learner::StepHealth health{.skipped = fault.cause, .broken = fault.everywhere ? fault.cause : ""};
+  if (!fault.poisoned.empty()) {
+    health.skipped += "; quarantined: " + std::to_string(fault.poisoned.size()) + " of its " +
+                      std::to_string(batch.groups.size()) + " groups";
+  }
+  if (!fault.cause.empty()) return health;
+  if (const auto kl = metrics.find("kl"); kl != metrics.end()) health.kl = kl->second;
+  if (!gives_finite_logprobs(network, batch, temperature)) {
+    health.broken =
+        "the weights after step " + std::to_string(batch.step + 1) + " give a completion no finite log-prob";
+  }
+  return health;
+}
+
+std::vector<learner::PoisonedGroup> poisoned_of(const learner::TrainingBatch& batch,
+                                                const learner::StepFault& fault) {
+  std::vector<learner::PoisonedGroup> poisoned;
+  for (const auto& [index, reason] : fault.poisoned) poisoned.push_back({batch.groups[index], reason});
+  return poisoned;
+}
+
+}  // namespace sluice::recipes
