@@ -44,6 +44,14 @@ TEST(PreferenceRows, ReadsPairsOfText) {
   EXPECT_EQ(rows[0].where(), file.string() + ":2");
 }
 
+TEST(PreferenceRows, ReadsByHowMuchTheChosenOneIsBetter) {
+  const auto rows = read("{\"prompt\": \"1+1=\", \"chosen\": \"2\", \"rejected\": \"3\", \"margin\": 1}\n" +
+                             line_of("1+1=", "2", "3"),
+                         Pairs);
+  EXPECT_EQ(rows.at(0).margin, 1.0);
+  EXPECT_EQ(rows.at(1).margin, 0.0);
+}
+
 TEST(PreferenceRows, ReadsJudgedCompletions) {
   const auto rows = read(
       "{\"prompt\": \"1+1=\", \"completion\": \"2\", \"label\": true}\n"
@@ -117,6 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadRow{R"({"prompt": "p", "completion": "", "label": true})", "\"completion\" is empty", Judged},
         BadRow{line_of("", "x", "y"), "\"prompt\" is empty"},
         BadRow{line_of("p", "x", ""), "\"rejected\" is empty"},
+        BadRow{R"({"prompt": "p", "chosen": "x", "rejected": "y", "margin": "large"})", "margin"},
         BadRow{line_of("p", "x", "x"), "\"chosen\" and \"rejected\" are the same"},
         BadRow{line_of("p", 1, "x"), "\"chosen\" should be text or messages, saw number"},
         BadRow{line_of(talk(kHi), "x", "y"), "\"chosen\" is text, the prompt is messages"},
