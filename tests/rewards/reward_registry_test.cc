@@ -15,13 +15,8 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
     names.push_back(entry.name);
     EXPECT_TRUE(entry.summary.ends_with(".")) << entry.name;
   }
-<<<<<<< HEAD
   EXPECT_THAT(names, testing::ElementsAre("exact_answer", "countdown", "real_words", "format_tags", "length",
-                                          "soft_overlong"));
-=======
-  EXPECT_THAT(names, testing::ElementsAre("exact_answer", "real_words", "format_tags", "length",
                                           "soft_overlong", "reward_model"));
->>>>>>> c39c426 (Test the margin of a row of pairs and the name of the new scorer)
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {
