@@ -100,10 +100,10 @@ TEST(Critic, LearnsWhatIsToBeExpected) {
 }
 
 TEST(Critic, LearnsNothingFromACompletionWithoutAScore) {
-  Ppo with({.advantage = kByCritic}), without({.advantage = kByCritic});
+  Ppo with({.advantage = kByCritic, .lambda = 1.0}), without({.advantage = kByCritic, .lambda = 1.0});
   const auto scored = completion_of({5, 6}, 1.0);
-  auto masked = completion_of({9, 10}, std::nullopt);
-  const auto metrics = with.learner.step(batch_of({group_of({1, 3}, {scored, masked})}), 0);
+  const auto unscored = completion_of({9, 10}, std::nullopt);
+  const auto metrics = with.learner.step(batch_of({group_of({1, 3}, {scored, unscored})}), 0);
   without.learner.step(batch_of({group_of({1, 3}, {scored})}), 0);
   EXPECT_EQ(metrics.at("returns/mean"), 1.0);
   // It counts among the tokens of the mean all the same.
