@@ -4,8 +4,8 @@
   make_digit_pairs.py DIR
 
 A prompt "2,5:9,4" asks for the 4 numbers that go on from 2 and 5 with the same difference modulo 9 + 1. The chosen
-completion is right ("8,1,4,7", also in the column `answer`); the rejected one has a wrong number, goes on with another
-difference, or stops too early or too late. No prompt is in both files.
+completion is right ("8,1,4,7", also in the column `answer`); the rejected one stops too early, stops too late, or is as
+long and has a wrong number or goes on with another difference. No prompt is in both files.
 """
 
 import json
@@ -23,12 +23,12 @@ def numbers_after(last, difference, count):
 
 def spoiled(right, second, difference, rng):
     """A completion that is not the right one."""
-    kind = rng.randrange(4)
+    kind = rng.randrange(3)
     if kind == 0 and len(right) > 1:
         return right[: rng.randrange(1, len(right))]
     if kind == 1:
         return numbers_after(second, difference, len(right) + rng.randrange(1, 4))
-    if kind == 2:
+    if rng.randrange(2) == 0:
         other = (difference + rng.randrange(1, MODULUS)) % MODULUS
         return numbers_after(second, other, len(right))
     wrong, place = list(right), rng.randrange(len(right))
