@@ -46,7 +46,9 @@ DistillTrainer::DistillTrainer(model::Network& network, const model::Network& te
 // The distributions of a pack may take more room than the rest of it: they are made and let go by chunks,
 // whose gradients meet at the hidden states.
 void DistillTrainer::learn(const SupervisedBatch& pack, double step_weight, Sums& sums) {
-  const auto& [batch, targets, weights] = pack;
+  const auto& batch = pack.batch;
+  const auto& targets = pack.targets;
+  const auto& weights = pack.weights;
   const int64_t vocab = std::min(network_.config().vocab_size, teacher_.config().vocab_size);
   const auto hidden = model::embedding(network_.forward(batch), targets.rows);
   const auto leaf = hidden.detach().requires_grad_();

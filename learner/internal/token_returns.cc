@@ -73,7 +73,7 @@ void for_each_without_number(const TokenNumbers& kl, const std::function<void(si
 }
 
 // A completion is one action: its reward less all of its KL, against that of the others.
-TokenNumbers penalised(std::vector<GroupRewards> rewards, const TokenNumbers& kl, double beta,
+TokenNumbers penalised(GroupRewards rewards, const TokenNumbers& kl, double beta,
                        const AdvantageOptions& options) {
   GroupNumbers lengths;
   for (size_t g = 0; g < rewards.size(); ++g) {
@@ -95,7 +95,7 @@ TokenNumbers penalised(std::vector<GroupRewards> rewards, const TokenNumbers& kl
 }
 
 // Also what the critic is to learn.
-TokenNumbers by_critic(const TrainingBatch& batch, const std::vector<GroupRewards>& rewards,
+TokenNumbers by_critic(const TrainingBatch& batch, const GroupRewards& rewards,
                        const TokenNumbers& kl, double beta, const PolicyLearnerOptions& options,
                        std::vector<StepUpdate>& updates, StepMetrics& metrics) {
   const auto values = by_completion(batch, updates, [](const StepPart& part) { return part.values; });
