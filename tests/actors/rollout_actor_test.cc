@@ -13,6 +13,7 @@
 #include <optional>
 #include <thread>
 
+#include "actors/group_scorer.h"
 #include "base/byte_codec.h"
 #include "base/error.h"
 #include "tests/actors/actor_cases.h"

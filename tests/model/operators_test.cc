@@ -316,11 +316,12 @@ TEST(TokenLogprobs, SayWhetherATokenIsTheLikeliest) {
   // Second best; best; the last two share the first place.
   const auto logits = at::tensor({1.0, 3.0, 2.0, 1.0, 3.0, 2.0, 4.0, 0.0, 4.0}, at::kDouble).view({3, 3});
   const auto targets = at::tensor({2, 1, 2}, at::kLong);
+  const auto expected = at::tensor({0, 1, 1}, at::kLong).to(at::kBool);
   for (const auto type : {at::kDouble, at::kFloat}) {
     const auto hidden = logits.to(type), head = at::eye(3, type);
-    EXPECT_TRUE(at::equal(token_logprobs(hidden, head, targets, {}).is_top, at::tensor({false, true, true})));
+    EXPECT_TRUE(at::equal(token_logprobs(hidden, head, targets, {}).is_top, expected));
     const auto trained = token_logprobs(hidden.clone().requires_grad_(true), head, targets, {});
-    EXPECT_TRUE(at::equal(trained.is_top, at::tensor({false, true, true})));
+    EXPECT_TRUE(at::equal(trained.is_top, expected));
     EXPECT_FALSE(trained.is_top.requires_grad());
   }
 }

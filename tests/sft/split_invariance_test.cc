@@ -36,8 +36,9 @@ std::vector<Example> make_examples(size_t count) {
 at::Tensor gradient(model::Network& network, std::span<const Example> examples, double step_weight,
                     LossKind kind, int64_t rows) {
   for (const auto& parameter : network.parameters()) parameter.tensor.mutable_grad().reset();
-  for (const auto& [batch, targets, weights] : pack_examples(examples, rows, at::kCPU)) {
-    supervised_loss(network.logprobs(batch, targets, 1.0).logprobs, weights, step_weight, kind).backward();
+  for (const auto& pack : pack_examples(examples, rows, at::kCPU)) {
+    const auto logprobs = network.logprobs(pack.batch, pack.targets, 1.0).logprobs;
+    supervised_loss(logprobs, pack.weights, step_weight, kind).backward();
   }
   return gradient_of(network).clone();
 }
