@@ -132,7 +132,7 @@ TEST(LeaseCodec, RefusesTheFormatWithoutBiases) {
   bytes[0] = 1;
 
   EXPECT_THAT(message_of<DataError>([&] { decode_lease(bytes); }),
-              testing::HasSubstr("lease: format 1, this program reads 2"));
+              testing::HasSubstr("lease: format 1, this program reads 3"));
 }
 
 TEST(LeaseCodec, NamesTheSamplingThatIsOutOfRange) {

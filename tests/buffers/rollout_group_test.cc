@@ -120,7 +120,7 @@ TEST(RolloutGroup, OfAnotherFormatIsNamedAsSuch) {
   bytes[0] = 9;
 
   EXPECT_THAT(message_of<DataError>([&] { decode_group(bytes); }),
-              HasSubstr("format 9, this program reads 2"));
+              HasSubstr("format 9, this program reads 3"));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "recipes/inputs.h"
 #include "tests/base/temp_folder.h"
