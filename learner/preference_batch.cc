@@ -57,7 +57,10 @@ void add_prompts(std::span<const PreferenceExample> examples, PreferencePack& pa
       tokens.push_back(prompt[i]);
     }
     pack.prompt_lengths.push_back(std::ssize(prompt) - 1);
-    sequence += 1 + completions.size();
+    // One that its prompt's last row predicts whole has no sequence of its own.
+    sequence += 1 + static_cast<size_t>(std::ranges::count_if(completions, [](const auto& completion) {
+                  return internal::num_input_rows(completion.mask) > 0;
+                }));
   }
   const auto device = pack.targets.rows.device();
   pack.targets.rows = at::cat({pack.targets.rows, at::tensor(rows, at::kLong).to(device)});

@@ -92,7 +92,7 @@ uint64_t stage_seed(const Recipe& recipe, const std::string& stage) {
 
 rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage) {
   return rewards::RewardMix(stage.rewards,
-                            {.training_text = training_text(stage.data), .device = device_of(recipe).str()});
+                            {.training_text = training_text(stage.data), .device = recipe.device});
 }
 
 std::unique_ptr<model::Network> load_network(const fs::path& directory, const Recipe& recipe) {

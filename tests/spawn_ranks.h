@@ -1,6 +1,8 @@
 // Ranks of a learner as threads of a test.
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <exception>
 #include <functional>
 #include <thread>
@@ -20,6 +22,7 @@ inline void spawn_ranks(int64_t size, const std::function<void(transport::Collec
     std::vector<std::jthread> ranks;
     for (int64_t rank = 0; rank < size; ++rank) {
       ranks.emplace_back([&, rank] {
+        at::set_num_threads(1);  // ranks that share their cores
         try {
           transport::GlooCollective group(
               {.meeting = folder / "meeting", .rank = rank, .size = size, .timeout_ms = timeout_ms});

@@ -245,6 +245,9 @@ void check_algorithm(const StageSpec& stage) {
   refuse_unless(stage.rollout.group_size > 1 || !learner::is_of_group(options.advantage.baseline),
                 "in groups of one (rollout.group_size) every advantage is 0 with a baseline of the group; "
                 "take algorithm.baseline = \"none\", \"greedy\", \"critic\" or \"history\"");
+  refuse_unless(
+      options.advantage.baseline != learner::Baseline::History || !options.kl_in_reward,
+      "algorithm.baseline = \"history\" knows rewards without a KL; take algorithm.kl_in = \"loss\"");
   refuse_unless(!tokens_differ(options) || options.advantage.whitening != learner::Whitening::Completions,
                 "algorithm.whitening = \"completions\" is for advantages that are a completion's, and here "
                 "each token has its own; take \"tokens\"");
@@ -252,9 +255,6 @@ void check_algorithm(const StageSpec& stage) {
       !tokens_differ(options) || !loss.by_sequence() || loss.ratio == learner::RatioLevel::SequenceToken,
       "a ratio of whole completions wants one advantage for each, and here each token has its own; "
       "take algorithm.ratio = \"token\" or \"sequence-token\"");
-  refuse_unless(
-      options.advantage.baseline != learner::Baseline::History || !options.kl_in_reward,
-      "algorithm.baseline = \"history\" knows rewards without a KL; take algorithm.kl_in = \"loss\"");
   refuse_unless(options.kl_target == 0.0 || loss.beta != 0.0, "algorithm.kl_target ", options.kl_target,
                 " moves algorithm.beta, which is 0: there is no KL to weigh");
   refuse_unless(stage.guard.max_kl == 0.0 || loss.beta != 0.0, "guard.max_kl ", stage.guard.max_kl,

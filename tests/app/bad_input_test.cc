@@ -11,6 +11,7 @@
 
 #include "base/file_lock.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "tests/app/sluice_process.h"
 
 namespace sluice::app {
@@ -42,6 +43,10 @@ struct BadInput : testing::Test {
     for (const auto& entry : fs::directory_iterator(workspace_ / "toy")) {
       fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
     }
+    // As many ids as the recipe's tokenizer has pieces, which is looked at first.
+    auto config = read_json(workspace_ / "toy" / "config.json");
+    config["vocab_size"] = 100;
+    write_plain(workspace_ / "toy" / "config.json", config.dump());
     return workspace_ / "toy";
   }
 

@@ -107,7 +107,7 @@ TEST_F(DataLoop, RunsFromAColdStartToGrpoAndAStudentFollows) {
   int64_t rows = 0;
   for_each_json_line(workspace.run("loop") / "samples/best.jsonl", [&](int64_t, const Json& row) {
     ++rows;
-    EXPECT_EQ(row.at("completion"), row.at("answer"));
+    EXPECT_THAT(row.at("completion").get<std::string>(), HasSubstr(row.at("answer").get<std::string>()));
   });
   EXPECT_EQ(result("best").at("counts").at("samples/kept"), rows);
   const Json summary = read_json(workspace.run("loop") / "summary.json");

@@ -48,9 +48,9 @@ TEST_F(KeptSamples, HaveTheColumnsOfTheirRowAndTheShareOfRightAnswers) {
   EXPECT_EQ(rows.at(0), Json({{"question", "2+2="},
                               {"answer", "4"},
                               {"prompt", "2+2="},
+                              {"pass_rate", 0.6},  // 3 of 5 that have a score
                               {"completion", "4"},
-                              {"reward", 1.2},
-                              {"pass_rate", 0.6}}));  // 3 of 5 that have a score
+                              {"reward", 1.2}}));
 }
 
 TEST_F(KeptSamples, AsPairsGoThroughBothListsAndTheShorterOneBeginsAgain) {

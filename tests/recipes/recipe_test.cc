@@ -73,7 +73,8 @@ TEST(Recipe, NamesAnUnknownChoice) {
 TEST(Recipe, RefusesAStageItDoesNotKnow) {
   expect_refused(kGrpo + "[[stages]]\nuse = @\"grop\"\n",
                  "there is no stage of kind \"grop\"; did you mean \"grpo\"?");
-  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n", "a stage needs `use`; there are: sft, dpo, ipo, ");
+  expect_refused(kGrpo + "@[[stages]]\nname = \"x\"\n",
+                 "a stage needs `use`; there are: sft, distill, pretrain, dpo, ");
   EXPECT_EQ(RecipeFolder().refusal("seed = 1\n"),
             "recipe.toml: a recipe needs at least one [[stages]] table");
 }
