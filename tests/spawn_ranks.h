@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <stdlib.h>
 
 #include <exception>
 #include <functional>
@@ -16,6 +17,8 @@ namespace sluice {
 // Calls `run` once for each rank of a group and rethrows what the first of them threw.
 inline void spawn_ranks(int64_t size, const std::function<void(transport::Collective& group)>& run,
                         Millis timeout_ms = 60'000) {
+  // c10d's record of what was done is one for the process, which ranks of other processes do not share.
+  ::setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
   const TempFolder folder;
   std::vector<std::exception_ptr> thrown(static_cast<size_t>(size));
   {
