@@ -350,6 +350,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
 
   fault_ = {};
   Tally tally;
+  const bool critic_alone = critic_ != nullptr && version < options_.critic_warmup;
   double grad_norms = 0.0;
   for (int64_t i = 0; i < options_.updates_per_step(); ++i) {
     const auto& update = updates[static_cast<size_t>(i % options_.minibatches)];
@@ -367,21 +368,25 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     }
     if (update.denominators.tokens == 0) continue;
 
-    // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
-    const double loss = tally.loss - loss_before;
-    if (tally.faults.found() || !std::isfinite(loss)) optimizer_.reject();
-    const auto report = optimizer_.step();
     ++tally.updates;
-    grad_norms += report.grad_norm;
-    metrics["learning_rate"] = report.lr;
-    if (!report.applied && !report.spike) {
-      fault_ = tally.faults.fault(loss);
-      break;
+    if (!critic_alone) {
+      // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be
+      // asked.
+      const double loss = tally.loss - loss_before;
+      if (tally.faults.found() || !std::isfinite(loss)) optimizer_.reject();
+      const auto report = optimizer_.step();
+      grad_norms += report.grad_norm;
+      metrics["learning_rate"] = report.lr;
+      if (!report.applied && !report.spike) {
+        fault_ = tally.faults.fault(loss);
+        break;
+      }
     }
     if (critic_ != nullptr) critic_->update();
   }
   finish(batch, tally, metrics);
-  if (tally.updates > 0) metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
+  if (tally.updates > 0 && !critic_alone)
+    metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
   metrics.merge(optimizer_.skip_counts());
   if (critic_ != nullptr) metrics.merge(critic_->take_metrics());
   return metrics;

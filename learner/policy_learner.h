@@ -39,6 +39,7 @@ struct PolicyLearnerOptions {
   bool kl_in_reward = false;   // loss.beta weighs k1 in the rewards, before advantages, and not in the loss
   double gamma = 1.0;          // discounts rewards of tokens, without a baseline or with a critic
   double lambda = 0.95;        // of gae(), with a critic
+  int64_t critic_warmup = 0;   // versions before this one teach the critic alone
   OldPolicy old_policy = OldPolicy::Behaviour;
   CorrectionOptions correction;   // of Proximal and Between
   double max_sequence_kl = 0.0;   // keep_near_sequences(); 0: off
@@ -112,7 +113,8 @@ class PolicyLearner {
   // a little with the cut, which nothing else does.
   //
   // A critic says what the states were worth before the step, and learns from their returns in the same
-  // updates as the policy.
+  // updates as the policy; alone as long as `version` is below critic_warmup. A critic that knows nothing
+  // lets gae() call the late tokens of a good completion good and the early ones bad.
   //
   // An update whose loss or gradient is not finite on any rank is skipped on all, and ends the step.
   StepMetrics step(const TrainingBatch& batch, int64_t version);

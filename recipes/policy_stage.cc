@@ -53,7 +53,7 @@ class PolicyStage {
         first_step_(start_.first_step()),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         network_(load_trained(run, recipe, stage, start_)),
-        optimizer_(*network_, collective_, stage.optim, stage.steps * stage.learner.updates_per_step()),
+        optimizer_(*network_, collective_, stage.optim, stage.num_updates()),
         critic_(make_critic(recipe, stage, start_, *network_, collective_)),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(open_prompts(stage, start_.checkpoint.model())),

@@ -139,6 +139,8 @@ struct StageSpec {
   bool trains() const { return recipes::trains(role); }
   // The part of its data that it reads.
   text::Split split() const { return role == StageRole::Evaluation ? text::Split::Test : text::Split::Train; }
+  // Updates of the policy in all.
+  int64_t num_updates() const { return (steps - learner.critic_warmup) * learner.updates_per_step(); }
   bool has_critic() const { return learner.advantage.baseline == learner::Baseline::Critic; }
   bool has_actors() const { return role == StageRole::Policy; }
 };

@@ -361,6 +361,10 @@ std::vector<SchemaKey> make_schema() {
            number("algorithm", "critic_lr", nullptr, 0, 10,
                   "The critic's learning rate; all else of its update is [optim]'s. Default: ten times "
                   "optim.lr.")),
+      with("baseline", {"critic"},
+           integer("algorithm", "critic_warmup", 0, 0, 1e9,
+                   "Steps at the beginning in which the critic alone learns: one that knows nothing yet "
+                   "misleads the policy where lambda is below 1.")),
       text("algorithm", "whitening", "none", {"none", "completions", "tokens"},
            "All advantages of a step to mean 0 and variance 1, over completions or over their tokens."),
       number("algorithm", "advantage_clip", 0.0, 0, 1e6, "c > 0: advantages lie in -c .. c."),

@@ -112,6 +112,7 @@ const std::vector<StageKind>& stage_kinds() {
        kPolicy,
        "A critic as baseline, learned beside the policy (PPO 2017).",
        {{kBaseline, "critic"},
+        {"algorithm.critic_warmup", 10},
         {kWhitening, "tokens"},
         {kBeta, 0.05},
         {kKlIn, "reward"},

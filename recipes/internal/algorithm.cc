@@ -200,6 +200,7 @@ learner::PolicyLearnerOptions read_algorithm(const Json& json) {
           .kl_in_reward = json.at("kl_in") == "reward",
           .gamma = json.at("gamma"),
           .lambda = json.at("lambda"),
+          .critic_warmup = json.at("baseline") == "critic" ? json.at("critic_warmup").get<int64_t>() : 0,
           .old_policy = choice<OldPolicy>(json.at("old_policy"), {{"behaviour", OldPolicy::Behaviour},
                                                                   {"proximal", OldPolicy::Proximal},
                                                                   {"between", OldPolicy::Between}}),
@@ -261,6 +262,8 @@ void check_algorithm(const StageSpec& stage) {
                 " and algorithm.beta = 0: no reference is there to measure a KL to");
   refuse_unless(options.target_kl == 0.0 || options.updates_per_step() > 1, "guard.target_kl ",
                 options.target_kl, " and one update a step: there is no other to leave");
+  refuse_unless(options.critic_warmup < stage.steps, "algorithm.critic_warmup ", options.critic_warmup,
+                " leaves the policy none of the stage's ", stage.steps, " steps");
   refuse_unless(!options.advantage.each_reward || stage.rewards.size() > 1,
                 "algorithm.each_reward is for several rewards, there is one");
   refuse_unless(!options.advantage.each_reward || !options.kl_in_reward,

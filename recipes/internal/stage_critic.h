@@ -13,8 +13,8 @@ namespace sluice::recipes {
 
 class StageCritic {
  public:
-  // The policy that the stage begins with under a head of zeros: nothing is worth anything yet, and the first
-  // step is REINFORCE's. A stage that goes on has its own in the checkpoint.
+  // The policy that the stage begins with under a head of zeros: nothing is worth anything yet. A stage that
+  // goes on has its own in the checkpoint.
   StageCritic(const Recipe& recipe, const StageSpec& stage, const StageStart& start,
               const model::Network& policy, transport::Collective& collective);
 

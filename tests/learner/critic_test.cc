@@ -177,6 +177,17 @@ TEST(Critic, IsUpdatedAsOftenAsThePolicyAndHeldToItsClip) {
   EXPECT_EQ(metrics.at("values/max"), 0.0);  // those before the step
 }
 
+TEST(Critic, LearnsAloneBeforeThePolicyDoes) {
+  Ppo ppo({.advantage = kByCritic, .critic_warmup = 2}, silent_critic(), /*critic_lr=*/1e-2);
+  for (int64_t version = 0; version < 3; ++version) {
+    const auto metrics = ppo.learner.step(four_tokens(), version);
+    EXPECT_EQ(ppo.values_optimizer.num_steps(), version + 1);
+    EXPECT_EQ(ppo.optimizer.num_steps(), version < 2 ? 0 : 1);
+    EXPECT_EQ(metrics.contains("grad_norm"), version == 2);
+    EXPECT_TRUE(metrics.contains("entropy"));  // the policy is measured all the same
+  }
+}
+
 TEST(Critic, IsThereExactlyWhereItIsTheBaseline) {
   EXPECT_THROW(Ppo({.advantage = {.baseline = Baseline::None}}), Error);
   transport::SoloCollective collective;

@@ -16,10 +16,11 @@ using testing::HasSubstr;
 
 std::string recipe_of(const std::string& use, const std::string& algorithm = "",
                       const std::string& rest = "") {
+  const int steps = use == "ppo" ? 12 : 4;  // its critic learns alone in ten
   return "rewards = [{ use = \"exact_answer\" }" +
          std::string(use == "gdpo" ? ", { use = \"format_tags\" }" : "") +
          "]\n[model]\npath = \"model\"\n[data]\npath = \"train.jsonl\"\n" + rest + "[[stages]]\nuse = \"" +
-         use + "\"\nsteps = 4\nalgorithm = { " + algorithm + " }\n";
+         use + "\"\nsteps = " + std::to_string(steps) + "\nalgorithm = { " + algorithm + " }\n";
 }
 
 // Spec section 6.15.
@@ -61,6 +62,7 @@ TEST(Algorithm, PresetsAreThoseOfTheSpecification) {
   EXPECT_EQ(ppo.advantage.baseline, Baseline::Critic);
   EXPECT_EQ(ppo.advantage.whitening, Whitening::Tokens);
   EXPECT_EQ(ppo.lambda, 0.95);
+  EXPECT_EQ(ppo.critic_warmup, 10);
   EXPECT_EQ(ppo.loss.clip_low, 0.2);
   EXPECT_EQ(ppo.aggregation, Aggregation::TokenMean);
   EXPECT_EQ(ppo.loss.beta, 0.05);
@@ -118,6 +120,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"remax", "gamma = 0.9", "", "is for algorithm.baseline = \"none\" or \"critic\""},
         Refusal{"ppo", "ratio = \"sequence-sum\", aggregation = \"seq-mean-token-mean\"", "",
                 "wants one advantage for each, and here each token has its own"},
+        Refusal{"ppo", "critic_warmup = 12", "",
+                "critic_warmup 12 leaves the policy none of the stage's 12 steps"},
         Refusal{"ppo", "whitening = \"completions\"", "", "take \"tokens\""},
         Refusal{"reinforce_pp", "whitening = \"completions\"", "", "take \"tokens\""},
         Refusal{"grpo", "each_reward = true", "", "is for several rewards, there is one"},
@@ -151,6 +155,8 @@ TEST(Algorithm, ACriticIsMovedAsThePolicyTenTimesAsFast) {
   EXPECT_EQ(own.critic.optim.lr, 2e-5);
   EXPECT_EQ(own.critic.value_clip, 0.5);
   EXPECT_FALSE(RecipeFolder().load(recipe_of("grpo")).stages[0].has_critic());
+  // Without a critic nothing waits for one.
+  EXPECT_EQ(RecipeFolder().load(recipe_of("ppo", "baseline = \"none\"")).stages[0].learner.critic_warmup, 0);
 }
 
 TEST(Algorithm, TheReferenceStaysUnlessThePolicyIsMixedIn) {
