@@ -124,6 +124,26 @@ at::Tensor PreferenceLearner::pair_weights(const PreferencePack& pack, const at:
   return wpo_weights(logprobs.narrow(0, 0, targets), at::cat(collision), pack.lengths).view({-1, 2}).prod(1);
 }
 
+at::Tensor PreferenceLearner::reference_of(std::span<const PreferenceExample> pairs) const {
+  return needs_reference(options_.terms) ? reference_(pairs) : at::Tensor();
+}
+
+// Of the pairs in their own order, whatever the packs.
+at::Tensor PreferenceLearner::all_logps(const std::vector<PreferencePack>& packs) const {
+  return of_all_packs(packs, [&](const PreferencePack& pack) {
+    return logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
+  });
+}
+
+StepMetrics PreferenceLearner::measure(std::span<const PreferenceExample> pairs) const {
+  const auto packs =
+      pack_preferences(pairs, options_.micro_batch_tokens, network_.device(), options_.nll_over_prompt);
+  const auto step = denominators_of(pairs, options_.nll_over_prompt);
+  StepMetrics metrics;
+  report(whole_step(all_logps(packs), reference_of(pairs), pairs, options_.terms, step).loss.sums, metrics);
+  return metrics;
+}
+
 StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   require<DataError>(!pairs.empty(), "PreferenceLearner: a step without pairs");
   require<DataError>(pairs.front().completions.size() == 2, "PreferenceLearner: an example of ",
@@ -131,7 +151,7 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   const auto packs =
       pack_preferences(pairs, options_.micro_batch_tokens, network_.device(), options_.nll_over_prompt);
   const auto step = denominators_of(pairs, options_.nll_over_prompt);
-  const auto reference = needs_reference(options_.terms) ? reference_(pairs) : at::Tensor();
+  const auto reference = reference_of(pairs);
 
   internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, packs);
   PreferenceLossSums sums;
@@ -141,10 +161,7 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   };
   at::Tensor gradient;  // of the log-probs of the step, where they had to be there at once
   if (needs_whole_step(options_.terms)) {
-    const auto all = of_all_packs(packs, [&](const PreferencePack& pack) {
-      return logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
-    });
-    const auto whole = whole_step(all, reference, pairs, options_.terms, step);
+    const auto whole = whole_step(all_logps(packs), reference, pairs, options_.terms, step);
     count(whole.loss);
     gradient = whole.gradient;
   }

@@ -40,7 +40,12 @@ class PreferenceLearner {
   // pack_preferences() does.
   StepMetrics step(std::span<const PreferenceExample> pairs);
 
+  // rewards/... and logps/... of these pairs, at once and without gradients; nothing moves.
+  StepMetrics measure(std::span<const PreferenceExample> pairs) const;
+
  private:
+  at::Tensor reference_of(std::span<const PreferenceExample> pairs) const;
+  at::Tensor all_logps(const std::vector<PreferencePack>& packs) const;
   at::Tensor logps(const PreferencePack& pack, const at::Tensor& logprobs) const;
   at::Tensor pair_weights(const PreferencePack& pack, const at::Tensor& logprobs) const;
 

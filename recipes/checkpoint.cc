@@ -40,8 +40,7 @@ Json to_json(const CheckpointState& state) {
           {"stage_done", state.stage_done},
           {"started_from", state.started_from},
           {"stage_seconds", state.stage_seconds},
-          {"num_tokens", state.num_tokens},
-          {"replays", state.replays}};  // [[step, [row, ...]], ...]
+          {"num_tokens", state.num_tokens}};
 }
 
 CheckpointState read_state(const fs::path& file) {
@@ -56,8 +55,7 @@ CheckpointState read_state(const fs::path& file) {
           .stage_done = json_member<bool>(json, "stage_done", where),
           .started_from = json_member<std::string>(json, "started_from", where),
           .stage_seconds = json_member<double>(json, "stage_seconds", where),
-          .num_tokens = json_member<double>(json, "num_tokens", where),
-          .replays = json.value("replays", Json::array()).get<std::map<int64_t, std::vector<int64_t>>>()};
+          .num_tokens = json_member<double>(json, "num_tokens", where)};
 }
 
 // The number in step_000100, or -1.

@@ -33,8 +33,6 @@ struct CheckpointState {
   std::string started_from;  // name of the checkpoint the stage began with: its reference
   double stage_seconds = 0;  // spent in the stage, earlier processes counted in
   double num_tokens = 0;     // trained on in the stage, likewise
-  // Of a policy stage that asks hard prompts again: the rows that coming steps ask.
-  std::map<int64_t, std::vector<int64_t>> replays = {};
 };
 
 struct Checkpoint {

@@ -4,14 +4,13 @@
 #include <cmath>
 #include <sstream>
 
-#include "actors/evaluator.h"
-#include "actors/stop_ids.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/terminal.h"
 #include "learner/training_batch.h"
 #include "model/model_directory.h"
 #include "recipes/evaluation.h"
+#include "recipes/internal/frozen_policy.h"
 #include "recipes/internal/stage_context.h"
 
 namespace sluice::recipes {
@@ -115,12 +114,8 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
                                    const std::filesystem::path& model_directory,
                                    const std::filesystem::path& reference_directory,
                                    const StopRequest& stop) {
-  const auto tokenizer = text::load_tokenizer(model_directory);
-  const auto network = load_network(model_directory, recipe);
-  network->freeze();
-  const auto rewards = make_rewards(recipe, stage);
-  const auto chat = text::load_chat_template(model_directory);
-  const auto stops = actors::stop_ids(network->config(), tokenizer.get(), chat ? &*chat : nullptr);
+  const internal::FrozenPolicy policy(recipe, stage, model_directory);
+  const auto& rewards = policy.rewards();
   const auto exact = std::find(rewards.names().begin(), rewards.names().end(), kExactAnswer);
   std::vector<double> exact_alone(rewards.names().size(), 0.0);
   if (exact != rewards.names().end()) exact_alone[static_cast<size_t>(exact - rewards.names().begin())] = 1.0;
@@ -131,11 +126,8 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
     const auto run = [&, &rows = rows, &split = split](bool greedy) {
       ProgressLine progress(stage.name + ", " + split + (greedy ? ", greedy" : ", sampled"),
                             static_cast<int64_t>(rows.size()));
-      return actors::evaluate(*network, *tokenizer, rewards, rows, stops,
-                              evaluation_options(recipe, stage, greedy), [&](int64_t done) {
-                                progress.update(done);
-                                return stop() == 0;
-                              });
+      return policy.ask(rows, evaluation_options(recipe, stage, greedy), stop,
+                        [&](int64_t done) { progress.update(done); });
     };
     const auto sampled = run(false);
     if (!sampled.complete) return std::nullopt;
@@ -154,8 +146,8 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
     }
     if (!reference_directory.empty()) {
       const auto reference = load_network(reference_directory, recipe);
-      evals.push_back(
-          figure(stage.name, split, "kl", kl_to(*reference, *network, sampled, stage.rollout.sampling)));
+      evals.push_back(figure(stage.name, split, "kl",
+                             kl_to(*reference, policy.network(), sampled, stage.rollout.sampling)));
     }
     if (samples.empty()) samples = samples_of(sampled, stage.evaluation.show);
   }

@@ -120,35 +120,41 @@ int64_t check_samples(const StageSpec& stage, const StageSpec& source, int64_t l
   return tokens;
 }
 
-InputsFound::Stage check_preferences(const StageSpec& stage, const text::Tokenizer& tokenizer,
-                                     const text::ChatTemplate* chat, const Room& room) {
-  check_end(stage, tokenizer);
+// What it reads is cut to batch.max_length, and left out where that leaves nothing.
+void check_max_length(const StageSpec& stage, const Room& room) {
   require<UsageError>(stage.batch.max_length <= room.tokens, "stage ", stage.name,
                       ": batch.max_length = ", stage.batch.max_length, " is more than ", room.name, " = ",
                       room.tokens);
+}
+
+InputsFound::Stage check_preferences(const StageSpec& stage, const text::Tokenizer& tokenizer,
+                                     const text::ChatTemplate* chat, const Room& room) {
+  check_end(stage, tokenizer);
+  check_max_length(stage, room);
   const auto rows = text::read_preferences(stage.data.path, stage.preference.columns);
   InputsFound::Stage found{.rows = std::ssize(rows)};
+  int64_t whole = 0;
   for (const auto& row : rows) {
     const auto example = learner::tokenize_preference(row, tokenizer, chat,
                                                       {.append_eos = stage.batch.append_eos,
                                                        .max_length = stage.batch.max_length,
                                                        .truncation = stage.preference.truncation});
     if (!example) continue;
+    ++whole;
     for (const auto& completion : example->completions) {
       found.longest = std::max(found.longest, std::ssize(example->prompt) + std::ssize(completion.tokens));
     }
   }
-  require<DataError>(found.longest > 0, stage.data.path.string(),
-                     ": no row is left whole by batch.max_length = ", stage.batch.max_length);
+  require<DataError>(whole > stage.preference.held_out, stage.data.path.string(), ": ", whole,
+                     " rows are left whole by batch.max_length = ", stage.batch.max_length,
+                     stage.preference.held_out == 0 ? "" : ", no more than preference.held_out");
   return found;
 }
 
 InputsFound::Stage check_pairs(const StageSpec& stage, const text::Tokenizer& tokenizer,
                                const text::ChatTemplate* chat, const Room& room) {
   check_end(stage, tokenizer);
-  require<UsageError>(stage.batch.max_length <= room.tokens, "stage ", stage.name,
-                      ": batch.max_length = ", stage.batch.max_length, " is more than ", room.name, " = ",
-                      room.tokens);
+  check_max_length(stage, room);
   const auto found = internal::read_pairs(stage, stage.data.path, tokenizer, chat);
   if (!stage.data.test_path.empty()) internal::read_pairs(stage, stage.data.test_path, tokenizer, chat);
   return {.rows = std::ssize(found.pairs) + found.dropped, .longest = found.longest};
@@ -282,7 +288,7 @@ InputsFound check_inputs(const Recipe& recipe) {
       continue;
     }
     if (stage.role == StageRole::RewardModel) {
-      found.stages.push_back(check_pairs(stage, *tokenizer, chat ? &*chat : nullptr, room));
+      found.stages.push_back(check_pairs(stage, *tokenizer, the_chat, room));
       continue;
     }
     check_rollout(stage, found.model);

@@ -11,6 +11,7 @@
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
+#include "recipes/audit.h"
 #include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
 #include "recipes/internal/prompt_order.h"
@@ -62,8 +63,7 @@ class PolicyStage {
                       {.prompts_per_step = stage.rollout.prompts_per_step,
                        .staleness = stage.rollout.staleness,
                        .share = stage.rollout.replay,
-                       .below = stage.rollout.replay_below},
-                      start_.replays),
+                       .below = stage.rollout.replay_below}),
         began_(clock_.now_ms()),
         values_(stage.learner.value_memory),
         num_tokens_(start_.num_tokens),
@@ -72,6 +72,8 @@ class PolicyStage {
       load_optimizer(start_.checkpoint, optimizer_);
       versions_ = load_versions(start_.checkpoint);
     }
+    start_.recall("values", values_);
+    start_.recall("replays", prompt_order_);
     if (stage.learner.loss.beta > 0)
       reference_ = std::make_unique<StageReference>(run, recipe, stage, start_, stage.reference_mix);
     for (const auto& reward : stage.rewards) {
@@ -85,7 +87,7 @@ class PolicyStage {
     start_server();
     learner_.emplace(*network_, reference_ ? &reference_->policy() : nullptr, optimizer_, stage_.learner,
                      critic_ ? &critic_->critic() : nullptr);
-    recall(start_, learner_->coefficients(), values_);
+    start_.recall("coefficients", learner_->coefficients());
     StepWatch& watch = watch_.emplace(monitor_, optimizer_, stage_, start_);
     if (server_->status().restored_to == start_.stage_step) watch.forgive();
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
@@ -134,12 +136,7 @@ class PolicyStage {
     const learner::RolloutServerOptions options{
         .address = run_.rollout_address(stage_),
         .journal = run_.journal(stage_.name),
-        .ledger = {.prompts_per_step = stage_.rollout.prompts_per_step,
-                   .total_steps = stage_.steps,
-                   .staleness = stage_.rollout.staleness,
-                   .exact_versions = recipe_.deterministic,
-                   .lease_ms = stage_.rollout.lease_ms,
-                   .refills = stage_.rollout.refills},
+        .ledger = ledger_options(recipe_, stage_),
         .identity = {.run = run_.id(),
                      .tokenizer_hash = tokenizer_->hash(),
                      .model_hash = architecture_hash(network_->config()),
@@ -363,9 +360,7 @@ class PolicyStage {
   void save(int64_t done) {
     auto older = versions_;
     older.erase(done);
-    auto state = start_.state_after(stage_, done, seconds(), num_tokens_);
-    state.replays = prompt_order_.replays_from(done);
-    write_checkpoint(run_.checkpoints(), state,
+    write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
                      {.network = *network_,
                       .tokenizer = *tokenizer_,
                       .optimizer = &optimizer_,
@@ -373,7 +368,10 @@ class PolicyStage {
                       .critic = critic_ ? &critic_->network() : nullptr,
                       .critic_optimizer = critic_ ? &critic_->optimizer() : nullptr,
                       .reference = reference_ ? reference_->state() : at::Tensor(),
-                      .memory = remember(*watch_, learner_->coefficients(), values_)},
+                      .memory = {{"guard", watch_->state()},
+                                 {"coefficients", learner_->coefficients().state()},
+                                 {"values", values_.state()},
+                                 {"replays", prompt_order_.state(done)}}},
                      stage_.checkpoint.keep_last);
     saved_ = done;
   }

@@ -23,6 +23,7 @@ struct PreferenceSpec {
   learner::KtoLearnerOptions kto;           // of Judged
   learner::Truncation truncation = learner::Truncation::KeepStart;
   MixSpec mix;
+  int64_t held_out = 0;  // pairs that are put aside and measured
 
   bool judged() const { return columns == text::PreferenceColumns::Judged; }
   bool needs_reference() const { return judged() || learner::needs_reference(pairs.terms); }

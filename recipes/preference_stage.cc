@@ -12,7 +12,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_reference.h"
-#include "recipes/internal/step_watch.h"
+#include "recipes/internal/step_loop.h"
 #include "reference/logprob_cache.h"
 #include "text/chat_template.h"
 #include "transport/collective.h"
@@ -25,11 +25,12 @@ using Examples = std::vector<PreferenceExample>;
 
 constexpr int64_t kExamplesAtOnce = 256;  // of the reference, between looks at signals
 
-// Tokenised, in the order of the first epoch, as far as the stage gets; `row`
-// is the place in it.
+// Tokenised, in the order of the first epoch, as far as the stage gets; then those held out. `row` is the
+// place here.
 struct ExamplesFound {
   Examples examples;
-  int64_t dropped = 0;  // rows of which a completion was cut off entirely
+  int64_t training = 0;  // of them, the first
+  int64_t dropped = 0;   // rows of which a completion was cut off entirely
 };
 
 ExamplesFound read_examples(const StageSpec& stage, const Checkpoint& checkpoint,
@@ -44,13 +45,18 @@ ExamplesFound read_examples(const StageSpec& stage, const Checkpoint& checkpoint
                                                  .truncation = stage.preference.truncation});
     if (example) all.push_back(*std::move(example));
   }
-  require<DataError>(!all.empty(), stage.data.path.string(),
-                     ": no row is left whole by batch.max_length = ", stage.batch.max_length);
-  ExamplesFound found{.examples = {}, .dropped = std::ssize(rows) - std::ssize(all)};
+  const int64_t held_out = stage.preference.held_out;
+  require<DataError>(std::ssize(all) > held_out, stage.data.path.string(), ": ", all.size(),
+                     " rows are left whole by batch.max_length = ", stage.batch.max_length,
+                     held_out == 0 ? "" : ", no more than preference.held_out");
+  const auto order = shuffled_indices(std::ssize(all), seed, /*epoch=*/0);
   const int64_t drawn = stage.steps * stage.batch.examples_per_step;
-  for (const int64_t i : shuffled_indices(std::ssize(all), seed, /*epoch=*/0)) {
-    if (std::ssize(found.examples) == drawn) break;
-    found.examples.push_back(std::move(all[static_cast<size_t>(i)]));
+  ExamplesFound found{.examples = {},
+                      .training = std::min(drawn, std::ssize(all) - held_out),
+                      .dropped = std::ssize(rows) - std::ssize(all)};
+  for (int64_t place = 0; place < std::ssize(all); ++place) {
+    if (place >= found.training && place < std::ssize(all) - held_out) continue;
+    found.examples.push_back(std::move(all[static_cast<size_t>(order[static_cast<size_t>(place)])]));
     found.examples.back().row = std::ssize(found.examples) - 1;
   }
   return found;
@@ -67,16 +73,13 @@ class PreferenceStage {
         spec_(stage.preference),
         stop_(stop),
         start_(find_start(run, recipe, stage)),
-        first_step_(start_.first_step()),
         seed_(stage_seed(recipe, stage.name)),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         found_(read_examples(stage, start_.checkpoint, *tokenizer_, seed_)),
         network_(load_trained(run, recipe, stage, start_)),
         optimizer_(*network_, collective_, stage.optim, stage.steps),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
-        began_(clock_.now_ms()),
-        num_tokens_(start_.num_tokens),
-        order_(num_examples(), seed_) {
+        order_(found_.training, seed_) {
     if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
     if (found_.dropped > 0) {
       monitor_.say(stage.name + ": " + std::to_string(found_.dropped) +
@@ -87,27 +90,19 @@ class PreferenceStage {
   int run() {
     if (spec_.needs_reference() && !prepare_reference()) return stop_();
     make_learner();
-    watch_.emplace(monitor_, optimizer_, stage_, start_);
-    for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
-      const Millis step_began = clock_.now_ms();
-      auto metrics = learn(batch_of(s));
-      watch_->after(s + 1, metrics);
-      if (reference_) reference_->follow(*network_, s + 1);
-      metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
-      metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
-      metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
-      monitor_.report(first_step_ + s + 1, s + 1, std::move(metrics));
-      monitor_.show_state(first_step_ + s + 1, s + 1);
-      const int signal = stop_();
-      if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
-      if (signal != 0 && s + 1 < stage_.steps) return signal;
-    }
+    StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
+    const int signal = loop.run({.learn = [this](int64_t step) { return learn(step); },
+                                 .measure = [this](int64_t done) { return measure(done); },
+                                 .contents = [this] { return contents(); }});
+    if (signal != 0) return signal;
     if (reference_) reference_->policy().check_unmoved();
-    run_.write_stage_result(stage_.name, {{"name", stage_.name},
-                                          {"use", stage_.use},
-                                          {"steps", stage_.steps},
-                                          {"seconds", seconds()},
-                                          {"started_from", start_.started_from}});
+    Json result = {{"name", stage_.name},
+                   {"use", stage_.use},
+                   {"steps", stage_.steps},
+                   {"started_from", start_.started_from}};
+    result.update(Json(held_out_figures()));
+    result["seconds"] = loop.seconds();
+    run_.write_stage_result(stage_.name, result);
     return 0;
   }
 
@@ -193,11 +188,30 @@ class PreferenceStage {
     }
   }
 
-  learner::StepMetrics learn(const Examples& batch) { return kto_ ? kto_->step(batch) : pairs_->step(batch); }
+  learner::StepMetrics learn(int64_t step) {
+    const auto batch = batch_of(step);
+    auto metrics = kto_ ? kto_->step(batch) : pairs_->step(batch);
+    if (reference_) reference_->follow(*network_, step + 1);
+    return metrics;
+  }
+
+  // eval_rewards/margins and the like; none where nothing is held out.
+  learner::StepMetrics held_out_figures() const {
+    learner::StepMetrics figures;
+    if (spec_.held_out == 0) return figures;
+    const auto held_out = std::span(found_.examples).subspan(static_cast<size_t>(found_.training));
+    for (const auto& [name, value] : pairs_->measure(held_out)) figures["eval_" + name] = value;
+    return figures;
+  }
+
+  learner::StepMetrics measure(int64_t done) const {
+    const int64_t every = stage_.evaluation.every;
+    return every > 0 && done % every == 0 ? held_out_figures() : learner::StepMetrics();
+  }
 
   // Epoch by epoch, each but the first in an order of its own.
   Examples batch_of(int64_t step) {
-    const int64_t per_step = stage_.batch.examples_per_step, n = num_examples();
+    const int64_t per_step = stage_.batch.examples_per_step, n = found_.training;
     Examples batch;
     for (int64_t ordinal = step * per_step; ordinal < (step + 1) * per_step; ++ordinal) {
       const int64_t place = ordinal < n ? ordinal : order_.at(ordinal);  // they lie in the first epoch's
@@ -206,16 +220,11 @@ class PreferenceStage {
     return batch;
   }
 
-  double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
-
-  void save(int64_t done) {
-    write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
-                     {.network = *network_,
-                      .tokenizer = *tokenizer_,
-                      .optimizer = &optimizer_,
-                      .reference = reference_ ? reference_->state() : at::Tensor(),
-                      .memory = {{"guard", watch_->state()}}},
-                     stage_.checkpoint.keep_last);
+  CheckpointContents contents() const {
+    return {.network = *network_,
+            .tokenizer = *tokenizer_,
+            .optimizer = &optimizer_,
+            .reference = reference_ ? reference_->state() : at::Tensor()};
   }
 
   const RunDirectory& run_;
@@ -225,7 +234,6 @@ class PreferenceStage {
   const StopRequest& stop_;
   const SteadyClock clock_;
   const StageStart start_;
-  const int64_t first_step_;  // optimizer steps of the run before this stage
   const uint64_t seed_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const ExamplesFound found_;
@@ -233,15 +241,12 @@ class PreferenceStage {
   transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
   StageMonitor monitor_;
-  const Millis began_;
-  double num_tokens_;                          // trained on in this stage
   std::unique_ptr<StageReference> reference_;  // null when nothing more is asked of it
   at::Tensor table_;                           // [examples, completions] float64: reference log-probs,
                                                // undefined where they change
   EpochOrder order_;                           // of the examples, from the second epoch on
   std::optional<learner::PreferenceLearner> pairs_;
   std::optional<learner::KtoLearner> kto_;
-  std::optional<StepWatch> watch_;
 };
 
 }  // namespace

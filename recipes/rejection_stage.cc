@@ -7,16 +7,14 @@
 #include <utility>
 #include <vector>
 
-#include "actors/evaluator.h"
-#include "actors/stop_ids.h"
 #include "base/clock.h"
 #include "base/epoch_order.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/terminal.h"
+#include "recipes/internal/frozen_policy.h"
 #include "recipes/internal/kept_samples.h"
 #include "recipes/internal/stage_context.h"
-#include "text/chat_template.h"
 
 namespace sluice::recipes {
 namespace {
@@ -78,12 +76,7 @@ struct Sampled {
 // Empty when the process was asked to stop.
 std::optional<Sampled> sample(const Recipe& recipe, const StageSpec& stage, const Checkpoint& checkpoint,
                               PromptsOnce& prompts, const StopRequest& stop) {
-  const auto tokenizer = text::load_tokenizer(checkpoint.model());
-  const auto network = load_network(checkpoint.model(), recipe);
-  network->freeze();
-  const auto rewards = make_rewards(recipe, stage);
-  const auto chat = text::load_chat_template(checkpoint.model());
-  const auto stops = actors::stop_ids(network->config(), tokenizer.get(), chat ? &*chat : nullptr);
+  const internal::FrozenPolicy policy(recipe, stage, checkpoint.model());
   actors::EvaluationOptions options{.sampling = stage.rollout.sampling,
                                     .samples = stage.rollout.group_size,
                                     .seed = stage_seed(recipe, stage.name),
@@ -92,14 +85,11 @@ std::optional<Sampled> sample(const Recipe& recipe, const StageSpec& stage, cons
   Sampled sampled;
   for (auto rows = prompts.take(kPromptsAtOnce); !rows.empty(); rows = prompts.take(kPromptsAtOnce)) {
     options.first_group = static_cast<uint64_t>(sampled.counts.prompts);
-    const auto answers =
-        actors::evaluate(*network, *tokenizer, rewards, rows, stops, options, [&](int64_t done) {
-          progress.update(sampled.counts.prompts + done);
-          return stop() == 0;
-        });
+    const auto answers = policy.ask(rows, options, stop,
+                                    [&](int64_t done) { progress.update(sampled.counts.prompts + done); });
     if (!answers.complete || stop() != 0) return std::nullopt;
     for (const auto& prompt : answers.prompts) {
-      const auto samples = scored(prompt.completions, rewards.weights(), sampled.why_unscored);
+      const auto samples = scored(prompt.completions, policy.rewards().weights(), sampled.why_unscored);
       for (const auto& row : internal::kept_rows(*prompt.row, samples, stage.samples, sampled.counts)) {
         sampled.lines += row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
       }

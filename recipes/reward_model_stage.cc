@@ -1,10 +1,8 @@
-#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/epoch_order.h"
 #include "base/error.h"
 #include "model/model_directory.h"
@@ -12,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/reward_pairs.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/step_loop.h"
 #include "sft/reward_trainer.h"
 #include "text/chat_template.h"
 #include "transport/collective.h"
@@ -37,10 +36,8 @@ class RewardModelStage {
                    const StopRequest& stop)
       : run_(run),
         stage_(stage),
-        stop_(stop),
         start_(find_start(run, recipe, stage)),
         policy_(find_origin(run, stage, start_).model()),
-        last_(start_.checkpoint),
         tokenizer_(text::load_tokenizer(policy_)),
         chat_(text::load_chat_template(policy_)),
         training_(read(stage.data.path)),
@@ -50,8 +47,7 @@ class RewardModelStage {
                  {.micro_batch_tokens = stage.batch.micro_batch_tokens, .loss = stage.reward_loss}),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         order_(std::ssize(training_.pairs), stage_seed(recipe, stage.name)),
-        began_(clock_.now_ms()),
-        num_tokens_(start_.num_tokens) {
+        loop_(run, stage, start_, monitor_, optimizer_, stop) {
     if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
     if (training_.dropped > 0) {
       monitor_.say(stage.name + ": " + std::to_string(training_.dropped) +
@@ -60,20 +56,10 @@ class RewardModelStage {
   }
 
   int run() {
-    const int64_t first_step = start_.first_step();  // of the run, before this stage
-    for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
-      const Millis step_began = clock_.now_ms();
-      auto metrics = trainer_.step(batch_of(s));
-      metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
-      metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
-      metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
-      monitor_.report(first_step + s + 1, s + 1, metrics);
-      monitor_.show_state(first_step + s + 1, s + 1);
-      const int signal = stop_();
-      if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
-      if (signal != 0 && s + 1 < stage_.steps) return signal;
-    }
-    return finish();
+    const int signal = loop_.run({.learn = [this](int64_t step) { return trainer_.step(batch_of(step)); },
+                                  .measure = nullptr,
+                                  .contents = [this] { return contents(); }});
+    return signal != 0 ? signal : finish();
   }
 
  private:
@@ -90,13 +76,8 @@ class RewardModelStage {
     return batch;
   }
 
-  double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
-
-  void save(int64_t done) {
-    last_ = write_checkpoint(
-        run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
-        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .policy = policy_},
-        stage_.checkpoint.keep_last);
+  CheckpointContents contents() const {
+    return {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .policy = policy_};
   }
 
   // The share of held-out pairs whose chosen completion scores higher, as a figure of `evals` in
@@ -111,7 +92,7 @@ class RewardModelStage {
   }
 
   int finish() {
-    const auto directory = last_.reward_model();
+    const auto directory = loop_.checkpoint().reward_model();
     Json result = {{"name", stage_.name},
                    {"use", stage_.use},
                    {"steps", stage_.steps},
@@ -124,18 +105,15 @@ class RewardModelStage {
       result["evals"] = Json::array({eval});
     }
     monitor_.say(stage_.name + ": reward model " + directory.string());
-    result["seconds"] = seconds();
+    result["seconds"] = loop_.seconds();
     run_.write_stage_result(stage_.name, result);
     return 0;
   }
 
   const RunDirectory& run_;
   const StageSpec& stage_;
-  const StopRequest& stop_;
-  const SteadyClock clock_;
   const StageStart start_;
   const std::filesystem::path policy_;  // its model directory
-  Checkpoint last_;                     // written, or begun with
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::optional<text::ChatTemplate> chat_;
   const internal::PairsFound training_;
@@ -145,8 +123,7 @@ class RewardModelStage {
   sft::RewardTrainer trainer_;
   StageMonitor monitor_;
   EpochOrder order_;  // of the pairs
-  const Millis began_;
-  double num_tokens_;  // trained on in this stage
+  StepLoop loop_;
 };
 
 }  // namespace

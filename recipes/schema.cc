@@ -450,6 +450,9 @@ std::vector<SchemaKey> make_schema() {
       integer("preference", "mix_every", 0, 0, 1e9,
               "Steps after which the policy is mixed into the reference (TR-DPO); 0: never."),
       number("preference", "mix_alpha", 0.6, 0, 1, "The policy's share then."),
+      integer("preference", "held_out", 0, 0, 1e9,
+              "Pairs put aside, which are measured at the end and every evaluation.every steps: eval_rewards/"
+              "margins and the like."),
       text("preference", "truncation", "keep-start", {"keep-start", "keep-end"},
            "What a prompt that is too long with its completion loses last."),
 
@@ -504,7 +507,7 @@ const std::vector<SchemaTable>& schema_tables() {
        "its chosen completion is to be ahead."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
       {"guard", {kPolicy}, "What ends a step or a run that goes too far."},
-      {"evaluation", {kSupervised, kEvaluation}, "What is measured."},
+      {"evaluation", {kSupervised, kPreference, kEvaluation}, "What is measured."},
       {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };
   return tables;

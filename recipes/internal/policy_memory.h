@@ -10,11 +10,6 @@
 
 namespace sluice::recipes {
 
-// For state/learner.json, and from there into those of a resumed stage.
-Json remember(const StepWatch& watch, const learner::Coefficients& coefficients,
-              const learner::ValueTracker& values);
-void recall(const StageStart& start, learner::Coefficients& coefficients, learner::ValueTracker& values);
-
 // Of a step that `network` has just been through. A few completions of its batch are computed with the new
 // weights: a policy that gives them no finite log-probs is neither published nor kept.
 learner::StepHealth health_of(const learner::StepFault& fault, const model::Network& network,

@@ -62,6 +62,7 @@ PreferenceSpec read_preference(const Json& json) {
   PreferenceSpec spec{.truncation = json.at("truncation") == "keep-end" ? learner::Truncation::KeepEnd
                                                                         : learner::Truncation::KeepStart,
                       .mix = {.every = json.at("mix_every"), .alpha = json.at("mix_alpha")}};
+  spec.held_out = json.at("held_out");
   const std::string loss = json.at("loss");
   if (loss == "kto" || loss == "apo_zero_unpaired") {
     spec.columns = text::PreferenceColumns::Judged;
@@ -88,6 +89,8 @@ void check_preference(const PreferenceSpec& spec, const std::string& stage, bool
   require<UsageError>(!spec.judged() || !spec.kto.has_z0 || examples_per_step >= 2, "stage ", stage,
                       ": preference.loss = \"kto\" takes batch.examples_per_step of at least 2, it is ",
                       examples_per_step);
+  require<UsageError>(!spec.judged() || spec.held_out == 0, "stage ", stage,
+                      ": preference.held_out is of pairs, and preference.loss judges completions one by one");
   require<UsageError>(!spec.pairs.wpo || !learner::needs_whole_step(spec.pairs.terms), "stage ", stage,
                       ": preference.wpo weighs pairs, which a loss that sorts takes apart");
   require<UsageError>(!spec.pairs.nll_over_prompt || std::ranges::any_of(spec.pairs.terms, is_sft), "stage ",
@@ -128,6 +131,7 @@ std::string describe(const PreferenceSpec& spec) {
   } else {
     out << ", against what the stage began with";
   }
+  if (spec.held_out > 0) out << "; " << spec.held_out << " held out";
   return out.str();
 }
 

@@ -24,8 +24,8 @@ std::optional<double> hardness(const std::vector<std::optional<double>>& rewards
 
 }  // namespace
 
-PromptOrder::PromptOrder(EpochOrder order, int64_t num_slots, const ReplayOptions& options, Replays replays)
-    : order_(std::move(order)), num_slots_(num_slots), options_(options), replays_(std::move(replays)) {}
+PromptOrder::PromptOrder(EpochOrder order, int64_t num_slots, const ReplayOptions& options)
+    : order_(std::move(order)), num_slots_(num_slots), options_(options) {}
 
 int64_t PromptOrder::at(uint64_t group) {
   const int64_t refill = buffers::refill_of(group);
@@ -71,9 +71,21 @@ int64_t PromptOrder::trained(const learner::TrainingBatch& batch, int64_t step) 
   return asked_again;
 }
 
-PromptOrder::Replays PromptOrder::replays_from(int64_t step) const {
+Json PromptOrder::state(int64_t step) const {
   const std::lock_guard lock(mutex_);
-  return {replays_.lower_bound(step), replays_.end()};
+  Json state = Json::array();
+  for (auto coming = replays_.lower_bound(step); coming != replays_.end(); ++coming)
+    state.push_back({{"step", coming->first}, {"rows", coming->second}});
+  return state;
+}
+
+void PromptOrder::load(const Json& state, std::string_view where) {
+  const std::lock_guard lock(mutex_);
+  replays_.clear();
+  for (const auto& coming : state) {
+    replays_[json_member<int64_t>(coming, "step", where)] =
+        json_member<std::vector<int64_t>>(coming, "rows", where);
+  }
 }
 
 }  // namespace sluice::recipes::internal

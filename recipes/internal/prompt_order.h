@@ -5,9 +5,11 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/epoch_order.h"
+#include "base/json.h"
 #include "learner/training_batch.h"
 
 namespace sluice::recipes::internal {
@@ -30,17 +32,16 @@ struct ReplayOptions {
 // Safe from any thread.
 class PromptOrder {
  public:
-  using Replays = std::map<int64_t, std::vector<int64_t>>;  // step -> rows that it asks again
-
-  PromptOrder(EpochOrder order, int64_t num_slots, const ReplayOptions& options = {}, Replays replays = {});
+  PromptOrder(EpochOrder order, int64_t num_slots, const ReplayOptions& options = {});
 
   // The number of the prompt that a group of the step asks.
   int64_t row(uint64_t group, int64_t step);
   // Once for each step, before the version that it makes is published. Returns how many of its groups asked a
   // prompt again.
   int64_t trained(const learner::TrainingBatch& batch, int64_t step);
-  // What a run that goes on with `step` has to know.
-  Replays replays_from(int64_t step) const;
+  // What a run that goes on with `step` has to know: which rows coming steps ask again.
+  Json state(int64_t step) const;
+  void load(const Json& state, std::string_view where);
 
  private:
   int64_t at(uint64_t group);
@@ -52,7 +53,7 @@ class PromptOrder {
   mutable std::mutex mutex_;
   // Guarded by mutex_. An order walks on, so that no lease waits for a shuffle.
   std::map<int64_t, EpochOrder> by_refill_;
-  Replays replays_;
+  std::map<int64_t, std::vector<int64_t>> replays_;  // step -> rows that it asks again
 };
 
 }  // namespace sluice::recipes::internal

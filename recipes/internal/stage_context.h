@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -81,17 +82,23 @@ int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const St
 // The checkpoint a stage begins or goes on with, and what of the stage is behind it.
 struct StageStart {
   Checkpoint checkpoint;
-  bool resumed = false;      // the checkpoint is one of this stage
-  int64_t stage_step = 0;    // optimizer steps of the stage already done
-  double seconds = 0;        // spent in it before
-  double num_tokens = 0;     // trained on in it before
-  std::string started_from;  // name of the checkpoint the stage began with
-  // As the checkpoint has them (CheckpointState).
-  std::map<int64_t, std::vector<int64_t>> replays = {};
+  bool resumed = false;             // the checkpoint is one of this stage
+  int64_t stage_step = 0;           // optimizer steps of the stage already done
+  double seconds = 0;               // spent in it before
+  double num_tokens = 0;            // trained on in it before
+  std::string started_from;         // name of the checkpoint the stage began with
+  std::optional<Json> memory = {};  // what it remembers of itself besides, where it is resumed
 
   int64_t first_step() const { return checkpoint.state.step - stage_step; }  // of the run, before the stage
   // Of a checkpoint behind `done` steps of the stage.
   CheckpointState state_after(const StageSpec& stage, int64_t done, double seconds, double num_tokens) const;
+  // Loads into `part` what the stage remembers under the name, if it is resumed.
+  template <class Part>
+  void recall(const std::string& name, Part& part) const {
+    if (!memory) return;
+    const auto where = memory_file(checkpoint).string();
+    part.load(json_member<Json>(*memory, name, where), where);
+  }
 };
 // From the newest whole checkpoint; damaged ones are named on stderr, and `latest` is put right. Makes the
 // initial one in a new run. Throws DataError when the end of the stage before is not there.

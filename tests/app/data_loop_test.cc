@@ -140,12 +140,7 @@ TEST_F(DataLoop, ReplayEndsInTheSameWeightsAfterAKill) {
   killed.insert(killed.end(), {"--name", "killed"});
   const auto whole = sluice(workspace, arguments);
   ASSERT_EQ(whole.code, 0) << whole.out << whole.err;
-  {
-    Sluice run(workspace, killed);
-    ASSERT_TRUE(run.wait_for_step("grpo", 5, "killed")) << run.out() << run.err();  // a checkpoint at 3
-    run.process().signal(SIGKILL);
-    ASSERT_EQ(run.exit_code(), 128 + SIGKILL);
-  }
+  sluice_until(workspace, killed, "grpo", 5, SIGKILL, "killed");  // a checkpoint at 3
   const auto resumed = sluice(workspace, killed);
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
   EXPECT_EQ(read_json(workspace.run("killed") / "stages/grpo.json").at("weights_sha256"),

@@ -40,12 +40,7 @@ Json result_of(const Workspace& workspace, const std::string& stage) {
 
 // Kills the run at the step and lets it go on; how it ends.
 Finished kill_and_resume(const Workspace& workspace, const std::string& stage, int64_t step) {
-  {
-    Sluice run(workspace, {"run", "guarded.toml"});
-    EXPECT_TRUE(run.wait_for_step(stage, step, "guarded")) << run.out() << run.err();
-    run.process().signal(SIGKILL);
-    EXPECT_EQ(run.exit_code(), 128 + SIGKILL);
-  }
+  sluice_until(workspace, {"run", "guarded.toml"}, stage, step, SIGKILL, "guarded");
   return sluice(workspace, {"run", "guarded.toml", "--resume"});
 }
 

@@ -43,12 +43,7 @@ const Workspace& undisturbed() {
 TEST(RewardModelRun, KilledAndResumedItEndsInTheSameRewardModelAndPolicy) {
   const auto& alone = undisturbed();
   const Workspace killed;
-  {
-    Sluice run(killed, kShort);
-    ASSERT_TRUE(run.wait_for_step("reward_model", 6)) << run.out() << run.err();  // a checkpoint at 4
-    run.process().signal(SIGKILL);
-    ASSERT_EQ(run.exit_code(), 128 + SIGKILL);
-  }
+  sluice_until(killed, kShort, "reward_model", 6, SIGKILL);  // a checkpoint at 4
   const auto resumed = sluice(killed, kShort);
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
 

@@ -212,6 +212,14 @@ Finished sluice(const Workspace& workspace, std::vector<std::string> arguments,
   return {code, process.out(), process.err()};
 }
 
+void sluice_until(const Workspace& workspace, const std::vector<std::string>& arguments,
+                  const std::string& stage, int64_t stage_step, int signal, const std::string& run) {
+  Sluice process(workspace, arguments);
+  ASSERT_TRUE(process.wait_for_step(stage, stage_step, run)) << process.out() << process.err();
+  process.process().signal(signal);
+  ASSERT_EQ(process.exit_code(), 128 + signal) << process.out() << process.err();
+}
+
 bool law_closes(const Json& counts, const std::string& prefix) {
   const auto count = [&](const char* name) { return counts.at(prefix + name).get<double>(); };
   return count("issued") ==

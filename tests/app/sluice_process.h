@@ -93,6 +93,11 @@ struct Finished {
 Finished sluice(const Workspace& workspace, std::vector<std::string> arguments,
                 std::map<std::string, std::string> environment = {});
 
+// Starts it and sends it the signal when step `stage_step` of the stage is reported; expects it to end by
+// that.
+void sluice_until(const Workspace& workspace, const std::vector<std::string>& arguments,
+                  const std::string& stage, int64_t stage_step, int signal, const std::string& run = "tiny");
+
 // issued = trained + queued + leased + dropped + quarantined, of an object that has them as PREFIXissued ...
 bool law_closes(const Json& counts, const std::string& prefix);
 

@@ -239,18 +239,8 @@ TEST(WholeRun, WithAdaptersItResumesToTheSameWeights) {
   const Workspace alone, disturbed;
   const auto undisturbed = sluice(alone, arguments);
   ASSERT_EQ(undisturbed.code, 0) << undisturbed.out << undisturbed.err;
-  {
-    Sluice run(disturbed, arguments);
-    ASSERT_TRUE(run.wait_for_step("sft", 2)) << run.out() << run.err();
-    run.process().signal(SIGINT);
-    ASSERT_EQ(run.exit_code(), 128 + SIGINT) << run.out() << run.err();
-  }
-  {
-    Sluice run(disturbed, arguments);
-    ASSERT_TRUE(run.wait_for_step("grpo", 7)) << run.out() << run.err();  // a checkpoint at 5
-    run.process().signal(SIGKILL);
-    ASSERT_EQ(run.exit_code(), 128 + SIGKILL);
-  }
+  sluice_until(disturbed, arguments, "sft", 2, SIGINT);
+  sluice_until(disturbed, arguments, "grpo", 7, SIGKILL);  // a checkpoint at 5
   const auto resumed = sluice(disturbed, arguments);
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
 
@@ -282,12 +272,7 @@ TEST(WholeRun, WithACriticItResumesToTheSameWeights) {
   const Workspace alone, disturbed;
   const auto undisturbed = sluice(alone, arguments);
   ASSERT_EQ(undisturbed.code, 0) << undisturbed.out << undisturbed.err;
-  {
-    Sluice run(disturbed, arguments);
-    ASSERT_TRUE(run.wait_for_step("grpo", 7)) << run.out() << run.err();  // a checkpoint at 5
-    run.process().signal(SIGKILL);
-    ASSERT_EQ(run.exit_code(), 128 + SIGKILL);
-  }
+  sluice_until(disturbed, arguments, "grpo", 7, SIGKILL);  // a checkpoint at 5
   const auto resumed = sluice(disturbed, arguments);
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
 

@@ -32,6 +32,9 @@ struct Fixture {
   StepMetrics step(const std::vector<PreferenceExample>& pairs, const PreferenceLearnerOptions& options) {
     return PreferenceLearner(*network, optimizer, logps(options.ld_alpha), options).step(pairs);
   }
+  StepMetrics measure(const std::vector<PreferenceExample>& pairs, const PreferenceLearnerOptions& options) {
+    return PreferenceLearner(*network, optimizer, logps(options.ld_alpha), options).measure(pairs);
+  }
   StepMetrics kto_step(const std::vector<PreferenceExample>& examples, const KtoLearnerOptions& options) {
     return KtoLearner(*network, optimizer, logps(), options).step(examples);
   }
@@ -170,6 +173,21 @@ TEST(PreferenceLearner, AStepRaisesTheMargin) {
     const PreferenceLearnerOptions options{.terms = preference_terms(name)};
     const double before = fixture.step(pairs, options).at("rewards/margins");
     EXPECT_GT(fixture.step(pairs, options).at("rewards/margins"), before);
+  }
+}
+
+TEST(PreferenceLearner, MeasuresWhatTheNextStepWouldReport) {
+  for (const char* name : {"sigmoid", "aot", "simpo"}) {
+    SCOPED_TRACE(name);
+    Fixture fixture;
+    const auto pairs = random_examples(5, 2, /*seed=*/8);
+    const PreferenceLearnerOptions options{.terms = preference_terms(name), .micro_batch_tokens = 40};
+    fixture.step(pairs, options);
+    const auto measured = fixture.measure(pairs, options);
+    EXPECT_EQ(measured, fixture.measure(pairs, options));  // nothing has moved
+    const auto step = fixture.step(pairs, options);
+    EXPECT_EQ(measured.size(), 6u);
+    for (const auto& [metric, value] : measured) EXPECT_NEAR(step.at(metric), value, 1e-6) << metric;
   }
 }
 

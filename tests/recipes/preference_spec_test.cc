@@ -31,6 +31,7 @@ Json table(const char* loss, const Json& keys = Json::object()) {
                {"undesirable_weight", 1.0},
                {"mix_every", 0},
                {"mix_alpha", 0.6},
+               {"held_out", 0},
                {"truncation", "keep-start"}};
   json.update(keys);
   return json;

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <string>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/json_lines.h"
 #include "recipes/internal/stage_context.h"
@@ -31,8 +32,11 @@ PreferenceSpec spec_of(const std::string& name) {
 // One run of a stage on six rows; the recipe's text is for its tokenizer alone.
 class PreferenceStageRun {
  public:
-  explicit PreferenceStageRun(const std::string& name) : stage_(recipe_.stages.front()) {
+  explicit PreferenceStageRun(const std::string& name, int64_t held_out = 0)
+      : stage_(recipe_.stages.front()) {
     stage_.preference = spec_of(name);
+    stage_.preference.held_out = held_out;
+    stage_.evaluation.every = 3;
     stage_.data.path = folder_.write(stage_.preference.judged() ? judged() : pairs(), "rows.jsonl");
   }
 
@@ -50,6 +54,7 @@ class PreferenceStageRun {
                        [&](int64_t, Json line) { lines.push_back(std::move(line)); });
     return lines;
   }
+  Json result() const { return run_.directory.stage_result(stage_.name).value(); }
   std::string weights() const {
     return sha256_file(run_.directory.checkpoints() / "step_000006/hf/model.safetensors");
   }
@@ -105,6 +110,23 @@ TEST_P(PreferenceStage, StoppedAndResumedItEndsWithTheSameWeights) {
 
 INSTANTIATE_TEST_SUITE_P(Losses, PreferenceStage, testing::Values("sigmoid", "aot", "orpo", "kto", "trdpo"),
                          [](const auto& info) { return std::string(info.param); });
+
+TEST(PreferenceStage, MeasuresPairsThatItDoesNotLearnFrom) {
+  PreferenceStageRun dpo("sigmoid", /*held_out=*/2);
+  EXPECT_EQ(dpo.run(), 0);
+  const auto metrics = dpo.metrics();
+  EXPECT_FALSE(metrics[1].contains("eval_rewards/margins"));
+  EXPECT_GT(metrics[2].at("eval_rewards/margins"),
+            0.0);  // every three steps; 0 at the policy's own reference
+  EXPECT_GT(metrics[5].at("eval_rewards/margins"), metrics[2].at("eval_rewards/margins"));
+  const Json result = dpo.result();
+  EXPECT_EQ(result.at("eval_rewards/margins"), metrics[5].at("eval_rewards/margins"));
+  EXPECT_EQ(result.at("eval_rewards/accuracies"), 1.0);
+
+  PreferenceStageRun nothing("sigmoid", /*held_out=*/6);
+  EXPECT_THAT([&] { nothing.run(); },
+              testing::ThrowsMessage<DataError>(testing::HasSubstr("6 rows are left whole")));
+}
 
 TEST(PreferenceLogprobs, AreKeptAndThoseDamagedComputedAnew) {
   PreferenceStageRun dpo("sigmoid");

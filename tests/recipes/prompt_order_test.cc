@@ -69,9 +69,11 @@ TEST(PromptOrder, GoesOnFromWhatACheckpointKeeps) {
   PromptOrder whole(kOrder, kSlots, options);
   whole.trained(batch_of(0, {{0.1, 0}, {1, 1}, {1, 1}, {1, 1}}), 0);
   whole.trained(batch_of(1, {{1, 1}, {1, 1}, {0.2, 0}, {1, 1}}), 1);
-  EXPECT_THAT(whole.replays_from(2), ElementsAre(Pair(2, ElementsAre(rows_of(whole, 0)[0])),
-                                                 Pair(3, ElementsAre(rows_of(whole, 1)[2]))));
-  PromptOrder resumed(kOrder, kSlots, options, whole.replays_from(2));
+  const Json state = whole.state(2);
+  EXPECT_EQ(state, Json({{{"step", 2}, {"rows", {rows_of(whole, 0)[0]}}},
+                         {{"step", 3}, {"rows", {rows_of(whole, 1)[2]}}}}));
+  PromptOrder resumed(kOrder, kSlots, options);
+  resumed.load(state, "learner.json");
   for (int64_t step = 2; step < 5; ++step) EXPECT_EQ(rows_of(resumed, step), rows_of(whole, step));
 }
 

@@ -15,7 +15,7 @@ using testing::Not;
 std::string recipe_of(const std::string& use, const std::string& rollout) {
   return "rewards = [{ use = \"exact_answer\" }]\n[model]\npath = \"model\"\n[data]\npath = "
          "\"train.jsonl\"\n[[stages]]\nuse = \"" +
-         use + "\"\nsteps = 4\nrollout = { " + rollout + " }\n";
+         use + "\"\nsteps = 12\nrollout = { " + rollout + " }\n";
 }
 
 TEST(Refills, AreDaposAndNobodyElses) {

@@ -33,19 +33,6 @@ bool gives_finite_logprobs(const model::Network& network, const learner::Trainin
 
 }  // namespace
 
-Json remember(const StepWatch& watch, const learner::Coefficients& coefficients,
-              const learner::ValueTracker& values) {
-  return {{"guard", watch.state()}, {"coefficients", coefficients.state()}, {"values", values.state()}};
-}
-
-void recall(const StageStart& start, learner::Coefficients& coefficients, learner::ValueTracker& values) {
-  const auto memory = start.resumed ? load_memory(start.checkpoint) : std::nullopt;
-  if (!memory) return;
-  const auto where = memory_file(start.checkpoint).string();
-  coefficients.load(json_member<Json>(*memory, "coefficients", where), where);
-  values.load(json_member<Json>(*memory, "values", where), where);
-}
-
 learner::StepHealth health_of(const learner::StepFault& fault, const model::Network& network,
                               const learner::TrainingBatch& batch, const learner::StepMetrics& metrics,
                               double temperature) {

@@ -139,13 +139,14 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
     return {.checkpoint = checkpoint, .started_from = checkpoint.name()};
   }
   const CheckpointState state = checkpoint.state;
+  auto memory = load_memory(checkpoint);
   return {.checkpoint = std::move(checkpoint),
           .resumed = true,
           .stage_step = state.stage_step,
           .seconds = state.stage_seconds,
           .num_tokens = state.num_tokens,
           .started_from = state.started_from,
-          .replays = state.replays};
+          .memory = std::move(memory)};
 }
 
 Checkpoint find_origin(const RunDirectory& run, const StageSpec& stage, const StageStart& start) {

@@ -13,10 +13,7 @@ StepWatch::StepWatch(StageMonitor& monitor, const optim::Optimizer& optimizer, c
       stage_(stage),
       guard_(stage.guard.max_kl),
       num_nonfinite_(optimizer.num_skipped()) {
-  const auto memory = start.resumed ? load_memory(start.checkpoint) : std::nullopt;
-  if (!memory) return;
-  const auto where = memory_file(start.checkpoint).string();
-  guard_.load(json_member<Json>(*memory, "guard", where), where);
+  start.recall("guard", guard_);
 }
 
 learner::Verdict StepWatch::after(int64_t done, const learner::StepHealth& health,

@@ -1,0 +1,40 @@
+#include "recipes/internal/frozen_policy.h"
+
+#include "actors/stop_ids.h"
+#include "recipes/internal/stage_context.h"
+#include "text/chat_template.h"
+
+namespace sluice::recipes::internal {
+namespace {
+
+std::unique_ptr<model::Network> load_frozen(const std::filesystem::path& directory, const Recipe& recipe) {
+  auto network = load_network(directory, recipe);
+  network->freeze();
+  return network;
+}
+
+std::set<int32_t> stops_of(const std::filesystem::path& directory, const model::Network& network,
+                           const text::Tokenizer& tokenizer) {
+  const auto chat = text::load_chat_template(directory);
+  return actors::stop_ids(network.config(), &tokenizer, chat ? &*chat : nullptr);
+}
+
+}  // namespace
+
+FrozenPolicy::FrozenPolicy(const Recipe& recipe, const StageSpec& stage,
+                           const std::filesystem::path& directory)
+    : tokenizer_(text::load_tokenizer(directory)),
+      network_(load_frozen(directory, recipe)),
+      rewards_(make_rewards(recipe, stage)),
+      stops_(stops_of(directory, *network_, *tokenizer_)) {}
+
+actors::Evaluation FrozenPolicy::ask(const std::vector<text::Row>& rows,
+                                     const actors::EvaluationOptions& options, const StopRequest& stop,
+                                     const std::function<void(int64_t)>& progress) const {
+  return actors::evaluate(*network_, *tokenizer_, rewards_, rows, stops_, options, [&](int64_t done) {
+    progress(done);
+    return stop() == 0;
+  });
+}
+
+}  // namespace sluice::recipes::internal

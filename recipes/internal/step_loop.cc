@@ -1,0 +1,49 @@
+#include "recipes/internal/step_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::recipes {
+
+StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageStart& start,
+                   StageMonitor& monitor, const optim::Optimizer& optimizer, const StopRequest& stop)
+    : run_(run),
+      stage_(stage),
+      start_(start),
+      monitor_(monitor),
+      stop_(stop),
+      watch_(monitor, optimizer, stage, start),
+      checkpoint_(start.checkpoint),
+      began_(clock_.now_ms()),
+      num_tokens_(start.num_tokens) {}
+
+int StepLoop::run(const StepWork& work) {
+  for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
+    const Millis step_began = clock_.now_ms();
+    auto metrics = work.learn(s);
+    watch_.after(s + 1, metrics);
+    metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
+    metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
+    metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
+    if (work.measure) metrics.merge(work.measure(s + 1));
+    monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
+    monitor_.show_state(start_.first_step() + s + 1, s + 1);
+    const int signal = stop_();
+    const bool last = s + 1 == stage_.steps;
+    if (last || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1, work.contents());
+    if (signal != 0 && !last) return signal;
+  }
+  return 0;
+}
+
+double StepLoop::seconds() const {
+  return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0;
+}
+
+void StepLoop::save(int64_t done, CheckpointContents contents) {
+  contents.memory = {{"guard", watch_.state()}};
+  checkpoint_ = write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
+                                 contents, stage_.checkpoint.keep_last);
+}
+
+}  // namespace sluice::recipes

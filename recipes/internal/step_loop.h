@@ -1,0 +1,55 @@
+// The optimizer steps of a stage whose examples lie there: timed, watched, reported and saved.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "base/clock.h"
+#include "learner/policy_learner.h"
+#include "optim/optimizer.h"
+#include "recipes/checkpoint.h"
+#include "recipes/internal/stage_context.h"
+#include "recipes/internal/step_watch.h"
+
+namespace sluice::recipes {
+
+// What the stage does in it.
+struct StepWork {
+  // One update; `step` counts from 0 in the stage. Its num_tokens are those of the step.
+  std::function<learner::StepMetrics(int64_t step)> learn;
+  // What is reported after `done` steps besides, outside the time of the step. May be null.
+  std::function<learner::StepMetrics(int64_t done)> measure;
+  // Of a checkpoint, all but what is remembered.
+  std::function<CheckpointContents()> contents;
+};
+
+class StepLoop {
+ public:
+  // All of them outlive it. Time and tokens of a resumed stage are counted on.
+  StepLoop(const RunDirectory& run, const StageSpec& stage, const StageStart& start, StageMonitor& monitor,
+           const optim::Optimizer& optimizer, const StopRequest& stop);
+
+  // To the end of the stage: 0; or to a signal, which it returns when a checkpoint is written. Throws
+  // HealthError where StepWatch does.
+  int run(const StepWork& work);
+
+  double seconds() const;  // spent in the stage
+  // The newest of the stage, or the one it began with.
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+
+ private:
+  void save(int64_t done, CheckpointContents contents);
+
+  const RunDirectory& run_;
+  const StageSpec& stage_;
+  const StageStart& start_;
+  StageMonitor& monitor_;
+  const StopRequest& stop_;
+  StepWatch watch_;
+  Checkpoint checkpoint_;
+  const SteadyClock clock_;
+  const Millis began_;
+  double num_tokens_;  // trained on in the stage
+};
+
+}  // namespace sluice::recipes
