@@ -16,6 +16,7 @@ Command add_generate(CLI::App& app);
 Command add_score(CLI::App& app);
 Command add_export(CLI::App& app);
 Command add_compare(CLI::App& app);
+Command add_audit(CLI::App& app);
 Command add_data(CLI::App& app);
 Command add_tokenizer(CLI::App& app);
 Command add_doctor(CLI::App& app);

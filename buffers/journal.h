@@ -74,8 +74,9 @@ class Journal {
 };
 
 // The ledger that a journal tells of, as it stands; read only. Groups that were issued and have not arrived
-// are nobody's.
-Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file);
+// are nobody's. `torn_bytes`: as Journal::read() returns them.
+Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file,
+                     int64_t* torn_bytes = nullptr);
 
 // A ledger and the groups still queued, rebuilt from a journal file for going on at step `from_step`: trained
 // steps at or after it are rewound; a batch before it counts as trained, since the weights hold it, even

@@ -105,9 +105,10 @@ void require_same_history(const Ledger& ledger, const std::filesystem::path& fil
 
 }  // namespace
 
-Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file) {
+Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& file, int64_t* torn_bytes) {
   LedgerReplay replay(options);
-  Journal::read(file, replay.hooks());
+  const int64_t torn = Journal::read(file, replay.hooks());
+  if (torn_bytes != nullptr) *torn_bytes = torn;
   return std::move(replay.ledger());
 }
 

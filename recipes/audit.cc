@@ -1,0 +1,200 @@
+#include "recipes/audit.h"
+
+#include <array>
+#include <filesystem>
+#include <functional>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "buffers/journal.h"
+
+namespace sluice::recipes {
+namespace {
+
+namespace fs = std::filesystem;
+using buffers::Ledger;
+using buffers::LedgerCounts;
+
+constexpr std::array<std::pair<const char*, int64_t LedgerCounts::*>, 6> kCounts{
+    {{"issued", &LedgerCounts::issued},
+     {"trained", &LedgerCounts::trained},
+     {"queued", &LedgerCounts::queued},
+     {"leased", &LedgerCounts::leased},
+     {"dropped", &LedgerCounts::dropped},
+     {"quarantined", &LedgerCounts::quarantined}}};
+
+LedgerCounts read_counts(const Json& json, const std::string& prefix, const std::string& where) {
+  LedgerCounts counts;
+  for (const auto& [name, member] : kCounts) {
+    counts.*member = static_cast<int64_t>(json_member<double>(json, prefix + name, where));
+  }
+  return counts;
+}
+
+// The lines of a file that are whole; a run that goes on may be writing the last one.
+void for_each_whole_line(const fs::path& file,
+                         const std::function<void(const Json& line, const std::string& where)>& see) {
+  if (!fs::exists(file)) return;
+  const std::string text = read_file(file);
+  std::istringstream whole(text.substr(0, text.rfind('\n') + 1));
+  int64_t number = 0;
+  for (std::string line; std::getline(whole, line);) {
+    const auto where = file.string() + ":" + std::to_string(++number);
+    see(parse_json(line, where), where);
+  }
+}
+
+AuditedGroup audited(const Ledger& ledger, uint64_t group) {
+  const auto fate = ledger.fate(group);
+  if (!fate) return {.group = group, .state = ledger.is_queued(group) ? "queued" : "leased"};
+  switch (fate->kind) {
+    case buffers::FateKind::Trained:
+      return {.group = group, .state = "trained", .step = fate->step + 1};
+    case buffers::FateKind::Dropped:
+      return {.group = group, .state = "dropped", .reason = fate->reason};
+    case buffers::FateKind::Quarantined:
+      return {.group = group, .state = "quarantined", .reason = fate->reason};
+  }
+  fail("audit: group ", group, " ended in no known way");
+}
+
+std::vector<AuditedGroup> all_groups(const Ledger& ledger) {
+  std::vector<AuditedGroup> groups;
+  for (int64_t refill = 0; refill <= ledger.options().refills; ++refill) {
+    for (int64_t slot = 0; slot < ledger.num_slots(); ++slot) {
+      const auto group = buffers::group_id(static_cast<uint64_t>(slot), refill);
+      if (ledger.was_issued(group)) groups.push_back(audited(ledger, group));
+    }
+  }
+  return groups;
+}
+
+// One stage of a run, held against its journal.
+class StageAuditor {
+ public:
+  StageAuditor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage)
+      : run_(run), recipe_(recipe), stage_(stage) {}
+
+  StageAudit audit() {
+    audit_.stage = stage_.name;
+    try {
+      read_journal();
+      count_groups();
+      check_metrics();
+      check_rollouts();
+      check_result();
+    } catch (const DataError& error) {
+      audit_.problems.emplace_back(error.what());
+    }
+    return std::move(audit_);
+  }
+
+ private:
+  template <class... Parts>
+  void expect(bool condition, const Parts&... parts) {
+    if (condition) return;
+    std::ostringstream sentence;
+    (sentence << ... << parts);
+    audit_.problems.push_back(sentence.str());
+  }
+
+  void read_journal() {
+    const auto replayed = buffers::replay_ledger(ledger_options(recipe_, stage_), run_.journal(stage_.name),
+                                                 &audit_.torn_bytes);
+    audit_.law = replayed.counts();
+    audit_.reasons = replayed.reasons();
+    audit_.groups = all_groups(replayed);
+    audit_.batches = replayed.trained_steps();
+    expect(audit_.law.holds(), stage_.name, ": the law is broken: ", describe(audit_.law));
+  }
+
+  // The ledger's sums against its groups one by one.
+  void count_groups() {
+    LedgerCounts counts{.issued = std::ssize(audit_.groups)};
+    for (const auto& group : audit_.groups) {
+      for (const auto& [name, member] : kCounts) counts.*member += group.state == name ? 1 : 0;
+      if (group.state == "trained") trained_[group.step].insert(group.group);
+      if (group.state == "quarantined") quarantined_.insert(group.group);
+    }
+    for (const auto& [name, member] : kCounts) {
+      expect(counts.*member == audit_.law.*member, stage_.name, ": ", counts.*member, " groups are ", name,
+             ", the ledger counts ", audit_.law.*member);
+    }
+  }
+
+  void check_metrics() {
+    for_each_whole_line(run_.metrics(), [&](const Json& line, const std::string& where) {
+      if (json_member<std::string>(line, "stage", where) != stage_.name) return;
+      first_step_ =
+          json_member<int64_t>(line, "step", where) - json_member<int64_t>(line, "stage_step", where);
+      const auto law = read_counts(line, "law/", where);
+      expect(law.holds(), where, ": the law is broken: ", describe(law));
+    });
+  }
+
+  // What a step was trained on, as it was written for people: of steps that the journal holds, since those
+  // after it may be of a history that a crash ended.
+  void check_rollouts() {
+    for (int64_t step = 1; step <= audit_.batches; ++step) {
+      const auto file = run_.rollouts(first_step_ + step);
+      std::set<uint64_t> groups;
+      for_each_whole_line(file, [&](const Json& line, const std::string& where) {
+        const auto group = static_cast<uint64_t>(json_member<int64_t>(line, "group", where));
+        expect(groups.insert(group).second, where, ": group ", group, " is there twice");
+        expect(trained_[step].contains(group) || quarantined_.contains(group), where, ": group ", group,
+               " is not of the batch that the journal has for step ", step);
+      });
+      for (const auto group : trained_[step]) {
+        expect(groups.empty() || groups.contains(group), file.string(), ": group ", group,
+               ", trained at step ", step, " as the journal has it, is not there");
+      }
+    }
+  }
+
+  void check_result() {
+    const auto result = run_.stage_result(stage_.name);
+    audit_.finished = result.has_value();
+    if (!result) return;
+    const auto law = read_counts(result->at("law"), "", stage_.name + ".json");
+    for (const auto& [name, member] : kCounts) {
+      expect(law.*member == audit_.law.*member, stage_.name, " ended with ", law.*member, " ", name,
+             ", the journal has ", audit_.law.*member);
+    }
+    expect(audit_.batches == stage_.steps, stage_.name, " has ended after ", stage_.steps,
+           " steps, the journal has ", audit_.batches);
+  }
+
+  const RunDirectory& run_;
+  const Recipe& recipe_;
+  const StageSpec& stage_;
+  StageAudit audit_;
+  std::map<int64_t, std::set<uint64_t>> trained_;  // by step of the stage, from 1
+  std::set<uint64_t> quarantined_;
+  int64_t first_step_ = 0;  // of the run, before the stage
+};
+
+}  // namespace
+
+buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage) {
+  return {.prompts_per_step = stage.rollout.prompts_per_step,
+          .total_steps = stage.steps,
+          .staleness = stage.rollout.staleness,
+          .exact_versions = recipe.deterministic,
+          .lease_ms = stage.rollout.lease_ms,
+          .refills = stage.rollout.refills};
+}
+
+std::vector<StageAudit> audit(const RunDirectory& run) {
+  const Recipe recipe = run.recipe();
+  std::vector<StageAudit> stages;
+  for (const auto& stage : recipe.stages) {
+    if (!stage.has_actors() || !fs::exists(run.journal(stage.name))) continue;
+    stages.push_back(StageAuditor(run, recipe, stage).audit());
+  }
+  return stages;
+}
+
+}  // namespace sluice::recipes
