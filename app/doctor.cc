@@ -8,6 +8,7 @@
 
 #include "app/command.h"
 #include "base/device_info.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/subprocess.h"
 #include "base/terminal.h"
@@ -48,17 +49,34 @@ Json to_json(const DeviceInfo& info) {
           {"problem", info.problem}};
 }
 
+int list_failpoints() {
+  std::cout
+      << "SLUICE_FAIL=PLACE:TIME:ACTION makes each process of a run fail when it comes to PLACE for the\n"
+         "TIME-th time (from 1). ACTION is kill, stop (SIGSTOP) or error (as if the disk had failed).\n";
+  for (const auto& point : failpoints()) {
+    std::cout << "  " << point.name << std::string(25 - std::string_view(point.name).size(), ' ')
+              << point.where << '\n';
+  }
+  return 0;
+}
+
 }  // namespace
 
 Command add_doctor(CLI::App& app) {
-  auto json = std::make_shared<bool>(false);
-  app.add_flag("--json", *json, "Print JSON");
-  return [json] {
+  struct Arguments {
+    bool json = false, failpoints = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  app.add_flag("--json", arguments->json, "Print JSON");
+  app.add_flag("--failpoints", arguments->failpoints,
+               "List the places at which SLUICE_FAIL=PLACE:TIME:ACTION makes a process fail");
+  return [arguments] {
+    if (arguments->failpoints) return list_failpoints();
     const bool redis = has_program("redis-server");
     const auto cores = std::thread::hardware_concurrency();
     const uint64_t space = free_bytes(std::filesystem::current_path());
     const DeviceInfo info = device_info();
-    if (*json) {
+    if (arguments->json) {
       const Json report = {{"version", SLUICE_VERSION},
                            {"cores", cores},
                            {"free_bytes", space},

@@ -7,6 +7,7 @@
 
 #include "app/command.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/terminal.h"
 
 namespace sluice::app {
@@ -77,6 +78,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    sluice::check_failpoint();
     return sluice::app::run(argc, argv);
   } catch (const sluice::Error& error) {
     std::cerr << "sluice: " << error.what() << '\n';

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/internal/posix.h"
 #include "base/internal/sync.h"
@@ -87,6 +88,7 @@ void write_directory_atomically(const fs::path& directory,
     fill(temporary);
     internal::write_new_file(temporary / kManifest, sync_and_describe(temporary).dump(1) + "\n");
     sync_directory(temporary);
+    reach(Failpoint::CheckpointWritten);
     // rename() refuses a directory that somebody filled in the meantime.
     require<EnvironmentError>(::rename(temporary.c_str(), directory.c_str()) == 0, "cannot rename ",
                               temporary, " to ", directory, ": ", internal::errno_text(errno));

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "model/model_directory.h"
@@ -30,6 +31,10 @@ std::string step_name(int64_t step) {
   std::array<char, 32> name{};
   std::snprintf(name.data(), name.size(), "step_%06lld", static_cast<long long>(step));
   return name.data();
+}
+
+bool is_finite(const model::Network& network) {
+  return network.trained().flat().isfinite().all().item<bool>();
 }
 
 Json to_json(const CheckpointState& state) {
@@ -105,7 +110,8 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     fs::remove_all(directory);
   }
   require<HealthError>(
-      contents.optimizer == nullptr || contents.network.trained().flat().isfinite().all().item<bool>(),
+      contents.optimizer == nullptr ||
+          (is_finite(contents.network) && (contents.critic == nullptr || is_finite(*contents.critic))),
       "checkpoint of step ", state.step,
       ": a weight is not finite, nothing is written; those before it are as they were");
   write_directory_atomically(directory, [&](const fs::path& temporary) {
@@ -144,7 +150,9 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     }
     write_file_atomically(temporary / "state" / "state.json", to_json(state).dump(2) + "\n");
   });
+  reach(Failpoint::CheckpointNamed);
   point_latest_at(directory);
+  reach(Failpoint::CheckpointPointedAt);
   remove_old(checkpoints, state, keep_last);
   return {directory, state};
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/socket_path.h"
@@ -106,6 +107,7 @@ void RunDirectory::write_stage_result(const std::string& stage, const Json& resu
   // A completion in it may be cut within a character.
   write_file_atomically(root_ / "stages" / (stage + ".json"),
                         result.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  reach(Failpoint::StageResult);
 }
 
 std::optional<std::string> RunDirectory::next_stage(const Recipe& recipe) const {

@@ -6,11 +6,13 @@
 #include <csignal>
 #include <deque>
 #include <iostream>
+#include <map>
 #include <optional>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/socket_path.h"
 #include "base/subprocess.h"
 #include "base/terminal.h"
@@ -33,7 +35,7 @@ class ActorSlot {
  public:
   ActorSlot(const RunDirectory& run, std::string stage, int64_t index)
       : run_(run), stage_(std::move(stage)), index_(index) {
-    start();
+    start({});
   }
 
   Subprocess& process() { return *process_; }
@@ -48,13 +50,14 @@ class ActorSlot {
             kDeathWindowMs / 1000, " s, last: ", describe(*status), "; see ",
             run_.log("actor", index_).string());
     say("actor-" + std::to_string(index_) + " ended (" + describe(*status) + "), starting another");
-    start();
+    start({{kFailVariable, ""}});  // what one process was told to do is not done again and again
   }
 
  private:
-  void start() {
+  void start(const std::map<std::string, std::string>& environment) {
     process_ = Subprocess::start({.command = {own_executable().string(), "actor", run_.root().string(),
                                               "--stage", stage_, "--index", std::to_string(index_)},
+                                  .environment = environment,
                                   .output = run_.log("actor", index_)});
   }
 

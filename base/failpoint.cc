@@ -1,0 +1,112 @@
+#include "base/failpoint.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/terminal.h"
+
+namespace sluice {
+namespace {
+
+constexpr FailpointInfo kFailpoints[] = {
+    {Failpoint::JournalBeforeWrite, "journal.before_write", "the learner has a record for its journal"},
+    {Failpoint::JournalAfterWrite, "journal.after_write", "it is written and not yet on the disk"},
+    {Failpoint::JournalAfterSync, "journal.after_sync", "it is on the disk and nobody was told"},
+    {Failpoint::SpoolBeforeWrite, "spool.before_write", "an actor has finished a group"},
+    {Failpoint::SpoolAfterWrite, "spool.after_write", "the group is written and not yet on the disk"},
+    {Failpoint::SpoolAfterSync, "spool.after_sync", "the group is on the disk and was not sent"},
+    {Failpoint::BatchJournalled, "step.after_batch", "the groups of a step are fixed, nothing is learned"},
+    {Failpoint::StepLearned, "step.after_update", "the weights have moved, the journal does not know"},
+    {Failpoint::StepTrained, "step.after_trained", "the journal knows, no actor has the new weights"},
+    {Failpoint::VersionPublished, "step.after_publish", "the new weights are there for the actors"},
+    {Failpoint::CheckpointWritten, "checkpoint.after_write", "a checkpoint is on the disk without its name"},
+    {Failpoint::CheckpointNamed, "checkpoint.after_rename", "it has its name, `latest` is another"},
+    {Failpoint::CheckpointPointedAt, "checkpoint.after_latest", "older ones are still to be removed"},
+    {Failpoint::StageResult, "stage.after_result", "a stage has its result, the run goes on to the next"},
+};
+
+enum class Action { Kill, Stop, Error };
+constexpr std::array<std::pair<const char*, Action>, 3> kActions{
+    {{"kill", Action::Kill}, {"stop", Action::Stop}, {"error", Action::Error}}};
+
+struct Armed {
+  FailpointInfo point;
+  int64_t time = 0;  // the first is 1
+  Action action = Action::Kill;
+};
+
+[[noreturn]] void refuse(const std::string& value, const std::string& why) {
+  fail<UsageError>(kFailVariable, "=", value, ": ", why,
+                   "; it is PLACE:TIME:ACTION, as in "
+                   "journal.after_write:3:kill, with an action of kill, stop, error; `sluice doctor "
+                   "--failpoints` lists the places");
+}
+
+FailpointInfo named(const std::string& name, const std::string& value) {
+  std::set<std::string> known;
+  for (const auto& info : kFailpoints) {
+    if (name == info.name) return info;
+    known.insert(info.name);
+  }
+  const auto near = nearest(name, known);
+  refuse(value, "there is no place " + name + (near.empty() ? "" : ", did you mean " + near + "?"));
+}
+
+std::optional<Armed> parse() {
+  const char* variable = std::getenv(kFailVariable);
+  if (variable == nullptr || *variable == '\0') return std::nullopt;
+  const std::string value = variable;
+  const auto first = value.find(':'), second = value.find(':', first + 1);
+  if (first == std::string::npos || second == std::string::npos) refuse(value, "it has no three parts");
+  Armed armed{.point = named(value.substr(0, first), value)};
+  const auto time = value.substr(first + 1, second - first - 1);
+  const char* end = time.data() + time.size();
+  if (std::from_chars(time.data(), end, armed.time).ptr != end || armed.time < 1) {
+    refuse(value, "\"" + time + "\" is no number from 1");
+  }
+  const auto action = value.substr(second + 1);
+  const auto found =
+      std::ranges::find(kActions, action, [](const auto& known) { return std::string(known.first); });
+  if (found == kActions.end()) refuse(value, "there is no action " + action);
+  armed.action = found->second;
+  return armed;
+}
+
+const std::optional<Armed>& armed() {
+  static const std::optional<Armed> found = parse();
+  return found;
+}
+
+}  // namespace
+
+std::span<const FailpointInfo> failpoints() { return kFailpoints; }
+
+void check_failpoint() { armed(); }
+
+void reach(Failpoint point) {
+  static std::atomic<int64_t> times = 0;
+  if (!armed() || armed()->point.point != point || ++times != armed()->time) return;
+  switch (armed()->action) {
+    case Action::Kill:
+      ::kill(::getpid(), SIGKILL);
+      break;
+    case Action::Stop:
+      ::kill(::getpid(), SIGSTOP);
+      break;
+    case Action::Error:
+      fail<EnvironmentError>(armed()->point.name, ": told to fail by ", kFailVariable);
+  }
+}
+
+}  // namespace sluice
