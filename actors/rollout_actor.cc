@@ -43,7 +43,9 @@ class RolloutActor {
         tokenizer_(tokenizer),
         rewards_(rewards),
         options_(options),
-        link_(options),
+        link_(options, options.spool.empty()
+                           ? nullptr
+                           : std::make_unique<SpoolKeeper>(options.spool, options.spool_bytes)),
         // What the chat template adds has been in the configuration since the first checkpoint.
         engine_(ready(network, options.int8_weights), stop_ids(network.config(), &tokenizer, nullptr),
                 options.engine, &tokenizer, std::move(drafter)) {}
@@ -232,7 +234,7 @@ ActorLoad RolloutActor::load() const {
     at_once = std::max<int64_t>(1, options_.engine.max_rows / group_size_);
   }
   const auto leases = std::ssize(queue_) + std::ssize(under_way_);
-  return {.credit = std::max<int64_t>(0, at_once + options_.leases_ahead - leases),
+  return {.credit = link_.full() ? 0 : std::max<int64_t>(0, at_once + options_.leases_ahead - leases),
           .leases = leases,
           .tokens = engine_.num_tokens()};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,7 +20,9 @@ struct RolloutActorOptions {
   std::string address;           // of the learner's rollout server
   transport::Identity identity;  // who this actor is
   EngineOptions engine;
-  bool int8_weights = false;  // on the CPU: products multiply with rounded weights
+  std::filesystem::path spool;               // where finished groups are kept; "": in memory alone
+  uint64_t spool_bytes = uint64_t{1} << 30;  // then no more work is taken on until the learner has some
+  bool int8_weights = false;                 // on the CPU: products multiply with rounded weights
   // Groups under way go on with newer weights as soon as they are there; else a group has one version.
   bool mix_versions = false;
   int64_t leases_ahead = 2;  // taken on beyond the one under way

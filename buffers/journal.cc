@@ -1,30 +1,47 @@
 #include "buffers/journal.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include "base/byte_codec.h"
 #include "base/error.h"
-#include "base/files.h"
-#include "buffers/internal/journal_records.h"
+#include "base/failpoint.h"
+#include "buffers/internal/record_log.h"
 
 namespace sluice::buffers {
 namespace {
 
-using internal::RecordKind;
+using internal::RecordFormat;
+using internal::RecordLog;
 
-std::string errno_text() { return std::generic_category().message(errno); }
+enum class RecordKind : uint8_t {
+  Issued = internal::kStartRecord + 1,
+  Group,
+  Batch,
+  Fate,
+  Trained,
+  Rewind,
+  Restore,
+};
 
-uint64_t file_size(int fd, const std::filesystem::path& file) {
-  struct stat status {};
-  require<EnvironmentError>(::fstat(fd, &status) == 0, "journal ", file.string(),
-                            ": cannot be examined: ", errno_text());
-  return static_cast<uint64_t>(status.st_size);
+constexpr uint8_t kVersion = 1;
+
+RecordFormat format_of(const std::string& name) {
+  return {.what = "journal",
+          .name = "journal " + name,
+          .version = kVersion,
+          .last_kind = static_cast<uint8_t>(RecordKind::Restore)};
+}
+
+void append(RecordLog& log, RecordKind kind, std::string_view payload) {
+  reach(Failpoint::JournalBeforeWrite);
+  log.append(static_cast<uint8_t>(kind), payload);
+  reach(Failpoint::JournalAfterWrite);
+}
+
+void append_step(RecordLog& log, RecordKind kind, int64_t step) {
+  ByteWriter out;
+  out.i64(step);
+  append(log, kind, out.str());
 }
 
 std::vector<uint64_t> read_groups(ByteReader& in) {
@@ -55,12 +72,6 @@ void dispatch(const Journal::Replay& replay, RecordKind kind, std::string_view p
   }
   ByteReader in(payload, "journal");
   switch (kind) {
-    case RecordKind::Start: {
-      const auto version = in.u8();
-      require<DataError>(version == internal::kJournalVersion, "format ", int{version},
-                         ", this program reads ", int{internal::kJournalVersion});
-      break;
-    }
     case RecordKind::Issued: {
       const auto group = in.u64();
       if (replay.issued) replay.issued(group);
@@ -99,109 +110,55 @@ void dispatch(const Journal::Replay& replay, RecordKind kind, std::string_view p
   in.finish();
 }
 
-uint64_t read_all(int fd, const std::filesystem::path& file, uint64_t size, const Journal::Replay& replay) {
-  return internal::read_records(
-      fd, file, size, [&](RecordKind kind, std::string_view payload) { dispatch(replay, kind, payload); });
+internal::OnRecord told_to(const Journal::Replay& replay) {
+  return [&replay](uint8_t kind, std::string_view payload) {
+    dispatch(replay, static_cast<RecordKind>(kind), payload);
+  };
 }
-
-class OpenFile {
- public:
-  OpenFile(const std::filesystem::path& file, int flags)
-      : fd_(::open(file.c_str(), flags | O_CLOEXEC, 0644)) {
-    require<DataError>(fd_ >= 0, "journal ", file.string(), ": cannot be opened: ", errno_text());
-  }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 }  // namespace
 
-Journal::Journal(const std::filesystem::path& file, const Replay& replay) : file_(file) {
-  OpenFile opened(file, O_RDWR | O_CREAT);
-  const uint64_t size = file_size(opened.get(), file);
-  end_ = read_all(opened.get(), file, size, replay);
-  torn_bytes_ = static_cast<int64_t>(size - end_);
-  fd_ = opened.release();
-  try {
-    start();
-  } catch (...) {
-    ::close(fd_);
-    throw;
-  }
-}
+Journal::Journal(std::unique_ptr<LogFile> file, const std::string& name, const Replay& replay)
+    : log_(std::make_unique<RecordLog>(std::move(file), format_of(name), told_to(replay))) {}
 
-// Makes the file end with its last whole record, and begin with its first.
-void Journal::start() {
-  if (torn_bytes_ > 0) {
-    require<EnvironmentError>(::ftruncate(fd_, static_cast<off_t>(end_)) == 0, "journal ", file_.string(),
-                              ": cannot cut a torn end: ", errno_text());
-  }
-  if (end_ == 0) {
-    append(static_cast<uint8_t>(RecordKind::Start), std::string(1, char{internal::kJournalVersion}));
-    sync_directory(file_.has_parent_path() ? file_.parent_path() : ".");
-  }
-  sync();  // what was read is built upon from here, so it must not be lost any more
-}
+Journal::Journal(const std::filesystem::path& file, const Replay& replay)
+    : Journal(open_log_file(file, LogAccess::Write), file.string(), replay) {}
 
-Journal::~Journal() { ::close(fd_); }
+Journal::Journal(Journal&& other) noexcept = default;
+Journal::~Journal() = default;
 
 int64_t Journal::read(const std::filesystem::path& file, const Replay& replay) {
-  const OpenFile opened(file, O_RDONLY);
-  const uint64_t size = file_size(opened.get(), file);
-  return static_cast<int64_t>(size - read_all(opened.get(), file, size, replay));
+  const auto opened = open_log_file(file, LogAccess::Read);
+  const uint64_t size = opened->size();  // before it is read: a run that goes on writes meanwhile
+  const uint64_t whole = internal::read_records(*opened, format_of(file.string()), told_to(replay));
+  return whole < size ? static_cast<int64_t>(size - whole) : 0;
 }
 
-void Journal::require_sound() const {
-  require<EnvironmentError>(!failed_, "journal ", file_.string(),
-                            ": an earlier write failed, it takes no more");
+void Journal::read(const Replay& replay) const {
+  internal::read_records(log_->file(), log_->format(), told_to(replay));
 }
 
-void Journal::append(uint8_t kind, std::string_view payload) {
-  require_sound();
-  const std::string record = internal::frame_record(end_, static_cast<RecordKind>(kind), payload);
-  for (size_t done = 0; done < record.size();) {
-    const ssize_t wrote =
-        ::pwrite(fd_, record.data() + done, record.size() - done, static_cast<off_t>(end_ + done));
-    if (wrote < 0 && errno == EINTR) continue;
-    failed_ = wrote <= 0;
-    require<EnvironmentError>(!failed_, "journal ", file_.string(), ": cannot write ", record.size(),
-                              " bytes at byte ", end_, ": ", errno_text());
-    done += static_cast<size_t>(wrote);
-  }
-  end_ += record.size();
-}
-
-// Not tried again when it fails: the kernel then calls pages clean that never reached the disk.
 void Journal::sync() {
-  require_sound();
-  failed_ = ::fdatasync(fd_) != 0;
-  require<EnvironmentError>(!failed_, "journal ", file_.string(), ": fdatasync: ", errno_text());
+  log_->sync();
+  reach(Failpoint::JournalAfterSync);
 }
+
+int64_t Journal::torn_bytes() const { return static_cast<int64_t>(log_->torn_bytes()); }
 
 void Journal::issued(uint64_t group) {
   ByteWriter out;
   out.u64(group);
-  append(static_cast<uint8_t>(RecordKind::Issued), out.str());
+  append(*log_, RecordKind::Issued, out.str());
 }
 
-void Journal::group(const RolloutGroup& group) {
-  append(static_cast<uint8_t>(RecordKind::Group), encode_group(group));
-}
+void Journal::group(const RolloutGroup& group) { append(*log_, RecordKind::Group, encode_group(group)); }
 
 void Journal::batch(int64_t step, const std::vector<uint64_t>& groups) {
   ByteWriter out;
   out.i64(step);
   out.u32(static_cast<uint32_t>(groups.size()));
   for (const uint64_t group : groups) out.u64(group);
-  append(static_cast<uint8_t>(RecordKind::Batch), out.str());
+  append(*log_, RecordKind::Batch, out.str());
 }
 
 void Journal::fate(uint64_t group, const Fate& fate) {
@@ -211,19 +168,13 @@ void Journal::fate(uint64_t group, const Fate& fate) {
   out.u64(group);
   out.u8(static_cast<uint8_t>(fate.kind));
   out.bytes(fate.reason);
-  append(static_cast<uint8_t>(RecordKind::Fate), out.str());
+  append(*log_, RecordKind::Fate, out.str());
 }
 
-void Journal::trained(int64_t step) { append_step(static_cast<uint8_t>(RecordKind::Trained), step); }
+void Journal::trained(int64_t step) { append_step(*log_, RecordKind::Trained, step); }
 
-void Journal::rewind(int64_t step) { append_step(static_cast<uint8_t>(RecordKind::Rewind), step); }
+void Journal::rewind(int64_t step) { append_step(*log_, RecordKind::Rewind, step); }
 
-void Journal::restore(int64_t step) { append_step(static_cast<uint8_t>(RecordKind::Restore), step); }
-
-void Journal::append_step(uint8_t kind, int64_t step) {
-  ByteWriter out;
-  out.i64(step);
-  append(kind, out.str());
-}
+void Journal::restore(int64_t step) { append_step(*log_, RecordKind::Restore, step); }
 
 }  // namespace sluice::buffers

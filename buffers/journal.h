@@ -1,25 +1,26 @@
 // The write-ahead log of rollout groups: what the ledger can be rebuilt from.
 //
-// A file of records, each: u32 length, u32 CRC-32C, u8 kind, payload. The length is that of kind and payload;
-// the checksum is over the record's offset in the file (u64), the length, the kind and the payload, so
-// nothing that stands inside a payload passes for a record. The first record names the format's version.
-//
-// A torn last record is what a crash leaves and is cut off when the journal is opened again; a damaged record
-// with whole ones behind it is an error.
+// A file of records with checksums (buffers/internal/record_log.h). A torn last record is what a crash leaves
+// and is cut off when the journal is opened again; a damaged record with whole ones behind it is an error.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "base/log_file.h"
 #include "buffers/ledger.h"
 #include "buffers/rollout_group.h"
 
 namespace sluice::buffers {
+
+namespace internal {
+class RecordLog;
+}
 
 // Not safe from several threads.
 class Journal {
@@ -36,15 +37,18 @@ class Journal {
     std::function<void(int64_t step)> rewind = {};
     std::function<void(int64_t step)> restore = {};
   };
-  // Opens or creates the file, checks it and cuts a torn end.
+  // Reads what is there and cuts a torn end. `name` is for messages.
+  Journal(std::unique_ptr<LogFile> file, const std::string& name, const Replay& replay);
+  // Opens or creates the file.
   explicit Journal(const std::filesystem::path& file, const Replay& replay);
   explicit Journal(const std::filesystem::path& file) : Journal(file, Replay()) {}
+  Journal(Journal&& other) noexcept;
   ~Journal();
-  Journal(const Journal&) = delete;
-  Journal& operator=(const Journal&) = delete;
 
   // Reads a journal that may be in use and changes nothing; returns the bytes of a torn end, left unread.
   static int64_t read(const std::filesystem::path& file, const Replay& replay);
+  // The same of this one.
+  void read(const Replay& replay) const;
 
   // Each appends one record; durable only after sync(). A failed write is final, as a failed sync() is.
   void issued(uint64_t group);
@@ -58,19 +62,10 @@ class Journal {
   // fdatasync. A failure is final: the file is not to be trusted any more, so it throws.
   void sync();
 
-  int64_t torn_bytes() const { return torn_bytes_; }  // cut off when it was opened
+  int64_t torn_bytes() const;  // cut off when it was opened
 
  private:
-  void append(uint8_t kind, std::string_view payload);
-  void append_step(uint8_t kind, int64_t step);
-  void start();
-  void require_sound() const;
-
-  const std::filesystem::path file_;
-  int fd_ = -1;
-  uint64_t end_ = 0;  // where the next record goes
-  bool failed_ = false;
-  int64_t torn_bytes_ = 0;
+  std::unique_ptr<internal::RecordLog> log_;
 };
 
 // The ledger that a journal tells of, as it stands; read only. Groups that were issued and have not arrived
@@ -84,11 +79,14 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
 // that of the checkpoint: a DataError. What was made up for or rewound is recorded and synced. The caller
 // publishes the version it holds.
 struct Recovered {
+  Journal journal;
   Ledger ledger;
   std::vector<RolloutGroup> queued;         // by slot
-  int64_t torn_bytes = 0;                   // of a last record that a crash left, cut off
   std::optional<int64_t> restored_to = {};  // the step the last restore() went back to
+  int64_t restores = 0;                     // how many there were
 };
+Recovered recover(const LedgerOptions& options, std::unique_ptr<LogFile> file, const std::string& name,
+                  int64_t from_step);
 Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step);
 
 }  // namespace sluice::buffers

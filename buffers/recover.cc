@@ -51,6 +51,7 @@ class LedgerReplay {
   // Of the group records in order, whether the ledger took them.
   const std::vector<bool>& accepted() const { return accepted_; }
   std::optional<int64_t> restored_to() const { return restored_to_; }
+  int64_t restores() const { return restores_; }
 
  private:
   // What was refused when it came is refused again; who writes first and asks then leaves such records.
@@ -86,18 +87,20 @@ class LedgerReplay {
     ledger_.restore(step);
     composed_.reset();
     restored_to_ = step;
+    ++restores_;
   }
 
   Ledger ledger_;
   std::vector<bool> accepted_;     // of each group record
   std::optional<Batch> composed_;  // the last one, until it is trained
   std::optional<int64_t> restored_to_;
+  int64_t restores_ = 0;
 };
 
 // The weights of `from_step` come out of every step before it.
-void require_same_history(const Ledger& ledger, const std::filesystem::path& file, int64_t from_step) {
+void require_same_history(const Ledger& ledger, const std::string& name, int64_t from_step) {
   const int64_t known = ledger.trained_steps();
-  require<DataError>(known >= from_step, "journal ", file.string(), ": the checkpoint is at step ", from_step,
+  require<DataError>(known >= from_step, "journal ", name, ": the checkpoint is at step ", from_step,
                      ", but the journal knows of training up to step ", known,
                      " only: it is not the one that was written with this checkpoint, or its end is missing; "
                      "put the right file back, or begin a new run");
@@ -112,12 +115,13 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
   return std::move(replay.ledger());
 }
 
-Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step) {
+Recovered recover(const LedgerOptions& options, std::unique_ptr<LogFile> file, const std::string& name,
+                  int64_t from_step) {
   LedgerReplay replay(options);
-  Journal journal(file, replay.hooks());
+  Journal journal(std::move(file), name, replay.hooks());
   const auto batch = replay.unrecorded(from_step);
   if (batch) replay.ledger().trained(batch->step, batch->groups, batch->poisoned);
-  require_same_history(replay.ledger(), file, from_step);
+  require_same_history(replay.ledger(), name, from_step);
   if (batch) {
     journal.batch(batch->step, batch->groups);
     for (const auto& [group, reason] : batch->poisoned) {
@@ -130,16 +134,21 @@ Recovered recover(const LedgerOptions& options, const std::filesystem::path& fil
   journal.sync();
 
   // A second reading, so that what has ended long ago is never held in memory.
-  Recovered recovered{std::move(replay.ledger()), {}, journal.torn_bytes(), replay.restored_to()};
+  Recovered recovered{
+      std::move(journal), std::move(replay.ledger()), {}, replay.restored_to(), replay.restores()};
   std::map<uint64_t, RolloutGroup> queued;  // by slot; of what was sampled again after a restore, the last
   size_t record = 0;
-  Journal::read(file, {.group = [&](RolloutGroup group) {
-                  if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;
-                  const uint64_t slot = slot_of(group.group);
-                  queued.insert_or_assign(slot, std::move(group));
-                }});
+  recovered.journal.read({.group = [&](RolloutGroup group) {
+    if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;
+    const uint64_t slot = slot_of(group.group);
+    queued.insert_or_assign(slot, std::move(group));
+  }});
   for (auto& [slot, group] : queued) recovered.queued.push_back(std::move(group));
   return recovered;
+}
+
+Recovered recover(const LedgerOptions& options, const std::filesystem::path& file, int64_t from_step) {
+  return recover(options, open_log_file(file, LogAccess::Write), file.string(), from_step);
 }
 
 }  // namespace sluice::buffers

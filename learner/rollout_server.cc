@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "learner/internal/rollout_server_impl.h"
 
 namespace sluice::learner {
@@ -28,10 +29,11 @@ RolloutServer::Impl::Impl(const RolloutServerOptions& the_options, MakeLease the
       make_lease(std::move(the_make_lease)),
       events(std::move(the_events)),
       router(options.address, transport::run_hash(options.identity.run)),
-      torn_bytes(recovered.torn_bytes),
+      torn_bytes(recovered.journal.torn_bytes()),
       restored_to(recovered.restored_to),
+      restores(recovered.restores),
       ledger(std::move(recovered.ledger)),
-      journal(options.journal),
+      journal(std::move(recovered.journal)),
       queue(options.ledger, std::ssize(recovered.queued)),
       next_issue(static_cast<uint64_t>(ledger.num_slots())),
       peers(options.actor_timeout_ms) {
@@ -173,6 +175,7 @@ std::optional<std::vector<RolloutGroup>> RolloutServer::take_batch(int64_t step,
   if (!ids) return std::nullopt;
   impl_->journal.batch(step, *ids);
   impl_->journal.sync();
+  reach(Failpoint::BatchJournalled);
   auto groups = impl_->queue.take(*ids);
   impl_->batch = {step, std::move(*ids)};
   impl_->wake.signal();  // there is room for leases
@@ -198,6 +201,12 @@ void RolloutServer::trained(int64_t step, const std::vector<PoisonedGroup>& pois
     oldest = impl_->oldest_live();
   }
   impl_->weights.retire(oldest);
+}
+
+void RolloutServer::sync_journal() {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->rethrow();
+  impl_->journal.sync();
 }
 
 void RolloutServer::restore(int64_t step) {

@@ -100,6 +100,8 @@ class RolloutServer {
   // The optimizer step over the last batch, which was of this step, is done. Those of its groups that turned
   // out to be poisoned are quarantined instead, with a file that says why.
   void trained(int64_t step, const std::vector<PoisonedGroup>& poisoned = {});
+  // What the journal was told is on the disk when it returns: before a checkpoint that builds on it.
+  void sync_journal();
   // Records that the run goes on from the weights of `step` in another way than it did (Ledger::restore). The
   // caller then ends, and the next server of this journal begins there.
   void restore(int64_t step);

@@ -1,5 +1,6 @@
 #include "recipes/audit.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <functional>
@@ -195,6 +196,18 @@ std::vector<StageAudit> audit(const RunDirectory& run) {
     stages.push_back(StageAuditor(run, recipe, stage).audit());
   }
   return stages;
+}
+
+std::vector<AuditedCheckpoint> audit_checkpoints(const RunDirectory& run) {
+  std::vector<AuditedCheckpoint> checkpoints;
+  if (!fs::exists(run.checkpoints())) return checkpoints;
+  for (const auto& entry : fs::directory_iterator(run.checkpoints())) {
+    const std::string name = entry.path().filename();
+    if (entry.is_symlink() || !name.starts_with("step_")) continue;
+    checkpoints.push_back({.name = name, .damage = check_directory(entry.path())});
+  }
+  std::ranges::sort(checkpoints, {}, &AuditedCheckpoint::name);
+  return checkpoints;
 }
 
 }  // namespace sluice::recipes

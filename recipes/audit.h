@@ -40,4 +40,11 @@ buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& sta
 // Of every policy stage that has begun, in the order of the run.
 std::vector<StageAudit> audit(const RunDirectory& run);
 
+struct AuditedCheckpoint {
+  std::string name;
+  std::string damage;  // "" when every file is as its manifest says
+};
+// Of every checkpoint, oldest first; reads all their bytes.
+std::vector<AuditedCheckpoint> audit_checkpoints(const RunDirectory& run);
+
 }  // namespace sluice::recipes

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "buffers/group_id.h"
 #include "learner/policy_learner.h"
@@ -239,6 +240,7 @@ class PolicyStage {
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
     auto metrics = learner_->step(batch, step);
+    reach(Failpoint::StepLearned);
     const auto& fault = learner_->fault();
     health = health_of(fault, *network_, batch, metrics, stage_.learner.temperature);
     if (stage_.learner.advantage.baseline == learner::Baseline::History && fault.cause.empty()) {
@@ -250,7 +252,9 @@ class PolicyStage {
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
     if (reference_) reference_->follow(*network_, step + 1);
     server_->trained(step, poisoned_of(batch, fault));
+    reach(Failpoint::StepTrained);
     if (health.broken.empty()) publish(step + 1);
+    reach(Failpoint::VersionPublished);
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
     write_rollouts(run_.rollouts(first_step_ + step + 1), batch);
@@ -358,6 +362,7 @@ class PolicyStage {
   double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }
 
   void save(int64_t done) {
+    server_->sync_journal();
     auto older = versions_;
     older.erase(done);
     write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),

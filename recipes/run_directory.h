@@ -27,6 +27,10 @@ class RunDirectory {
   std::filesystem::path journal(const std::string& stage) const {
     return root_ / "journal" / (stage + ".log");
   }
+  // What an actor of a stage has finished and the learner may not have yet.
+  std::filesystem::path spool(const std::string& stage, int64_t actor) const {
+    return root_ / "spool" / stage / ("actor-" + std::to_string(actor) + ".log");
+  }
   // What a stage of rejection sampling keeps.
   std::filesystem::path samples(const std::string& stage) const {
     return root_ / "samples" / (stage + ".jsonl");

@@ -77,6 +77,7 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   const auto tokenizer = text::load_tokenizer(origin->model());
   const auto network = load_network(origin->model(), recipe);
   const auto rewards = make_rewards(recipe, stage);
+  std::filesystem::create_directories(run.spool(stage.name, index).parent_path());
   const actors::RolloutActorOptions options{.address = run.rollout_address(stage),
                                             .identity = {.run = run.id(),
                                                          .tokenizer_hash = tokenizer->hash(),
@@ -86,6 +87,7 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
                                                          .incarnation = new_incarnation(),
                                                          .pid = getpid()},
                                             .engine = {.reproducible = recipe.deterministic},
+                                            .spool = run.spool(stage.name, index),
                                             .int8_weights = stage.rollout.int8_weights,
                                             .mix_versions = stage.rollout.mix_versions};
   std::unique_ptr<model::Network> draft_network;

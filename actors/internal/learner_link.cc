@@ -15,35 +15,62 @@ using transport::FrameType;
 
 constexpr Millis kHelloMs = 1'000;
 constexpr Millis kAgainMs = 5'000;  // without an Ack a group is sent again
+constexpr Millis kSafeMs = 2;       // between looks whether a group is safe
 
 }  // namespace
 
-LearnerLink::LearnerLink(const RolloutActorOptions& options)
+LearnerLink::LearnerLink(const RolloutActorOptions& options, std::unique_ptr<GroupKeeper> keeper)
     : options_(options),
       socket_(options.address, transport::run_hash(options.identity.run)),
-      heartbeat_ms_(options.heartbeat_ms) {
+      heartbeat_ms_(options.heartbeat_ms),
+      keeper_(std::move(keeper)) {
   hello_due_ = last_look_ = clock_.now_ms();
+  if (keeper_ != nullptr) take_over(keeper_->take_left());
+}
+
+// They are safe where they are, and go by new sequences.
+void LearnerLink::take_over(buffers::Spool::Left left) {
+  history_ = left.history;
+  for (auto& bytes : left.groups) {
+    const auto group = buffers::decode_group(bytes).group;
+    unacknowledged_[++last_sequence_] = {.group = group, .bytes = std::move(bytes)};
+  }
+  safe_ = last_sequence_;
 }
 
 std::optional<Frame> LearnerLink::next(const ActorLoad& load, Millis wait_ms) {
   const Millis deadline = clock_.now_ms() + wait_ms;
   while (true) {
     send_due(load);
-    auto frame = socket_.receive(std::max<Millis>(0, deadline - clock_.now_ms()));
+    const Millis left = std::max<Millis>(0, deadline - clock_.now_ms());
+    auto frame = socket_.receive(is_safe(last_sequence_) ? left : std::min(left, kSafeMs));
     watch_silence(/*heard=*/frame.has_value());
-    if (!frame) return std::nullopt;
-    if (concerns_work(*frame)) return frame;
+    if (frame && concerns_work(*frame)) return frame;
+    if (!frame && clock_.now_ms() >= deadline) return std::nullopt;
   }
 }
 
-// The learner's interval, or this actor's own where that is shorter.
-Millis LearnerLink::heartbeat_of(const std::string& welcome) const {
-  if (welcome.empty()) return options_.heartbeat_ms;
+// Its interval of heartbeats, or this actor's own where that is shorter; and the history of the run.
+void LearnerLink::read_welcome(const std::string& welcome) {
   constexpr auto where = "welcome of the learner";
   const auto json = parse_json(welcome, where, {.max_bytes = 4096, .max_depth = 4});
-  const auto wanted = json_member_or<int64_t>(json, "heartbeat_ms", options_.heartbeat_ms, where);
+  const auto wanted = json_member<int64_t>(json, "heartbeat_ms", where);
   require<DataError>(wanted > 0, where, ": heartbeat_ms is ", wanted);
-  return std::min(wanted, options_.heartbeat_ms);
+  heartbeat_ms_ = std::min(wanted, options_.heartbeat_ms);
+  begin_history(json_member<int64_t>(json, "history", where));
+}
+
+// Groups of another one are of weights that never were.
+void LearnerLink::begin_history(int64_t history) {
+  if (history == history_) return;
+  history_ = history;
+  unacknowledged_.clear();
+  if (keeper_ != nullptr) keeper_->forget_all(history_);
+}
+
+void LearnerLink::acknowledged(uint64_t sequence) {
+  if (unacknowledged_.erase(sequence) == 0) return;  // 0 answers a heartbeat
+  if (unacknowledged_.empty() && keeper_ != nullptr) keeper_->forget_all(history_);
 }
 
 // Handles what does not.
@@ -54,8 +81,9 @@ bool LearnerLink::concerns_work(const Frame& frame) {
       was_welcome_ = true;
       learner_credit_ = 0;
       heartbeat_due_ = clock_.now_ms();
-      heartbeat_ms_ = heartbeat_of(frame.payload);
-      for (auto& [sequence, group] : unacknowledged_) send_unacknowledged(sequence, group);
+      read_welcome(frame.payload);
+      for (auto& [sequence, group] : unacknowledged_) group.sent_at.reset();
+      send_groups();
       return true;
     }
     case FrameType::Refuse:
@@ -65,7 +93,7 @@ bool LearnerLink::concerns_work(const Frame& frame) {
       if (std::exchange(welcome_, false)) hello_due_ = clock_.now_ms();
       return false;
     case FrameType::Ack:
-      unacknowledged_.erase(frame.sequence);  // 0 answers a heartbeat
+      acknowledged(frame.sequence);
       return false;
     case FrameType::Lease:
       --learner_credit_;
@@ -90,8 +118,18 @@ void LearnerLink::send_due(const ActorLoad& load) {
   const bool heartbeat = now >= heartbeat_due_;
   if (heartbeat || load.credit != learner_credit_) send_load(load, heartbeat);
   if (heartbeat) heartbeat_due_ = now + heartbeat_ms_;
+  send_groups();
+}
+
+// Those that are safe and were not sent, or long ago.
+void LearnerLink::send_groups() {
+  if (keeper_ != nullptr) safe_ = std::max(safe_, keeper_->kept());
+  const Millis now = clock_.now_ms();
   for (auto& [sequence, group] : unacknowledged_) {
-    if (now - group.sent_at >= kAgainMs) send_unacknowledged(sequence, group);
+    if (!is_safe(sequence)) break;
+    if (group.sent_at && now - *group.sent_at < kAgainMs) continue;
+    try_send(FrameType::Group, group.bytes, sequence);
+    group.sent_at = now;
   }
 }
 
@@ -113,13 +151,9 @@ void LearnerLink::send_group(buffers::RolloutGroup group) {
   group.sequence = ++last_sequence_;
   auto& kept = unacknowledged_[last_sequence_];
   kept = {.group = group.group, .bytes = buffers::encode_group(group)};
+  if (keeper_ != nullptr) keeper_->keep(last_sequence_, kept.bytes);
   // Where the learner does not know this actor it waits for the next Welcome.
-  if (welcome_) send_unacknowledged(last_sequence_, kept);
-}
-
-void LearnerLink::send_unacknowledged(uint64_t sequence, Unacknowledged& group) {
-  try_send(FrameType::Group, group.bytes, sequence);
-  group.sent_at = clock_.now_ms();
+  if (welcome_) send_groups();
 }
 
 bool LearnerLink::has_unacknowledged(uint64_t group) const {

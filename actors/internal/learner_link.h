@@ -1,12 +1,14 @@
 // The actor's end of its connection to the learner: Hello until it is welcome, heartbeats, credit, and every
-// group again until the learner has it.
+// group, once it is safe here, again and again until the learner has it.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "actors/internal/group_keeper.h"
 #include "actors/rollout_actor.h"
 #include "base/clock.h"
 #include "buffers/rollout_group.h"
@@ -24,7 +26,9 @@ struct ActorLoad {
 // Used by one thread, the one that does the work: when it is stuck, the heartbeats stop.
 class LearnerLink {
  public:
-  explicit LearnerLink(const RolloutActorOptions& options);
+  // Goes on with what an earlier process left with the keeper, which may be null: then nothing outlives this
+  // one.
+  LearnerLink(const RolloutActorOptions& options, std::unique_ptr<GroupKeeper> keeper);
 
   // Sends what is due, then waits up to `wait_ms` for a frame that concerns the work: Welcome (each time it
   // is a new beginning), Lease, Weights or Stop. Throws Error when the learner refuses, does not welcome in
@@ -34,18 +38,24 @@ class LearnerLink {
   // Names the actor and the sequence in it, and keeps it until it is acknowledged.
   void send_group(buffers::RolloutGroup group);
   bool has_unacknowledged(uint64_t group) const;
+  // Whether it can keep no more groups for now.
+  bool full() const { return keeper_ != nullptr && keeper_->full(); }
 
  private:
   struct Unacknowledged {
     uint64_t group = 0;
     std::string bytes;
-    Millis sent_at = 0;
+    std::optional<Millis> sent_at = {};  // last
   };
 
-  Millis heartbeat_of(const std::string& welcome) const;
+  void take_over(buffers::Spool::Left left);
+  void read_welcome(const std::string& welcome);
+  void begin_history(int64_t history);
+  void acknowledged(uint64_t sequence);
   bool concerns_work(const transport::Frame& frame);
   void send_due(const ActorLoad& load);
-  void send_unacknowledged(uint64_t sequence, Unacknowledged& group);
+  void send_groups();
+  bool is_safe(uint64_t sequence) const { return keeper_ == nullptr || sequence <= safe_; }
   void send_load(const ActorLoad& load, bool with_heartbeat);
   void watch_silence(bool heard);
   bool try_send(transport::FrameType type, std::string payload, uint64_t sequence = 0);
@@ -61,6 +71,9 @@ class LearnerLink {
   Millis last_look_ = 0;
   Millis silent_ms_ = 0;        // while this thread was listening
   int64_t learner_credit_ = 0;  // what the learner believes
+  const std::unique_ptr<GroupKeeper> keeper_;
+  int64_t history_ = 0;  // of the run, which the groups below are of
+  uint64_t safe_ = 0;    // all up to this sequence are
   uint64_t last_sequence_ = 0;
   std::map<uint64_t, Unacknowledged> unacknowledged_;  // by sequence
 };

@@ -62,7 +62,8 @@ void RolloutServer::Impl::join(const std::string& address, const transport::Iden
     notice(name + (replaces ? " joined in place of its former process" : " joined") + " (pid " +
            std::to_string(identity.pid) + ")");
   }
-  const Json welcome = {{"heartbeat_ms", std::max<Millis>(1, options.actor_timeout_ms / 5)}};
+  const Json welcome = {{"heartbeat_ms", std::max<Millis>(1, options.actor_timeout_ms / 5)},
+                        {"history", restores}};
   router.send(address, {.type = FrameType::Welcome, .payload = welcome.dump()});
   for (const auto& announcement : announcements) send_announcement(address, announcement);
 }

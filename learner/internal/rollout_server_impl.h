@@ -91,6 +91,7 @@ struct RolloutServer::Impl {
   Millis last_tick = 0;
   const int64_t torn_bytes;  // of the journal, cut off
   const std::optional<int64_t> restored_to;
+  const int64_t restores;  // by which actors tell histories of the run apart
 
   buffers::Ledger ledger;
   buffers::Journal journal;

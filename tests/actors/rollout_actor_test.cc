@@ -30,6 +30,7 @@ using transport::FrameType;
 
 constexpr Millis kSoon = 20'000;  // a deadline no passing test reaches
 constexpr const char* kRun = "run-1";
+constexpr const char* kWelcome = R"({"heartbeat_ms": 1000, "history": 0})";
 
 // A learner of a few lines, and an actor in a thread of its own.
 class RolloutActor : public testing::Test {
@@ -59,7 +60,14 @@ class RolloutActor : public testing::Test {
     listen();
     start();
     peer_ = await(FrameType::Hello).peer;
-    send({.type = FrameType::Welcome, .payload = R"({"heartbeat_ms": 1000})"});
+    send({.type = FrameType::Welcome, .payload = kWelcome});
+  }
+
+  void restart_and_welcome(const std::string& welcome) {
+    interrupted_ = false;
+    start();
+    peer_ = await(FrameType::Hello).peer;
+    send({.type = FrameType::Welcome, .payload = welcome});
   }
 
   // The next frame of a type; heartbeats are answered, the last of each other type is kept.
@@ -173,7 +181,7 @@ TEST_F(RolloutActor, AnswersALeaseWithAScoredGroup) {
   EXPECT_EQ(identity.name, "actor-0");
   EXPECT_EQ(identity.incarnation, 77);
   peer_ = hello.peer;
-  send({.type = FrameType::Welcome});
+  send({.type = FrameType::Welcome, .payload = kWelcome});
   await_credit(3);  // one under way and two ahead
   announce(0, *first_);
   give(lease(12, 0));
@@ -220,6 +228,55 @@ TEST_F(RolloutActor, ScoresAGreedyCompletionWhereTheLeaseWantsOne) {
   score_completions(completions, wanted.row, 3, *tokenizer_, rewards_, {});
   EXPECT_EQ(group.greedy[0].score, completions[0].outcomes[0].score);
   EXPECT_EQ(group.greedy[0].unscored_reason, completions[0].outcomes[0].unscored_reason);
+}
+
+TEST_F(RolloutActor, LeavesToItsSuccessorWhatTheLearnerDoesNotHave) {
+  options_.spool = folder_ / "spool.log";
+  start_and_welcome();
+  announce(0, *first_);
+  give(lease(1, 0));
+  const auto made = await_group();
+  interrupted_ = true;
+  EXPECT_EQ(await_end(), ActorEnd::Interrupted);
+
+  options_.identity.incarnation = 78;
+  restart_and_welcome(kWelcome);
+  const auto again = await_group();  // with nothing announced and nothing leased
+  EXPECT_EQ(again.group, 1);
+  EXPECT_EQ(again.incarnation, 77);
+  expect_made_by(*first_, lease(1, 0), again);
+  announce(1, *first_);
+  give(lease(1, 1));  // it is there: nothing is sampled again
+  give(lease(2, 1));
+  const auto next = await_group();
+  EXPECT_EQ(next.group, 2);
+  EXPECT_EQ(next.incarnation, 78);
+  EXPECT_EQ(next.sequence, 2);
+  ack(again);
+  ack(next);
+  await_credit(3);
+  interrupted_ = true;
+  await_end();
+
+  restart_and_welcome(kWelcome);
+  announce(2, *first_);
+  give(lease(3, 2));
+  EXPECT_EQ(await_group().group, 3);  // both were acknowledged
+}
+
+TEST_F(RolloutActor, ForgetsWhatWasSampledInAnotherHistoryOfTheRun) {
+  options_.spool = folder_ / "spool.log";
+  start_and_welcome();
+  announce(0, *first_);
+  give(lease(1, 0));
+  await_group();
+  interrupted_ = true;
+  await_end();
+
+  restart_and_welcome(R"({"heartbeat_ms": 1000, "history": 1})");
+  announce(1, *second_);
+  give(lease(1, 1));
+  expect_made_by(*second_, lease(1, 1), await_group());
 }
 
 TEST_F(RolloutActor, UsesTheVersionThatTheLeaseNames) {
@@ -284,7 +341,7 @@ TEST_F(RolloutActor, DecodesSeveralGroupsTogetherWhereBitsNeedNotRepeat) {
   // Group 0 may have gone by while the credit was waited for: it is sent again when it is not acknowledged.
   send({.type = FrameType::Hello});
   peer_ = await(FrameType::Hello).peer;
-  send({.type = FrameType::Welcome});
+  send({.type = FrameType::Welcome, .payload = kWelcome});
   announce(1, *first_);
   for (uint64_t group = 6; group < 11; ++group) give(lease(group, 1));
   while (!groups.contains(10)) {
@@ -426,7 +483,7 @@ TEST_F(RolloutActor, SendsAGroupAgainToALearnerThatDoesNotKnowIt) {
   const auto group = await_group();  // and no Ack
   send({.type = FrameType::Hello});
   peer_ = await(FrameType::Hello).peer;
-  send({.type = FrameType::Welcome});
+  send({.type = FrameType::Welcome, .payload = kWelcome});
 
   const auto again = await_group();
 

@@ -2,13 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <fstream>
 #include <sstream>
 
 #include "base/files.h"
+#include "tests/base/file_size_limit.h"
 #include "tests/buffers/group_cases.h"
 
 namespace sluice::buffers {
@@ -217,16 +216,12 @@ TEST(Journal, TakesNothingMoreOnceAWriteFailed) {
   const auto file = folder / "groups";
   Journal journal(file);
   const int64_t size = 4096;
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small{static_cast<rlim_t>(size), before.rlim_max};
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  ::setrlimit(RLIMIT_FSIZE, &small);
   auto large = small_group(1);
   large.prompt_text.assign(2 * size, 'x');
-  const auto first = message_of<EnvironmentError>([&] { journal.group(large); });
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+  const auto first = message_of<EnvironmentError>([&] {
+    const FileSizeLimit limit(size);
+    journal.group(large);
+  });
 
   EXPECT_THAT(first, HasSubstr("cannot write"));
   EXPECT_THAT(message_of<EnvironmentError>([&] { journal.issued(0); }), HasSubstr("an earlier write failed"));

@@ -1,0 +1,66 @@
+// Records one behind the other in a file: what the journal and the spools are made of.
+//
+// Each is: u32 length, u32 CRC-32C, u8 kind, payload. The length is that of kind and payload; the checksum is
+// over the record's offset in the file (u64), the length, the kind and the payload, so nothing that stands
+// inside a payload passes for a record. The first, of kind kStartRecord, names the format's version.
+//
+// A torn last record is what a crash leaves; a damaged record with whole ones behind it is an error.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/log_file.h"
+
+namespace sluice::buffers::internal {
+
+inline constexpr uint8_t kStartRecord = 1;                      // u8 version
+inline constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 30;  // of kind and payload
+
+struct RecordFormat {
+  std::string what;  // "journal"
+  std::string name;  // "journal FILE", for messages
+  uint8_t version = 1;
+  uint8_t last_kind = kStartRecord;
+};
+
+// Sees every record but the first. What it throws ends the reading with a DataError that names the record.
+using OnRecord = std::function<void(uint8_t kind, std::string_view payload)>;
+
+// Reads a file that may be in use, changes nothing. Returns where the whole records end; what is behind is
+// torn. Throws DataError naming file and offset for damage.
+uint64_t read_records(const LogFile& file, const RecordFormat& format, const OnRecord& on_record);
+
+// Not safe from several threads.
+class RecordLog {
+ public:
+  // Reads what is there, cuts a torn end off, writes the first record of a new file, and syncs: what was read
+  // is built upon from here.
+  RecordLog(std::unique_ptr<LogFile> file, RecordFormat format, const OnRecord& on_record);
+
+  // Durable only after sync(). A failed write is final, as a failed sync() is: the log takes no more.
+  void append(uint8_t kind, std::string_view payload);
+  void sync();
+  // Takes all records back but the first. To be synced before anything is appended.
+  void clear();
+
+  uint64_t size() const { return end_; }
+  uint64_t torn_bytes() const { return torn_bytes_; }  // cut off when it was opened
+  const LogFile& file() const { return *file_; }
+  const RecordFormat& format() const { return format_; }
+
+ private:
+  template <class Call>
+  void attempt(Call call);
+
+  std::unique_ptr<LogFile> file_;
+  RecordFormat format_;
+  uint64_t end_ = 0;  // where the next record goes
+  uint64_t torn_bytes_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace sluice::buffers::internal
