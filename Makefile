@@ -1,7 +1,7 @@
 # What a person types. Each target works in a fresh clone: it brings the machine up (scripts/bootstrap) and builds first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build test oracle learn fuzz demo cuda bench format lint clean
+.PHONY: help bootstrap build test oracle learn trust fuzz demo cuda bench format lint clean
 
 # Build jobs, and tests that run side by side.
 JOBS ?= $(shell nproc)
@@ -16,6 +16,7 @@ help:
 	@echo 'make test    build, and run every test'
 	@echo 'make oracle  build, and compare models, tokenizers and templates with transformers'
 	@echo 'make learn   build, and check what every algorithm learns on a small task (half an hour or more)'
+	@echo 'make trust   build, and break runs in every way: nothing lost, nothing learned twice (half an hour)'
 	@echo 'make fuzz    give the readers of foreign files RUNS (1000000) broken ones each, under sanitizers'
 	@echo 'make demo    build, and train a small word model from nothing on this CPU'
 	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is'
@@ -41,6 +42,9 @@ oracle: build
 learn: build
 	rm -rf build/learn
 	scripts/learn
+
+trust: build
+	scripts/trust
 
 RUNS ?= 1000000
 fuzz:

@@ -50,32 +50,62 @@ void print(const StageAudit& stage, bool each_group) {
   for (const auto& problem : stage.problems) std::cout << "  PROBLEM: " << problem << '\n';
 }
 
+// How it is printed, and whether everything holds.
+class Report {
+ public:
+  explicit Report(bool json) : json_(json) {}
+
+  void add(const StageAudit& stage, bool each_group) {
+    sound_ = sound_ && stage.problems.empty();
+    if (json_) {
+      report_["stages"].push_back(to_json(stage));
+    } else {
+      print(stage, each_group);
+    }
+  }
+  void add(const recipes::AuditedCheckpoint& checkpoint) {
+    sound_ = sound_ && checkpoint.damage.empty();
+    if (json_) {
+      report_["checkpoints"].push_back({{"name", checkpoint.name}, {"damage", checkpoint.damage}});
+    } else {
+      std::cout << checkpoint.name << ": "
+                << (checkpoint.damage.empty() ? "whole" : "DAMAGED: " + checkpoint.damage) << '\n';
+    }
+  }
+  int finish() const {
+    if (json_) std::cout << report_.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    return sound_ ? 0 : 1;
+  }
+
+ private:
+  const bool json_;
+  bool sound_ = true;
+  Json report_ = {{"stages", Json::array()}, {"checkpoints", Json::array()}};
+};
+
 }  // namespace
 
 Command add_audit(CLI::App& app) {
   struct Arguments {
     std::string run;
-    bool groups = false, json = false;
+    bool groups = false, checkpoints = false, json = false;
   };
   auto arguments = std::make_shared<Arguments>();
   app.add_option("run", arguments->run, "A run directory, alive, stopped or finished")->required();
   app.add_flag("--groups", arguments->groups, "Say of each group how it ended");
+  app.add_flag("--checkpoints", arguments->checkpoints,
+               "Hold every file of every checkpoint against its manifest too");
   app.add_flag("--json", arguments->json, "Print it all as JSON, every group too");
   return [arguments] {
-    const auto stages = recipes::audit(recipes::RunDirectory(arguments->run));
-    bool sound = true;
-    Json report = Json::array();
-    for (const auto& stage : stages) {
-      sound = sound && stage.problems.empty();
-      if (arguments->json) {
-        report.push_back(to_json(stage));
-      } else {
-        print(stage, arguments->groups);
-      }
-    }
-    if (arguments->json) std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    const recipes::RunDirectory run(arguments->run);
+    Report report(arguments->json);
+    const auto stages = recipes::audit(run);
+    for (const auto& stage : stages) report.add(stage, arguments->groups);
     if (!arguments->json && stages.empty()) std::cout << "no stage of this run has rollouts yet\n";
-    return sound ? 0 : 1;
+    if (arguments->checkpoints) {
+      for (const auto& checkpoint : recipes::audit_checkpoints(run)) report.add(checkpoint);
+    }
+    return report.finish();
   };
 }
 

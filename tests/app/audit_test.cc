@@ -28,7 +28,7 @@ Finished audit(const Workspace& workspace, const std::string& option = "--json")
   return sluice(workspace, {"audit", workspace.run().string(), option});
 }
 
-Json stage_of(const Finished& audit) { return parse_json(audit.out, "audit").at(0); }
+Json stage_of(const Finished& audit) { return parse_json(audit.out, "audit").at("stages").at(0); }
 
 // A finished run; what a test breaks, it breaks in a copy.
 const Workspace& finished() {
@@ -53,11 +53,12 @@ class Copy {
     ASSERT_NE(at, std::string::npos) << name << " has no " << text;
     write_plain(*this / name, bytes.replace(at, text.size(), with));
   }
+  Finished audit(const std::string& option) const { return sluice::app::audit(workspace_, option); }
   void expect_problem(const std::string& sentence) const {
-    const auto done = audit(workspace_);
+    const auto done = audit("--json");
     EXPECT_EQ(done.code, 1);
     EXPECT_THAT(stage_of(done).at("problems").dump(), HasSubstr(sentence));
-    EXPECT_THAT(audit(workspace_, "--groups").out, HasSubstr("PROBLEM"));
+    EXPECT_THAT(audit("--groups").out, HasSubstr("PROBLEM"));
   }
 
  private:
@@ -134,6 +135,17 @@ TEST(Audit, FindsALineOfMetricsWhereTheLawIsBroken) {
   const Copy copy;
   copy.replace("metrics.jsonl", "\"law/quarantined\":0", "\"law/quarantined\":1");
   copy.expect_problem("the law is broken");
+}
+
+TEST(Audit, FindsADamagedCheckpointWhenItIsAsked) {
+  const Copy copy;
+  copy.replace("checkpoints/step_000016/state/state.json", "\"stage_step\": 10", "\"stage_step\": 11");
+  EXPECT_EQ(copy.audit("--groups").code, 0);
+  const auto done = copy.audit("--checkpoints");
+  EXPECT_EQ(done.code, 1);
+  EXPECT_THAT(done.out, HasSubstr("step_000006: whole"));
+  EXPECT_THAT(done.out, HasSubstr("step_000016: DAMAGED: "));
+  EXPECT_EQ(sluice::app::audit(finished(), "--checkpoints").code, 0);
 }
 
 TEST(Audit, RefusesWhatIsNoRun) {
