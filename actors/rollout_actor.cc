@@ -43,9 +43,12 @@ class RolloutActor {
         tokenizer_(tokenizer),
         rewards_(rewards),
         options_(options),
-        link_(options, options.spool.empty()
-                           ? nullptr
-                           : std::make_unique<SpoolKeeper>(options.spool, options.spool_bytes)),
+        link_(options,
+              std::make_unique<transport::DealerSocket>(options.address,
+                                                        transport::run_hash(options.identity.run)),
+              options.spool.empty() ? nullptr
+                                    : std::make_unique<SpoolKeeper>(options.spool, options.spool_bytes),
+              clock_),
         // What the chat template adds has been in the configuration since the first checkpoint.
         engine_(ready(network, options.int8_weights), stop_ids(network.config(), &tokenizer, nullptr),
                 options.engine, &tokenizer, std::move(drafter)) {}

@@ -24,11 +24,13 @@ constexpr Millis kTickMs = 50;        // for time-outs alone: whatever happens w
 }  // namespace
 
 RolloutServer::Impl::Impl(const RolloutServerOptions& the_options, MakeLease the_make_lease,
-                          RolloutEvents the_events, buffers::Recovered recovered)
+                          RolloutEvents the_events, buffers::Recovered recovered,
+                          transport::Router& the_router, const Clock& the_clock)
     : options(the_options),
       make_lease(std::move(the_make_lease)),
       events(std::move(the_events)),
-      router(options.address, transport::run_hash(options.identity.run)),
+      clock(the_clock),
+      router(the_router),
       torn_bytes(recovered.journal.torn_bytes()),
       restored_to(recovered.restored_to),
       restores(recovered.restores),
@@ -40,26 +42,15 @@ RolloutServer::Impl::Impl(const RolloutServerOptions& the_options, MakeLease the
   for (auto& group : recovered.queued) queue.arrive(std::move(group), now());
 }
 
-void RolloutServer::Impl::run(std::stop_token stop) {
-  try {
-    {
-      const std::lock_guard lock(mutex);
-      if (torn_bytes > 0) {
-        notice("journal: cut " + std::to_string(torn_bytes) + " bytes that a crash left");
-      }
-      queue.settle(ledger, events.queued);
-      started = true;
-      last_tick = now();
-      changed.notify_all();
-    }
-    while (!stop.stop_requested()) {
-      if (!round()) wait();
-    }
-  } catch (...) {
-    const std::lock_guard lock(mutex);
-    failure = std::current_exception();
-    changed.notify_all();
+void RolloutServer::Impl::start() {
+  const std::lock_guard lock(mutex);
+  if (torn_bytes > 0) {
+    notice("journal: cut " + std::to_string(torn_bytes) + " bytes that a crash left");
   }
+  queue.settle(ledger, events.queued);
+  started = true;
+  last_tick = now();
+  changed.notify_all();
 }
 
 // Handles what is there; false when nothing was. The socket's descriptor is an edge that sending may consume,
@@ -78,11 +69,6 @@ bool RolloutServer::Impl::round() {
   busy |= grant_leases();
   commit();
   return busy || frames > 0;
-}
-
-void RolloutServer::Impl::wait() {
-  pollfd waiting[2] = {{router.fd(), POLLIN, 0}, {wake.fd(), POLLIN, 0}};
-  ::poll(waiting, 2, static_cast<int>(kTickMs));  // however it ends, a round finds out what there is
 }
 
 // One fdatasync for all that came in this round; only then is anything acknowledged or shown.
@@ -126,11 +112,59 @@ int64_t RolloutServer::Impl::oldest_live() {
   return oldest;
 }
 
+void RolloutServer::Impl::published(const WeightAnnouncement& announcement) {
+  ledger.publish(announcement.version);
+  announcements.push_back(announcement);
+  to_announce.push_back(announcement);
+}
+
+std::vector<RolloutGroup> RolloutServer::Impl::begin_step(int64_t step, std::vector<uint64_t> ids) {
+  journal.batch(step, ids);
+  journal.sync();
+  reach(Failpoint::BatchJournalled);
+  auto groups = queue.take(ids);
+  batch = {step, std::move(ids)};
+  return groups;
+}
+
+void RolloutServer::Impl::end_step(int64_t step, const std::vector<PoisonedGroup>& poisoned) {
+  require(batch && batch->first == step, "rollout server: step ", step, " is trained, the last batch is ",
+          batch ? "of step " + std::to_string(batch->first) : "none");
+  std::map<uint64_t, std::string> reasons;
+  for (const auto& [group, reason] : poisoned) reasons[group.group] = reason;
+  ledger.trained(step, batch->second, reasons);
+  for (const auto& [group, reason] : poisoned) {
+    quarantine(lease_of(group.group, group.attempt), reason, &group);
+  }
+  journal.trained(step);
+  batch.reset();
+}
+
 RolloutServer::RolloutServer(const RolloutServerOptions& options, MakeLease make_lease, RolloutEvents events,
                              int64_t from_step)
-    : impl_(std::make_unique<Impl>(options, std::move(make_lease), std::move(events),
-                                   buffers::recover(options.ledger, options.journal, from_step))),
-      thread_([impl = impl_.get()](std::stop_token stop) { impl->run(std::move(stop)); }) {}
+    : socket_(options.address, transport::run_hash(options.identity.run)),
+      impl_(std::make_unique<Impl>(options, std::move(make_lease), std::move(events),
+                                   buffers::recover(options.ledger, options.journal, from_step), socket_,
+                                   clock_)),
+      thread_([this](std::stop_token stop) { run(std::move(stop)); }) {}
+
+void RolloutServer::run(std::stop_token stop) {
+  try {
+    impl_->start();
+    while (!stop.stop_requested()) {
+      if (!impl_->round()) wait();
+    }
+  } catch (...) {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->failure = std::current_exception();
+    impl_->changed.notify_all();
+  }
+}
+
+void RolloutServer::wait() const {
+  pollfd waiting[2] = {{socket_.fd(), POLLIN, 0}, {impl_->wake.fd(), POLLIN, 0}};
+  ::poll(waiting, 2, static_cast<int>(kTickMs));  // however it ends, a round finds out what there is
+}
 
 RolloutServer::~RolloutServer() {
   thread_.request_stop();
@@ -149,17 +183,15 @@ void RolloutServer::publish(int64_t version, const transport::WeightSource& weig
     impl_->rethrow();
   }
   // Writing and freeing large weights takes long, so it is done where nobody waits for it.
-  const auto announcement = impl_->weights.publish(version, weights);
+  const auto announcement = weights_.publish(version, weights);
   int64_t oldest = 0;
   {
     const std::lock_guard lock(impl_->mutex);
-    impl_->ledger.publish(version);
-    impl_->announcements.push_back(announcement);
-    impl_->to_announce.push_back(announcement);
+    impl_->published(announcement);
     oldest = impl_->oldest_live();
   }
   impl_->wake.signal();
-  impl_->weights.retire(oldest);
+  weights_.retire(oldest);
 }
 
 std::optional<std::vector<RolloutGroup>> RolloutServer::take_batch(int64_t step, Millis timeout_ms) {
@@ -173,11 +205,7 @@ std::optional<std::vector<RolloutGroup>> RolloutServer::take_batch(int64_t step,
   impl_->changed.wait_for(lock, std::chrono::milliseconds(timeout_ms), ready);
   impl_->rethrow();
   if (!ids) return std::nullopt;
-  impl_->journal.batch(step, *ids);
-  impl_->journal.sync();
-  reach(Failpoint::BatchJournalled);
-  auto groups = impl_->queue.take(*ids);
-  impl_->batch = {step, std::move(*ids)};
+  auto groups = impl_->begin_step(step, *std::move(ids));
   impl_->wake.signal();  // there is room for leases
   return groups;
 }
@@ -187,20 +215,10 @@ void RolloutServer::trained(int64_t step, const std::vector<PoisonedGroup>& pois
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->rethrow();
-    const auto& batch = impl_->batch;
-    require(batch && batch->first == step, "rollout server: step ", step, " is trained, the last batch is ",
-            batch ? "of step " + std::to_string(batch->first) : "none");
-    std::map<uint64_t, std::string> reasons;
-    for (const auto& [group, reason] : poisoned) reasons[group.group] = reason;
-    impl_->ledger.trained(step, batch->second, reasons);
-    for (const auto& [group, reason] : poisoned) {
-      impl_->quarantine(impl_->lease_of(group.group, group.attempt), reason, &group);
-    }
-    impl_->journal.trained(step);
-    impl_->batch.reset();
+    impl_->end_step(step, poisoned);
     oldest = impl_->oldest_live();
   }
-  impl_->weights.retire(oldest);
+  weights_.retire(oldest);
 }
 
 void RolloutServer::sync_journal() {
@@ -222,7 +240,7 @@ RolloutStatus RolloutServer::status() const {
   status.law = impl_->ledger.counts();
   status.reasons = impl_->ledger.reasons();
   status.queue_depth = impl_->queue.depth();
-  status.oldest_age_s = static_cast<double>(impl_->queue.oldest_age(Impl::now())) / 1000.0;
+  status.oldest_age_s = static_cast<double>(impl_->queue.oldest_age(impl_->now())) / 1000.0;
   status.duplicates = impl_->ledger.duplicates();
   status.rejected_frames = impl_->router.num_rejected();
   status.torn_bytes = impl_->torn_bytes;
@@ -243,6 +261,6 @@ buffers::RefillCounts RolloutServer::refills() const {
   return impl_->ledger.refills(impl_->batch->first, impl_->batch->second);
 }
 
-const std::string& RolloutServer::address() const { return impl_->router.address(); }
+const std::string& RolloutServer::address() const { return socket_.address(); }
 
 }  // namespace sluice::learner

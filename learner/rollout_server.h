@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -21,6 +22,7 @@
 #include "learner/refills.h"
 #include "transport/handshake.h"
 #include "transport/shared_weights.h"
+#include "transport/sockets.h"
 
 namespace sluice::learner {
 
@@ -110,8 +112,15 @@ class RolloutServer {
   RolloutStatus status() const;
   const std::string& address() const;
 
+  struct Impl;  // learner/internal/rollout_server_impl.h, which the simulation of tests/trust drives by itself
+
  private:
-  struct Impl;
+  void run(std::stop_token stop);
+  void wait() const;
+
+  const SteadyClock clock_;
+  transport::RouterSocket socket_;
+  transport::WeightStore weights_;  // the training loop's
   std::unique_ptr<Impl> impl_;
   std::jthread thread_;
 };

@@ -19,9 +19,34 @@ void check_address(const std::string& address);
 // What `Frame::run` is for a run id.
 uint64_t run_hash(const std::string& run_id);
 
+// What the protocol needs of the learner's end and of an actor's: its state machines take these, and a test
+// hands them a network of its own.
+class Router {
+ public:
+  virtual ~Router() = default;
+
+  struct Received {
+    std::string peer;  // opaque: where send() finds it again
+    Frame frame;
+  };
+  virtual std::optional<Received> receive(Millis timeout_ms) = 0;
+  // False when the peer is gone, or so far behind that it counts as gone.
+  virtual bool send(const std::string& peer, Frame frame) = 0;
+  virtual int64_t num_rejected() const = 0;  // frames that failed a check
+};
+
+class Dealer {
+ public:
+  virtual ~Dealer() = default;
+
+  virtual std::optional<Frame> receive(Millis timeout_ms) = 0;
+  // False when it could not be handed over within the time: nobody is there.
+  virtual bool send(Frame frame, Millis timeout_ms) = 0;
+};
+
 // Used by one thread. A frame that fails a check is counted and dropped; three in a row from one peer and it
 // is not listened to any more.
-class RouterSocket {
+class RouterSocket final : public Router {
  public:
   // Throws EnvironmentError naming the address when it is taken or malformed. Port 0 lets the system choose.
   // The file of an ipc address is taken over without a word, also from a live owner: whoever binds one holds
@@ -29,19 +54,14 @@ class RouterSocket {
   explicit RouterSocket(const std::string& address, uint64_t run);
   // What has not left by then is lost, and so is what a peer has not read yet: wait for peers that must know.
   // Removes the file of an ipc address, unless another has taken it over.
-  ~RouterSocket();
+  ~RouterSocket() override;
 
   const std::string& address() const;  // as bound, with the chosen port
 
-  struct Received {
-    std::string peer;  // opaque: where send() finds it again
-    Frame frame;
-  };
   // Frames of another run are dropped, but for a Hello: its sender is owed a reason.
-  std::optional<Received> receive(Millis timeout_ms);
-  // False when the peer is gone, or so far behind that it counts as gone.
-  bool send(const std::string& peer, Frame frame);
-  int64_t num_rejected() const;  // frames that failed a check
+  std::optional<Received> receive(Millis timeout_ms) override;
+  bool send(const std::string& peer, Frame frame) override;
+  int64_t num_rejected() const override;
   // Readable when receive() may have something; for poll(). It is an edge: call receive(0) until it is empty,
   // also after each send(), before waiting on it.
   int fd() const;
@@ -52,14 +72,13 @@ class RouterSocket {
 };
 
 // Used by one thread. Connects in the background, again and again until somebody listens.
-class DealerSocket {
+class DealerSocket final : public Dealer {
  public:
   DealerSocket(const std::string& address, uint64_t run);
-  ~DealerSocket();
+  ~DealerSocket() override;
 
-  std::optional<Frame> receive(Millis timeout_ms);
-  // False when it could not be handed over within the time: nobody is there.
-  bool send(Frame frame, Millis timeout_ms);
+  std::optional<Frame> receive(Millis timeout_ms) override;
+  bool send(Frame frame, Millis timeout_ms) override;
   int64_t num_rejected() const;  // frames that failed a check
 
  private:

@@ -19,9 +19,11 @@ constexpr Millis kSafeMs = 2;       // between looks whether a group is safe
 
 }  // namespace
 
-LearnerLink::LearnerLink(const RolloutActorOptions& options, std::unique_ptr<GroupKeeper> keeper)
+LearnerLink::LearnerLink(const RolloutActorOptions& options, std::unique_ptr<transport::Dealer> dealer,
+                         std::unique_ptr<GroupKeeper> keeper, const Clock& clock)
     : options_(options),
-      socket_(options.address, transport::run_hash(options.identity.run)),
+      clock_(clock),
+      dealer_(std::move(dealer)),
       heartbeat_ms_(options.heartbeat_ms),
       keeper_(std::move(keeper)) {
   hello_due_ = last_look_ = clock_.now_ms();
@@ -43,7 +45,7 @@ std::optional<Frame> LearnerLink::next(const ActorLoad& load, Millis wait_ms) {
   while (true) {
     send_due(load);
     const Millis left = std::max<Millis>(0, deadline - clock_.now_ms());
-    auto frame = socket_.receive(is_safe(last_sequence_) ? left : std::min(left, kSafeMs));
+    auto frame = dealer_->receive(is_safe(last_sequence_) ? left : std::min(left, kSafeMs));
     watch_silence(/*heard=*/frame.has_value());
     if (frame && concerns_work(*frame)) return frame;
     if (!frame && clock_.now_ms() >= deadline) return std::nullopt;
@@ -174,7 +176,7 @@ void LearnerLink::watch_silence(bool heard) {
 }
 
 bool LearnerLink::try_send(FrameType type, std::string payload, uint64_t sequence) {
-  return socket_.send({.type = type, .sequence = sequence, .payload = std::move(payload)}, /*timeout_ms=*/0);
+  return dealer_->send({.type = type, .sequence = sequence, .payload = std::move(payload)}, /*timeout_ms=*/0);
 }
 
 }  // namespace sluice::actors

@@ -28,7 +28,8 @@ class LearnerLink {
  public:
   // Goes on with what an earlier process left with the keeper, which may be null: then nothing outlives this
   // one.
-  LearnerLink(const RolloutActorOptions& options, std::unique_ptr<GroupKeeper> keeper);
+  LearnerLink(const RolloutActorOptions& options, std::unique_ptr<transport::Dealer> dealer,
+              std::unique_ptr<GroupKeeper> keeper, const Clock& clock);
 
   // Sends what is due, then waits up to `wait_ms` for a frame that concerns the work: Welcome (each time it
   // is a new beginning), Lease, Weights or Stop. Throws Error when the learner refuses, does not welcome in
@@ -61,8 +62,8 @@ class LearnerLink {
   bool try_send(transport::FrameType type, std::string payload, uint64_t sequence = 0);
 
   const RolloutActorOptions options_;
-  const SteadyClock clock_;
-  transport::DealerSocket socket_;
+  const Clock& clock_;
+  const std::unique_ptr<transport::Dealer> dealer_;
   Millis heartbeat_ms_;
   bool welcome_ = false;
   bool was_welcome_ = false;

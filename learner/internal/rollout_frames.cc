@@ -55,8 +55,7 @@ void RolloutServer::Impl::on_known(const std::string& address, Peer& peer, const
       router.send(address, {.type = FrameType::Ack});  // an actor that hears nothing for long gives up
       return;
     case FrameType::Group:
-      on_group(peer, frame);
-      acks.emplace_back(address, frame.sequence);
+      if (on_group(peer, frame)) acks.emplace_back(address, frame.sequence);
       return;
     default:
       fail<Malformed>("a frame of type ", static_cast<int>(frame.type), ", which an actor never sends");
@@ -93,26 +92,31 @@ void RolloutServer::Impl::on_heartbeat(Peer& peer, const Frame& frame) {
   if (held >= ledger.held_by(name)) ledger.renew(name, now());
 }
 
-void RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
+// Whether the actor need not keep it any more.
+bool RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
   auto group = decoded([&] { return buffers::decode_group(frame.payload, options.limits); });
   const uint64_t id = group.group;
   if (!ledger.was_issued(id)) {
-    // Its issue was lost with the machine's power: it will be leased again, and produced again.
+    // Its issue was lost with the machine's power: it will be leased again, and is wanted then.
     notice(peer.identity.name + " sent group " + buffers::group_name(id) +
            ", which was not issued in this history");
-    return;
+    return false;
   }
   if (ledger.is_queued(id) || ledger.fate(id)) {
     ledger.admit(id, group.oldest_version());  // counts it as a duplicate
-    return;
+    return true;
   }
   const auto lease = lease_of(id, group.attempt);
   const auto wrong = internal::misfit(group, lease, options.reward_weights.size(), options.limits.max_tokens);
   if (!wrong.empty()) throw Malformed(wrong);
   const auto reason = internal::quarantine_reason(group, options.reward_weights, options.min_scored);
-  if (!reason.empty()) return quarantine(lease, reason, &group);
+  if (!reason.empty()) {
+    quarantine(lease, reason, &group);
+    return true;
+  }
   const bool teaches = options.ledger.refills == 0 || internal::has_spread(group, options.reward_weights);
   teaches ? admit(std::move(group)) : end_without_spread(std::move(group));
+  return true;
 }
 
 void RolloutServer::Impl::admit(RolloutGroup group) {

@@ -29,12 +29,11 @@ namespace sluice::learner {
 
 struct RolloutServer::Impl {
   Impl(const RolloutServerOptions& the_options, MakeLease the_make_lease, RolloutEvents the_events,
-       buffers::Recovered recovered);
+       buffers::Recovered recovered, transport::Router& the_router, const Clock& the_clock);
 
-  // The thread.
-  void run(std::stop_token stop);
+  // The thread: start(), and a round whenever there may be something to do.
+  void start();
   bool round();
-  void wait();
   void commit();
 
   // What comes.
@@ -43,7 +42,7 @@ struct RolloutServer::Impl {
   void on_hello(const std::string& address, const transport::Frame& frame);
   void on_ready(transport::Peer& peer, const transport::Frame& frame);
   void on_heartbeat(transport::Peer& peer, const transport::Frame& frame);
-  void on_group(const transport::Peer& peer, const transport::Frame& frame);
+  bool on_group(const transport::Peer& peer, const transport::Frame& frame);
   void admit(buffers::RolloutGroup group);
   void quarantine(const buffers::Lease& lease, const std::string& reason, const buffers::RolloutGroup* group);
   void end_without_spread(buffers::RolloutGroup group);
@@ -70,19 +69,22 @@ struct RolloutServer::Impl {
   void notice(const std::string& text) const;
   void say_goodbye();
 
-  // For the training loop.
+  // For the training loop, with the mutex held.
   void rethrow() const;
+  void published(const transport::WeightAnnouncement& announcement);
+  std::vector<buffers::RolloutGroup> begin_step(int64_t step, std::vector<uint64_t> ids);
+  void end_step(int64_t step, const std::vector<PoisonedGroup>& poisoned);
   std::optional<std::vector<uint64_t>> compose(int64_t step);
   int64_t oldest_live();
 
-  static Millis now() { return SteadyClock().now_ms(); }
+  Millis now() const { return clock.now_ms(); }
 
   const RolloutServerOptions options;
   const MakeLease make_lease;
   const RolloutEvents events;
+  const Clock& clock;
+  transport::Router& router;  // the thread's; the owner's again when that has ended
   internal::WakeUp wake;
-  transport::RouterSocket router;  // the thread's; the owner's again when that has ended
-  transport::WeightStore weights;  // the training loop's
 
   mutable std::mutex mutex;  // guards all below
   std::condition_variable changed;

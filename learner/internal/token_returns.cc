@@ -95,9 +95,9 @@ TokenNumbers penalised(GroupRewards rewards, const TokenNumbers& kl, double beta
 }
 
 // Also what the critic is to learn.
-TokenNumbers by_critic(const TrainingBatch& batch, const GroupRewards& rewards,
-                       const TokenNumbers& kl, double beta, const PolicyLearnerOptions& options,
-                       std::vector<StepUpdate>& updates, StepMetrics& metrics) {
+TokenNumbers by_critic(const TrainingBatch& batch, const GroupRewards& rewards, const TokenNumbers& kl,
+                       double beta, const PolicyLearnerOptions& options, std::vector<StepUpdate>& updates,
+                       StepMetrics& metrics) {
   const auto values = by_completion(batch, updates, [](const StepPart& part) { return part.values; });
   auto of = critic_advantages(rewards, kl, values, beta, {.gamma = options.gamma, .lambda = options.lambda},
                               options.advantage);

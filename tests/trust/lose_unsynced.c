@@ -1,5 +1,6 @@
-// A disk that forgets what was not synced: with this in LD_PRELOAD, what pwrite() is given stays in the memory
-// of the process until fdatasync() or fsync() of the file, so that a SIGKILL loses it as a power cut would.
+// A disk that forgets what was not synced: with this in LD_PRELOAD, what pwrite() is given stays in the
+// memory of the process until fdatasync() or fsync() of the file, so that a SIGKILL loses it as a power cut
+// would.
 //
 // pwrite() is what journals and spools write with; whole files are written and renamed by other calls.
 #define _GNU_SOURCE
@@ -15,16 +16,16 @@ struct piece {
   int fd;
   off_t at;
   size_t size;
-  char *bytes;
-  struct piece *next;
+  char* bytes;
+  struct piece* next;
 };
 
-static struct piece *first;
-static struct piece **last = &first;
+static struct piece* first;
+static struct piece** last = &first;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) {
-  struct piece *piece = malloc(sizeof *piece);
+ssize_t pwrite(int fd, const void* bytes, size_t size, off_t at) {
+  struct piece* piece = malloc(sizeof *piece);
   if (piece == NULL || (piece->bytes = malloc(size)) == NULL) {
     errno = ENOMEM;
     return -1;
@@ -40,23 +41,25 @@ ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) {
   pthread_mutex_unlock(&mutex);
   return (ssize_t)size;
 }
-ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t at) { return pwrite(fd, bytes, size, at); }
+ssize_t pwrite64(int fd, const void* bytes, size_t size, off_t at) { return pwrite(fd, bytes, size, at); }
 
 static int write_out(int fd) {
-  ssize_t (*real)(int, const void *, size_t, off_t) =
-      (ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
+  ssize_t (*real)(int, const void*, size_t, off_t) =
+      (ssize_t(*)(int, const void*, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
   int failed = 0;
   pthread_mutex_lock(&mutex);
-  for (struct piece **at = &first; *at != NULL;) {
-    struct piece *piece = *at;
+  for (struct piece** at = &first; *at != NULL;) {
+    struct piece* piece = *at;
     if (piece->fd != fd) {
       at = &piece->next;
       continue;
     }
     for (size_t done = 0; done < piece->size && !failed;) {
       const ssize_t wrote = real(fd, piece->bytes + done, piece->size - done, piece->at + (off_t)done);
-      if (wrote <= 0) failed = 1;
-      else done += (size_t)wrote;
+      if (wrote <= 0)
+        failed = 1;
+      else
+        done += (size_t)wrote;
     }
     *at = piece->next;
     free(piece->bytes);

@@ -1,0 +1,85 @@
+// A disk that can lose its power: what was not synced survives as far as chance has it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log_file.h"
+#include "tests/trust/sim_random.h"
+
+namespace sluice::trust {
+
+// The bytes of a file. Outlives the processes that open it.
+class SimFile {
+ public:
+  // What the kernel had and the disk had not is gone, but for the first so many changes, the last of them
+  // torn.
+  void lose_power(SimRandom& random) {
+    bytes_ = synced_;
+    const auto kept = random.below(static_cast<int64_t>(changes_.size()) + 1);
+    for (int64_t i = 0; i < kept; ++i) {
+      auto change = changes_[static_cast<size_t>(i)];
+      if (i + 1 == kept && change.offset >= 0) {
+        change.bytes.resize(static_cast<size_t>(random.below(static_cast<int64_t>(change.bytes.size()) + 1)));
+      }
+      apply(change);
+    }
+    synced_ = bytes_;
+    changes_.clear();
+  }
+
+  const std::string& synced() const { return synced_; }
+
+ private:
+  friend class SimLogFile;
+
+  struct Change {
+    int64_t offset = -1;  // of bytes that were written; -1: the file was cut to `size`
+    std::string bytes;
+    uint64_t size = 0;
+  };
+
+  void change(Change change) {
+    apply(change);
+    changes_.push_back(std::move(change));
+  }
+  void apply(const Change& change) {
+    if (change.offset < 0) {
+      bytes_.resize(change.size);
+      return;
+    }
+    const auto offset = static_cast<size_t>(change.offset);
+    if (bytes_.size() < offset + change.bytes.size()) bytes_.resize(offset + change.bytes.size());
+    bytes_.replace(offset, change.bytes.size(), change.bytes);
+  }
+
+  std::string bytes_, synced_;
+  std::vector<Change> changes_;  // since the last sync
+};
+
+class SimLogFile final : public LogFile {
+ public:
+  explicit SimLogFile(SimFile& file) : file_(file) {}
+
+  uint64_t size() const override { return file_.bytes_.size(); }
+  std::string read(uint64_t offset, uint64_t count) const override {
+    require<DataError>(offset + count <= file_.bytes_.size(), "cannot read at byte ", offset);
+    return file_.bytes_.substr(offset, count);
+  }
+  void write(uint64_t offset, std::string_view bytes) override {
+    file_.change({.offset = static_cast<int64_t>(offset), .bytes = std::string(bytes)});
+  }
+  void truncate(uint64_t size) override { file_.change({.size = size}); }
+  void sync() override {
+    file_.synced_ = file_.bytes_;
+    file_.changes_.clear();
+  }
+
+ private:
+  SimFile& file_;
+};
+
+}  // namespace sluice::trust
