@@ -60,8 +60,9 @@ void read_evaluations(const recipes::RunDirectory& run, ComparedRun& out) {
       std::find_if(stages.rbegin(), stages.rend(), [](const auto& stage) { return stage.trains(); });
   for (auto stage = stages.begin(); stage != stages.end(); ++stage) {
     const auto result = run.stage_result(stage->name);
-    if (stage->trains() || !result || result->at("evals").empty()) continue;
-    const double reward = result->at("evals")[0].at("value");
+    const Json evals = stage->trains() || !result ? Json() : result->value("evals", Json());
+    if (evals.empty()) continue;  // it measures nothing
+    const double reward = evals[0].at("value");
     if (stage >= last_trained.base()) {
       out.after = reward;
     } else if (!out.before) {

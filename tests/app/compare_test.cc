@@ -78,6 +78,7 @@ TEST(Compare, MeansAndEvaluationsOfEachRun) {
   runs.evaluated(done, "eval_after", 0.5);
   const auto running = runs.make("running", {0.5});
   runs.evaluated(running, "eval_before", 0.125);
+  write_plain(running / "stages/eval_after.json", R"({"counts": {}})");  // of a stage that measures nothing
   write_plain(running / "metrics.jsonl", read_file(running / "metrics.jsonl") + "{\"schema\": 1, \"st");
 
   const auto json = runs.compare({done, running, "--json"});
