@@ -60,6 +60,7 @@ class RolloutActor {
     Lease lease;
     std::vector<int32_t> prompt;
     Millis received_at = 0;
+    int64_t history = 0;  // of the run, when it was received
   };
 
   bool receive();
@@ -126,14 +127,14 @@ bool RolloutActor::receive() {
 void RolloutActor::take_on(Lease lease) {
   group_size_ = completions_of(lease);
   // A lease given again names a group that may still be here.
-  if (link_.has_unacknowledged(lease.group)) return;
+  if (link_.has_unacknowledged(lease.group)) return link_.send_again(lease.group);
   if (const auto found = under_way_.find(lease.group); found != under_way_.end()) {
     found->second.lease.attempt = lease.attempt;
     return;
   }
   const auto queued = std::find_if(queue_.begin(), queue_.end(),
                                    [&](const Held& held) { return held.lease.group == lease.group; });
-  Held held{.lease = std::move(lease), .received_at = clock_.now_ms()};
+  Held held{.lease = std::move(lease), .received_at = clock_.now_ms(), .history = link_.history()};
   held.prompt = tokenizer_.encode(held.lease.row.prompt);
   if (queued != queue_.end()) {
     *queued = std::move(held);
@@ -208,6 +209,7 @@ void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
 
 void RolloutActor::finish(GenerationResult result) {
   auto held = std::move(under_way_.extract(result.id).mapped());
+  if (held.history != link_.history()) return;  // of weights that never were; it will be leased again
   const auto& lease = held.lease;
   const auto score = [&](std::vector<buffers::Completion>& completions) {
     score_completions(completions, lease.row, lease.group, tokenizer_, rewards_, lease.sampling.stop_strings);

@@ -67,11 +67,11 @@ class PosixLogFile final : public LogFile {
 }  // namespace
 
 std::unique_ptr<LogFile> open_log_file(const std::filesystem::path& file, LogAccess access) {
-  const bool is_new = access == LogAccess::Write && !std::filesystem::exists(file);
   const int flags = access == LogAccess::Write ? O_RDWR | O_CREAT : O_RDONLY;
   UniqueFd fd(retry([&] { return ::open(file.c_str(), flags | O_CLOEXEC, 0644); }));
   require<DataError>(fd.valid(), file.string(), ": cannot be opened: ", errno_text(errno));
-  if (is_new) sync_directory(internal::folder_of(file));
+  // Also where it was there: who made it may have died before its name was on the disk.
+  if (access == LogAccess::Write) sync_directory(internal::folder_of(file));
   return std::make_unique<PosixLogFile>(std::move(fd));
 }
 

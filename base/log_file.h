@@ -28,7 +28,7 @@ class LogFile {
   virtual void sync() = 0;
 };
 
-enum class LogAccess { Read, Write };  // Write makes the file when there is none, and syncs its name then
+enum class LogAccess { Read, Write };  // Write makes the file when there is none, and syncs its name
 
 // Throws DataError when it cannot be opened.
 std::unique_ptr<LogFile> open_log_file(const std::filesystem::path& file, LogAccess access);

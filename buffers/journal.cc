@@ -14,7 +14,7 @@ using internal::RecordFormat;
 using internal::RecordLog;
 
 enum class RecordKind : uint8_t {
-  Issued = internal::kStartRecord + 1,
+  Issued = internal::kSyncRecord + 1,
   Group,
   Batch,
   Fate,
@@ -23,7 +23,7 @@ enum class RecordKind : uint8_t {
   Restore,
 };
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 
 RecordFormat format_of(const std::string& name) {
   return {.what = "journal",

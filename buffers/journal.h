@@ -1,7 +1,7 @@
 // The write-ahead log of rollout groups: what the ledger can be rebuilt from.
 //
-// A file of records with checksums (buffers/internal/record_log.h). A torn last record is what a crash leaves
-// and is cut off when the journal is opened again; a damaged record with whole ones behind it is an error.
+// A file of records with checksums (buffers/internal/record_log.h). What a crash leaves of an unsynced end is
+// cut off when the journal is opened again; damage to what was synced is an error.
 #pragma once
 
 #include <cstdint>

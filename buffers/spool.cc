@@ -10,7 +10,7 @@ namespace sluice::buffers {
 namespace {
 
 // A history record stands for nothing before it being wanted.
-constexpr uint8_t kGroup = internal::kStartRecord + 1, kHistory = internal::kStartRecord + 2;
+constexpr uint8_t kGroup = internal::kSyncRecord + 1, kHistory = internal::kSyncRecord + 2;
 constexpr uint64_t kLargeBytes = uint64_t{1} << 20;
 
 }  // namespace
@@ -42,10 +42,7 @@ void Spool::append(std::string_view group) {
 }
 
 void Spool::clear(int64_t history) {
-  if (log_->size() > kLargeBytes) {
-    log_->clear();
-    log_->sync();  // else a crash could leave new records with old ones behind them
-  }
+  if (log_->size() > kLargeBytes) log_->clear();
   ByteWriter out;
   out.i64(history);
   log_->append(kHistory, out.str());

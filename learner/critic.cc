@@ -43,13 +43,14 @@ void Critic::learn(const MicroBatch& micro, const at::Tensor& old_values, const 
   sums_.tokens += micro.targets.rows.numel();
 }
 
-void Critic::update() {
+bool Critic::update() {
   if (!std::isfinite(update_loss_)) optimizer_.reject();
   const auto report = optimizer_.step();
   ++sums_.updates;
   sums_.loss += update_loss_;
   sums_.grad_norm += report.grad_norm;
   sums_.lr = report.lr;
+  return report.applied || report.spike;
 }
 
 StepMetrics Critic::take_metrics() {

@@ -25,7 +25,9 @@ class Critic {
   void begin();
   void learn(const MicroBatch& micro, const at::Tensor& old_values, const at::Tensor& returns,
              const StepDenominators& denominators);
-  void update();
+  // Skipped on all ranks where one has called reject(), or its loss or gradient is not finite: then false.
+  bool update();
+  void reject() { optimizer_.reject(); }
 
   // Of the updates since it was last asked: value_loss and critic/grad_norm, their means; vf_clipfrac, the
   // share of tokens past the clip; critic/learning_rate; critic/nonfinite_skips and critic/spike_skips.

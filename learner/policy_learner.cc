@@ -351,7 +351,6 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   fault_ = {};
   Tally tally;
   const bool critic_alone = critic_ != nullptr && version < options_.critic_warmup;
-  double grad_norms = 0.0;
   for (int64_t i = 0; i < options_.updates_per_step(); ++i) {
     const auto& update = updates[static_cast<size_t>(i % options_.minibatches)];
     tally.step_tokens += update.denominators.tokens;
@@ -369,33 +368,41 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     if (update.denominators.tokens == 0) continue;
 
     ++tally.updates;
-    if (!critic_alone) {
-      // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be
-      // asked.
-      const double loss = tally.loss - loss_before;
-      if (tally.faults.found() || !std::isfinite(loss)) optimizer_.reject();
-      const auto report = optimizer_.step();
-      grad_norms += report.grad_norm;
-      metrics["learning_rate"] = report.lr;
-      if (!report.applied && !report.spike) {
-        fault_ = tally.faults.fault(loss);
-        break;
-      }
+    // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
+    const double loss = tally.loss - loss_before;
+    const bool sound = !tally.faults.found() && std::isfinite(loss);
+    if (!(critic_alone ? teach_critic(sound) : move_policy(sound, metrics))) {
+      fault_ = tally.faults.fault(loss);
+      break;
     }
-    if (critic_ != nullptr) critic_->update();
   }
-  finish(batch, tally, metrics);
-  if (tally.updates > 0 && !critic_alone)
-    metrics["grad_norm"] = grad_norms / static_cast<double>(tally.updates);
+  if (tally.updates > 0 && !critic_alone) metrics["grad_norm"] /= static_cast<double>(tally.updates);
+  finish(batch, tally, !critic_alone, metrics);
   metrics.merge(optimizer_.skip_counts());
   if (critic_ != nullptr) metrics.merge(critic_->take_metrics());
   return metrics;
 }
 
-void PolicyLearner::finish(const TrainingBatch& batch, const Tally& tally, StepMetrics& metrics) {
+// Both say whether weights moved, or stayed for a spike alone; what is not `sound` on any rank moves none.
+bool PolicyLearner::teach_critic(bool sound) {
+  if (!sound) critic_->reject();
+  return critic_->update();
+}
+
+bool PolicyLearner::move_policy(bool sound, StepMetrics& metrics) {
+  if (!sound) optimizer_.reject();
+  const auto report = optimizer_.step();
+  metrics["grad_norm"] += report.grad_norm;
+  metrics["learning_rate"] = report.lr;
+  if (!report.applied && !report.spike) return false;
+  if (critic_ != nullptr) critic_->update();
+  return true;
+}
+
+void PolicyLearner::finish(const TrainingBatch& batch, const Tally& tally, bool moved, StepMetrics& metrics) {
   tally.report(options_, metrics);
   if (options_.updates_per_step() > 1) metrics["updates"] = static_cast<double>(tally.updates);
-  if (!fault_.cause.empty()) return;
+  if (!moved || !fault_.cause.empty()) return;
   const auto measured = [&metrics](const char* name) {
     const auto found = metrics.find(name);
     return found == metrics.end() ? std::nullopt : std::optional(found->second);

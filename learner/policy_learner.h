@@ -135,7 +135,9 @@ class PolicyLearner {
   void mask_tokens(std::vector<Update>& updates) const;
   void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
-  void finish(const TrainingBatch& batch, const Tally& tally, StepMetrics& metrics);
+  bool teach_critic(bool sound);
+  bool move_policy(bool sound, StepMetrics& metrics);
+  void finish(const TrainingBatch& batch, const Tally& tally, bool moved, StepMetrics& metrics);
   at::Tensor old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const;
   at::Tensor factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old, Tally& tally) const;
 

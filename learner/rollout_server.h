@@ -112,7 +112,8 @@ class RolloutServer {
   RolloutStatus status() const;
   const std::string& address() const;
 
-  struct Impl;  // learner/internal/rollout_server_impl.h, which the simulation of tests/trust drives by itself
+  struct Impl;  // learner/internal/rollout_server_impl.h, which the simulation of tests/trust drives by
+                // itself
 
  private:
   void run(std::stop_token stop);

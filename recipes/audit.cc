@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -11,6 +12,8 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "buffers/journal.h"
+#include "recipes/checkpoint.h"
+#include "recipes/internal/stage_context.h"
 
 namespace sluice::recipes {
 namespace {
@@ -73,6 +76,18 @@ std::vector<AuditedGroup> all_groups(const Ledger& ledger) {
   return groups;
 }
 
+// Oldest first.
+std::vector<fs::path> checkpoints_of(const RunDirectory& run) {
+  std::vector<fs::path> found;
+  if (!fs::exists(run.checkpoints())) return found;
+  for (const auto& entry : fs::directory_iterator(run.checkpoints())) {
+    const bool named = entry.path().filename().string().starts_with("step_");
+    if (named && !entry.is_symlink()) found.push_back(entry.path());
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
 // One stage of a run, held against its journal.
 class StageAuditor {
  public:
@@ -81,15 +96,15 @@ class StageAuditor {
 
   StageAudit audit() {
     audit_.stage = stage_.name;
-    try {
-      read_journal();
-      count_groups();
-      check_metrics();
-      check_rollouts();
-      check_result();
-    } catch (const DataError& error) {
-      audit_.problems.emplace_back(error.what());
-    }
+    // What says that more is done is read before what says how: a run that goes on writes in the other order.
+    attempt([this] { result_ = run_.stage_result(stage_.name); });
+    attempt([this] { saved_ = newest_saved_step(); });
+    audit_.finished = result_.has_value();
+    attempt([this] { read_journal(); });
+    attempt([this] { count_groups(); });
+    attempt([this] { check_metrics(); });
+    attempt([this] { check_rollouts(); });
+    attempt([this] { check_result(); });
     return std::move(audit_);
   }
 
@@ -102,7 +117,31 @@ class StageAuditor {
     audit_.problems.push_back(sentence.str());
   }
 
+  template <class Check>
+  void attempt(Check check) {
+    try {
+      check();
+    } catch (const DataError& error) {
+      audit_.problems.emplace_back(error.what());
+    }
+  }
+
+  // The last step of the stage that a checkpoint holds; the newest may be removed while it is looked at.
+  int64_t newest_saved_step() const {
+    int64_t newest = 0;
+    for (const auto& directory : checkpoints_of(run_)) {
+      if (!fs::exists(directory / "state" / "state.json")) continue;
+      const auto state = open_checkpoint(directory).state;
+      if (state.stage == stage_.name) newest = std::max(newest, state.stage_step);
+    }
+    return newest;
+  }
+
   void read_journal() {
+    if (!fs::exists(run_.journal(stage_.name))) {
+      expect(!result_ && saved_ == 0, run_.journal(stage_.name).string(), " is missing");
+      return;
+    }
     const auto replayed = buffers::replay_ledger(ledger_options(recipe_, stage_), run_.journal(stage_.name),
                                                  &audit_.torn_bytes);
     audit_.law = replayed.counts();
@@ -110,6 +149,8 @@ class StageAuditor {
     audit_.groups = all_groups(replayed);
     audit_.batches = replayed.trained_steps();
     expect(audit_.law.holds(), stage_.name, ": the law is broken: ", describe(audit_.law));
+    expect(audit_.batches >= saved_, stage_.name, ": a checkpoint is of step ", saved_,
+           ", the journal knows of training up to step ", audit_.batches);
   }
 
   // The ledger's sums against its groups one by one.
@@ -129,8 +170,6 @@ class StageAuditor {
   void check_metrics() {
     for_each_whole_line(run_.metrics(), [&](const Json& line, const std::string& where) {
       if (json_member<std::string>(line, "stage", where) != stage_.name) return;
-      first_step_ =
-          json_member<int64_t>(line, "step", where) - json_member<int64_t>(line, "stage_step", where);
       const auto law = read_counts(line, "law/", where);
       expect(law.holds(), where, ": the law is broken: ", describe(law));
     });
@@ -140,7 +179,7 @@ class StageAuditor {
   // after it may be of a history that a crash ended.
   void check_rollouts() {
     for (int64_t step = 1; step <= audit_.batches; ++step) {
-      const auto file = run_.rollouts(first_step_ + step);
+      const auto file = run_.rollouts(first_step() + step);
       std::set<uint64_t> groups;
       for_each_whole_line(file, [&](const Json& line, const std::string& where) {
         const auto group = static_cast<uint64_t>(json_member<int64_t>(line, "group", where));
@@ -156,10 +195,9 @@ class StageAuditor {
   }
 
   void check_result() {
-    const auto result = run_.stage_result(stage_.name);
-    audit_.finished = result.has_value();
-    if (!result) return;
-    const auto law = read_counts(result->at("law"), "", stage_.name + ".json");
+    if (!result_) return;
+    const auto where = stage_.name + ".json";
+    const auto law = read_counts(json_member<Json>(*result_, "law", where), "", where);
     for (const auto& [name, member] : kCounts) {
       expect(law.*member == audit_.law.*member, stage_.name, " ended with ", law.*member, " ", name,
              ", the journal has ", audit_.law.*member);
@@ -168,45 +206,47 @@ class StageAuditor {
            " steps, the journal has ", audit_.batches);
   }
 
+  // Optimizer steps of the run before the stage.
+  int64_t first_step() const {
+    int64_t steps = 0;
+    for (const auto& earlier : recipe_.stages) {
+      if (earlier.name == stage_.name) break;
+      if (earlier.trains()) steps += earlier.steps;
+    }
+    return steps;
+  }
+
   const RunDirectory& run_;
   const Recipe& recipe_;
   const StageSpec& stage_;
   StageAudit audit_;
   std::map<int64_t, std::set<uint64_t>> trained_;  // by step of the stage, from 1
   std::set<uint64_t> quarantined_;
-  int64_t first_step_ = 0;  // of the run, before the stage
+  std::optional<Json> result_;
+  int64_t saved_ = 0;  // steps of the stage that a checkpoint holds
 };
 
 }  // namespace
-
-buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage) {
-  return {.prompts_per_step = stage.rollout.prompts_per_step,
-          .total_steps = stage.steps,
-          .staleness = stage.rollout.staleness,
-          .exact_versions = recipe.deterministic,
-          .lease_ms = stage.rollout.lease_ms,
-          .refills = stage.rollout.refills};
-}
 
 std::vector<StageAudit> audit(const RunDirectory& run) {
   const Recipe recipe = run.recipe();
   std::vector<StageAudit> stages;
   for (const auto& stage : recipe.stages) {
-    if (!stage.has_actors() || !fs::exists(run.journal(stage.name))) continue;
-    stages.push_back(StageAuditor(run, recipe, stage).audit());
+    if (!stage.has_actors()) continue;
+    auto audited = StageAuditor(run, recipe, stage).audit();
+    const bool begun = fs::exists(run.journal(stage.name)) || !audited.problems.empty();
+    if (begun) stages.push_back(std::move(audited));
   }
   return stages;
 }
 
 std::vector<AuditedCheckpoint> audit_checkpoints(const RunDirectory& run) {
   std::vector<AuditedCheckpoint> checkpoints;
-  if (!fs::exists(run.checkpoints())) return checkpoints;
-  for (const auto& entry : fs::directory_iterator(run.checkpoints())) {
-    const std::string name = entry.path().filename();
-    if (entry.is_symlink() || !name.starts_with("step_")) continue;
-    checkpoints.push_back({.name = name, .damage = check_directory(entry.path())});
+  for (const auto& directory : checkpoints_of(run)) {
+    auto damage = check_directory(directory);
+    if (!fs::exists(directory)) continue;  // a run that goes on has removed it
+    checkpoints.push_back({.name = directory.filename(), .damage = std::move(damage)});
   }
-  std::ranges::sort(checkpoints, {}, &AuditedCheckpoint::name);
   return checkpoints;
 }
 

@@ -34,9 +34,6 @@ struct StageAudit {
   std::vector<std::string> problems;       // what must not be, each a sentence
 };
 
-// The ledger of a policy stage.
-buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage);
-
 // Of every policy stage that has begun, in the order of the run.
 std::vector<StageAudit> audit(const RunDirectory& run);
 

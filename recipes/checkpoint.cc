@@ -19,7 +19,7 @@ namespace sluice::recipes {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int kStateSchema = 1;
+constexpr int kStateSchema = 2;
 constexpr const char* kVersionPrefix = "policy.";
 constexpr const char *kOptimizer = "optimizer.safetensors",
                      *kCriticOptimizer = "critic_optimizer.safetensors";
@@ -85,6 +85,14 @@ std::vector<fs::path> by_step(const fs::path& checkpoints) {
   return found;
 }
 
+// At once gone under its name: what a crash leaves of it is a temporary, and no damaged checkpoint.
+void remove_whole(const fs::path& directory) {
+  const fs::path aside = directory.parent_path() / (".tmp-" + directory.filename().string());
+  fs::remove_all(aside);
+  fs::rename(directory, aside);
+  fs::remove_all(aside);
+}
+
 // Keeps the one just written and `keep_last` - 1 intermediate ones of its stage before it. What cannot be
 // read is left for a person to look at, and counts for nothing.
 void remove_old(const fs::path& checkpoints, const CheckpointState& written, int64_t keep_last) {
@@ -93,7 +101,7 @@ void remove_old(const fs::path& checkpoints, const CheckpointState& written, int
     if (step_of(directory) >= written.step) continue;
     try {
       const auto state = read_state(directory / "state" / "state.json");
-      if (state.stage == written.stage && !state.stage_done && ++kept > keep_last) fs::remove_all(directory);
+      if (state.stage == written.stage && !state.stage_done && ++kept > keep_last) remove_whole(directory);
     } catch (const DataError&) {
       continue;
     }

@@ -12,7 +12,6 @@
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
-#include "recipes/audit.h"
 #include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
 #include "recipes/internal/prompt_order.h"
@@ -251,13 +250,13 @@ class PolicyStage {
     }
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
     if (reference_) reference_->follow(*network_, step + 1);
+    write_rollouts(run_.rollouts(first_step_ + step + 1), batch);  // before the journal has it for trained
     server_->trained(step, poisoned_of(batch, fault));
     reach(Failpoint::StepTrained);
     if (health.broken.empty()) publish(step + 1);
     reach(Failpoint::VersionPublished);
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
-    write_rollouts(run_.rollouts(first_step_ + step + 1), batch);
     return metrics;
   }
 

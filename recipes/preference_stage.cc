@@ -100,7 +100,7 @@ class PreferenceStage {
                    {"use", stage_.use},
                    {"steps", stage_.steps},
                    {"started_from", start_.started_from}};
-    result.update(Json(held_out_figures()));
+    result.update(Json(measured_.empty() ? held_out_figures() : measured_));
     result["seconds"] = loop.seconds();
     run_.write_stage_result(stage_.name, result);
     return 0;
@@ -204,9 +204,10 @@ class PreferenceStage {
     return figures;
   }
 
-  learner::StepMetrics measure(int64_t done) const {
+  learner::StepMetrics measure(int64_t done) {
     const int64_t every = stage_.evaluation.every;
-    return every > 0 && done % every == 0 ? held_out_figures() : learner::StepMetrics();
+    measured_ = every > 0 && done % every == 0 ? held_out_figures() : learner::StepMetrics();
+    return measured_;
   }
 
   // Epoch by epoch, each but the first in an order of its own.
@@ -247,6 +248,7 @@ class PreferenceStage {
   EpochOrder order_;                           // of the examples, from the second epoch on
   std::optional<learner::PreferenceLearner> pairs_;
   std::optional<learner::KtoLearner> kto_;
+  learner::StepMetrics measured_;  // of what is held out, after the last step
 };
 
 }  // namespace

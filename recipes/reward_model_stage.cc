@@ -36,6 +36,7 @@ class RewardModelStage {
                    const StopRequest& stop)
       : run_(run),
         stage_(stage),
+        stop_(stop),
         start_(find_start(run, recipe, stage)),
         policy_(find_origin(run, stage, start_).model()),
         tokenizer_(text::load_tokenizer(policy_)),
@@ -46,8 +47,7 @@ class RewardModelStage {
         trainer_(*network_, optimizer_,
                  {.micro_batch_tokens = stage.batch.micro_batch_tokens, .loss = stage.reward_loss}),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
-        order_(std::ssize(training_.pairs), stage_seed(recipe, stage.name)),
-        loop_(run, stage, start_, monitor_, optimizer_, stop) {
+        order_(std::ssize(training_.pairs), stage_seed(recipe, stage.name)) {
     if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
     if (training_.dropped > 0) {
       monitor_.say(stage.name + ": " + std::to_string(training_.dropped) +
@@ -56,10 +56,11 @@ class RewardModelStage {
   }
 
   int run() {
-    const int signal = loop_.run({.learn = [this](int64_t step) { return trainer_.step(batch_of(step)); },
-                                  .measure = nullptr,
-                                  .contents = [this] { return contents(); }});
-    return signal != 0 ? signal : finish();
+    StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
+    const int signal = loop.run({.learn = [this](int64_t step) { return trainer_.step(batch_of(step)); },
+                                 .measure = nullptr,
+                                 .contents = [this] { return contents(); }});
+    return signal != 0 ? signal : finish(loop);
   }
 
  private:
@@ -91,8 +92,8 @@ class RewardModelStage {
             {"n", sums.pairs},      {"value", share},      {"stderr", std::sqrt(share * (1 - share) / n)}};
   }
 
-  int finish() {
-    const auto directory = loop_.checkpoint().reward_model();
+  int finish(const StepLoop& loop) {
+    const auto directory = loop.checkpoint().reward_model();
     Json result = {{"name", stage_.name},
                    {"use", stage_.use},
                    {"steps", stage_.steps},
@@ -105,13 +106,14 @@ class RewardModelStage {
       result["evals"] = Json::array({eval});
     }
     monitor_.say(stage_.name + ": reward model " + directory.string());
-    result["seconds"] = loop_.seconds();
+    result["seconds"] = loop.seconds();
     run_.write_stage_result(stage_.name, result);
     return 0;
   }
 
   const RunDirectory& run_;
   const StageSpec& stage_;
+  const StopRequest& stop_;
   const StageStart start_;
   const std::filesystem::path policy_;  // its model directory
   const std::unique_ptr<text::Tokenizer> tokenizer_;
@@ -123,7 +125,6 @@ class RewardModelStage {
   sft::RewardTrainer trainer_;
   StageMonitor monitor_;
   EpochOrder order_;  // of the pairs
-  StepLoop loop_;
 };
 
 }  // namespace

@@ -463,7 +463,7 @@ std::vector<SchemaKey> make_schema() {
       integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts or examples, the first ones; 0: all."),
       integer("evaluation", "every", 0, 0, 1e9,
               "sft: steps between measurements of the held-out examples' loss, `eval_loss` in nats a token, "
-              "beside one at the end; 0: none."),
+              "beside one at the end; 0: none. Preferences: steps between those of preference.held_out."),
       integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
       boolean("evaluation", "greedy", false, "Also decode greedily."),
       integer("evaluation", "show", 4, 0, 100, "Prompts whose completions are shown at the end."),

@@ -9,6 +9,8 @@
 #include "actors/rollout_actor.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file_lock.h"
+#include "base/files.h"
 #include "base/philox.h"
 #include "model/model_directory.h"
 #include "recipes/internal/reward_models.h"
@@ -28,6 +30,7 @@ constexpr StageRunner kRunners[] = {
 
 constexpr Millis kOriginTimeoutMs = 60'000;
 constexpr Millis kOriginPauseMs = 50;
+constexpr Millis kSpoolLockMs = 3'000;  // for a process that was killed a moment ago
 
 // Differs each time a process starts.
 uint64_t new_incarnation() {
@@ -77,7 +80,14 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   const auto tokenizer = text::load_tokenizer(origin->model());
   const auto network = load_network(origin->model(), recipe);
   const auto rewards = make_rewards(recipe, stage);
-  std::filesystem::create_directories(run.spool(stage.name, index).parent_path());
+  const auto spool = run.spool(stage.name, index);
+  std::filesystem::create_directories(spool.parent_path());
+  sync_directory(spool.parent_path().parent_path());
+  sync_directory(run.root());
+  const auto alone = FileLock::acquire(spool.string() + ".lock", kSpoolLockMs);
+  require<EnvironmentError>(alone.has_value(), "actor-", index, " of stage ", name,
+                            " is there already: another process has ", spool.string(),
+                            "; give this one another --index");
   const actors::RolloutActorOptions options{.address = run.rollout_address(stage),
                                             .identity = {.run = run.id(),
                                                          .tokenizer_hash = tokenizer->hash(),
@@ -87,7 +97,7 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
                                                          .incarnation = new_incarnation(),
                                                          .pid = getpid()},
                                             .engine = {.reproducible = recipe.deterministic},
-                                            .spool = run.spool(stage.name, index),
+                                            .spool = spool,
                                             .int8_weights = stage.rollout.int8_weights,
                                             .mix_versions = stage.rollout.mix_versions};
   std::unique_ptr<model::Network> draft_network;

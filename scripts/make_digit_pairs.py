@@ -14,7 +14,7 @@ import random
 import sys
 
 MODULUS, LONGEST, SEED = 10, 8, 1
-TEST_PROMPTS, TRAIN_REJECTED, TEST_REJECTED = 120, 5, 3
+TEST_PROMPTS, TRAIN_REJECTED, TEST_REJECTED = 120, 14, 3
 
 
 def numbers_after(last, difference, count):

@@ -16,7 +16,7 @@ inline constexpr uint64_t kMaxPayload = 64u << 20;
 // has no Ack yet: a lease that was lost on its way would otherwise be kept alive for ever.
 enum class FrameType : uint16_t {
   Hello = 1,      // A: Identity as JSON. L: empty; it does not know this actor (any more): it is to say Hello
-  Welcome = 2,    // L: accepted; JSON of what the actor needs to know (heartbeat interval)
+  Welcome = 2,    // L: accepted; JSON of what the actor needs to know (heartbeat interval, history)
   Refuse = 3,     // L: reason as text; the actor gives up
   Ready = 4,      // A: u32 leases it can take on now (credit it gives), on a change and with each Heartbeat
   Lease = 5,      // L: a lease

@@ -8,7 +8,7 @@
 namespace sluice::transport {
 
 struct Identity {
-  int64_t protocol = 1;
+  int64_t protocol = 2;
   std::string run;  // run id: unique to a run directory
   std::string tokenizer_hash;
   std::string model_hash;    // of the architecture (config.json), not of the weights

@@ -7,6 +7,7 @@ namespace sluice::actors {
 
 SpoolKeeper::SpoolKeeper(const std::filesystem::path& file, uint64_t max_bytes)
     : spool_(file),
+      left_(spool_.take_left()),
       max_bytes_(max_bytes),
       bytes_(spool_.size()),
       thread_([this](std::stop_token stop) { run(std::move(stop)); }) {}

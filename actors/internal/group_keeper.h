@@ -10,6 +10,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "buffers/spool.h"
 
@@ -37,7 +38,7 @@ class SpoolKeeper final : public GroupKeeper {
   // Throws as Spool does. It is full from `max_bytes` on.
   SpoolKeeper(const std::filesystem::path& file, uint64_t max_bytes);
 
-  buffers::Spool::Left take_left() override { return spool_.take_left(); }
+  buffers::Spool::Left take_left() override { return std::move(left_); }
   void keep(uint64_t sequence, const std::string& group) override;
   uint64_t kept() override;
   void forget_all(int64_t history) override;
@@ -55,6 +56,7 @@ class SpoolKeeper final : public GroupKeeper {
   void ask(Work work);
 
   buffers::Spool spool_;  // used by thread_ alone once it runs
+  buffers::Spool::Left left_;
   const uint64_t max_bytes_;
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;

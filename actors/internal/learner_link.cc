@@ -17,6 +17,14 @@ constexpr Millis kHelloMs = 1'000;
 constexpr Millis kAgainMs = 5'000;  // without an Ack a group is sent again
 constexpr Millis kSafeMs = 2;       // between looks whether a group is safe
 
+uint64_t group_of(const std::string& bytes, const std::string& spool) {
+  try {
+    return buffers::decode_group(bytes).group;
+  } catch (const DataError& error) {
+    fail<DataError>("spool ", spool, ": ", error.what(), "; with the file away its groups are sampled again");
+  }
+}
+
 }  // namespace
 
 LearnerLink::LearnerLink(const RolloutActorOptions& options, std::unique_ptr<transport::Dealer> dealer,
@@ -34,7 +42,7 @@ LearnerLink::LearnerLink(const RolloutActorOptions& options, std::unique_ptr<tra
 void LearnerLink::take_over(buffers::Spool::Left left) {
   history_ = left.history;
   for (auto& bytes : left.groups) {
-    const auto group = buffers::decode_group(bytes).group;
+    const auto group = group_of(bytes, options_.spool.string());
     unacknowledged_[++last_sequence_] = {.group = group, .bytes = std::move(bytes)};
   }
   safe_ = last_sequence_;
@@ -110,6 +118,7 @@ bool LearnerLink::concerns_work(const Frame& frame) {
 
 void LearnerLink::send_due(const ActorLoad& load) {
   const Millis now = clock_.now_ms();
+  if (keeper_ != nullptr) safe_ = std::max(safe_, keeper_->kept());
   if (!welcome_) {
     if (now < hello_due_) return;
     // Nobody may be listening yet: then it is tried again soon.
@@ -125,7 +134,6 @@ void LearnerLink::send_due(const ActorLoad& load) {
 
 // Those that are safe and were not sent, or long ago.
 void LearnerLink::send_groups() {
-  if (keeper_ != nullptr) safe_ = std::max(safe_, keeper_->kept());
   const Millis now = clock_.now_ms();
   for (auto& [sequence, group] : unacknowledged_) {
     if (!is_safe(sequence)) break;
@@ -161,6 +169,12 @@ void LearnerLink::send_group(buffers::RolloutGroup group) {
 bool LearnerLink::has_unacknowledged(uint64_t group) const {
   return std::any_of(unacknowledged_.begin(), unacknowledged_.end(),
                      [group](const auto& entry) { return entry.second.group == group; });
+}
+
+void LearnerLink::send_again(uint64_t group) {
+  for (auto& [sequence, kept] : unacknowledged_) {
+    if (kept.group == group) kept.sent_at.reset();
+  }
 }
 
 // Only time in which this thread listened counts, so that an actor that was stopped for a while does not

@@ -39,6 +39,10 @@ class LearnerLink {
   // Names the actor and the sequence in it, and keeps it until it is acknowledged.
   void send_group(buffers::RolloutGroup group);
   bool has_unacknowledged(uint64_t group) const;
+  // The learner asks for it: it is sent again at once.
+  void send_again(uint64_t group);
+  // Of the run, as the learner counts it: what was begun in another one is of weights that never were.
+  int64_t history() const { return history_; }
   // Whether it can keep no more groups for now.
   bool full() const { return keeper_ != nullptr && keeper_->full(); }
 

@@ -64,7 +64,7 @@ class RecordReader {
       const auto body = next();
       if (!body) {
         // The first record is synced before another is written, so a torn one is all there is.
-        require<DataError>(offset_ > 0 || size_ < kStartBytes, format_.name, ": does not begin as a ",
+        require<DataError>(offset_ > 0 || size_ <= kStartBytes, format_.name, ": does not begin as a ",
                            format_.what, " does");
         require_torn();
         break;
@@ -101,6 +101,7 @@ class RecordReader {
     try {
       require<DataError>(is_kind(body[0]), "kind ", int{kind}, " is unknown");
       require<DataError>((kind == kStartRecord) == (offset_ == 0), "the start stands first and once");
+      if (kind == kSyncRecord) return;
       if (kind != kStartRecord) return on_record(kind, body.substr(1));
       ByteReader in(body.substr(1), "start");
       const auto version = in.u8();
@@ -112,24 +113,23 @@ class RecordReader {
     }
   }
 
-  // Returns when what stands at offset_ can be the last, torn record.
+  // Returns when what stands at offset_ can have been written since the last sync.
   void require_torn() const {
     require<DataError>(size_ - offset_ <= kFrameBytes + kMaxRecordBytes, format_.name,
                        ": the record at byte ", offset_, " is damaged; ", size_ - offset_,
                        " bytes are behind it");
-    const auto next = find_record(bytes(offset_, size_ - offset_));
-    require<DataError>(!next, format_.name, ": the record at byte ", offset_,
-                       " is damaged; a whole one follows at byte ", next.value_or(0));
+    const auto synced = find_sync(bytes(offset_, size_ - offset_));
+    require<DataError>(!synced, format_.name, ": the record at byte ", offset_,
+                       " is damaged; it was on the disk, as one at byte ", synced.value_or(0), " says");
   }
 
-  // The first whole record in `tail` (the file from offset_ on) that starts behind its first byte. A torn end
-  // has none, since nothing is written behind it.
-  std::optional<uint64_t> find_record(std::string_view tail) const {
+  // The first record in `tail` (the file from offset_ on) that says what was synced.
+  std::optional<uint64_t> find_sync(std::string_view tail) const {
     for (uint64_t at = 1; at + kFrameBytes < tail.size(); ++at) {
-      if (!is_kind(tail[at + kFrameBytes])) continue;
+      if (tail[at + kFrameBytes] != static_cast<char>(kSyncRecord)) continue;
       const auto frame = read_frame(tail.substr(at));
-      if (frame.length == 0 || frame.length > tail.size() - at - kFrameBytes) continue;
-      const auto body = tail.substr(at + kFrameBytes, frame.length);
+      if (frame.length != 1) continue;
+      const auto body = tail.substr(at + kFrameBytes, 1);
       if (checksum(offset_ + at, frame.length, body) == frame.crc) return offset_ + at;
     }
     return std::nullopt;
@@ -149,12 +149,12 @@ uint64_t read_records(const LogFile& file, const RecordFormat& format, const OnR
 
 RecordLog::RecordLog(std::unique_ptr<LogFile> file, RecordFormat format, const OnRecord& on_record)
     : file_(std::move(file)), format_(std::move(format)) {
-  const uint64_t size = file_->size();
+  const uint64_t size = named(format_, [this] { return file_->size(); });
   end_ = read_records(*file_, format_, on_record);
   torn_bytes_ = size - end_;
   if (torn_bytes_ > 0) attempt([this] { file_->truncate(end_); });
   if (end_ == 0) append(kStartRecord, std::string(1, static_cast<char>(format_.version)));
-  sync();
+  attempt([this] { file_->sync(); });
 }
 
 template <class Call>
@@ -175,15 +175,21 @@ void RecordLog::append(uint8_t kind, std::string_view payload) {
   const auto record = frame_record(end_, kind, payload);
   attempt([&] { file_->write(end_, record); });
   end_ += record.size();
+  marked_ = kind == kSyncRecord;
 }
 
 void RecordLog::sync() {
   attempt([this] { file_->sync(); });
+  if (!marked_) append(kSyncRecord, "");
 }
 
 void RecordLog::clear() {
-  attempt([this] { file_->truncate(kStartBytes); });
+  attempt([this] {
+    file_->truncate(kStartBytes);
+    file_->sync();  // else a crash could leave new records with old ones behind them
+  });
   end_ = kStartBytes;
+  marked_ = true;
 }
 
 }  // namespace sluice::buffers::internal

@@ -4,7 +4,9 @@
 // over the record's offset in the file (u64), the length, the kind and the payload, so nothing that stands
 // inside a payload passes for a record. The first, of kind kStartRecord, names the format's version.
 //
-// A torn last record is what a crash leaves; a damaged record with whole ones behind it is an error.
+// A crash may leave a torn end: what was written since the last sync, of which later parts may be whole where
+// earlier ones are not. So a sync is followed by a record of kind kSyncRecord, which says that all before it
+// was on the disk: damage with one behind it is an error, any other is a torn end.
 #pragma once
 
 #include <cstdint>
@@ -18,16 +20,18 @@
 namespace sluice::buffers::internal {
 
 inline constexpr uint8_t kStartRecord = 1;                      // u8 version
+inline constexpr uint8_t kSyncRecord = 2;                       // empty
 inline constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 30;  // of kind and payload
 
 struct RecordFormat {
   std::string what;  // "journal"
   std::string name;  // "journal FILE", for messages
   uint8_t version = 1;
-  uint8_t last_kind = kStartRecord;
+  uint8_t last_kind = kSyncRecord;
 };
 
-// Sees every record but the first. What it throws ends the reading with a DataError that names the record.
+// Sees every record but those of the two kinds above. What it throws ends the reading with a DataError that
+// names the record.
 using OnRecord = std::function<void(uint8_t kind, std::string_view payload)>;
 
 // Reads a file that may be in use, changes nothing. Returns where the whole records end; what is behind is
@@ -44,7 +48,7 @@ class RecordLog {
   // Durable only after sync(). A failed write is final, as a failed sync() is: the log takes no more.
   void append(uint8_t kind, std::string_view payload);
   void sync();
-  // Takes all records back but the first. To be synced before anything is appended.
+  // Takes all records back but the first, and syncs that.
   void clear();
 
   uint64_t size() const { return end_; }
@@ -60,6 +64,7 @@ class RecordLog {
   RecordFormat format_;
   uint64_t end_ = 0;  // where the next record goes
   uint64_t torn_bytes_ = 0;
+  bool marked_ = true;  // nothing was appended since the last sync
   bool failed_ = false;
 };
 

@@ -106,6 +106,10 @@ bool RolloutServer::Impl::on_group(const Peer& peer, const Frame& frame) {
     ledger.admit(id, group.oldest_version());  // counts it as a duplicate
     return true;
   }
+  // From a spool, of a step that this history has not come to again: what it asks may depend on those before
+  // it.
+  const int64_t published = announcements.empty() ? -1 : announcements.back().version;
+  if (options.ledger.exact_versions && ledger.version_for(id) > published) return false;
   const auto lease = lease_of(id, group.attempt);
   const auto wrong = internal::misfit(group, lease, options.reward_weights.size(), options.limits.max_tokens);
   if (!wrong.empty()) throw Malformed(wrong);

@@ -9,7 +9,8 @@
 namespace sluice::recipes {
 
 void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch) {
-  std::ofstream out(file);
+  const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
+  std::ofstream out(temporary);
   for (size_t g = 0; g < batch.groups.size(); ++g) {
     const auto& group = batch.groups[g];
     Json completions = Json::array();
@@ -35,7 +36,10 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
     if (!batch.baselines.empty()) line["baseline"] = batch.baselines[g];
     out << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  require<EnvironmentError>(out.good(), "rollouts: cannot write ", file.string());
+  out.close();
+  std::error_code error;
+  if (out) std::filesystem::rename(temporary, file, error);
+  require<EnvironmentError>(out && !error, "rollouts: cannot write ", file.string());
 }
 
 void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status) {

@@ -101,6 +101,15 @@ std::unique_ptr<model::Network> load_network(const fs::path& directory, const Re
   return network;
 }
 
+buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage) {
+  return {.prompts_per_step = stage.rollout.prompts_per_step,
+          .total_steps = stage.steps,
+          .staleness = stage.rollout.staleness,
+          .exact_versions = recipe.deterministic,
+          .lease_ms = stage.rollout.lease_ms,
+          .refills = stage.rollout.refills};
+}
+
 std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const fs::path& model) {
   return text::rendered(text::open_prompts(stage.data, stage.split()), text::load_chat_template(model));
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "buffers/ledger.h"
 #include "model/network.h"
 #include "monitor/jsonl_sink.h"
 #include "monitor/redis_monitor.h"
@@ -34,6 +35,9 @@ Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe
 
 // A model directory as the recipe computes with it.
 std::unique_ptr<model::Network> load_network(const std::filesystem::path& directory, const Recipe& recipe);
+
+// Of the ledger of a policy stage.
+buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage);
 
 // The prompts a stage asks, for training or held out; conversations as the chat template of the model writes
 // them.

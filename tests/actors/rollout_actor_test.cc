@@ -246,7 +246,10 @@ TEST_F(RolloutActor, LeavesToItsSuccessorWhatTheLearnerDoesNotHave) {
   EXPECT_EQ(again.incarnation, 77);
   expect_made_by(*first_, lease(1, 0), again);
   announce(1, *first_);
-  give(lease(1, 1));  // it is there: nothing is sampled again
+  give(lease(1, 1));  // it is there: nothing is sampled again, and it is sent at once
+  const auto asked = await_group();
+  EXPECT_EQ(asked.group, 1);
+  EXPECT_EQ(asked.incarnation, 77);
   give(lease(2, 1));
   const auto next = await_group();
   EXPECT_EQ(next.group, 2);

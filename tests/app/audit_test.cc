@@ -114,6 +114,19 @@ TEST(Audit, FindsAJournalThatLostItsEnd) {
   copy.expect_problem("grpo ended with ");
 }
 
+TEST(Audit, MissesAJournal) {
+  const Copy copy;
+  fs::remove(copy / "journal/grpo.log");
+  copy.expect_problem("journal/grpo.log is missing");
+}
+
+TEST(Audit, FindsThatTheJournalIsBehindACheckpoint) {
+  const Copy copy;
+  fs::remove(copy / "stages/grpo.json");  // as if it had been killed
+  fs::resize_file(copy / "journal/grpo.log", fs::file_size(copy / "journal/grpo.log") / 2);
+  copy.expect_problem("grpo: a checkpoint is of step 10, the journal knows of training up to step ");
+}
+
 TEST(Audit, FindsADamagedRecord) {
   const Copy copy;
   std::string journal = read_file(copy / "journal/grpo.log");
@@ -139,7 +152,7 @@ TEST(Audit, FindsALineOfMetricsWhereTheLawIsBroken) {
 
 TEST(Audit, FindsADamagedCheckpointWhenItIsAsked) {
   const Copy copy;
-  copy.replace("checkpoints/step_000016/state/state.json", "\"stage_step\": 10", "\"stage_step\": 11");
+  copy.replace("checkpoints/step_000016/state/state.json", "\"stage_seconds\": ", "\"stage_seconds\": 1");
   EXPECT_EQ(copy.audit("--groups").code, 0);
   const auto done = copy.audit("--checkpoints");
   EXPECT_EQ(done.code, 1);

@@ -143,7 +143,7 @@ TEST(Journal, NamesFileAndPlaceOfADamagedRecordBeforeTheEnd) {
     Journal journal(file);
     write_all_kinds(journal);
     last = fs::file_size(file);
-    journal.trained(1);
+    journal.sync();
   }
   const std::string whole = read_file(file);
 
@@ -153,9 +153,30 @@ TEST(Journal, NamesFileAndPlaceOfADamagedRecordBeforeTheEnd) {
     write(file, damaged);
     const auto message = message_of<DataError>([&] { Journal journal(file); });
     EXPECT_THAT(message, HasSubstr("journal " + file.string() + ": the record at byte ")) << at;
-    EXPECT_THAT(message, HasSubstr("is damaged")) << at;
+    EXPECT_THAT(message, HasSubstr("is damaged; it was on the disk, as one at byte " + std::to_string(last)))
+        << at;
     EXPECT_EQ(read_file(file), damaged) << at;
   }
+}
+
+// A disk may write what came later first; none of it was promised to anybody.
+TEST(Journal, CutsAnUnsyncedEndWhoseFirstRecordIsMissing) {
+  const TempFolder folder;
+  const auto file = folder / "groups";
+  uint64_t synced = 0;
+  {
+    Journal journal(file);
+    write_all_kinds(journal);
+    journal.sync();
+    synced = fs::file_size(file);
+    journal.trained(8);
+    journal.trained(9);
+  }
+  std::string holes = read_file(file);
+  holes.replace(synced, 12, 12, '\0');
+  write(file, holes);
+  EXPECT_EQ(told(file).size(), 8u);
+  EXPECT_EQ(Journal(file).torn_bytes(), static_cast<int64_t>(holes.size() - synced));
 }
 
 TEST(Journal, IsNotFooledByARecordInsideATornOne) {
@@ -165,6 +186,7 @@ TEST(Journal, IsNotFooledByARecordInsideATornOne) {
   {
     Journal other(folder / "other");
     other.trained(3);
+    other.sync();
   }
   hostile.completions[0].text = read_file(folder / "other") + std::string(40, 'x');
   {

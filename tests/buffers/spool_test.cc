@@ -74,6 +74,7 @@ TEST(Spool, RefusesDamageInItsMiddle) {
     Spool spool(file);
     spool.append("one");
     spool.append("two");
+    spool.sync();
   }
   std::string bytes = read_file(file);
   bytes[20] = static_cast<char>(bytes[20] ^ 1);

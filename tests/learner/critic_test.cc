@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <map>
 
 #include "base/error.h"
 #include "model/scalar_head.h"
@@ -186,6 +187,18 @@ TEST(Critic, LearnsAloneBeforeThePolicyDoes) {
     EXPECT_EQ(metrics.contains("grad_norm"), version == 2);
     EXPECT_TRUE(metrics.contains("entropy"));  // the policy is measured all the same
   }
+}
+
+TEST(Critic, LearnsNothingAloneFromABatchWithAFault) {
+  Ppo ppo({.advantage = kByCritic, .critic_warmup = 2}, silent_critic(), /*critic_lr=*/1e-2);
+  auto groups = random_groups(2, /*seed=*/5);
+  groups[0].completions[0].logprobs[0] = std::numeric_limits<float>::quiet_NaN();
+  const auto before = ppo.values->flat().clone();
+
+  ppo.learner.step(batch_of(groups), 0);
+
+  EXPECT_TRUE(at::equal(ppo.values->flat(), before));
+  EXPECT_EQ(ppo.learner.fault().poisoned, (std::map<size_t, std::string>{{0, ppo.learner.fault().cause}}));
 }
 
 TEST(Critic, IsThereExactlyWhereItIsTheBaseline) {

@@ -330,7 +330,7 @@ TEST_F(RolloutServerTest, RefusesAnotherTokenizerWithBothHashes) {
 TEST_F(RolloutServerTest, RefusesAnotherProtocolAndWhatIsNoIdentity) {
   const auto server = start();
   auto other = identity("actor-0");
-  other.protocol = 2;
+  other.protocol = 1;
   Actor actor(server->address(), other);
   actor.hello();
   EXPECT_NE(actor.next(FrameType::Refuse)->payload.find("protocol"), std::string::npos);
@@ -395,18 +395,60 @@ TEST_F(RolloutServerTest, RefusesAGroupThatIsNotWhatWasLeased) {
   EXPECT_EQ(server->status().law.queued, 0);
 }
 
-TEST_F(RolloutServerTest, AGroupThatWasNotIssuedIsAcknowledgedAndForgotten) {
+// As after a power cut that lost the record of its issue: it will be leased again, and its actor has it.
+TEST_F(RolloutServerTest, AGroupThatWasNotIssuedIsLeftWithItsActorUntilItIs) {
   const auto server = start();
   server->publish(0, opaque_weights("w"));
   Actor actor(server->address());
   actor.join(0);
-  Lease lease{.group = 5, .step = 2, .num_samples = 2};
+  Lease lease{.group = 0, .num_samples = 2};
+  lease.row.prompt = "prompt 0";
 
   actor.group(answer(lease), 9);
+  actor.heartbeat(0, 0);
 
-  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 9u);
-  EXPECT_TRUE(noticed("actor-0 sent group 5, which was not issued in this history"));
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 0u);  // of the heartbeat
+  EXPECT_TRUE(noticed("actor-0 sent group 0, which was not issued in this history"));
   EXPECT_EQ(server->status().law.issued, 0);
+
+  actor.ready(1);
+  EXPECT_EQ(actor.lease().group, 0u);
+  actor.group(answer(lease), 9);
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 9u);
+  EXPECT_EQ(server->status().law.queued, 1);
+}
+
+// What a spool may bring to a learner that was resumed: the prompt of a later step may hang on steps before
+// it.
+TEST_F(RolloutServerTest, AGroupOfAVersionStillToComeIsLeftWithItsActorUntilItIsThere) {
+  auto server = start();
+  server->publish(0, opaque_weights("w"));
+  std::vector<Lease> leases;
+  {
+    Actor actor(server->address());
+    actor.join(4);
+    for (int i = 0; i < 4; ++i) leases.push_back(actor.lease());  // of steps 0 and 1
+    for (uint64_t i = 0; i < 2; ++i) actor.group(answer(leases[i]), i + 1);
+    EXPECT_TRUE(server->take_batch(0, kSoon));
+    server->trained(0);
+    server->publish(1, opaque_weights("w1"));
+    actor.ready(2);
+    for (int i = 0; i < 2; ++i) leases.push_back(actor.lease());  // of step 2, from version 1
+  }
+  server.reset();
+
+  server = start(/*from_step=*/0);
+  server->publish(0, opaque_weights("w"));
+  Actor actor(server->address());
+  actor.join(0);
+  actor.group(answer(leases[4]), 1);
+  actor.group(answer(leases[2]), 2);
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 2u);
+  EXPECT_TRUE(server->take_batch(0, kSoon));
+  server->trained(0);
+  server->publish(1, opaque_weights("w1"));
+  actor.group(answer(leases[4]), 1);
+  EXPECT_EQ(actor.next(FrameType::Ack)->sequence, 1u);
 }
 
 TEST_F(RolloutServerTest, QuarantinesAGroupWithTooFewScores) {

@@ -71,6 +71,18 @@ static int write_out(int fd) {
   return failed;
 }
 
+// What a file is closed with the kernel has.
+int close(int fd) {
+  int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
+  write_out(fd);
+  return real(fd);
+}
+int ftruncate(int fd, off_t size) {
+  int (*real)(int, off_t) = (int (*)(int, off_t))dlsym(RTLD_NEXT, "ftruncate");
+  return write_out(fd) ? -1 : real(fd, size);
+}
+int ftruncate64(int fd, off_t size) { return ftruncate(fd, size); }
+
 int fdatasync(int fd) {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
   return write_out(fd) ? -1 : real(fd);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,14 +16,16 @@ namespace sluice::trust {
 // The bytes of a file. Outlives the processes that open it.
 class SimFile {
  public:
-  // What the kernel had and the disk had not is gone, but for the first so many changes, the last of them
-  // torn.
+  // What the kernel had and the disk had not is gone, but for some of the changes: the first so many, or any
+  // of them; the last of these torn.
   void lose_power(SimRandom& random) {
     bytes_ = synced_;
-    const auto kept = random.below(static_cast<int64_t>(changes_.size()) + 1);
-    for (int64_t i = 0; i < kept; ++i) {
+    const bool in_order = random.chance(0.5);
+    const auto first = random.below(static_cast<int64_t>(changes_.size()) + 1);
+    for (int64_t i = 0; i < std::ssize(changes_); ++i) {
+      if (in_order ? i >= first : random.chance(0.5)) continue;
       auto change = changes_[static_cast<size_t>(i)];
-      if (i + 1 == kept && change.offset >= 0) {
+      if (change.offset >= 0 && random.chance(0.2)) {
         change.bytes.resize(static_cast<size_t>(random.below(static_cast<int64_t>(change.bytes.size()) + 1)));
       }
       apply(change);
@@ -30,8 +33,6 @@ class SimFile {
     synced_ = bytes_;
     changes_.clear();
   }
-
-  const std::string& synced() const { return synced_; }
 
  private:
   friend class SimLogFile;

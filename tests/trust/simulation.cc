@@ -236,7 +236,7 @@ class SimActor {
   }
 
   void take_on(buffers::Lease lease) {
-    if (link_->has_unacknowledged(lease.group)) return;
+    if (link_->has_unacknowledged(lease.group)) return link_->send_again(lease.group);
     lease.lease_ms = clock_.now_ms();  // when it came
     for (auto& other : leases_) {
       if (other.group != lease.group) continue;
@@ -483,7 +483,6 @@ class Simulation {
     if (!to || to->incarnation() != packet->incarnation) return;
     // What an earlier process of the learner sent comes no more: its connection is gone.
     if (!learner_ || packet->epoch != learner_->epoch()) return;
-    if (packet->frame.type == FrameType::Ack && packet->frame.sequence != 0) ++acknowledged_;
     to->arrives(std::move(packet->frame));
   }
 
@@ -617,7 +616,6 @@ class Simulation {
   std::vector<std::set<uint64_t>> history_;  // the groups of each step, as far as it survives
   std::map<int64_t, uint64_t> weights_;      // after each step, whenever it was computed
   std::set<uint64_t> safe_;                  // were on an actor's disk
-  int64_t acknowledged_ = 0;
   SimReport report_;
 };
 
