@@ -80,7 +80,7 @@ class Report {
  private:
   const bool json_;
   bool sound_ = true;
-  Json report_ = {{"stages", Json::array()}, {"checkpoints", Json::array()}};
+  Json report_ = {{"stages", Json::array()}};
 };
 
 }  // namespace
@@ -101,7 +101,7 @@ Command add_audit(CLI::App& app) {
     Report report(arguments->json);
     const auto stages = recipes::audit(run);
     for (const auto& stage : stages) report.add(stage, arguments->groups);
-    if (!arguments->json && stages.empty()) std::cout << "no stage of this run has rollouts yet\n";
+    if (!arguments->json && stages.empty()) std::cout << "no stage of this run has begun that learns from rollouts\n";
     if (arguments->checkpoints) {
       for (const auto& checkpoint : recipes::audit_checkpoints(run)) report.add(checkpoint);
     }

@@ -8,10 +8,16 @@
 namespace sluice::app {
 
 Command add_help(CLI::App& app) {
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   auto* recipe = app.add_subcommand("recipe", "Every key of a recipe (docs/recipe_reference.md)");
-  app.add_subcommand("rewards", "Every reward and the keys it understands");
-  return [recipe] {
+  auto* rewards = app.add_subcommand("rewards", "Every reward and the keys it understands");
+  return [recipe, rewards] {
+    if (!recipe->parsed() && !rewards->parsed()) {
+      std::cout << "sluice help recipe     every key of a recipe\n"
+                   "sluice help rewards    every reward and the keys it understands\n"
+                   "sluice COMMAND --help  what a command takes; sluice --help lists them\n";
+      return 0;
+    }
     if (recipe->parsed()) {
       std::cout << recipes::schema_reference();
       return 0;

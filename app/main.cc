@@ -48,7 +48,7 @@ int refuse_command(const std::string& word) {
   const std::string best = nearest(word, names);
   std::cerr << "sluice: there is no command \"" << word << "\"";
   if (!best.empty()) std::cerr << "; did you mean \"" << best << "\"?";
-  std::cerr << " `sluice --help` lists them\n";
+  std::cerr << (best.empty() ? ";" : "") << " `sluice --help` lists them\n";
   return static_cast<int>(ExitCode::Usage);
 }
 

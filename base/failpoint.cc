@@ -60,7 +60,7 @@ FailpointInfo named(const std::string& name, const std::string& value) {
     known.insert(info.name);
   }
   const auto near = nearest(name, known);
-  refuse(value, "there is no place " + name + (near.empty() ? "" : ", did you mean " + near + "?"));
+  refuse(value, "there is no place " + name + (near.empty() ? "" : ", the nearest is " + near));
 }
 
 std::optional<Armed> parse() {

@@ -206,7 +206,13 @@ class PreferenceStage {
 
   learner::StepMetrics measure(int64_t done) {
     const int64_t every = stage_.evaluation.every;
-    measured_ = every > 0 && done % every == 0 ? held_out_figures() : learner::StepMetrics();
+    const bool due = done == stage_.steps || (every > 0 && done % every == 0);
+    measured_ = due ? held_out_figures() : learner::StepMetrics();
+    if (!measured_.empty()) {
+      monitor_.say(stage_.name + ": " + std::to_string(spec_.held_out) + " held-out pairs, margin " +
+                   std::to_string(measured_.at("eval_rewards/margins")) + ", the chosen ahead in " +
+                   std::to_string(measured_.at("eval_rewards/accuracies")) + " of them");
+    }
     return measured_;
   }
 

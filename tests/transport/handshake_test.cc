@@ -22,7 +22,7 @@ Identity actor() {
 TEST(Handshake, AnIdentityComesBackAsItWas) {
   const auto back = decode_identity(encode_identity(actor()));
 
-  EXPECT_EQ(back.protocol, 1);
+  EXPECT_EQ(back.protocol, 2);
   EXPECT_EQ(back.run, "run-1");
   EXPECT_EQ(back.tokenizer_hash, "t1");
   EXPECT_EQ(back.model_hash, "m1");
@@ -61,10 +61,10 @@ TEST(Handshake, NamesBothValuesOfWhatDiffers) {
             "the model differs: the learner has m1, the actor has none; give both the same model directory");
 
   other = actor();
-  other.protocol = 2;
+  other.protocol = 1;
   EXPECT_EQ(
       refusal(actor(), other),
-      "the protocol differs: the learner has 1, the actor has 2; start both from the same build of sluice");
+      "the protocol differs: the learner has 2, the actor has 1; start both from the same build of sluice");
 
   other = actor();
   other.run = "run-2";
