@@ -8,11 +8,14 @@
 #include <iostream>
 #include <map>
 #include <optional>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/files.h"
 #include "base/socket_path.h"
 #include "base/subprocess.h"
 #include "base/terminal.h"
@@ -30,6 +33,14 @@ constexpr Millis kDeathWindowMs = 60'000;  // within this time
 
 void say(const std::string& text) { std::cout << text << std::endl; }
 
+// What a process said last, as it stands in its log.
+std::string last_line(const std::filesystem::path& log) {
+  std::istringstream lines(read_file(log));
+  std::string last;
+  for (std::string line; std::getline(lines, line);) last = line;
+  return last;
+}
+
 // An actor's process, started again when it dies.
 class ActorSlot {
  public:
@@ -44,6 +55,12 @@ class ActorSlot {
   void look(Millis now) {
     const auto status = process_->wait(0);
     if (!status || status->ok()) return;  // it ends well only when the learner has told it to
+    // What the machine lacks is no prompt's fault: another process would end alike, and count against its
+    // groups.
+    const auto log = run_.log("actor", index_);
+    if (status->code == static_cast<int>(ExitCode::Environment)) {
+      fail<EnvironmentError>("actor-", index_, ": ", last_line(log), "; see ", log.string());
+    }
     deaths_.push_back(now);
     while (now - deaths_.front() > kDeathWindowMs) deaths_.pop_front();
     require(deaths_.size() < kMaxDeaths, "actor-", index_, " died ", deaths_.size(), " times within ",

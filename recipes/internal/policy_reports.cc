@@ -1,6 +1,10 @@
 #include "recipes/internal/policy_reports.h"
 
+#include <cerrno>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -9,8 +13,7 @@
 namespace sluice::recipes {
 
 void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch) {
-  const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
-  std::ofstream out(temporary);
+  std::ostringstream lines;
   for (size_t g = 0; g < batch.groups.size(); ++g) {
     const auto& group = batch.groups[g];
     Json completions = Json::array();
@@ -34,12 +37,15 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
                  {"version", group.oldest_version()},
                  {"completions", completions}};
     if (!batch.baselines.empty()) line["baseline"] = batch.baselines[g];
-    out << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+    lines << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  out.close();
-  std::error_code error;
+  const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
+  errno = 0;
+  std::ofstream out(temporary);
+  out << lines.str() << std::flush;
+  std::error_code error(errno, std::generic_category());
   if (out) std::filesystem::rename(temporary, file, error);
-  require<EnvironmentError>(out && !error, "rollouts: cannot write ", file.string());
+  require<EnvironmentError>(out && !error, "rollouts: cannot write ", file.string(), ": ", error.message());
 }
 
 void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status) {
