@@ -27,7 +27,7 @@ constexpr uint8_t kVersion = 2;
 
 RecordFormat format_of(const std::string& name) {
   return {.what = "journal",
-          .name = "journal " + name,
+          .file = name,
           .version = kVersion,
           .last_kind = static_cast<uint8_t>(RecordKind::Restore)};
 }
@@ -129,9 +129,8 @@ Journal::~Journal() = default;
 
 int64_t Journal::read(const std::filesystem::path& file, const Replay& replay) {
   const auto opened = open_log_file(file, LogAccess::Read);
-  const uint64_t size = opened->size();  // before it is read: a run that goes on writes meanwhile
-  const uint64_t whole = internal::read_records(*opened, format_of(file.string()), told_to(replay));
-  return whole < size ? static_cast<int64_t>(size - whole) : 0;
+  const auto found = internal::read_records(*opened, format_of(file.string()), told_to(replay));
+  return static_cast<int64_t>(found.torn_bytes);
 }
 
 void Journal::read(const Replay& replay) const {

@@ -18,7 +18,7 @@ constexpr uint64_t kLargeBytes = uint64_t{1} << 20;
 Spool::Spool(std::unique_ptr<LogFile> file, const std::string& name) {
   log_ = std::make_unique<internal::RecordLog>(
       std::move(file),
-      internal::RecordFormat{.what = "spool", .name = "spool " + name, .version = 1, .last_kind = kHistory},
+      internal::RecordFormat{.what = "spool", .file = name, .version = 1, .last_kind = kHistory},
       [this](uint8_t kind, std::string_view payload) {
         if (kind == kGroup) {
           left_.groups.emplace_back(payload);

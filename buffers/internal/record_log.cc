@@ -49,7 +49,7 @@ auto named(const RecordFormat& format, Call call) {
   try {
     return call();
   } catch (const Error& error) {
-    throw DataError(format.name + ": " + error.what());
+    throw DataError(format.name() + ": " + error.what());
   }
 }
 
@@ -59,12 +59,12 @@ class RecordReader {
   RecordReader(const LogFile& file, const RecordFormat& format)
       : file_(file), format_(format), size_(named(format, [&] { return file.size(); })) {}
 
-  uint64_t read(const OnRecord& on_record) {
+  RecordsRead read(const OnRecord& on_record) {
     while (offset_ < size_) {
       const auto body = next();
       if (!body) {
         // The first record is synced before another is written, so a torn one is all there is.
-        require<DataError>(offset_ > 0 || size_ <= kStartBytes, format_.name, ": does not begin as a ",
+        require<DataError>(offset_ > 0 || size_ <= kStartBytes, format_.name(), ": does not begin as a ",
                            format_.what, " does");
         require_torn();
         break;
@@ -72,7 +72,7 @@ class RecordReader {
       deliver(*body, on_record);
       offset_ += kFrameBytes + body->size();
     }
-    return offset_;
+    return {.whole_bytes = offset_, .torn_bytes = size_ - offset_};
   }
 
  private:
@@ -109,17 +109,17 @@ class RecordReader {
       require<DataError>(version == format_.version, "format ", int{version}, ", this program reads ",
                          int{format_.version});
     } catch (const Error& error) {
-      fail<DataError>(format_.name, ": record at byte ", offset_, ": ", error.what());
+      fail<DataError>(format_.name(), ": record at byte ", offset_, ": ", error.what());
     }
   }
 
   // Returns when what stands at offset_ can have been written since the last sync.
   void require_torn() const {
-    require<DataError>(size_ - offset_ <= kFrameBytes + kMaxRecordBytes, format_.name,
+    require<DataError>(size_ - offset_ <= kFrameBytes + kMaxRecordBytes, format_.name(),
                        ": the record at byte ", offset_, " is damaged; ", size_ - offset_,
                        " bytes are behind it");
     const auto synced = find_sync(bytes(offset_, size_ - offset_));
-    require<DataError>(!synced, format_.name, ": the record at byte ", offset_,
+    require<DataError>(!synced, format_.name(), ": the record at byte ", offset_,
                        " is damaged; it was on the disk, as one at byte ", synced.value_or(0), " says");
   }
 
@@ -143,15 +143,15 @@ class RecordReader {
 
 }  // namespace
 
-uint64_t read_records(const LogFile& file, const RecordFormat& format, const OnRecord& on_record) {
+RecordsRead read_records(const LogFile& file, const RecordFormat& format, const OnRecord& on_record) {
   return RecordReader(file, format).read(on_record);
 }
 
 RecordLog::RecordLog(std::unique_ptr<LogFile> file, RecordFormat format, const OnRecord& on_record)
     : file_(std::move(file)), format_(std::move(format)) {
-  const uint64_t size = named(format_, [this] { return file_->size(); });
-  end_ = read_records(*file_, format_, on_record);
-  torn_bytes_ = size - end_;
+  const auto found = read_records(*file_, format_, on_record);
+  end_ = found.whole_bytes;
+  torn_bytes_ = found.torn_bytes;
   if (torn_bytes_ > 0) attempt([this] { file_->truncate(end_); });
   if (end_ == 0) append(kStartRecord, std::string(1, static_cast<char>(format_.version)));
   attempt([this] { file_->sync(); });
@@ -159,18 +159,18 @@ RecordLog::RecordLog(std::unique_ptr<LogFile> file, RecordFormat format, const O
 
 template <class Call>
 void RecordLog::attempt(Call call) {
-  require<EnvironmentError>(!failed_, format_.name, ": an earlier write failed, it takes no more");
+  require<EnvironmentError>(!failed_, format_.name(), ": an earlier write failed, it takes no more");
   failed_ = true;
   try {
     call();
   } catch (const Error& error) {
-    throw EnvironmentError(format_.name + ": " + error.what());
+    throw EnvironmentError(format_.name() + ": " + error.what());
   }
   failed_ = false;
 }
 
 void RecordLog::append(uint8_t kind, std::string_view payload) {
-  require(payload.size() < kMaxRecordBytes, format_.name, ": a record of ", payload.size(),
+  require(payload.size() < kMaxRecordBytes, format_.name(), ": a record of ", payload.size(),
           " bytes, at most ", kMaxRecordBytes - 1, " are allowed");
   const auto record = frame_record(end_, kind, payload);
   attempt([&] { file_->write(end_, record); });

@@ -25,18 +25,23 @@ inline constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 30;  // of kind and p
 
 struct RecordFormat {
   std::string what;  // "journal"
-  std::string name;  // "journal FILE", for messages
+  std::string file;
   uint8_t version = 1;
   uint8_t last_kind = kSyncRecord;
+
+  std::string name() const { return what + " " + file; }  // for messages
 };
 
 // Sees every record but those of the two kinds above. What it throws ends the reading with a DataError that
 // names the record.
 using OnRecord = std::function<void(uint8_t kind, std::string_view payload)>;
 
-// Reads a file that may be in use, changes nothing. Returns where the whole records end; what is behind is
-// torn. Throws DataError naming file and offset for damage.
-uint64_t read_records(const LogFile& file, const RecordFormat& format, const OnRecord& on_record);
+struct RecordsRead {
+  uint64_t whole_bytes = 0;  // where the whole records end
+  uint64_t torn_bytes = 0;   // behind them
+};
+// Reads a file that may be in use, changes nothing. Throws DataError naming file and offset for damage.
+RecordsRead read_records(const LogFile& file, const RecordFormat& format, const OnRecord& on_record);
 
 // Not safe from several threads.
 class RecordLog {
