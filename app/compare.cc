@@ -7,11 +7,12 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <sstream>
+#include <utility>
 
 #include "app/command.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_lines.h"
 #include "base/terminal.h"
 #include "monitor/line_chart.h"
 #include "recipes/run_directory.h"
@@ -29,15 +30,9 @@ struct ComparedRun {
   std::optional<double> before, after;      // mean reward on held-out prompts
 };
 
-// Whole lines; a run that goes on may be writing the last one.
 std::vector<Json> read_metrics(const fs::path& file) {
   std::vector<Json> lines;
-  if (!fs::exists(file)) return lines;
-  const std::string text = read_file(file);
-  std::istringstream whole(text.substr(0, text.rfind('\n') + 1));
-  for (std::string line; std::getline(whole, line);) {
-    lines.push_back(parse_json(line, file.string() + ":" + std::to_string(lines.size() + 1)));
-  }
+  for_each_whole_json_line(file, [&](int64_t, Json line) { lines.push_back(std::move(line)); });
   return lines;
 }
 

@@ -14,4 +14,9 @@ namespace sluice {
 void for_each_json_line(const std::filesystem::path& file,
                         const std::function<void(int64_t line, Json row)>& visit);
 
+// The same of a file that somebody may be writing to: a last line without its end is left out, and a file
+// that is not there yet has no line.
+void for_each_whole_json_line(const std::filesystem::path& file,
+                              const std::function<void(int64_t line, Json row)>& visit);
+
 }  // namespace sluice

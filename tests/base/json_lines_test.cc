@@ -43,5 +43,24 @@ TEST(JsonLines, NamesAFileThatCannotBeRead) {
   EXPECT_THAT([&] { read(folder.path()); }, ThrowsMessage<DataError>(HasSubstr("is a folder")));
 }
 
+TEST(JsonLines, OfAFileBeingWrittenTheLastLineWaitsForItsEnd) {
+  const TempFolder folder;
+  const auto file = folder / "lines";
+  std::vector<int64_t> seen;
+  const auto read = [&] {
+    seen.clear();
+    for_each_whole_json_line(
+        file, [&](int64_t line, const Json& row) { seen.push_back(10 * line + row["a"].get<int64_t>()); });
+  };
+  read();
+  EXPECT_EQ(seen, std::vector<int64_t>{});  // it is not there yet
+  write_plain(file, "{\"a\": 1}\n{\"a\": 2}");
+  read();
+  EXPECT_EQ(seen, std::vector<int64_t>{11});
+  write_plain(file, "{\"a\": 1}\n{\"a\": 2}\n");
+  read();
+  EXPECT_EQ(seen, (std::vector<int64_t>{11, 22}));
+}
+
 }  // namespace
 }  // namespace sluice
