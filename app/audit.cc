@@ -14,11 +14,6 @@ namespace {
 
 using recipes::StageAudit;
 
-Json to_json(const buffers::LedgerCounts& law) {
-  return {{"issued", law.issued}, {"trained", law.trained}, {"queued", law.queued},
-          {"leased", law.leased}, {"dropped", law.dropped}, {"quarantined", law.quarantined}};
-}
-
 Json to_json(const StageAudit& stage) {
   Json groups = Json::array();
   for (const auto& group : stage.groups) {
@@ -27,9 +22,10 @@ Json to_json(const StageAudit& stage) {
     if (!group.reason.empty()) line["reason"] = group.reason;
     groups.push_back(std::move(line));
   }
-  return {{"stage", stage.stage},           {"finished", stage.finished}, {"law", to_json(stage.law)},
-          {"holds", stage.law.holds()},     {"reasons", stage.reasons},   {"batches", stage.batches},
-          {"torn_bytes", stage.torn_bytes}, {"problems", stage.problems}, {"groups", std::move(groups)}};
+  return {
+      {"stage", stage.stage},           {"finished", stage.finished}, {"law", recipes::to_json(stage.law)},
+      {"holds", stage.law.holds()},     {"reasons", stage.reasons},   {"batches", stage.batches},
+      {"torn_bytes", stage.torn_bytes}, {"problems", stage.problems}, {"groups", std::move(groups)}};
 }
 
 void print(const StageAudit& stage, bool each_group) {
@@ -101,7 +97,8 @@ Command add_audit(CLI::App& app) {
     Report report(arguments->json);
     const auto stages = recipes::audit(run);
     for (const auto& stage : stages) report.add(stage, arguments->groups);
-    if (!arguments->json && stages.empty()) std::cout << "no stage of this run has begun that learns from rollouts\n";
+    if (!arguments->json && stages.empty())
+      std::cout << "no stage of this run has begun that learns from rollouts\n";
     if (arguments->checkpoints) {
       for (const auto& checkpoint : recipes::audit_checkpoints(run)) report.add(checkpoint);
     }

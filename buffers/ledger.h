@@ -7,6 +7,7 @@
 // (what becomes of groups), ledger_leases.cc (who owes them).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -38,6 +39,14 @@ struct LedgerCounts {
   int64_t issued = 0, trained = 0, queued = 0, leased = 0, dropped = 0, quarantined = 0;
   bool holds() const { return issued == trained + queued + leased + dropped + quarantined; }
 };
+// Each by its name, as files and monitors have it.
+inline constexpr std::array<std::pair<const char*, int64_t LedgerCounts::*>, 6> kLedgerCounts{
+    {{"issued", &LedgerCounts::issued},
+     {"trained", &LedgerCounts::trained},
+     {"queued", &LedgerCounts::queued},
+     {"leased", &LedgerCounts::leased},
+     {"dropped", &LedgerCounts::dropped},
+     {"quarantined", &LedgerCounts::quarantined}}};
 std::string describe(const LedgerCounts& counts);  // "issued 64 = trained 32 + queued 4 + ..."
 
 // How often the slots of a step were refilled, and how many were given up since no refill was left.

@@ -1,7 +1,6 @@
 #include "recipes/audit.h"
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -10,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/json_lines.h"
 #include "buffers/journal.h"
 #include "recipes/checkpoint.h"
 #include "recipes/internal/stage_context.h"
@@ -22,33 +21,12 @@ namespace fs = std::filesystem;
 using buffers::Ledger;
 using buffers::LedgerCounts;
 
-constexpr std::array<std::pair<const char*, int64_t LedgerCounts::*>, 6> kCounts{
-    {{"issued", &LedgerCounts::issued},
-     {"trained", &LedgerCounts::trained},
-     {"queued", &LedgerCounts::queued},
-     {"leased", &LedgerCounts::leased},
-     {"dropped", &LedgerCounts::dropped},
-     {"quarantined", &LedgerCounts::quarantined}}};
-
 LedgerCounts read_counts(const Json& json, const std::string& prefix, const std::string& where) {
   LedgerCounts counts;
-  for (const auto& [name, member] : kCounts) {
+  for (const auto& [name, member] : buffers::kLedgerCounts) {
     counts.*member = static_cast<int64_t>(json_member<double>(json, prefix + name, where));
   }
   return counts;
-}
-
-// The lines of a file that are whole; a run that goes on may be writing the last one.
-void for_each_whole_line(const fs::path& file,
-                         const std::function<void(const Json& line, const std::string& where)>& see) {
-  if (!fs::exists(file)) return;
-  const std::string text = read_file(file);
-  std::istringstream whole(text.substr(0, text.rfind('\n') + 1));
-  int64_t number = 0;
-  for (std::string line; std::getline(whole, line);) {
-    const auto where = file.string() + ":" + std::to_string(++number);
-    see(parse_json(line, where), where);
-  }
 }
 
 AuditedGroup audited(const Ledger& ledger, uint64_t group) {
@@ -74,18 +52,6 @@ std::vector<AuditedGroup> all_groups(const Ledger& ledger) {
     }
   }
   return groups;
-}
-
-// Oldest first.
-std::vector<fs::path> checkpoints_of(const RunDirectory& run) {
-  std::vector<fs::path> found;
-  if (!fs::exists(run.checkpoints())) return found;
-  for (const auto& entry : fs::directory_iterator(run.checkpoints())) {
-    const bool named = entry.path().filename().string().starts_with("step_");
-    if (named && !entry.is_symlink()) found.push_back(entry.path());
-  }
-  std::ranges::sort(found);
-  return found;
 }
 
 // One stage of a run, held against its journal.
@@ -128,13 +94,12 @@ class StageAuditor {
 
   // The last step of the stage that a checkpoint holds; the newest may be removed while it is looked at.
   int64_t newest_saved_step() const {
-    int64_t newest = 0;
-    for (const auto& directory : checkpoints_of(run_)) {
+    for (const auto& directory : checkpoints_in(run_.checkpoints())) {
       if (!fs::exists(directory / "state" / "state.json")) continue;
       const auto state = open_checkpoint(directory).state;
-      if (state.stage == stage_.name) newest = std::max(newest, state.stage_step);
+      if (state.stage == stage_.name) return state.stage_step;
     }
-    return newest;
+    return 0;
   }
 
   void read_journal() {
@@ -157,18 +122,19 @@ class StageAuditor {
   void count_groups() {
     LedgerCounts counts{.issued = std::ssize(audit_.groups)};
     for (const auto& group : audit_.groups) {
-      for (const auto& [name, member] : kCounts) counts.*member += group.state == name ? 1 : 0;
+      for (const auto& [name, member] : buffers::kLedgerCounts) counts.*member += group.state == name ? 1 : 0;
       if (group.state == "trained") trained_[group.step].insert(group.group);
       if (group.state == "quarantined") quarantined_.insert(group.group);
     }
-    for (const auto& [name, member] : kCounts) {
+    for (const auto& [name, member] : buffers::kLedgerCounts) {
       expect(counts.*member == audit_.law.*member, stage_.name, ": ", counts.*member, " groups are ", name,
              ", the ledger counts ", audit_.law.*member);
     }
   }
 
   void check_metrics() {
-    for_each_whole_line(run_.metrics(), [&](const Json& line, const std::string& where) {
+    for_each_whole_json_line(run_.metrics(), [&](int64_t number, const Json& line) {
+      const auto where = run_.metrics().string() + ":" + std::to_string(number);
       if (json_member<std::string>(line, "stage", where) != stage_.name) return;
       const auto law = read_counts(line, "law/", where);
       expect(law.holds(), where, ": the law is broken: ", describe(law));
@@ -181,7 +147,8 @@ class StageAuditor {
     for (int64_t step = 1; step <= audit_.batches; ++step) {
       const auto file = run_.rollouts(first_step() + step);
       std::set<uint64_t> groups;
-      for_each_whole_line(file, [&](const Json& line, const std::string& where) {
+      for_each_whole_json_line(file, [&](int64_t number, const Json& line) {
+        const auto where = file.string() + ":" + std::to_string(number);
         const auto group = static_cast<uint64_t>(json_member<int64_t>(line, "group", where));
         expect(groups.insert(group).second, where, ": group ", group, " is there twice");
         expect(trained_[step].contains(group) || quarantined_.contains(group), where, ": group ", group,
@@ -198,7 +165,7 @@ class StageAuditor {
     if (!result_) return;
     const auto where = stage_.name + ".json";
     const auto law = read_counts(json_member<Json>(*result_, "law", where), "", where);
-    for (const auto& [name, member] : kCounts) {
+    for (const auto& [name, member] : buffers::kLedgerCounts) {
       expect(law.*member == audit_.law.*member, stage_.name, " ended with ", law.*member, " ", name,
              ", the journal has ", audit_.law.*member);
     }
@@ -228,6 +195,12 @@ class StageAuditor {
 
 }  // namespace
 
+Json to_json(const buffers::LedgerCounts& law) {
+  Json json = Json::object();
+  for (const auto& [name, member] : buffers::kLedgerCounts) json[name] = law.*member;
+  return json;
+}
+
 std::vector<StageAudit> audit(const RunDirectory& run) {
   const Recipe recipe = run.recipe();
   std::vector<StageAudit> stages;
@@ -242,11 +215,12 @@ std::vector<StageAudit> audit(const RunDirectory& run) {
 
 std::vector<AuditedCheckpoint> audit_checkpoints(const RunDirectory& run) {
   std::vector<AuditedCheckpoint> checkpoints;
-  for (const auto& directory : checkpoints_of(run)) {
+  for (const auto& directory : checkpoints_in(run.checkpoints())) {
     auto damage = check_directory(directory);
     if (!fs::exists(directory)) continue;  // a run that goes on has removed it
     checkpoints.push_back({.name = directory.filename(), .damage = std::move(damage)});
   }
+  std::ranges::reverse(checkpoints);
   return checkpoints;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "buffers/ledger.h"
 #include "recipes/recipe.h"
 #include "recipes/run_directory.h"
@@ -22,6 +23,9 @@ struct AuditedGroup {
   int64_t step = 0;    // trained: of the stage, the first is 1
   std::string reason;  // dropped, quarantined
 };
+
+// By name, as a stage's result has them and a report shows them.
+Json to_json(const buffers::LedgerCounts& law);
 
 struct StageAudit {
   std::string stage;

@@ -74,17 +74,6 @@ int64_t step_of(const fs::path& directory) {
   return step;
 }
 
-// All checkpoints, newest first, whole or not.
-std::vector<fs::path> by_step(const fs::path& checkpoints) {
-  std::vector<fs::path> found;
-  if (!fs::exists(checkpoints)) return found;
-  for (const auto& entry : fs::directory_iterator(checkpoints)) {
-    if (!entry.is_symlink() && step_of(entry.path()) >= 0) found.push_back(entry.path());
-  }
-  std::ranges::sort(found, std::greater(), step_of);
-  return found;
-}
-
 // At once gone under its name: what a crash leaves of it is a temporary, and no damaged checkpoint.
 void remove_whole(const fs::path& directory) {
   const fs::path aside = directory.parent_path() / (".tmp-" + directory.filename().string());
@@ -97,7 +86,7 @@ void remove_whole(const fs::path& directory) {
 // read is left for a person to look at, and counts for nothing.
 void remove_old(const fs::path& checkpoints, const CheckpointState& written, int64_t keep_last) {
   int64_t kept = written.stage_done ? 0 : 1;
-  for (const auto& directory : by_step(checkpoints)) {
+  for (const auto& directory : checkpoints_in(checkpoints)) {
     if (step_of(directory) >= written.step) continue;
     try {
       const auto state = read_state(directory / "state" / "state.json");
@@ -109,6 +98,16 @@ void remove_old(const fs::path& checkpoints, const CheckpointState& written, int
 }
 
 }  // namespace
+
+std::vector<fs::path> checkpoints_in(const fs::path& checkpoints) {
+  std::vector<fs::path> found;
+  if (!fs::exists(checkpoints)) return found;
+  for (const auto& entry : fs::directory_iterator(checkpoints)) {
+    if (!entry.is_symlink() && step_of(entry.path()) >= 0) found.push_back(entry.path());
+  }
+  std::ranges::sort(found, std::greater(), step_of);
+  return found;
+}
 
 Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& state,
                             const CheckpointContents& contents, int64_t keep_last) {
@@ -176,7 +175,7 @@ Checkpoint open_checkpoint(const fs::path& directory) {
 }
 
 std::optional<Checkpoint> latest_checkpoint(const fs::path& checkpoints, std::vector<std::string>* damaged) {
-  for (const auto& directory : by_step(checkpoints)) {
+  for (const auto& directory : checkpoints_in(checkpoints)) {
     const std::string problem = check_directory(directory);
     if (problem.empty()) return open_checkpoint(directory);
     if (damaged != nullptr) damaged->push_back(directory.string() + ": " + problem);
@@ -185,7 +184,7 @@ std::optional<Checkpoint> latest_checkpoint(const fs::path& checkpoints, std::ve
 }
 
 std::optional<Checkpoint> latest_checkpoint_before(const fs::path& checkpoints, const std::string& stage) {
-  for (const auto& directory : by_step(checkpoints)) {
+  for (const auto& directory : checkpoints_in(checkpoints)) {
     try {
       if (!check_directory(directory).empty()) continue;
       Checkpoint checkpoint = open_checkpoint(directory);

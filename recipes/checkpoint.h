@@ -66,6 +66,8 @@ struct CheckpointContents {
 Checkpoint write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
                             const CheckpointContents& contents, int64_t keep_last);
 
+// All of them, newest first, whole or not.
+std::vector<std::filesystem::path> checkpoints_in(const std::filesystem::path& checkpoints);
 // The one with the highest step whose manifest holds; those that do not are named in `damaged`.
 std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& checkpoints,
                                             std::vector<std::string>* damaged = nullptr);

@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "base/clock.h"
@@ -12,6 +13,7 @@
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
+#include "recipes/audit.h"
 #include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
 #include "recipes/internal/prompt_order.h"
@@ -320,19 +322,16 @@ class PolicyStage {
   }
 
   void show_state(int64_t step, const learner::RolloutStatus& status) {
-    monitor_.show_state(first_step_ + step, step,
-                        {{"version", std::to_string(step)},
-                         {"queue_depth", std::to_string(status.queue_depth)},
-                         {"credits", std::to_string(status.credits)},
-                         {"age_s", std::to_string(status.oldest_age_s)},
-                         {"tokens_per_s", std::to_string(tokens_per_s_)},
-                         {"issued", std::to_string(status.law.issued)},
-                         {"trained", std::to_string(status.law.trained)},
-                         {"queued", std::to_string(status.law.queued)},
-                         {"leased", std::to_string(status.law.leased)},
-                         {"dropped", std::to_string(status.law.dropped)},
-                         {"quarantined", std::to_string(status.law.quarantined)},
-                         {"actors", std::to_string(status.actors.size())}});
+    std::map<std::string, std::string> fields{{"version", std::to_string(step)},
+                                              {"queue_depth", std::to_string(status.queue_depth)},
+                                              {"credits", std::to_string(status.credits)},
+                                              {"age_s", std::to_string(status.oldest_age_s)},
+                                              {"tokens_per_s", std::to_string(tokens_per_s_)},
+                                              {"actors", std::to_string(status.actors.size())}};
+    for (const auto& [name, member] : buffers::kLedgerCounts) {
+      fields[name] = std::to_string(status.law.*member);
+    }
+    monitor_.show_state(first_step_ + step, step, std::move(fields));
     auto* redis = monitor_.redis();
     if (redis == nullptr) return;
     for (const auto& actor : status.actors) {
@@ -415,13 +414,7 @@ class PolicyStage {
                                           {"seconds", seconds()},
                                           {"started_from", start_.started_from},
                                           {"weights_sha256", network_->weights_hash()},
-                                          {"law",
-                                           {{"issued", law.issued},
-                                            {"trained", law.trained},
-                                            {"queued", law.queued},
-                                            {"leased", law.leased},
-                                            {"dropped", law.dropped},
-                                            {"quarantined", law.quarantined}}},
+                                          {"law", to_json(law)},
                                           {"reasons", reasons}});
     return 0;
   }

@@ -54,12 +54,9 @@ void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStat
   metrics["queue/credits"] = static_cast<double>(status.credits);
   metrics["queue/age"] = status.oldest_age_s;
   metrics["queue/duplicates"] = static_cast<double>(status.duplicates);
-  metrics["law/issued"] = static_cast<double>(law.issued);
-  metrics["law/trained"] = static_cast<double>(law.trained);
-  metrics["law/queued"] = static_cast<double>(law.queued);
-  metrics["law/leased"] = static_cast<double>(law.leased);
-  metrics["law/dropped"] = static_cast<double>(law.dropped);
-  metrics["law/quarantined"] = static_cast<double>(law.quarantined);
+  for (const auto& [name, member] : buffers::kLedgerCounts) {
+    metrics[std::string("law/") + name] = static_cast<double>(law.*member);
+  }
 }
 
 }  // namespace sluice::recipes
