@@ -33,6 +33,8 @@ constexpr FailpointInfo kFailpoints[] = {
     {Failpoint::CheckpointWritten, "checkpoint.after_write", "a checkpoint is on the disk without its name"},
     {Failpoint::CheckpointNamed, "checkpoint.after_rename", "it has its name, `latest` is another"},
     {Failpoint::CheckpointPointedAt, "checkpoint.after_latest", "older ones are still to be removed"},
+    {Failpoint::JournalTrimmed, "checkpoint.after_trim",
+     "the journal has lost what older steps were made of"},
     {Failpoint::StageResult, "stage.after_result", "a stage has its result, the run goes on to the next"},
 };
 

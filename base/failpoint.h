@@ -24,6 +24,7 @@ enum class Failpoint : unsigned char {
   CheckpointWritten,
   CheckpointNamed,
   CheckpointPointedAt,
+  JournalTrimmed,
   StageResult,
 };
 

@@ -1,6 +1,7 @@
 #include "base/log_file.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,9 +17,15 @@ using internal::errno_text;
 using internal::retry;
 using internal::UniqueFd;
 
+UniqueFd open_fd(const std::filesystem::path& file, int flags) {
+  UniqueFd fd(retry([&] { return ::open(file.c_str(), flags | O_CLOEXEC, 0644); }));
+  require<DataError>(fd.valid(), file.string(), ": cannot be opened: ", errno_text(errno));
+  return fd;
+}
+
 class PosixLogFile final : public LogFile {
  public:
-  explicit PosixLogFile(UniqueFd fd) : fd_(std::move(fd)) {}
+  PosixLogFile(UniqueFd fd, std::filesystem::path file) : fd_(std::move(fd)), file_(std::move(file)) {}
 
   uint64_t size() const override {
     struct stat status {};
@@ -60,19 +67,36 @@ class PosixLogFile final : public LogFile {
     require<EnvironmentError>(::fdatasync(fd_.get()) == 0, "fdatasync: ", errno_text(errno));
   }
 
+  void replace(const std::function<void(LogFile& other)>& write_other) override {
+    auto aside = file_;
+    aside += ".new";  // of the same folder; what a crash leaves of it is written over the next time
+    PosixLogFile other(open_fd(aside, O_RDWR | O_CREAT | O_TRUNC), aside);
+    try {
+      write_other(other);
+      other.sync();
+      require<EnvironmentError>(::rename(aside.c_str(), file_.c_str()) == 0,
+                                "cannot be replaced: ", errno_text(errno));
+    } catch (...) {
+      ::unlink(aside.c_str());
+      throw;
+    }
+    fd_ = std::move(other.fd_);
+    sync_directory(internal::folder_of(file_));
+  }
+
  private:
-  const UniqueFd fd_;
+  UniqueFd fd_;
+  const std::filesystem::path file_;
 };
 
 }  // namespace
 
 std::unique_ptr<LogFile> open_log_file(const std::filesystem::path& file, LogAccess access) {
   const int flags = access == LogAccess::Write ? O_RDWR | O_CREAT : O_RDONLY;
-  UniqueFd fd(retry([&] { return ::open(file.c_str(), flags | O_CLOEXEC, 0644); }));
-  require<DataError>(fd.valid(), file.string(), ": cannot be opened: ", errno_text(errno));
+  UniqueFd fd = open_fd(file, flags);
   // Also where it was there: who made it may have died before its name was on the disk.
   if (access == LogAccess::Write) sync_directory(internal::folder_of(file));
-  return std::make_unique<PosixLogFile>(std::move(fd));
+  return std::make_unique<PosixLogFile>(std::move(fd), file);
 }
 
 }  // namespace sluice

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@ class LogFile {
   // fdatasync. After a failure the file is not to be trusted: the kernel may call pages clean that never
   // reached the disk.
   virtual void sync() = 0;
+  // Lets `write_other` fill an empty file, syncs that and puts it in the place of this one, from where it is
+  // this one. A crash leaves the one or the other; a failure leaves this one.
+  virtual void replace(const std::function<void(LogFile& other)>& write_other) = 0;
 };
 
 enum class LogAccess { Read, Write };  // Write makes the file when there is none, and syncs its name

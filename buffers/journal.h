@@ -1,7 +1,8 @@
 // The write-ahead log of rollout groups: what the ledger can be rebuilt from.
 //
 // A file of records with checksums (buffers/internal/record_log.h). What a crash leaves of an unsynced end is
-// cut off when the journal is opened again; damage to what was synced is an error.
+// cut off when the journal is opened again; damage to what was synced is an error. What groups hold is most
+// of it, and goes once nobody can come to need it; that they were there, and what became of them, stays.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/log_file.h"
@@ -29,13 +31,15 @@ class Journal {
   // reading with a DataError that names the record.
   struct Replay {
     std::function<void(uint64_t group)> issued = {};
-    std::function<void(RolloutGroup group)> group = {};
+    std::function<void(uint64_t group, int64_t oldest_version)> arrived = {};
+    std::function<void(RolloutGroup group)> group = {};  // the same one, right after; unless it was trimmed
     std::function<void(int64_t step, const std::vector<uint64_t>& groups)> batch = {};
     // Dropped and quarantined; of a group of the last batch: poisoned in its step, once that is trained.
     std::function<void(uint64_t group, const Fate& fate)> fate = {};
     std::function<void(int64_t step)> trained = {};  // the groups of that step's last batch
     std::function<void(int64_t step)> rewind = {};
     std::function<void(int64_t step)> restore = {};
+    std::function<void(uint64_t group)> owed = {};  // it is to be sampled again, since it was trimmed
   };
   // Reads what is there and cuts a torn end. `name` is for messages.
   Journal(std::unique_ptr<LogFile> file, const std::string& name, const Replay& replay);
@@ -58,6 +62,12 @@ class Journal {
   void trained(int64_t step);
   void rewind(int64_t step);
   void restore(int64_t step);
+  void owed(uint64_t group);
+
+  // Once that makes the file half as long: writes it anew, and syncs it, without what those groups hold that
+  // are not `needed`.
+  void trim(const std::function<bool(uint64_t group)>& needed);
+  int64_t size() const;  // in bytes
 
   // fdatasync. A failure is final: the file is not to be trusted any more, so it throws.
   void sync();
@@ -65,6 +75,7 @@ class Journal {
   int64_t torn_bytes() const;  // cut off when it was opened
 
  private:
+  std::unordered_map<uint64_t, uint64_t> held_;  // bytes that a group's records take, until they are trimmed
   std::unique_ptr<internal::RecordLog> log_;
 };
 
@@ -76,8 +87,9 @@ Ledger replay_ledger(const LedgerOptions& options, const std::filesystem::path& 
 // A ledger and the groups still queued, rebuilt from a journal file for going on at step `from_step`: trained
 // steps at or after it are rewound; a batch before it counts as trained, since the weights hold it, even
 // if the journal lost the record of that. A journal that does not know of every other step before it is not
-// that of the checkpoint: a DataError. What was made up for or rewound is recorded and synced. The caller
-// publishes the version it holds.
+// that of the checkpoint: a DataError. A group that is queued again but was trimmed, since no checkpoint so
+// old was thought to be needed, is owed again. What was made up for or rewound is recorded and synced. The
+// caller publishes the version it holds.
 struct Recovered {
   Journal journal;
   Ledger ledger;

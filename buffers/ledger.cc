@@ -195,10 +195,10 @@ void Ledger::trained(int64_t step, const std::vector<uint64_t>& groups,
     auto& entry = entries_[slot_of(group)];
     if (const auto found = poisoned.find(group); found != poisoned.end()) {
       end(group, State::Quarantined, found->second);
-      continue;
+    } else {
+      arrived_.erase(entry.arrival);
+      entry.state = State::Trained;
     }
-    arrived_.erase(entry.arrival);
-    entry.state = State::Trained;
     entry.step = step;
   }
   num_poisoned_ += std::ssize(poisoned);
@@ -237,13 +237,17 @@ void Ledger::restore(int64_t step) {
     missing_ += gone;  // rewind() takes a batch for as short as it is now
   }
   rewind(step);
-  std::erase_if(arrived_, [&](const auto& arrival) {
-    auto& entry = entries_[arrival.second];
-    if (entry.oldest_version <= step) return false;
-    entry.state = State::Leased;
-    returned_[arrival.second] = 0;
-    return true;
-  });
+  for (const uint64_t group : queued()) {
+    if (entries_[slot_of(group)].oldest_version > step) owe_again(group);
+  }
+}
+
+void Ledger::owe_again(uint64_t group) {
+  require(is_queued(group), "Ledger: group ", group_name(group), " is to be owed again, but is not queued");
+  auto& entry = entries_[slot_of(group)];
+  arrived_.erase(entry.arrival);
+  entry.state = State::Leased;
+  returned_[slot_of(group)] = 0;
 }
 
 LedgerCounts Ledger::counts() const {
@@ -281,6 +285,18 @@ std::optional<Fate> Ledger::fate(uint64_t group) const {
 bool Ledger::is_queued(uint64_t group) const {
   const uint64_t slot = slot_of(group);
   return was_issued(group) && group == current(slot) && entries_[slot].state == State::Queued;
+}
+
+std::vector<uint64_t> Ledger::queued() const {
+  std::vector<uint64_t> groups;
+  for (const auto& [arrival, slot] : arrived_) groups.push_back(current(slot));
+  return groups;
+}
+
+bool Ledger::ended_before(uint64_t group, int64_t step) const {
+  if (!fate(group)) return false;
+  const bool refilled = group != current(slot_of(group));
+  return refilled || entries_[slot_of(group)].step < step;
 }
 
 int64_t Ledger::trained_steps() const {

@@ -129,6 +129,8 @@ class Ledger {
   // As rewind(), for a run that is to go on in another way than it did: poisoned groups stay quarantined, and
   // what was sampled from versions beyond `step` alone, which now never were, is owed again.
   void restore(int64_t step);
+  // What a queued group holds is lost: it is to be sampled again, by anybody.
+  void owe_again(uint64_t group);
 
   LedgerCounts counts() const;
   std::map<std::string, int64_t> reasons() const;  // of drops and quarantines, counted
@@ -137,6 +139,9 @@ class Ledger {
   bool was_issued(uint64_t group) const;
   std::optional<Fate> fate(uint64_t group) const;
   bool is_queued(uint64_t group) const;
+  std::vector<uint64_t> queued() const;  // in order of arrival
+  // It has ended, and no rewind to `step` or a later one makes it queued again.
+  bool ended_before(uint64_t group, int64_t step) const;
   int64_t num_live() const { return static_cast<int64_t>(live_.size()); }  // leases that somebody holds
   int64_t held_by(const std::string& actor) const;                         // of those
   int64_t trained_steps() const;  // so many from step 0 on were trained, without a gap
@@ -158,7 +163,7 @@ class Ledger {
     State state = State::Leased;
     int32_t refill = 0;          // of its group, to which the rest applies; those before had no spread
     uint32_t reason = 0;         // Dropped, Quarantined: index into reasons_
-    int64_t step = 0;            // Trained
+    int64_t step = 0;            // Trained, or Quarantined as poisoned in it
     int64_t oldest_version = 0;  // once it has arrived
     uint64_t arrival = 0;        // likewise: its place in arrived_
   };

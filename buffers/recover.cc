@@ -24,7 +24,7 @@ class LedgerReplay {
   Journal::Replay hooks() {
     return {
         .issued = [this](uint64_t group) { ledger_.restore_issued(group); },
-        .group = [this](const RolloutGroup& group) { arrive(group); },
+        .arrived = [this](uint64_t group, int64_t oldest_version) { arrive(group, oldest_version); },
         .batch =
             [this](int64_t step, const std::vector<uint64_t>& groups) {
               composed_ = Batch{step, groups};
@@ -33,6 +33,7 @@ class LedgerReplay {
         .trained = [this](int64_t step) { train(step); },
         .rewind = [this](int64_t step) { rewind(step); },
         .restore = [this](int64_t step) { restore(step); },
+        .owed = [this](uint64_t group) { ledger_.owe_again(group); },
     };
   }
 
@@ -48,15 +49,15 @@ class LedgerReplay {
   }
 
   Ledger& ledger() { return ledger_; }
-  // Of the group records in order, whether the ledger took them.
+  // Of the groups that arrived, in order, whether the ledger took them.
   const std::vector<bool>& accepted() const { return accepted_; }
   std::optional<int64_t> restored_to() const { return restored_to_; }
   int64_t restores() const { return restores_; }
 
  private:
   // What was refused when it came is refused again; who writes first and asks then leaves such records.
-  void arrive(const RolloutGroup& group) {
-    const auto admission = ledger_.admit(group.group, group.oldest_version());
+  void arrive(uint64_t group, int64_t oldest_version) {
+    const auto admission = ledger_.admit(group, oldest_version);
     accepted_.push_back(admission == Ledger::Admission::Accepted);
   }
 
@@ -91,7 +92,7 @@ class LedgerReplay {
   }
 
   Ledger ledger_;
-  std::vector<bool> accepted_;     // of each group record
+  std::vector<bool> accepted_;     // of each group that arrived
   std::optional<Batch> composed_;  // the last one, until it is trained
   std::optional<int64_t> restored_to_;
   int64_t restores_ = 0;
@@ -137,12 +138,21 @@ Recovered recover(const LedgerOptions& options, std::unique_ptr<LogFile> file, c
   Recovered recovered{
       std::move(journal), std::move(replay.ledger()), {}, replay.restored_to(), replay.restores()};
   std::map<uint64_t, RolloutGroup> queued;  // by slot; of what was sampled again after a restore, the last
-  size_t record = 0;
-  recovered.journal.read({.group = [&](RolloutGroup group) {
-    if (!replay.accepted()[record++] || !recovered.ledger.is_queued(group.group)) return;
-    const uint64_t slot = slot_of(group.group);
-    queued.insert_or_assign(slot, std::move(group));
-  }});
+  size_t arrivals = 0;
+  recovered.journal.read({.arrived = [&](uint64_t, int64_t) { ++arrivals; },
+                          .group =
+                              [&](RolloutGroup group) {
+                                if (!replay.accepted()[arrivals - 1]) return;
+                                if (!recovered.ledger.is_queued(group.group)) return;
+                                const uint64_t slot = slot_of(group.group);
+                                queued.insert_or_assign(slot, std::move(group));
+                              }});
+  for (const uint64_t group : recovered.ledger.queued()) {
+    if (queued.contains(slot_of(group))) continue;
+    recovered.ledger.owe_again(group);
+    recovered.journal.owed(group);
+  }
+  recovered.journal.sync();
   for (auto& [slot, group] : queued) recovered.queued.push_back(std::move(group));
   return recovered;
 }

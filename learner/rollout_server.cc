@@ -140,6 +140,10 @@ void RolloutServer::Impl::end_step(int64_t step, const std::vector<PoisonedGroup
   batch.reset();
 }
 
+void RolloutServer::Impl::trim_journal(int64_t step) {
+  journal.trim([&](uint64_t group) { return !ledger.ended_before(group, step); });
+}
+
 RolloutServer::RolloutServer(const RolloutServerOptions& options, MakeLease make_lease, RolloutEvents events,
                              int64_t from_step)
     : socket_(options.address, transport::run_hash(options.identity.run)),
@@ -227,6 +231,13 @@ void RolloutServer::sync_journal() {
   impl_->journal.sync();
 }
 
+int64_t RolloutServer::trim_journal(int64_t step) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->rethrow();
+  impl_->trim_journal(step);
+  return impl_->journal.size();
+}
+
 void RolloutServer::restore(int64_t step) {
   const std::lock_guard lock(impl_->mutex);
   impl_->rethrow();
@@ -243,6 +254,7 @@ RolloutStatus RolloutServer::status() const {
   status.oldest_age_s = static_cast<double>(impl_->queue.oldest_age(impl_->now())) / 1000.0;
   status.duplicates = impl_->ledger.duplicates();
   status.rejected_frames = impl_->router.num_rejected();
+  status.journal_bytes = impl_->journal.size();
   status.torn_bytes = impl_->torn_bytes;
   status.restored_to = impl_->restored_to;
   for (const auto& [address, peer] : impl_->peers.peers()) {

@@ -48,7 +48,8 @@ struct RolloutStatus {
   int64_t credits = 0;      // leases the actors could take on now
   double oldest_age_s = 0;  // of the queued groups
   int64_t duplicates = 0;
-  int64_t rejected_frames = 0;              // that failed a check
+  int64_t rejected_frames = 0;  // that failed a check
+  int64_t journal_bytes = 0;
   int64_t torn_bytes = 0;                   // of the journal, cut off when it was opened
   std::optional<int64_t> restored_to = {};  // the step that restore() went back to before this server
   struct Actor {
@@ -104,6 +105,9 @@ class RolloutServer {
   void trained(int64_t step, const std::vector<PoisonedGroup>& poisoned = {});
   // What the journal was told is on the disk when it returns: before a checkpoint that builds on it.
   void sync_journal();
+  // A checkpoint of `step` is there, and no older one will be gone back to: what older groups hold goes from
+  // the journal, if that is worth it. Returns the bytes of the journal.
+  int64_t trim_journal(int64_t step);
   // Records that the run goes on from the weights of `step` in another way than it did (Ledger::restore). The
   // caller then ends, and the next server of this journal begins there.
   void restore(int64_t step);

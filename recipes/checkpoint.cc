@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "model/model_directory.h"
 #include "model/safetensors.h"
+#include "recipes/internal/retention.h"
 
 namespace sluice::recipes {
 namespace {
@@ -38,14 +39,16 @@ bool is_finite(const model::Network& network) {
 }
 
 Json to_json(const CheckpointState& state) {
-  return {{"schema", kStateSchema},
-          {"step", state.step},
-          {"stage", state.stage},
-          {"stage_step", state.stage_step},
-          {"stage_done", state.stage_done},
-          {"started_from", state.started_from},
-          {"stage_seconds", state.stage_seconds},
-          {"num_tokens", state.num_tokens}};
+  Json json = {{"schema", kStateSchema},
+               {"step", state.step},
+               {"stage", state.stage},
+               {"stage_step", state.stage_step},
+               {"stage_done", state.stage_done},
+               {"started_from", state.started_from},
+               {"stage_seconds", state.stage_seconds},
+               {"num_tokens", state.num_tokens}};
+  if (state.score) json["score"] = *state.score;
+  return json;
 }
 
 CheckpointState read_state(const fs::path& file) {
@@ -54,13 +57,16 @@ CheckpointState read_state(const fs::path& file) {
   const auto schema = json_member<int64_t>(json, "schema", where);
   require<DataError>(schema == kStateSchema, where, ": schema ", schema, ", this version reads ",
                      kStateSchema);
+  std::optional<double> score;
+  if (json.contains("score")) score = json_member<double>(json, "score", where);
   return {.step = json_member<int64_t>(json, "step", where),
           .stage = json_member<std::string>(json, "stage", where),
           .stage_step = json_member<int64_t>(json, "stage_step", where),
           .stage_done = json_member<bool>(json, "stage_done", where),
           .started_from = json_member<std::string>(json, "started_from", where),
           .stage_seconds = json_member<double>(json, "stage_seconds", where),
-          .num_tokens = json_member<double>(json, "num_tokens", where)};
+          .num_tokens = json_member<double>(json, "num_tokens", where),
+          .score = score};
 }
 
 // The number in step_000100, or -1.
@@ -72,29 +78,6 @@ int64_t step_of(const fs::path& directory) {
     if (std::from_chars(name.data() + prefix.size(), end, step).ptr != end) return -1;
   }
   return step;
-}
-
-// At once gone under its name: what a crash leaves of it is a temporary, and no damaged checkpoint.
-void remove_whole(const fs::path& directory) {
-  const fs::path aside = directory.parent_path() / (".tmp-" + directory.filename().string());
-  fs::remove_all(aside);
-  fs::rename(directory, aside);
-  fs::remove_all(aside);
-}
-
-// Keeps the one just written and `keep_last` - 1 intermediate ones of its stage before it. What cannot be
-// read is left for a person to look at, and counts for nothing.
-void remove_old(const fs::path& checkpoints, const CheckpointState& written, int64_t keep_last) {
-  int64_t kept = written.stage_done ? 0 : 1;
-  for (const auto& directory : checkpoints_in(checkpoints)) {
-    if (step_of(directory) >= written.step) continue;
-    try {
-      const auto state = read_state(directory / "state" / "state.json");
-      if (state.stage == written.stage && !state.stage_done && ++kept > keep_last) remove_whole(directory);
-    } catch (const DataError&) {
-      continue;
-    }
-  }
 }
 
 }  // namespace
@@ -110,7 +93,7 @@ std::vector<fs::path> checkpoints_in(const fs::path& checkpoints) {
 }
 
 Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& state,
-                            const CheckpointContents& contents, int64_t keep_last) {
+                            const CheckpointContents& contents, const CheckpointSpec& keep) {
   const fs::path directory = checkpoints / step_name(state.step);
   if (fs::exists(directory)) {
     if (check_directory(directory).empty()) return open_checkpoint(directory);
@@ -158,14 +141,13 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
     write_file_atomically(temporary / "state" / "state.json", to_json(state).dump(2) + "\n");
   });
   reach(Failpoint::CheckpointNamed);
-  point_latest_at(directory);
+  point_at(checkpoints / "latest", directory);
   reach(Failpoint::CheckpointPointedAt);
-  remove_old(checkpoints, state, keep_last);
+  internal::retain(checkpoints, state, keep);
   return {directory, state};
 }
 
-void point_latest_at(const fs::path& directory) {
-  const fs::path link = directory.parent_path() / "latest";
+void point_at(const fs::path& link, const fs::path& directory) {
   std::error_code error;
   if (fs::read_symlink(link, error) != directory.filename()) replace_symlink(link, directory.filename());
 }

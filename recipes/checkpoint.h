@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "model/network.h"
 #include "optim/optimizer.h"
+#include "recipes/recipe.h"
 #include "text/tokenizer.h"
 
 namespace sluice::recipes {
@@ -30,9 +31,10 @@ struct CheckpointState {
   std::string stage;       // "" for the initial one
   int64_t stage_step = 0;  // optimizer steps of that stage
   bool stage_done = false;
-  std::string started_from;  // name of the checkpoint the stage began with: its reference
-  double stage_seconds = 0;  // spent in the stage, earlier processes counted in
-  double num_tokens = 0;     // trained on in the stage, likewise
+  std::string started_from;          // name of the checkpoint the stage began with: its reference
+  double stage_seconds = 0;          // spent in the stage, earlier processes counted in
+  double num_tokens = 0;             // trained on in the stage, likewise
+  std::optional<double> score = {};  // of CheckpointSpec::best_by, since the checkpoint before
 };
 
 struct Checkpoint {
@@ -60,11 +62,11 @@ struct CheckpointContents {
   Json memory = {};                   // what the stage carries from step to step besides; null: nothing
 };
 
-// Writes checkpoints/step_NNNNNN whole or not at all, moves `latest`, and removes all but the last
-// `keep_last` of the stage's intermediate ones (ends of stages stay). A step that is there and whole
-// is left as it is; a damaged one is made again. Weights that are not finite are not written: a HealthError.
+// Writes checkpoints/step_NNNNNN whole or not at all, moves `latest` and `best`, and removes those of the
+// stage that are not to be kept. A step that is there and whole is left as it is; a damaged one is made
+// again. Weights that are not finite are not written: a HealthError.
 Checkpoint write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
-                            const CheckpointContents& contents, int64_t keep_last);
+                            const CheckpointContents& contents, const CheckpointSpec& keep);
 
 // All of them, newest first, whole or not.
 std::vector<std::filesystem::path> checkpoints_in(const std::filesystem::path& checkpoints);
@@ -75,8 +77,8 @@ std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& checkpo
 // while another process writes checkpoints of the stage.
 std::optional<Checkpoint> latest_checkpoint_before(const std::filesystem::path& checkpoints,
                                                    const std::string& stage);
-// Lets the link `latest` beside it name this checkpoint; a crash can come between a checkpoint and its link.
-void point_latest_at(const std::filesystem::path& checkpoint);
+// Lets a link beside a checkpoint name it; a crash can come between a checkpoint and its links.
+void point_at(const std::filesystem::path& link, const std::filesystem::path& checkpoint);
 Checkpoint open_checkpoint(const std::filesystem::path& directory);
 
 // Reads what write_checkpoint() wrote beside the model.

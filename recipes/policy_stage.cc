@@ -17,6 +17,7 @@
 #include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
 #include "recipes/internal/prompt_order.h"
+#include "recipes/internal/retention.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_critic.h"
 #include "recipes/internal/stage_reference.h"
@@ -69,7 +70,8 @@ class PolicyStage {
         began_(clock_.now_ms()),
         values_(stage.learner.value_memory),
         num_tokens_(start_.num_tokens),
-        saved_(start_.stage_step) {
+        saved_(start_.stage_step),
+        score_(stage.checkpoint.best_by) {
     if (start_.resumed) {
       load_optimizer(start_.checkpoint, optimizer_);
       versions_ = load_versions(start_.checkpoint);
@@ -107,7 +109,8 @@ class PolicyStage {
       finish_step(s, ids, std::move(metrics), began);
       if (verdict != learner::Verdict::GoOn) end(verdict, s + 1);
       const int signal = stop_();
-      if (s + 1 == stage_.steps || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1);
+      const bool last = s + 1 == stage_.steps, due = (s + 1) % stage_.checkpoint.every == 0;
+      if (last || due || signal != 0 || journal_has_grown()) save(s + 1);
       if (signal != 0 && s + 1 < stage_.steps) return signal;
     }
     return finish();
@@ -169,6 +172,7 @@ class PolicyStage {
     server_ = std::make_unique<learner::RolloutServer>(
         options, [this](const buffers::Ledger::Grant& grant) { return make_lease(grant); }, events,
         start_.stage_step);
+    journal_bytes_ = server_->status().journal_bytes;
     for (const auto& [version, flat] : versions_) publish(version, flat);
     publish(start_.stage_step);
   }
@@ -317,6 +321,7 @@ class PolicyStage {
     metrics["tokens_per_s"] = step_tokens / std::max(metrics["step_time"], 1e-3);
     show_notices();
     tokens_per_s_ = metrics["tokens_per_s"];
+    score_.add(metrics);
     monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics));
     show_state(step + 1, status);
   }
@@ -361,9 +366,11 @@ class PolicyStage {
 
   void save(int64_t done) {
     server_->sync_journal();
+    if (const auto problem = score_.problem(); !problem.empty()) monitor_.say(problem);
     auto older = versions_;
     older.erase(done);
-    write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
+    write_checkpoint(run_.checkpoints(),
+                     start_.state_after(stage_, done, seconds(), num_tokens_, score_.take()),
                      {.network = *network_,
                       .tokenizer = *tokenizer_,
                       .optimizer = &optimizer_,
@@ -375,8 +382,15 @@ class PolicyStage {
                                  {"coefficients", learner_->coefficients().state()},
                                  {"values", values_.state()},
                                  {"replays", prompt_order_.state(done)}}},
-                     stage_.checkpoint.keep_last);
+                     stage_.checkpoint);
     saved_ = done;
+    const auto step = internal::step_of_newest(run_.checkpoints(), stage_.name, stage_.checkpoint.keep_last);
+    journal_bytes_ = server_->trim_journal(step);
+  }
+
+  // Since the last checkpoint; another lets what older groups hold go from it.
+  bool journal_has_grown() const {
+    return server_->status().journal_bytes > journal_bytes_ + (stage_.rollout.journal_mb << 20);
   }
 
   // What the numbers of the last step, `done`, make of the stage.
@@ -444,6 +458,8 @@ class PolicyStage {
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
   double num_tokens_;                       // trained on in this stage
   int64_t saved_;                           // steps of the stage that the newest checkpoint holds
+  int64_t journal_bytes_ = 0;               // behind that
+  internal::Score score_;                   // since then
   double tokens_per_s_ = 0;                 // of the last step
   std::mutex notices_mutex_;
   std::vector<std::string> notices_;                // guarded by notices_mutex_

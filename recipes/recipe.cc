@@ -95,6 +95,7 @@ RolloutSpec read_rollout(const Json& json) {
                    .group_size = json.at("group_size"),
                    .staleness = json.at("staleness"),
                    .lease_ms = json.at("lease_ms"),
+                   .journal_mb = json.at("journal_mb"),
                    .min_scored = json.at("min_scored").is_null() ? std::min<int64_t>(2, json.at("group_size"))
                                                                  : json.at("min_scored").get<int64_t>(),
                    .refills = json.at("refills"),
@@ -198,8 +199,14 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                         .every = evaluation.at("every")};
   }
   if (json.contains("checkpoint")) {
-    stage.checkpoint = {.every = json.at("checkpoint").at("every"),
-                        .keep_last = json.at("checkpoint").at("keep_last")};
+    const auto& checkpoint = json.at("checkpoint");
+    const std::string best = checkpoint.at("best_by").is_null() ? "" : checkpoint.at("best_by");
+    const bool lowest = best.starts_with('-');
+    stage.checkpoint = {.every = checkpoint.at("every"),
+                        .keep_last = checkpoint.at("keep_last"),
+                        .keep_every = checkpoint.at("keep_every"),
+                        .best_by = best.substr(lowest ? 1 : 0),
+                        .lowest = lowest};
   }
   if (json.contains("rewards")) {
     for (const auto& reward : json.at("rewards")) {

@@ -50,6 +50,7 @@ struct RolloutSpec {
   int64_t group_size = 0;
   int64_t staleness = 1;
   Millis lease_ms = 10'000;
+  int64_t journal_mb = 1024;  // of journal since the last checkpoint, upon which one is written early
   int64_t min_scored = 2;
   int64_t refills = 0;
   learner::RefillFallback refill_fallback = learner::RefillFallback::Keep;
@@ -110,7 +111,10 @@ struct DistillSpec {
 
 struct CheckpointSpec {
   int64_t every = 10;
-  int64_t keep_last = 2;
+  int64_t keep_last = 2;     // of those between the start and the end of a stage
+  int64_t keep_every = 0;    // also those whose stage step it divides; 0: none
+  std::string best_by = {};  // also the best by this metric, which the link `best` names; "": none
+  bool lowest = false;       // whose lowest value is the best
 };
 
 // One stage with every default filled in.

@@ -193,6 +193,10 @@ std::vector<SchemaKey> make_schema() {
               "Optimizer steps a completion may be behind; 0 waits for every update."),
       integer("rollout", "lease_ms", 10000, 100, 86400000,
               "Milliseconds without a sign of life after which an actor's groups are given to another."),
+      integer(
+          "rollout", "journal_mb", 1024, 1, 1 << 20,
+          "Megabytes by which the journal of the groups may grow before a checkpoint is written early, upon "
+          "which older groups go from it: it takes twice (checkpoint.keep_last + 1) times as much at most."),
       integer("rollout", "min_scored", nullptr, 1, 1024,
               "A group with fewer scored completions is quarantined; default: 2, or 1 for groups of one."),
       integer(
@@ -471,6 +475,11 @@ std::vector<SchemaKey> make_schema() {
       integer("checkpoint", "every", 10, 1, 1e9, "Steps between checkpoints."),
       integer("checkpoint", "keep_last", 2, 1, 1e6,
               "Checkpoints kept of those between; the end of a stage is always kept."),
+      integer("checkpoint", "keep_every", 0, 0, 1e9,
+              "Checkpoints of steps that it divides are kept besides; 0: none. A multiple of `every`."),
+      text("checkpoint", "best_by", nullptr, {},
+           "The best one by this metric, its mean since the checkpoint before, is kept besides, and the link "
+           "checkpoints/best names it: \"reward\" for the highest, \"-eval_loss\" for the lowest."),
   };
 }
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kFrameBytes = 8;                // length and checksum
 constexpr uint64_t kStartBytes = kFrameBytes + 2;  // of the first record
+constexpr size_t kPieceBytes = size_t{1} << 20;    // that a new file is written in
 
 uint32_t checksum(uint64_t offset, uint32_t length, std::string_view body) {
   ByteWriter head;
@@ -42,6 +43,29 @@ std::string frame_record(uint64_t offset, uint8_t kind, std::string_view payload
   out.u32(checksum(offset, length, body));
   return out.take() + body;
 }
+
+// Records on their way into a file, many with each write.
+class RecordWriter {
+ public:
+  explicit RecordWriter(LogFile& file) : file_(file) {}
+
+  void append(uint8_t kind, std::string_view payload) {
+    piece_ += frame_record(written_ + piece_.size(), kind, payload);
+    if (piece_.size() >= kPieceBytes) flush();
+  }
+  // Returns where they end.
+  uint64_t flush() {
+    file_.write(written_, piece_);
+    written_ += piece_.size();
+    piece_.clear();
+    return written_;
+  }
+
+ private:
+  LogFile& file_;
+  uint64_t written_ = 0;
+  std::string piece_;
+};
 
 // Lets what the file says of itself begin with its name.
 template <class Call>
@@ -181,6 +205,24 @@ void RecordLog::append(uint8_t kind, std::string_view payload) {
 void RecordLog::sync() {
   attempt([this] { file_->sync(); });
   if (!marked_) append(kSyncRecord, "");
+}
+
+void RecordLog::rewrite(const Change& change) {
+  uint64_t end = 0;
+  attempt([&] {
+    file_->replace([&](LogFile& other) {
+      RecordWriter out(other);
+      out.append(kStartRecord, std::string(1, static_cast<char>(format_.version)));
+      read_records(*file_, format_, [&](uint8_t kind, std::string_view payload) {
+        const auto [new_kind, new_payload] = change(kind, payload);
+        out.append(new_kind, new_payload);
+      });
+      out.append(kSyncRecord, "");  // it takes the place of the old file only once it is synced
+      end = out.flush();
+    });
+  });
+  end_ = end;
+  marked_ = true;
 }
 
 void RecordLog::clear() {

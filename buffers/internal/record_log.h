@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/log_file.h"
 
@@ -55,6 +56,10 @@ class RecordLog {
   void sync();
   // Takes all records back but the first, and syncs that.
   void clear();
+  // Writes the file anew, each record as `change` makes it (kind and payload), and syncs that: a crash leaves
+  // the old or the new one.
+  using Change = std::function<std::pair<uint8_t, std::string>(uint8_t kind, std::string_view payload)>;
+  void rewrite(const Change& change);
 
   uint64_t size() const { return end_; }
   uint64_t torn_bytes() const { return torn_bytes_; }  // cut off when it was opened

@@ -74,6 +74,7 @@ struct RolloutServer::Impl {
   void published(const transport::WeightAnnouncement& announcement);
   std::vector<buffers::RolloutGroup> begin_step(int64_t step, std::vector<uint64_t> ids);
   void end_step(int64_t step, const std::vector<PoisonedGroup>& poisoned);
+  void trim_journal(int64_t step);
   std::optional<std::vector<uint64_t>> compose(int64_t step);
   int64_t oldest_live();
 

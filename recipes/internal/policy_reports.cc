@@ -53,6 +53,7 @@ void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStat
   metrics["queue/depth"] = static_cast<double>(status.queue_depth);
   metrics["queue/credits"] = static_cast<double>(status.credits);
   metrics["queue/age"] = status.oldest_age_s;
+  metrics["queue/journal_mb"] = static_cast<double>(status.journal_bytes) / (1 << 20);
   metrics["queue/duplicates"] = static_cast<double>(status.duplicates);
   for (const auto& [name, member] : buffers::kLedgerCounts) {
     metrics[std::string("law/") + name] = static_cast<double>(law.*member);

@@ -121,18 +121,19 @@ std::string architecture_hash(const model::ModelConfig& config) {
 Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe) {
   const auto tokenizer = make_tokenizer(recipe);
   const auto network = make_network(recipe, *tokenizer);
-  return write_checkpoint(run.checkpoints(), {}, {.network = *network, .tokenizer = *tokenizer}, 1);
+  return write_checkpoint(run.checkpoints(), {}, {.network = *network, .tokenizer = *tokenizer}, {});
 }
 
 CheckpointState StageStart::state_after(const StageSpec& stage, int64_t done, double seconds,
-                                        double num_tokens) const {
+                                        double num_tokens, std::optional<double> score) const {
   return {.step = first_step() + done,
           .stage = stage.name,
           .stage_step = done,
           .stage_done = done == stage.steps,
           .started_from = started_from,
           .stage_seconds = seconds,
-          .num_tokens = num_tokens};
+          .num_tokens = num_tokens,
+          .score = score};
 }
 
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage) {
@@ -142,7 +143,7 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
   for (const auto& problem : damaged)
     std::cerr << "sluice: damaged checkpoint left alone: " << problem << '\n';
   Checkpoint checkpoint = found ? *found : make_initial_checkpoint(run, recipe);
-  point_latest_at(checkpoint.directory);
+  point_at(run.checkpoints() / "latest", checkpoint.directory);
   if (checkpoint.state.stage != stage.name) {
     check_origin(checkpoint, recipe, stage);
     return {.checkpoint = checkpoint, .started_from = checkpoint.name()};

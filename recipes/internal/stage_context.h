@@ -95,7 +95,8 @@ struct StageStart {
 
   int64_t first_step() const { return checkpoint.state.step - stage_step; }  // of the run, before the stage
   // Of a checkpoint behind `done` steps of the stage.
-  CheckpointState state_after(const StageSpec& stage, int64_t done, double seconds, double num_tokens) const;
+  CheckpointState state_after(const StageSpec& stage, int64_t done, double seconds, double num_tokens,
+                              std::optional<double> score) const;
   // Loads into `part` what the stage remembers under the name, if it is resumed.
   template <class Part>
   void recall(const std::string& name, Part& part) const {

@@ -13,6 +13,7 @@ StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageS
       monitor_(monitor),
       stop_(stop),
       watch_(monitor, optimizer, stage, start),
+      score_(stage.checkpoint.best_by),
       checkpoint_(start.checkpoint),
       began_(clock_.now_ms()),
       num_tokens_(start.num_tokens) {}
@@ -26,6 +27,7 @@ int StepLoop::run(const StepWork& work) {
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
     if (work.measure) metrics.merge(work.measure(s + 1));
+    score_.add(metrics);
     monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
     monitor_.show_state(start_.first_step() + s + 1, s + 1);
     const int signal = stop_();
@@ -41,9 +43,11 @@ double StepLoop::seconds() const {
 }
 
 void StepLoop::save(int64_t done, CheckpointContents contents) {
+  if (const auto problem = score_.problem(); !problem.empty()) monitor_.say(problem);
   contents.memory = {{"guard", watch_.state()}};
-  checkpoint_ = write_checkpoint(run_.checkpoints(), start_.state_after(stage_, done, seconds(), num_tokens_),
-                                 contents, stage_.checkpoint.keep_last);
+  checkpoint_ = write_checkpoint(run_.checkpoints(),
+                                 start_.state_after(stage_, done, seconds(), num_tokens_, score_.take()),
+                                 contents, stage_.checkpoint);
 }
 
 }  // namespace sluice::recipes

@@ -8,6 +8,7 @@
 #include "learner/policy_learner.h"
 #include "optim/optimizer.h"
 #include "recipes/checkpoint.h"
+#include "recipes/internal/retention.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/step_watch.h"
 
@@ -46,6 +47,7 @@ class StepLoop {
   StageMonitor& monitor_;
   const StopRequest& stop_;
   StepWatch watch_;
+  internal::Score score_;  // since the last checkpoint
   Checkpoint checkpoint_;
   const SteadyClock clock_;
   const Millis began_;

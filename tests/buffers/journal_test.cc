@@ -33,6 +33,7 @@ struct Told {
     };
     return {
         .issued = [say](uint64_t group) { say("issued ", group); },
+        .arrived = [say](uint64_t group, int64_t version) { say("arrived ", group, " of ", version); },
         .group =
             [say](const RolloutGroup& group) { say("group ", group.group, " ", encode_group(group).size()); },
         .batch =
@@ -46,6 +47,7 @@ struct Told {
         .trained = [say](int64_t step) { say("trained ", step); },
         .rewind = [say](int64_t step) { say("rewind ", step); },
         .restore = [say](int64_t step) { say("restore ", step); },
+        .owed = [say](uint64_t group) { say("owed ", group); },
     };
   }
 };
@@ -65,7 +67,9 @@ void write_all_kinds(Journal& journal) {
   journal.trained(0);
   journal.rewind(0);
   journal.restore(0);
+  journal.owed(1);
 }
+constexpr size_t kAllKinds = 10;  // lines that these make
 
 TEST(Journal, TellsEveryRecordAgainInOrder) {
   const TempFolder folder;
@@ -78,14 +82,57 @@ TEST(Journal, TellsEveryRecordAgainInOrder) {
     Told opened;
     Journal again(folder / "groups", opened.hooks());
     EXPECT_EQ(again.torn_bytes(), 0);
-    EXPECT_EQ(opened.lines.size(), 8u);
+    EXPECT_EQ(opened.lines.size(), kAllKinds);
     again.issued(2);
   }
 
   const auto size = std::to_string(encode_group(small_group(1)).size());
   EXPECT_THAT(told(folder / "groups"),
-              ElementsAre("issued 0", "issued 1", "group 1 " + size, "batch 0 { 1, 0 }", "fate 0 1 stale",
-                          "trained 0", "rewind 0", "restore 0", "issued 2"));
+              ElementsAre("issued 0", "issued 1", "arrived 1 of 0", "group 1 " + size, "batch 0 { 1, 0 }",
+                          "fate 0 1 stale", "trained 0", "rewind 0", "restore 0", "owed 1", "issued 2"));
+}
+
+TEST(Journal, TrimmedItKeepsThatAGroupWasThereAndLosesWhatItHeld) {
+  const TempFolder folder;
+  const auto file = folder / "groups";
+  Journal journal(file);
+  for (const uint64_t group : {0u, 1u, 2u, 3u}) journal.group(small_group(group, /*version=*/7));
+  journal.batch(0, {0, 1});
+  journal.sync();
+  const auto size = journal.size();
+  EXPECT_EQ(size, static_cast<int64_t>(fs::file_size(file)) - 9);  // the mark of the sync is no record's
+
+  journal.trim([](uint64_t group) { return group > 0; });
+  EXPECT_EQ(journal.size(), size);  // a quarter is not worth it
+  journal.trim([](uint64_t group) { return group == 2; });
+  EXPECT_LT(journal.size(), size / 2);
+  EXPECT_FALSE(fs::exists(folder / "groups.new"));
+  journal.trained(0);  // it goes on at its new end
+
+  const auto bytes = std::to_string(encode_group(small_group(2, 7)).size());
+  const auto expected = ElementsAre("arrived 0 of 7", "arrived 1 of 7", "arrived 2 of 7", "group 2 " + bytes,
+                                    "arrived 3 of 7", "batch 0 { 0, 1 }", "trained 0");
+  EXPECT_THAT(told(file), expected);
+  Told again;
+  Journal opened(file, again.hooks());
+  EXPECT_THAT(again.lines, expected);
+  EXPECT_EQ(opened.torn_bytes(), 0);
+  opened.trim([](uint64_t) { return false; });  // what was trimmed before is counted no more
+  EXPECT_THAT(told(file), testing::Not(testing::Contains(testing::HasSubstr("group"))));
+}
+
+TEST(Journal, IsAsItWasWhereItCannotBeTrimmed) {
+  const TempFolder folder;
+  const auto file = folder / "groups";
+  Journal journal(file);
+  journal.group(small_group(0));
+  journal.sync();
+  const auto before = told(file);
+  fs::create_directory(folder / "groups.new");
+
+  EXPECT_THROW(journal.trim([](uint64_t) { return false; }), Error);
+
+  EXPECT_EQ(told(file), before);
 }
 
 TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
@@ -103,7 +150,7 @@ TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
 
   for (size_t n = before.size(); n < whole.size(); ++n) {
     write(file, whole.substr(0, n));
-    EXPECT_EQ(told(file).size(), 8u) << n;  // reading alone changes nothing
+    EXPECT_EQ(told(file).size(), kAllKinds) << n;  // reading alone changes nothing
     EXPECT_EQ(fs::file_size(file), n);
     {
       Journal journal(file);
@@ -112,7 +159,7 @@ TEST(Journal, LosesOnlyTheLastRecordWhereverItIsCut) {
     }
     EXPECT_EQ(read_file(file).substr(0, before.size()), before);
     const auto lines = told(file);
-    ASSERT_EQ(lines.size(), 9u) << n;
+    ASSERT_EQ(lines.size(), kAllKinds + 1) << n;
     EXPECT_EQ(lines.back(), "trained 9");
   }
 }
@@ -175,7 +222,7 @@ TEST(Journal, CutsAnUnsyncedEndWhoseFirstRecordIsMissing) {
   std::string holes = read_file(file);
   holes.replace(synced, 12, 12, '\0');
   write(file, holes);
-  EXPECT_EQ(told(file).size(), 8u);
+  EXPECT_EQ(told(file).size(), kAllKinds);
   EXPECT_EQ(Journal(file).torn_bytes(), static_cast<int64_t>(holes.size() - synced));
 }
 

@@ -184,6 +184,33 @@ TEST(Recover, CountsABatchAsTrainedThatTheCheckpointHolds) {
   expect_equal(recover(options(), folder / "groups", 3).ledger, recovered.ledger);
 }
 
+TEST(Recover, WhatWasTrimmedAndIsWantedAgainIsOwedAgain) {
+  const TempFolder folder;
+  {
+    Learner learner(options(), folder / "groups");
+    live_a_little(learner);
+    learner.journal.trim([&](uint64_t group) { return !learner.ledger.ended_before(group, 2); });
+  }
+  {
+    const auto recovered = recover(options(), folder / "groups", 2);
+    EXPECT_THAT(ids(recovered.queued), ElementsAre(4, 5, 7));  // nothing that a checkpoint of step 2 needs
+  }
+
+  auto recovered = recover(options(), folder / "groups", 1);  // though that of step 1 was thought to be gone
+
+  EXPECT_EQ(describe(recovered.ledger.counts()),
+            "issued 8 = trained 2 + queued 3 + leased 2 + dropped 0 + quarantined 1");
+  EXPECT_THAT(ids(recovered.queued), ElementsAre(4, 5, 7));
+  expect_equal(replay_ledger(options(), folder / "groups"), recovered.ledger);
+  Learner again(std::move(recovered.ledger), folder / "groups");
+  again.step = 1;
+  again.ledger.publish(1);
+  EXPECT_EQ(again.issue(), 2u);
+  again.receive(2);
+  const auto later = recover(options(), folder / "groups", 1);
+  EXPECT_THAT(ids(later.queued), ElementsAre(2, 4, 5, 7));
+}
+
 // Groups 0 to 9 issued, steps 0 to 2 trained; 4 is poisoned in step 2; 6 and 7 are queued, of version 2.
 void live_with_poison(Learner& learner) {
   for (int i = 0; i < 6; ++i) learner.issue();
@@ -206,7 +233,12 @@ TEST(Recover, APoisonedGroupOfAStepTakenBackIsQueuedAgain) {
     expect_equal(replay_ledger(options(), folder / "groups"), learner.ledger);
   }
 
-  EXPECT_EQ(recover(options(), folder / "groups", 3).ledger.fate(4)->reason, "poison");
+  {
+    const auto ledger = recover(options(), folder / "groups", 3).ledger;
+    EXPECT_EQ(ledger.fate(4)->reason, "poison");
+    EXPECT_TRUE(ledger.ended_before(4, 3));
+    EXPECT_FALSE(ledger.ended_before(4, 2));
+  }
   const auto recovered = recover(options(), folder / "groups", 2);
 
   EXPECT_FALSE(recovered.restored_to);

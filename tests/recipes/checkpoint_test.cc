@@ -29,7 +29,7 @@ struct CheckpointTest : testing::Test {
     return write_checkpoint(
         folder_.path(),
         {.step = step, .stage = stage, .stage_step = step, .stage_done = done, .started_from = "step_000000"},
-        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, keep_last);
+        {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, {.keep_last = keep_last});
   }
 
   // The names that are there, links and leftovers too.
@@ -63,10 +63,12 @@ TEST_F(CheckpointTest, BringsBackModelOptimizerAndOlderVersions) {
                               .stage_done = false,
                               .started_from = "step_000008",
                               .stage_seconds = 1.5,
-                              .num_tokens = 640};
+                              .num_tokens = 640,
+                              .score = 0.75};
   write_checkpoint(
       folder_.path(), state,
-      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &versions}, 2);
+      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .versions = &versions},
+      {.keep_last = 2});
 
   const auto found = latest_checkpoint(folder_.path());
   ASSERT_TRUE(found.has_value());
@@ -78,6 +80,7 @@ TEST_F(CheckpointTest, BringsBackModelOptimizerAndOlderVersions) {
   EXPECT_EQ(found->state.started_from, "step_000008");
   EXPECT_EQ(found->state.stage_seconds, 1.5);
   EXPECT_EQ(found->state.num_tokens, 640);
+  EXPECT_EQ(found->state.score, 0.75);
 
   EXPECT_EQ(text::load_tokenizer(found->model())->hash(), tokenizer_->hash());
   const auto network = model::load_model(found->model(), at::kCPU);
@@ -99,8 +102,9 @@ TEST_F(CheckpointTest, BringsBackModelOptimizerAndOlderVersions) {
 
 TEST_F(CheckpointTest, BringsBackAReferenceThatHasMoved) {
   const auto flat = at::full({4}, 0.25f);
-  const auto moved = write_checkpoint(folder_.path(), {.step = 1, .stage = "grpo"},
-                                      {.network = *network_, .tokenizer = *tokenizer_, .reference = flat}, 1);
+  const auto moved =
+      write_checkpoint(folder_.path(), {.step = 1, .stage = "grpo"},
+                       {.network = *network_, .tokenizer = *tokenizer_, .reference = flat}, {.keep_last = 1});
   EXPECT_TRUE(at::equal(load_reference(moved), flat));
   EXPECT_FALSE(load_reference(write(2, "grpo")).defined());
 }
@@ -109,10 +113,11 @@ TEST_F(CheckpointTest, BringsBackWhatTheStageCarries) {
   const Json memory = {{"guard", {{"skipped", 2}}}, {"value", 1.0 / 3.0}};
   const auto with = write_checkpoint(
       folder_.path(), {.step = 1},
-      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .memory = memory}, 9);
-  const auto without =
-      write_checkpoint(folder_.path(), {.step = 2},
-                       {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, 9);
+      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_, .memory = memory},
+      {.keep_last = 9});
+  const auto without = write_checkpoint(
+      folder_.path(), {.step = 2}, {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_},
+      {.keep_last = 9});
 
   EXPECT_EQ(load_memory(with), memory);
   EXPECT_EQ(load_memory(without), std::nullopt);
@@ -125,15 +130,16 @@ TEST_F(CheckpointTest, HoldsNoWeightThatIsNotFinite) {
   }
   const auto message = message_of<HealthError>([&] {
     write_checkpoint(folder_.path(), {.step = 3},
-                     {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_}, 2);
+                     {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_},
+                     {.keep_last = 2});
   });
   EXPECT_THAT(message, HasSubstr("checkpoint of step 3: a weight is not finite"));
   EXPECT_FALSE(latest_checkpoint(folder_.path()).has_value());
 }
 
 TEST_F(CheckpointTest, TheInitialOneHasNoOptimizerAndNoVersions) {
-  const auto checkpoint =
-      write_checkpoint(folder_.path(), {}, {.network = *network_, .tokenizer = *tokenizer_}, 1);
+  const auto checkpoint = write_checkpoint(
+      folder_.path(), {}, {.network = *network_, .tokenizer = *tokenizer_}, {.keep_last = 1});
   EXPECT_EQ(checkpoint.name(), "step_000000");
   EXPECT_TRUE(load_versions(checkpoint).empty());
   EXPECT_THROW(load_optimizer(checkpoint, optimizer_), DataError);
@@ -170,9 +176,9 @@ TEST_F(CheckpointTest, OfANetworkWithAdaptersHasThemMergedInAndBesideIt) {
   network_->add_adapter({.rank = 2}, /*seed=*/1);
   network_->trained().flat().add_(0.5);
   optim::Optimizer optimizer(*network_, collective_, {.lr = 0.01, .schedule = {}}, 10);
-  const auto checkpoint =
-      write_checkpoint(folder_.path(), {.step = 3, .stage = "sft", .started_from = "step_000001"},
-                       {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer}, 1);
+  const auto checkpoint = write_checkpoint(
+      folder_.path(), {.step = 3, .stage = "sft", .started_from = "step_000001"},
+      {.network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer}, {.keep_last = 1});
 
   const auto merged = model::load_model(checkpoint.model(), at::kCPU);
   EXPECT_TRUE(at::equal(merged->flat(), network_->merged_flat()));
@@ -214,6 +220,32 @@ TEST_F(CheckpointTest, KeepsTheLastOnesAndEveryEndOfAStage) {
   EXPECT_THAT(names(), ElementsAre("latest", "step_000002", "step_000003", "step_000004", "step_000007"));
 }
 
+TEST_F(CheckpointTest, KeepsThoseOfRoundStepsBesides) {
+  for (int64_t step = 1; step <= 7; ++step) {
+    write_checkpoint(folder_.path(), {.step = 10 + step, .stage = "grpo", .stage_step = step},
+                     {.network = *network_, .tokenizer = *tokenizer_}, {.keep_last = 1, .keep_every = 3});
+  }
+  EXPECT_THAT(names(), ElementsAre("latest", "step_000013", "step_000016", "step_000017"));
+}
+
+TEST_F(CheckpointTest, KeepsTheBestBesidesAndLetsALinkNameIt) {
+  const auto write_scored = [this](int64_t step, std::optional<double> score, bool lowest) {
+    write_checkpoint(folder_.path(), {.step = step, .stage = "grpo", .stage_step = step, .score = score},
+                     {.network = *network_, .tokenizer = *tokenizer_},
+                     {.keep_last = 1, .best_by = "reward", .lowest = lowest});
+  };
+  write_scored(1, 0.25, false);
+  write_scored(2, 0.5, false);
+  write_scored(3, std::nullopt, false);
+  write_scored(4, 0.375, false);
+  EXPECT_THAT(names(), ElementsAre("best", "latest", "step_000002", "step_000004"));
+  EXPECT_EQ(fs::read_symlink(folder_.path() / "best"), "step_000002");
+  write_scored(5, 0.5, false);  // as good, and newer
+  EXPECT_THAT(names(), ElementsAre("best", "latest", "step_000005"));
+  write_scored(6, 0.25, true);
+  EXPECT_EQ(fs::read_symlink(folder_.path() / "best"), "step_000006");
+}
+
 TEST_F(CheckpointTest, LatestIsARelativeLinkToTheNewest) {
   write(1, "sft");
   write(2, "sft");
@@ -247,7 +279,7 @@ TEST_F(CheckpointTest, ALinkThatACrashLeftBehindIsPutRight) {
   write(1, "sft");
   const auto newest = write(2, "sft");
   replace_symlink(folder_.path() / "latest", "step_000001");
-  point_latest_at(newest.directory);
+  point_at(folder_.path() / "latest", newest.directory);
   EXPECT_EQ(fs::read_symlink(folder_.path() / "latest"), "step_000002");
 }
 

@@ -26,7 +26,7 @@ struct FindStart : testing::Test {
                       .stage_step = stage_step,
                       .stage_done = done,
                       .started_from = started_from},
-                     {.network = network, .tokenizer = *tokenizer_}, 2);
+                     {.network = network, .tokenizer = *tokenizer_}, {});
   }
   fs::path weights(const std::string& checkpoint) const {
     return run_.directory.checkpoints() / checkpoint / "hf" / "model.safetensors";
