@@ -16,6 +16,8 @@
 #include "actors/internal/policy_versions.h"
 #include "actors/stop_ids.h"
 #include "base/error.h"
+#include "base/pulse.h"
+#include "buffers/group_id.h"
 
 namespace sluice::actors {
 namespace {
@@ -90,6 +92,8 @@ class RolloutActor {
 
 ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
   while (!interrupted()) {
+    if (engine_.idle()) now_doing("waits for leases from " + options_.address);
+    beat();
     if (!receive()) return ActorEnd::Stopped;
     if (options_.mix_versions) go_on_with_newest();
     start_leases();
@@ -186,6 +190,8 @@ bool RolloutActor::start(Held& held) {
           " ms for the weights of version ", lease.version, "; ", versions_.describe());
   if (weights == nullptr || (weights != in_use_ && !engine_.idle())) return false;
   use(std::move(weights));
+  now_doing("decodes group " + buffers::group_name(lease.group) + " with version " +
+            std::to_string(lease.version));
   try {
     engine_.submit({.id = lease.group,
                     .prompt = held.prompt,

@@ -2,7 +2,9 @@
 #include <memory>
 
 #include "app/command.h"
+#include "base/pulse.h"
 #include "base/signals.h"
+#include "base/state_dump.h"
 #include "recipes/run_directory.h"
 #include "recipes/stages.h"
 
@@ -30,7 +32,9 @@ Command add_learner(CLI::App& app) {
   auto arguments = add_role(app);
   return [arguments] {
     StopSignals signals;
+    const StateDump state_dump("learner-0");
     const recipes::RunDirectory run(arguments->run);
+    keep_pulse(run.pulse("learner", 0));
     return exit_status(recipes::run_stage(run, arguments->stage, [&signals] { return signals.received(); }));
   };
 }
@@ -40,7 +44,9 @@ Command add_actor(CLI::App& app) {
   app.add_option("--index", arguments->index, "Which actor this is: actor-INDEX")->capture_default_str();
   return [arguments] {
     StopSignals signals;
+    const StateDump state_dump("actor-" + std::to_string(arguments->index));
     const recipes::RunDirectory run(arguments->run);
+    keep_pulse(run.pulse("actor", arguments->index));
     return exit_status(recipes::run_actor(run, arguments->stage, arguments->index,
                                           [&signals] { return signals.received(); }));
   };

@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/recipe_options.h"
 #include "base/signals.h"
+#include "base/state_dump.h"
 #include "recipes/inputs.h"
 #include "recipes/run_directory.h"
 #include "recipes/supervisor.h"
@@ -40,6 +41,7 @@ Command add_run(CLI::App& app) {
   app.add_flag("--resume", arguments->resume, "Continue the run of this name, or start it");
   return [arguments] {
     StopSignals signals;
+    const StateDump state_dump("supervisor");
     auto overrides = arguments->recipe.overrides;
     if (!arguments->name.empty()) overrides.push_back("name=" + Json(arguments->name).dump());
     const auto recipe = recipes::load_recipe(arguments->recipe.file, overrides);

@@ -12,6 +12,7 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/pulse.h"
 #include "model/model_directory.h"
 #include "model/safetensors.h"
 #include "recipes/internal/retention.h"
@@ -26,6 +27,7 @@ constexpr const char *kOptimizer = "optimizer.safetensors",
                      *kCriticOptimizer = "critic_optimizer.safetensors";
 constexpr const char* kReferenceFile = "reference.safetensors";
 constexpr const char* kMemory = "state/learner.json";
+constexpr Millis kWriteLimitMs = 600'000;  // a large one to a slow disk
 constexpr size_t kMostMemory = size_t{1} << 30;
 
 std::string step_name(int64_t step) {
@@ -104,6 +106,7 @@ Checkpoint write_checkpoint(const fs::path& checkpoints, const CheckpointState& 
           (is_finite(contents.network) && (contents.critic == nullptr || is_finite(*contents.critic))),
       "checkpoint of step ", state.step,
       ": a weight is not finite, nothing is written; those before it are as they were");
+  now_doing("writes the checkpoint of step " + std::to_string(state.step), kWriteLimitMs);
   write_directory_atomically(directory, [&](const fs::path& temporary) {
     const Checkpoint parts{temporary, state};
     const fs::path trained = contents.policy.empty() ? parts.model() : parts.reward_model();

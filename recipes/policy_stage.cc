@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <sstream>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/pulse.h"
+#include "base/state_dump.h"
+#include "base/terminal.h"
 #include "buffers/group_id.h"
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
@@ -92,6 +96,14 @@ class PolicyStage {
     learner_.emplace(*network_, reference_ ? &reference_->policy() : nullptr, optimizer_, stage_.learner,
                      critic_ ? &critic_->critic() : nullptr);
     start_.recall("coefficients", learner_->coefficients());
+    if (const auto stopped = learn()) return *stopped;
+    return finish();
+  }
+
+ private:
+  // To the end of the stage, or to a signal.
+  std::optional<int> learn() {
+    const Describes describes([this] { return describe_server(); });
     StepWatch& watch = watch_.emplace(monitor_, optimizer_, stage_, start_);
     if (server_->status().restored_to == start_.stage_step) watch.forgive();
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
@@ -113,10 +125,9 @@ class PolicyStage {
       if (last || due || signal != 0 || journal_has_grown()) save(s + 1);
       if (signal != 0 && s + 1 < stage_.steps) return signal;
     }
-    return finish();
+    return std::nullopt;
   }
 
- private:
   static std::vector<uint64_t> ids_of(const std::vector<buffers::RolloutGroup>& groups) {
     std::vector<uint64_t> ids;
     for (const auto& group : groups) ids.push_back(group.group);
@@ -200,9 +211,11 @@ class PolicyStage {
 
   // Empty when the process was asked to stop. Throws when nothing has moved for a minute.
   std::optional<std::vector<buffers::RolloutGroup>> wait_for_batch(int64_t step) {
+    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": waits for its groups");
     Millis moved = clock_.now_ms();
     int64_t seen = -1;
     while (true) {
+      beat();
       if (auto groups = server_->take_batch(step, kWaitMs)) {
         require(!groups->empty(), stage_.name, ": every group of step ", step + 1,
                 server_->refills().given_up > 0
@@ -239,6 +252,7 @@ class PolicyStage {
 
   learner::StepMetrics train(int64_t step, std::vector<buffers::RolloutGroup> groups,
                              learner::StepHealth& health) {
+    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": learns");
     const auto batch =
         learner::make_training_batch(step, std::move(groups), reward_weights_, stage_.learner.advantage,
                                      stage_.rollout.sampling.max_new_tokens, &values_);
@@ -360,6 +374,19 @@ class PolicyStage {
       notices.swap(notices_);
     }
     for (const auto& notice : notices) monitor_.say(notice);
+  }
+
+  // For whoever asks; from another thread.
+  std::string describe_server() const {
+    const auto status = server_->status();
+    std::ostringstream out;
+    out << stage_.name << ": " << describe(status.law) << "; queue " << status.queue_depth << ", credits "
+        << status.credits << ", journal " << format_bytes(static_cast<uint64_t>(status.journal_bytes));
+    for (const auto& actor : status.actors) {
+      out << "; " << actor.name << " (pid " << actor.pid << ") has " << actor.leases << " leases and made "
+          << actor.tokens << " tokens";
+    }
+    return out.str();
   }
 
   double seconds() const { return start_.seconds + static_cast<double>(clock_.now_ms() - began_) / 1000.0; }

@@ -58,7 +58,7 @@ void check_name(const std::string& name) {
 }
 
 void create(const fs::path& root, const Recipe& recipe) {
-  for (const char* folder : {"checkpoints", "journal", "logs", "quarantine", "rollouts", "stages"}) {
+  for (const char* folder : {"checkpoints", "journal", "logs", "pulse", "quarantine", "rollouts", "stages"}) {
     fs::create_directories(root / folder);
   }
   write_file_atomically(root / "recipe.resolved.json", recipe.resolved.dump(2) + "\n");

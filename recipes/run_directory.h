@@ -40,6 +40,10 @@ class RunDirectory {
   std::filesystem::path summary() const { return root_ / "summary.json"; }
   std::filesystem::path rollouts(int64_t step) const;
   std::filesystem::path log(const std::string& role, int64_t index) const;
+  // What a process of the run is doing, or was when it ended: base/pulse.h.
+  std::filesystem::path pulse(const std::string& role, int64_t index) const {
+    return root_ / "pulse" / (role + "-" + std::to_string(index));
+  }
   std::filesystem::path redis_socket() const { return root_ / "redis.sock"; }
   // Where actors find the learner: the recipe's address, else an ipc socket in here (or a short one, see
   // base/socket_path.h).

@@ -12,6 +12,7 @@
 #include "base/file_lock.h"
 #include "base/files.h"
 #include "base/philox.h"
+#include "base/pulse.h"
 #include "model/model_directory.h"
 #include "recipes/internal/reward_models.h"
 #include "recipes/internal/stage_context.h"
@@ -30,7 +31,8 @@ constexpr StageRunner kRunners[] = {
 
 constexpr Millis kOriginTimeoutMs = 60'000;
 constexpr Millis kOriginPauseMs = 50;
-constexpr Millis kSpoolLockMs = 3'000;  // for a process that was killed a moment ago
+constexpr Millis kLoadLimitMs = 600'000;  // a large model from a slow disk
+constexpr Millis kSpoolLockMs = 3'000;    // for a process that was killed a moment ago
 
 // Differs each time a process starts.
 uint64_t new_incarnation() {
@@ -44,6 +46,7 @@ std::optional<Checkpoint> wait_for_origin(const RunDirectory& run, const std::st
                                           const StopRequest& stop) {
   const SteadyClock clock;
   const Millis until = clock.now_ms() + kOriginTimeoutMs;
+  now_doing("actor: waits for the first checkpoint");
   while (stop() == 0) {
     if (auto found = latest_checkpoint_before(run.checkpoints(), stage)) return found;
     require(clock.now_ms() < until, "actor: waited ", kOriginTimeoutMs / 1000,
@@ -65,6 +68,7 @@ int run_stage(const RunDirectory& run, const std::string& name, const StopReques
   use_one_thread();
   const Recipe recipe = run.recipe();
   const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
+  now_doing(name + ": loads its model", kLoadLimitMs);
   for (const auto& runner : kRunners) {
     if (stage.role == runner.role) return runner.run(run, recipe, stage, stop);
   }
@@ -77,6 +81,7 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
   const auto origin = wait_for_origin(run, name, stop);
   if (!origin) return stop();
+  now_doing("actor: loads its model", kLoadLimitMs);
   const auto tokenizer = text::load_tokenizer(origin->model());
   const auto network = load_network(origin->model(), recipe);
   const auto rewards = make_rewards(recipe, stage);

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <deque>
 #include <iostream>
@@ -16,10 +17,13 @@
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/pulse.h"
 #include "base/socket_path.h"
+#include "base/state_dump.h"
 #include "base/subprocess.h"
 #include "base/terminal.h"
 #include "monitor/redis_server.h"
+#include "recipes/internal/silence_watch.h"
 #include "recipes/stages.h"
 #include "recipes/summary.h"
 
@@ -28,6 +32,7 @@ namespace {
 
 constexpr Millis kStepGraceMs = 60'000;  // for the learner to finish its step and write a checkpoint
 constexpr Millis kActorGraceMs = 3'000;
+constexpr Millis kLastWordsMs = 500;       // of a process that is to be killed
 constexpr size_t kMaxDeaths = 5;           // of one actor
 constexpr Millis kDeathWindowMs = 60'000;  // within this time
 
@@ -41,6 +46,59 @@ std::string last_line(const std::filesystem::path& log) {
   return last;
 }
 
+// A process that works for a stage, and whether it still does.
+class Role {
+ public:
+  Role(const RunDirectory& run, const std::string& stage, const std::string& role, int64_t index,
+       const std::map<std::string, std::string>& environment = {})
+      : name_(role + "-" + std::to_string(index)),
+        pulse_(forgotten(run.pulse(role, index))),
+        process_(Subprocess::start(options(run, stage, role, index, environment))),
+        watch_(process_.pid(), pulse_) {}
+
+  Subprocess& process() { return process_; }
+
+  // Kills a process that has fallen silent, and says why.
+  void watch(Millis now) {
+    const auto silence = watch_.look(now);
+    if (silence.empty() || process_.wait(0)) return;
+    std::cerr << "sluice: " << name_ << ' ' << silence << "; it is killed\n";
+    process_.signal(SIGUSR2);  // if it still can, it says more
+    process_.wait(kLastWordsMs);
+    process_.signal(SIGKILL);
+  }
+
+  // What it is doing, here and by itself.
+  void ask() {
+    const auto pulse = read_pulse(pulse_);
+    say(name_ + " (pid " + std::to_string(process_.pid()) + "): " + (pulse ? pulse->doing : "starts"));
+    if (pulse) process_.signal(SIGUSR2);  // before its first beat the signal would end it
+  }
+
+ private:
+  static SubprocessOptions options(const RunDirectory& run, const std::string& stage, const std::string& role,
+                                   int64_t index, const std::map<std::string, std::string>& environment) {
+    SubprocessOptions options{
+        .command = {own_executable().string(), role, run.root().string(), "--stage", stage},
+        .environment = environment};
+    if (role == "actor") {
+      options.command.insert(options.command.end(), {"--index", std::to_string(index)});
+      options.output = run.log(role, index);
+    }
+    return options;
+  }
+
+  static std::filesystem::path forgotten(std::filesystem::path pulse) {
+    std::filesystem::remove(pulse);
+    return pulse;
+  }
+
+  const std::string name_;
+  const std::filesystem::path pulse_;
+  Subprocess process_;
+  internal::SilenceWatch watch_;
+};
+
 // An actor's process, started again when it dies.
 class ActorSlot {
  public:
@@ -49,11 +107,13 @@ class ActorSlot {
     start({});
   }
 
-  Subprocess& process() { return *process_; }
+  Role& role() { return *role_; }
+  Subprocess& process() { return role_->process(); }
 
   // Looks after the process: one that died is replaced. Throws when it keeps dying.
   void look(Millis now) {
-    const auto status = process_->wait(0);
+    role_->watch(now);
+    const auto status = process().wait(0);
     if (!status || status->ok()) return;  // it ends well only when the learner has told it to
     // What the machine lacks is no prompt's fault: another process would end alike, and count against its
     // groups.
@@ -72,16 +132,14 @@ class ActorSlot {
 
  private:
   void start(const std::map<std::string, std::string>& environment) {
-    process_ = Subprocess::start({.command = {own_executable().string(), "actor", run_.root().string(),
-                                              "--stage", stage_, "--index", std::to_string(index_)},
-                                  .environment = environment,
-                                  .output = run_.log("actor", index_)});
+    role_.reset();  // its end, before another writes the same pulse
+    role_.emplace(run_, stage_, "actor", index_, environment);
   }
 
   const RunDirectory& run_;
   const std::string stage_;
   const int64_t index_;
-  std::optional<Subprocess> process_;
+  std::optional<Role> role_;
   std::deque<Millis> deaths_;
 };
 
@@ -89,10 +147,7 @@ class ActorSlot {
 class StageProcesses {
  public:
   StageProcesses(const RunDirectory& run, const StageSpec& stage, StopSignals& signals)
-      : signals_(signals),
-        address_(run.rollout_address(stage)),
-        learner_(Subprocess::start({.command = {own_executable().string(), "learner", run.root().string(),
-                                                "--stage", stage.name}})) {
+      : signals_(signals), address_(run.rollout_address(stage)), learner_(run, stage.name, "learner", 0) {
     if (!stage.has_actors()) return;
     for (int64_t i = 0; i < stage.rollout.actors; ++i) actors_.emplace_back(run, stage.name, i);
   }
@@ -113,11 +168,13 @@ class StageProcesses {
  private:
   ExitStatus watch() {
     std::optional<ExitStatus> ended;
-    while (!(ended = learner_.wait(0))) {
+    while (!(ended = learner_.process().wait(0))) {
       wait_for_something();
+      if (asked_.exchange(false)) answer();
+      learner_.watch(clock_.now_ms());
       if (const int signal = signals_.received()) return stop_learner(signal);
       // An actor that ends while the learner is ending as well was told to: look at the learner first.
-      if ((ended = learner_.wait(0))) break;
+      if ((ended = learner_.process().wait(0))) break;
       for (auto& actor : actors_) actor.look(clock_.now_ms());
     }
     return *ended;
@@ -125,7 +182,7 @@ class StageProcesses {
 
   // Until a process ends or a signal comes; at most a second.
   void wait_for_something() {
-    std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}, {learner_.pidfd(), POLLIN, 0}};
+    std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}, {learner_.process().pidfd(), POLLIN, 0}};
     for (auto& actor : actors_) {
       if (!actor.process().wait(0)) waits.push_back({actor.process().pidfd(), POLLIN, 0});
     }
@@ -134,11 +191,17 @@ class StageProcesses {
 
   ExitStatus stop_learner(int signal) {
     say("stopping after this step: a checkpoint is written, --resume goes on from it");
-    learner_.signal(signal);
-    if (const auto status = learner_.wait(kStepGraceMs)) return *status;
+    learner_.process().signal(signal);
+    if (const auto status = learner_.process().wait(kStepGraceMs)) return *status;
     std::cerr << "sluice: the learner did not end its step within " << kStepGraceMs / 1000
               << " s and is killed; --resume goes on from the last checkpoint\n";
-    return learner_.stop(0);
+    return learner_.process().stop(0);
+  }
+
+  // To SIGUSR2.
+  void answer() {
+    learner_.ask();
+    for (auto& actor : actors_) actor.role().ask();
   }
 
   // All are asked before any is waited for.
@@ -158,8 +221,13 @@ class StageProcesses {
   StopSignals& signals_;
   const std::string address_;  // of the rollouts
   const SteadyClock clock_;
-  Subprocess learner_;
+  Role learner_;
   std::deque<ActorSlot> actors_;
+  std::atomic<bool> asked_ = false;
+  const Describes describes_{[this] {
+    asked_ = true;
+    return std::string("supervises; the processes of the run answer within a second");
+  }};
 };
 
 std::optional<monitor::RedisServer> start_redis(const RunDirectory& run, const Recipe& recipe) {

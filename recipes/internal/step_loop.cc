@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/pulse.h"
+
 namespace sluice::recipes {
 
 StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageStart& start,
@@ -20,6 +22,7 @@ StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageS
 
 int StepLoop::run(const StepWork& work) {
   for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
+    now_doing(stage_.name + " step " + std::to_string(s + 1) + ": learns");
     const Millis step_began = clock_.now_ms();
     auto metrics = work.learn(s);
     watch_.after(s + 1, metrics);

@@ -1,0 +1,36 @@
+// What this process is doing, for those who look at it from outside: a watchdog, a person who asks.
+//
+// A word about the work and a count of signs of life, in a small file that outlives the process: it also says
+// what one was doing when it died. Where no file was named nothing happens.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+
+namespace sluice {
+
+// Names the file, once, before there are threads. Throws EnvironmentError when it cannot be made.
+void keep_pulse(const std::filesystem::path& file);
+
+// "grpo step 12: waits for its groups"; a sign of life, and the next is to come within `limit_ms`. For the
+// thread that does the work.
+void now_doing(std::string_view what, Millis limit_ms = 60'000);
+// It still does.
+void beat();
+// "waits for its groups; the last sign of life was 0.2 s ago"
+std::string describe_pulse();
+
+struct Pulse {
+  uint64_t beats = 0;
+  Millis limit_ms = 0;
+  std::string doing;
+};
+// Empty where there is none yet.
+std::optional<Pulse> read_pulse(const std::filesystem::path& file);
+
+}  // namespace sluice

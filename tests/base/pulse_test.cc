@@ -1,0 +1,38 @@
+#include "base/pulse.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/base/temp_folder.h"
+
+namespace sluice {
+namespace {
+
+TEST(Pulse, SaysWhatIsDoneAndCountsSignsOfLife) {
+  const TempFolder folder;
+  EXPECT_FALSE(read_pulse(folder / "actor-0"));
+  keep_pulse(folder / "actor-0");
+  EXPECT_EQ(read_pulse(folder / "actor-0")->doing, "starts");
+
+  now_doing("waits for the groups of step 12", 5'000);
+  const auto first = read_pulse(folder / "actor-0");
+  beat();
+  now_doing("learns");
+  const auto second = read_pulse(folder / "actor-0");
+
+  EXPECT_EQ(first->doing, "waits for the groups of step 12");
+  EXPECT_EQ(first->limit_ms, 5'000);
+  EXPECT_EQ(second->doing, "learns");  // shorter than what stood there
+  EXPECT_EQ(second->limit_ms, 60'000);
+  EXPECT_EQ(second->beats, first->beats + 2);
+  EXPECT_THAT(describe_pulse(), testing::HasSubstr("learns; the last sign of life was 0."));
+}
+
+TEST(Pulse, IsThereInPartForNobody) {
+  const TempFolder folder;
+  write_plain(folder / "torn", "short");
+  EXPECT_FALSE(read_pulse(folder / "torn"));
+}
+
+}  // namespace
+}  // namespace sluice
