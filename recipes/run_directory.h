@@ -36,6 +36,7 @@ class RunDirectory {
     return root_ / "samples" / (stage + ".jsonl");
   }
   std::filesystem::path quarantine() const { return root_ / "quarantine"; }
+  std::filesystem::path environment() const { return root_ / "environment.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
   std::filesystem::path summary() const { return root_ / "summary.json"; }
   std::filesystem::path rollouts(int64_t step) const;

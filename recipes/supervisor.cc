@@ -23,6 +23,7 @@
 #include "base/subprocess.h"
 #include "base/terminal.h"
 #include "monitor/redis_server.h"
+#include "recipes/internal/environment.h"
 #include "recipes/internal/silence_watch.h"
 #include "recipes/stages.h"
 #include "recipes/summary.h"
@@ -258,6 +259,18 @@ int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signa
   return 0;
 }
 
+// Kept by the run; who resumes it elsewhere is told that its bits may be others.
+void note_environment(const OpenedRun& opened, const Recipe& recipe) {
+  const auto file = opened.directory.environment();
+  const Json now = internal::environment(recipe);
+  if (opened.resumed && std::filesystem::exists(file)) {
+    const auto changed = internal::differences(read_json(file), now);
+    for (const auto& line : changed) say("this environment is another: " + line);
+    if (!changed.empty()) say("so the weights may differ in their last bits from those of an unbroken run");
+  }
+  write_file_atomically(file, now.dump(2) + "\n");
+}
+
 }  // namespace
 
 int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signals) {
@@ -268,6 +281,7 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
     say(summary_table(run, recipe));
     return 0;
   }
+  note_environment(opened, recipe);
   const SteadyClock clock;
   const Millis began = clock.now_ms();
   const double before = finished_seconds(run, recipe);

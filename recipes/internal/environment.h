@@ -9,8 +9,8 @@
 
 namespace sluice::recipes::internal {
 
-// Of this process: the program's SHA-256, LibTorch, the processor, the vectors that LibTorch uses, threads,
-// the device.
+// Of this process: the program's SHA-256, LibTorch, the processor, the vectors that LibTorch uses and the
+// accelerator. Every role computes in one thread.
 Json environment(const Recipe& recipe);
 
 // A line for each thing that is not as it was, `processor is "AMD EPYC 7B13", it was "Intel Xeon"`.
