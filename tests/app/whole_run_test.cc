@@ -222,6 +222,24 @@ void stop(const Workspace& workspace, const std::string& stage, int64_t stage_st
   EXPECT_EQ(state.at("step"), last.at("step"));
 }
 
+TEST(WholeRun, SaysWhatEveryProcessIsDoingWhenAsked) {
+  const Workspace workspace;
+  Sluice run(workspace, {"run", "recipe.toml"});
+  ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
+  run.process().signal(SIGUSR2);
+
+  // The supervisor on stdout, the learner by itself on its stderr, an actor in its log.
+  EXPECT_TRUE(run.wait_until([&] {
+    const auto actor = read_file(workspace.run() / "logs" / "actor-1.log");
+    return run.out().find("actor-1 (pid ") != std::string::npos &&
+           run.err().find("learner-0: grpo: issued ") != std::string::npos &&
+           actor.find("actor-1 (pid ") != std::string::npos;
+  })) << run.out()
+      << run.err();
+  EXPECT_EQ(run.exit_code(), 0);
+  EXPECT_THAT(run.err(), HasSubstr("supervisor (pid "));
+}
+
 TEST(WholeRun, StopsAfterAStepOnSigintAndSigtermAndGoesOn) {
   const Workspace workspace;
   stop(workspace, "sft", 1, SIGINT);
