@@ -124,6 +124,11 @@ std::optional<std::vector<uint64_t>> Ledger::batch(int64_t step) {
   require(step >= 0 && step < options_.total_steps, "Ledger: a batch for step ", step, " of ",
           options_.total_steps);
   require(!trained_steps_.contains(step), "Ledger: step ", step, " was trained already");
+  const auto fixed = fixed_.find(step);
+  if (fixed != fixed_.end() &&
+      std::ranges::all_of(fixed->second, [this](uint64_t group) { return is_queued(group); })) {
+    return fixed->second;
+  }
   return options_.exact_versions ? batch_by_ordinal(step) : batch_by_arrival(step);
 }
 
@@ -237,6 +242,7 @@ void Ledger::restore(int64_t step) {
     missing_ += gone;  // rewind() takes a batch for as short as it is now
   }
   rewind(step);
+  fixed_.erase(fixed_.lower_bound(step), fixed_.end());
   for (const uint64_t group : queued()) {
     if (entries_[slot_of(group)].oldest_version > step) owe_again(group);
   }
@@ -314,5 +320,7 @@ void Ledger::restore_issued(uint64_t group) {
   entries_.emplace_back();
   returned_[group] = 0;
 }
+
+void Ledger::restore_batch(int64_t step, const std::vector<uint64_t>& groups) { fixed_[step] = groups; }
 
 }  // namespace sluice::buffers

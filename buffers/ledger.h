@@ -156,6 +156,10 @@ class Ledger {
   // For rebuilding from a journal: the first group of a slot was issued to nobody we know. Slots come in
   // order; one that is known already is left alone.
   void restore_issued(uint64_t group);
+  // Likewise: the batch of this step was fixed. When the step comes again it is the same, whatever batch()
+  // would make of it now, as long as all of it is there; but not after a restore() to that step or an earlier
+  // one.
+  void restore_batch(int64_t step, const std::vector<uint64_t>& groups);
 
  private:
   enum class State : uint8_t { Leased, Queued, Trained, Dropped, Quarantined };
@@ -198,6 +202,7 @@ class Ledger {
   std::set<std::pair<Millis, uint64_t>> by_deadline_;       // over live_
   std::map<uint64_t, uint64_t> arrived_;                    // queued ones in order of arrival
   std::map<int64_t, std::vector<uint64_t>> trained_steps_;  // poisoned groups are among them
+  std::map<int64_t, std::vector<uint64_t>> fixed_;          // batches, as a journal has them
   std::vector<std::pair<std::string, int64_t>> reasons_;    // each once, with its count
   std::map<std::string, uint32_t> reason_ids_;
   std::vector<uint64_t> newly_dropped_;

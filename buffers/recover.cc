@@ -28,6 +28,7 @@ class LedgerReplay {
         .batch =
             [this](int64_t step, const std::vector<uint64_t>& groups) {
               composed_ = Batch{step, groups};
+              ledger_.restore_batch(step, groups);
             },
         .fate = [this](uint64_t group, const Fate& fate) { end(group, fate); },
         .trained = [this](int64_t step) { train(step); },

@@ -248,6 +248,25 @@ TEST(LedgerRefill, ByArrivalABatchIsShorterByTheSlotsGivenUp) {
   EXPECT_THAT(*ledger.batch(0), ElementsAre(3));
 }
 
+TEST(LedgerRefill, ByArrivalABatchThatWasFixedStaysAsLongAsItWas) {
+  Ledger ledger(options(/*exact_versions=*/false));
+  lease_all(ledger);
+  ledger.admit(1, 0);
+  ledger.admit(2, 0);
+  ledger.restore_batch(0, *ledger.batch(0));
+  ledger.trained(0, {1, 2});
+  for (const uint64_t group : {uint64_t{0}, kFirst, kSecond}) {
+    ledger.drop(group, kNoSpread);  // the next step is short of it
+    lease_all(ledger);
+  }
+
+  ledger.rewind(0);
+
+  EXPECT_THAT(*ledger.batch(0), ElementsAre(1, 2));
+  ledger.restore(0);
+  EXPECT_THAT(*ledger.batch(0), ElementsAre(1));
+}
+
 TEST(LedgerRefill, RefusesMoreRefillsThanAnIdHolds) {
   for (const int64_t refills : {int64_t{-1}, kMaxRefills + 1}) {
     EXPECT_THROW(Ledger({.prompts_per_step = 1, .total_steps = 1, .refills = refills}), Error);

@@ -271,6 +271,27 @@ TEST(Recover, AfterARestoreThePoisonStaysOutAndLaterGroupsAreSampledAnew) {
   EXPECT_EQ(later.restored_to, 1);
 }
 
+// Without exact versions a slot given up makes the next batch shorter, which is not the first one that is
+// taken again.
+TEST(Recover, ABatchIsTakenAgainAsItWasJournalled) {
+  const TempFolder folder;
+  {
+    Learner learner(options(/*exact_versions=*/false), folder / "groups");
+    for (int i = 0; i < 4; ++i) learner.issue();
+    for (const uint64_t group : {1u, 2u}) learner.receive(group);
+    learner.compose();
+    learner.train();
+    for (int64_t refill = 0; refill <= 2; ++refill) {
+      learner.end(group_id(0, refill), FateKind::Dropped, kNoSpread);
+      learner.issue();
+    }
+  }
+
+  auto recovered = recover(options(/*exact_versions=*/false), folder / "groups", 0);
+
+  EXPECT_THAT(*recovered.ledger.batch(0), ElementsAre(1, 2));
+}
+
 TEST(Recover, ABatchMadeUpForKeepsItsPoison) {
   const TempFolder folder;
   {
