@@ -200,6 +200,7 @@ void Ledger::trained(int64_t step, const std::vector<uint64_t>& groups,
     auto& entry = entries_[slot_of(group)];
     if (const auto found = poisoned.find(group); found != poisoned.end()) {
       end(group, State::Quarantined, found->second);
+      entry.poisoned = true;
     } else {
       arrived_.erase(entry.arrival);
       entry.state = State::Trained;
@@ -226,6 +227,7 @@ void Ledger::rewind(int64_t step) {
         --ended_.trained;
       }
       entry.state = State::Queued;
+      entry.poisoned = false;
       arrived_.emplace(entry.arrival, slot_of(group));
     }
     missing_ -= options_.prompts_per_step - std::ssize(at->second);
@@ -246,6 +248,10 @@ void Ledger::restore(int64_t step) {
   for (const uint64_t group : queued()) {
     if (entries_[slot_of(group)].oldest_version > step) owe_again(group);
   }
+  if (!options_.exact_versions) return;
+  // How many of these had come and ended was chance, and is not to show in what follows.
+  const auto first = static_cast<uint64_t>((step + options_.staleness + 1) * options_.prompts_per_step);
+  for (uint64_t slot = first; slot < entries_.size(); ++slot) owe_anew(slot);
 }
 
 void Ledger::owe_again(uint64_t group) {
@@ -254,6 +260,27 @@ void Ledger::owe_again(uint64_t group) {
   arrived_.erase(entry.arrival);
   entry.state = State::Leased;
   returned_[slot_of(group)] = 0;
+}
+
+// From its first group on, unless it ended in a step that is not to go the same way again.
+void Ledger::owe_anew(uint64_t slot) {
+  auto& entry = entries_[slot];
+  if (entry.poisoned) return;
+  if (entry.state == State::Queued) arrived_.erase(entry.arrival);
+  forget_lease(slot);
+  if (entry.state == State::Dropped || entry.state == State::Quarantined) {
+    auto& [reason, count] = reasons_[entry.reason];
+    --count;
+    --(entry.state == State::Dropped ? ended_.dropped : ended_.quarantined);
+    if (entry.state == State::Dropped && reason == kNoSpread) --given_up_;
+  }
+  if (entry.refill > 0) {
+    ended_.dropped -= entry.refill;
+    refilled_ -= entry.refill;
+    reasons_[reason_ids_.at(kNoSpread)].second -= entry.refill;
+  }
+  entry = {};
+  returned_[slot] = 0;
 }
 
 LedgerCounts Ledger::counts() const {

@@ -127,7 +127,8 @@ class Ledger {
   // longer published. For a resumed run.
   void rewind(int64_t step);
   // As rewind(), for a run that is to go on in another way than it did: poisoned groups stay quarantined, and
-  // what was sampled from versions beyond `step` alone, which now never were, is owed again.
+  // what was sampled from versions beyond `step` alone, which now never were, is owed again; with exact
+  // versions that includes what has ended for what it was, however far the actors had come.
   void restore(int64_t step);
   // What a queued group holds is lost: it is to be sampled again, by anybody.
   void owe_again(uint64_t group);
@@ -165,6 +166,7 @@ class Ledger {
   enum class State : uint8_t { Leased, Queued, Trained, Dropped, Quarantined };
   struct Entry {
     State state = State::Leased;
+    bool poisoned = false;       // Quarantined: in the step that it was trained in
     int32_t refill = 0;          // of its group, to which the rest applies; those before had no spread
     uint32_t reason = 0;         // Dropped, Quarantined: index into reasons_
     int64_t step = 0;            // Trained, or Quarantined as poisoned in it
@@ -180,6 +182,7 @@ class Ledger {
   Entry& open_entry(uint64_t group, const char* what);
   void end(uint64_t group, State state, const std::string& reason);
   void refill(uint64_t slot);
+  void owe_anew(uint64_t slot);
   int64_t step_for(uint64_t slot) const;
   bool may_produce(uint64_t slot) const;
   Grant grant(uint64_t slot, int32_t attempt, const std::string& actor, Millis now);

@@ -267,6 +267,55 @@ TEST(LedgerRefill, ByArrivalABatchThatWasFixedStaysAsLongAsItWas) {
   EXPECT_THAT(*ledger.batch(0), ElementsAre(1));
 }
 
+// A run that goes back ends in the same weights however far its actors were.
+TEST(LedgerRefill, ARestoreOwesAnewWhatHasEndedOfWeightsThatAreGone) {
+  for (const bool far : {false, true}) {
+    Ledger ledger(options());
+    for (const uint64_t group : lease_all(ledger)) ledger.admit(group, 0);
+    ledger.trained(0, {0, 1});
+    ledger.publish(1);
+    lease_all(ledger);
+    if (far) {
+      ledger.quarantine(4, "unscored");
+      for (const uint64_t refill : {uint64_t{0}, kFirst, kSecond}) {
+        lease_all(ledger);
+        ledger.drop(refill + 5, kNoSpread);
+      }
+    }
+
+    ledger.restore(0);
+
+    EXPECT_EQ(describe(ledger.counts()),
+              "issued 6 = trained 0 + queued 4 + leased 2 + dropped 0 + quarantined 0");
+    EXPECT_THAT(ledger.reasons(), IsEmpty());
+    EXPECT_EQ(ledger.current(5), 5u);
+    ledger.trained(0, {0, 1});
+    ledger.publish(1);
+    EXPECT_THAT(lease_all(ledger, "b"), ElementsAre(4, 5));
+  }
+}
+
+TEST(LedgerRefill, ARestoreLeavesOutWhatWasPoisonedAfterRefills) {
+  Ledger ledger(options());
+  for (const uint64_t group : lease_all(ledger)) ledger.admit(group, 0);
+  ledger.trained(0, {0, 1});
+  ledger.publish(1);
+  lease_all(ledger);
+  ledger.drop(4, kNoSpread);
+  lease_all(ledger);
+  ledger.admit(kFirst + 4, 1);
+  ledger.admit(5, 1);
+  ledger.trained(1, {2, 3});
+  ledger.trained(2, {kFirst + 4, 5}, {{kFirst + 4, "poison"}});
+
+  ledger.restore(0);
+
+  EXPECT_EQ(ledger.fate(4)->reason, "no spread");
+  EXPECT_EQ(ledger.fate(kFirst + 4)->reason, "poison");
+  EXPECT_EQ(describe(ledger.counts()),
+            "issued 7 = trained 0 + queued 4 + leased 1 + dropped 1 + quarantined 1");
+}
+
 TEST(LedgerRefill, RefusesMoreRefillsThanAnIdHolds) {
   for (const int64_t refills : {int64_t{-1}, kMaxRefills + 1}) {
     EXPECT_THROW(Ledger({.prompts_per_step = 1, .total_steps = 1, .refills = refills}), Error);
