@@ -77,6 +77,28 @@ TEST_F(Sockets, ADealerMayComeBeforeItsRouter) {
   EXPECT_NE(meet(router, dealer), "");
 }
 
+// An actor tells by what it reads in which history the run is: a learner that is no more must not be heard
+// after the next one has been.
+TEST_F(Sockets, WhatCameOverAConnectionThatHasEndedIsNotRead) {
+  std::optional<RouterSocket> router(std::in_place, address_, kRun);
+  DealerSocket dealer(address_, kRun);
+  const auto peer = meet(*router, dealer);
+  for (const uint64_t sequence : {1u, 2u, 3u})
+    router->send(peer, {.type = FrameType::Ack, .sequence = sequence});
+  EXPECT_EQ(dealer.receive(kSoon)->sequence, 1u);
+
+  router.reset();
+  router.emplace(address_, kRun);
+  std::optional<Router::Received> hello;
+  while (!hello) {  // the first go where nobody is any more
+    EXPECT_TRUE(dealer.send({.type = FrameType::Hello, .payload = "hello"}, kSoon));
+    hello = router->receive(20);
+  }
+  router->send(hello->peer, {.type = FrameType::Ack, .sequence = 4});
+
+  EXPECT_EQ(dealer.receive(kSoon)->sequence, 4u);
+}
+
 TEST_F(Sockets, TheDescriptorIsReadableWhenAFrameIsThere) {
   RouterSocket router(address_, kRun);
   DealerSocket dealer(address_, kRun);
