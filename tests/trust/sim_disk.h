@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -12,6 +14,10 @@
 #include "tests/trust/sim_random.h"
 
 namespace sluice::trust {
+
+// Ends a process in the midst of what it does. No exception of the standard library, so that nobody between
+// takes it for a failure.
+struct Died {};
 
 // The bytes of a file. Outlives the processes that open it.
 class SimFile {
@@ -34,6 +40,9 @@ class SimFile {
     changes_.clear();
   }
 
+  // So many changes and syncs the process that has it open still makes; in the next one it dies.
+  std::optional<int64_t> dies_after;
+
  private:
   friend class SimLogFile;
 
@@ -43,7 +52,23 @@ class SimFile {
     uint64_t size = 0;
   };
 
+  bool is_the_end() { return dies_after && (*dies_after)-- == 0; }
+
   void change(Change change) {
+    if (is_the_end()) {
+      change.bytes.resize(change.bytes.size() / 2);
+      if (change.offset >= 0) make(std::move(change));
+      throw Died();
+    }
+    make(std::move(change));
+  }
+  void sync() {
+    if (is_the_end()) throw Died();
+    synced_ = bytes_;
+    changes_.clear();
+  }
+
+  void make(Change change) {
     apply(change);
     changes_.push_back(std::move(change));
   }
@@ -74,10 +99,7 @@ class SimLogFile final : public LogFile {
     file_.change({.offset = static_cast<int64_t>(offset), .bytes = std::string(bytes)});
   }
   void truncate(uint64_t size) override { file_.change({.size = size}); }
-  void sync() override {
-    file_.synced_ = file_.bytes_;
-    file_.changes_.clear();
-  }
+  void sync() override { file_.sync(); }
 
  private:
   SimFile& file_;

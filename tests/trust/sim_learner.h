@@ -2,49 +2,48 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "buffers/group_id.h"
 #include "learner/internal/rollout_server_impl.h"
+#include "tests/trust/sim_checkpoints.h"
 #include "tests/trust/sim_disk.h"
 #include "tests/trust/sim_network.h"
+#include "tests/trust/sim_task.h"
 #include "transport/shared_weights.h"
 
 namespace sluice::trust {
 
-inline constexpr int64_t kPerStep = 4, kSteps = 12, kStaleness = 1;
-inline constexpr Millis kLeaseMs = 3'000, kActorTimeoutMs = 4'000;
-
-struct SimCheckpoint {
-  int64_t step = 0;
-  std::map<int64_t, uint64_t> versions;  // those that leases may name, the newest its own
-};
-
 // The learner's process: the rollout server and a training loop of four events a step.
 class SimLearner {
  public:
-  SimLearner(Network& network, const Clock& clock, SimFile& journal, const SimCheckpoint& from,
-             bool deterministic, uint64_t epoch)
-      : options_{.journal = "simulated",
+  SimLearner(const SimTask& task, Network& network, const Clock& clock, SimFile& journal,
+             const SimCheckpoint& from, uint64_t epoch)
+      : task_(task),
+        options_{.journal = "simulated",
                  .ledger = {.prompts_per_step = kPerStep,
                             .total_steps = kSteps,
                             .staleness = kStaleness,
-                            .exact_versions = deterministic,
+                            .exact_versions = task.exact_versions,
                             .lease_ms = kLeaseMs,
-                            .max_attempts = 1'000},
+                            .max_attempts = task.max_attempts,
+                            .refills = task.refills},
                  .identity = identity("learner", "learner-0", epoch),
-                 .min_scored = 1,
+                 .min_scored = kSamples,
+                 .refill_fallback = task.fallback,
                  .reward_weights = {1.0},
-                 .limits = {.max_samples = 1, .max_tokens = 16, .vocab_size = 1 << 24},
+                 .limits = {.max_samples = kSamples, .max_tokens = 16, .vocab_size = 1 << 24},
                  .actor_timeout_ms = kActorTimeoutMs},
         router_(network, epoch),
         epoch_(epoch),
         step_(from.step),
+        saved_(from.step),
         versions_(from.versions) {
     impl_.emplace(
         options_, &make_lease, learner::RolloutEvents(),
@@ -58,71 +57,130 @@ class SimLearner {
   void arrives(const std::string& peer, Frame frame) { router_.inbox.push_back({peer, std::move(frame)}); }
   uint64_t epoch() const { return epoch_; }
   learner::RolloutServer::Impl& impl() { return *impl_; }
-  bool done() const { return step_ == kSteps && !batch_; }
+  bool done() const { return step_ == kSteps; }
   int64_t step() const { return step_; }
 
-  // Goes one event on: a batch is fixed, learned from, told of, published. Tells what was learned.
+  // What was learned in a step.
   struct Learned {
     int64_t step = 0;
     uint64_t weights = 0;
     std::vector<uint64_t> groups;
+    std::vector<uint64_t> poisoned;  // of these
   };
+  // Goes one event on: a batch is fixed, learned from, told of, published.
   std::optional<Learned> train() {
     impl_->rethrow();
-    if (!batch_) {
-      if (step_ == kSteps) return std::nullopt;
-      auto ids = impl_->compose(step_);
-      if (ids) batch_ = impl_->begin_step(step_, *std::move(ids));
-      return std::nullopt;
+    switch (phase_) {
+      case Phase::Waits:
+        begin();
+        break;
+      case Phase::Begun:
+        return learn();
+      case Phase::Learned:
+        impl_->end_step(step_, poisoned());
+        impl_->oldest_live();
+        phase_ = Phase::Told;
+        break;
+      case Phase::Told:
+        if (!is_condemned() || !task_.broken) publish_next();
+        phase_ = is_condemned() ? Phase::Condemned : Phase::Waits;
+        if (phase_ == Phase::Waits) ++step_;
+        break;
+      case Phase::Condemned:
+        break;
     }
-    if (!learned_) {
-      learned_ = versions_.rbegin()->second;
-      for (const auto& group : *batch_) learned_ = mixed(*learned_, contents_of(group));
-      Learned learned{.step = step_, .weights = *learned_, .groups = {}};
-      for (const auto& group : *batch_) learned.groups.push_back(group.group);
-      return learned;
-    }
-    if (!told_) {
-      impl_->end_step(step_, {});
-      told_ = true;
-      return std::nullopt;
-    }
-    ++step_;
-    versions_[step_] = *learned_;
-    versions_.erase(versions_.begin(), versions_.lower_bound(step_ - kStaleness));
-    publish(step_, *learned_);
-    impl_->oldest_live();
-    batch_.reset();
-    learned_.reset();
-    told_ = false;
     return std::nullopt;
   }
 
-  // One for now, if now is between two steps.
-  std::optional<SimCheckpoint> checkpoint() {
-    if (batch_) return std::nullopt;
+  // The step that it is at is to be undone by going back to the last checkpoint.
+  bool wants_back() const { return phase_ == Phase::Condemned; }
+  // The step of that checkpoint.
+  int64_t saved() const { return saved_; }
+  // As RolloutServer::restore(); the process then ends.
+  void go_back() {
+    impl_->journal.restore(saved_);
     impl_->journal.sync();
-    return SimCheckpoint{step_, versions_};
+  }
+
+  // One of the state between two steps, if that is where it is.
+  void save(SimCheckpoints& checkpoints) {
+    if (phase_ != Phase::Waits) return;
+    impl_->journal.sync();
+    checkpoints.write({step_, versions_});
+    saved_ = step_;
+    // No step before that of checkpoints.oldest() will be computed again.
+  }
+
+  // For a person who wonders what it waits for.
+  std::string describe() const {
+    std::ostringstream out;
+    const auto& ledger = impl_->ledger;
+    out << "at step " << step_ << " of " << kSteps << ", " << buffers::describe(ledger.counts()) << "; open:";
+    for (int64_t slot = 0; slot < ledger.num_slots(); ++slot) {
+      const auto group = ledger.current(static_cast<uint64_t>(slot));
+      if (!ledger.is_queued(group) && !ledger.fate(group)) out << ' ' << buffers::group_name(group);
+    }
+    out << "; " << impl_->announcements.size() << " versions are announced; knows";
+    for (const auto& [address, peer] : impl_->peers.peers()) {
+      const auto& name = peer.identity.name;
+      out << ' ' << name << " (credit " << peer.credit << ", leases " << ledger.held_by(name) << ')';
+    }
+    return out.str();
   }
 
  private:
-  static buffers::Lease make_lease(const buffers::Ledger::Grant& grant) {
-    buffers::Lease lease;
-    lease.num_samples = 1;
-    lease.seed = 1;
-    lease.sampling.max_new_tokens = 2;
-    lease.row.prompt = "prompt " + std::to_string(grant.group);
-    lease.row.file = "rows.jsonl";
-    lease.row.line = static_cast<int64_t>(grant.group) + 1;
-    return lease;
+  enum class Phase { Waits, Begun, Learned, Told, Condemned };
+
+  void begin() {
+    if (step_ == kSteps) return;
+    auto ids = impl_->compose(step_);
+    if (!ids) return;
+    batch_ = impl_->begin_step(step_, *std::move(ids));
+    phase_ = Phase::Begun;
   }
 
-  uint64_t contents_of(const buffers::RolloutGroup& group) const {
-    uint64_t hash = group.group;
-    for (const auto& completion : group.completions) {
-      for (const int32_t token : completion.tokens) hash = mixed(hash, static_cast<uint64_t>(token));
+  Learned learn() {
+    std::vector<uint64_t> contents;
+    for (const auto& group : batch_) contents.push_back(contents_of(group));
+    learned_ = task_.learned(versions_.rbegin()->second, contents);
+    phase_ = Phase::Learned;
+    Learned learned{.step = step_, .weights = learned_, .groups = {}, .poisoned = {}};
+    for (const auto& group : batch_) learned.groups.push_back(group.group);
+    for (const auto& bad : poisoned()) learned.poisoned.push_back(bad.group.group);
+    return learned;
+  }
+
+  void publish_next() {
+    const int64_t version = step_ + 1;
+    versions_[version] = learned_;
+    versions_.erase(versions_.begin(), versions_.lower_bound(version - kStaleness));
+    publish(version, learned_);
+    impl_->oldest_live();
+  }
+
+  bool is_condemned() const { return task_.goes_back_after == step_ && impl_->restores == 0; }
+
+  std::vector<learner::PoisonedGroup> poisoned() const {
+    std::vector<learner::PoisonedGroup> groups;
+    for (const auto& group : batch_) {
+      if (task_.poisons(contents_of(group))) groups.push_back({group, "simulated poison"});
     }
-    return hash;
+    return groups;
+  }
+
+  static uint64_t contents_of(const buffers::RolloutGroup& group) {
+    return SimTask::contents_of(group.group, group.completions[0].tokens[0], group.completions[1].tokens[0]);
+  }
+
+  static buffers::Lease make_lease(const buffers::Ledger::Grant& grant) {
+    buffers::Lease lease;
+    lease.num_samples = kSamples;
+    lease.seed = 1;
+    lease.sampling.max_new_tokens = 1;
+    lease.row.prompt = SimTask::prompt_of(grant.group);
+    lease.row.file = "rows.jsonl";
+    lease.row.line = static_cast<int64_t>(buffers::slot_of(grant.group)) + 1;
+    return lease;
   }
 
   void publish(int64_t version, uint64_t weights) {
@@ -134,15 +192,17 @@ class SimLearner {
                       .id = std::string(32, 'a')});
   }
 
+  const SimTask& task_;
   const learner::RolloutServerOptions options_;
   SimRouter router_;
   const uint64_t epoch_;
   std::optional<learner::RolloutServer::Impl> impl_;
   int64_t step_;
+  int64_t saved_;
   std::map<int64_t, uint64_t> versions_;
-  std::optional<std::vector<buffers::RolloutGroup>> batch_;  // of step_, while it is learned from
-  std::optional<uint64_t> learned_;                          // the weights after it
-  bool told_ = false;
+  Phase phase_ = Phase::Waits;
+  std::vector<buffers::RolloutGroup> batch_;  // of step_, once it has begun
+  uint64_t learned_ = 0;                      // the weights after it, once they are known
 };
 
 }  // namespace sluice::trust
