@@ -1,10 +1,6 @@
 #include "model/kernels/kernels.h"
 
-#include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <limits>
-#include <vector>
 
 // The same source for each instruction set. GCC lowers vector types before it clones functions, so target
 // clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
@@ -111,39 +107,17 @@ const Kernels* table_of(InstructionSet set) {
   return &narrow::kTable;
 }
 
-// Nanoseconds of a product of the size that decoding is made of, the best of some.
-int64_t nanoseconds_of(const Kernels& table) {
-  constexpr int64_t kRows = 12, kDepth = 256, kColumns = 256;
-  const std::vector<float> x(kRows * kDepth, 1.0f), panels(kDepth * kColumns, 1.0f);
-  std::vector<float> out(kRows * kColumns);
-  int64_t best = std::numeric_limits<int64_t>::max();
-  for (int round = 0; round < 10; ++round) {
-    const auto began = std::chrono::steady_clock::now();
-    table.matmul({.x = x.data(),
-                  .x_stride = kDepth,
-                  .rows = kRows,
-                  .depth = kDepth,
-                  .columns = kColumns,
-                  .panels = panels.data(),
-                  .out = out.data(),
-                  .out_stride = kColumns});
-    best = std::min<int64_t>(best, (std::chrono::steady_clock::now() - began) / std::chrono::nanoseconds(1));
+// No probe of which is faster: sums of a backward are added up by lanes of the width, so two processes that
+// found differently would learn different weights.
+const Kernels* widest() {
+  for (const auto set : {InstructionSet::Avx512, InstructionSet::Avx2}) {
+    if (has(set)) return table_of(set);
   }
-  return best;
-}
-
-// A processor that has wide vectors may be no faster with them; a probe of half a millisecond says. Both give
-// the same bits, so that processes which find differently still agree.
-const Kernels* fastest() {
-  if (!has(InstructionSet::Avx2)) return table_of(InstructionSet::Narrow);
-  const Kernels* const narrower = table_of(InstructionSet::Avx2);
-  if (!has(InstructionSet::Avx512)) return narrower;
-  const Kernels* const wider = table_of(InstructionSet::Avx512);
-  return nanoseconds_of(*wider) <= nanoseconds_of(*narrower) ? wider : narrower;
+  return table_of(InstructionSet::Narrow);
 }
 
 std::atomic<const Kernels*>& chosen() {
-  static std::atomic<const Kernels*> table = fastest();
+  static std::atomic<const Kernels*> table = widest();
   return table;
 }
 

@@ -167,7 +167,7 @@ struct Kernels {
   void (*logit_masses)(const float* z, int64_t count, float top, float* masses);
 };
 
-// The fastest this processor has, by a short probe on the first call, unless use_kernels() said otherwise.
+// The widest this processor has, unless use_kernels() said otherwise.
 const Kernels& kernels();
 
 enum class InstructionSet { Narrow, Avx2, Avx512 };  // Narrow: what every processor of its kind has

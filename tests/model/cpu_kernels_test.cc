@@ -220,15 +220,58 @@ TEST(Matmul, RoundsNothingThatIsNotFinite) {
   EXPECT_THROW(raw::pack_into(weight, panels, scales), Error);
 }
 
-TEST(Matmul, GivesTheSameBitsWithEveryVectorThatFusesProductAndSum) {
+PackedBatch pack_with_prefixes() {
+  PackedBatchBuilder builder;
+  const auto add = [&](int64_t length, int64_t prefix) {
+    builder.add(std::vector<int32_t>(static_cast<size_t>(length), 1), prefix);
+  };
+  add(21, kNoPrefix);
+  for (const int64_t length : {1, 2, 5, 37}) add(length, 0);
+  add(1, kNoPrefix);
+  add(9, kNoPrefix);
+  return builder.build(at::kCPU);
+}
+
+// What an actor computes is what a learner with another processor computes.
+TEST(Forward, HasTheSameBitsWithEveryVectorThatFusesProductAndSum) {
   using model::cpu::InstructionSet;
   if (!model::cpu::has(InstructionSet::Avx512)) GTEST_SKIP() << "needs a processor with AVX-512";
-  const auto x = numbers({50, 300}, 0), weight = numbers({150, 300}, 1);
-  for (const auto& one : {weight, weight.to(at::kBFloat16)}) {
-    model::cpu::use_kernels(InstructionSet::Avx2);
-    const auto eight = raw::linear(x, one);
-    model::cpu::use_kernels(InstructionSet::Avx512);
-    EXPECT_TRUE(at::equal(eight, raw::linear(x, one)));
+  const auto forward = [](InstructionSet set) {
+    model::cpu::use_kernels(set);
+    std::vector<Tensor> results;
+    for (const int64_t width : {16, 32, 43, 128, 1000}) {
+      const auto x = numbers({500, width}, 0), weight = numbers({150, width}, 1);
+      const auto [out, inverse] = cpu::rms_norm(x, numbers({width}, 1), 1e-6);
+      results.insert(results.end(), {out, inverse, cpu::gated(numbers({50, 2 * width}, 0), Activation::Silu),
+                                     cpu::gated(numbers({50, 2 * width}, 0), Activation::GeluTanh),
+                                     raw::linear(x, weight), raw::linear(x, weight.to(at::kBFloat16))});
+      auto lse = at::empty({500}, at::kFloat), mean = at::empty({500}, at::kFloat);
+      model::cpu::kernels().log_sum_exp(x.const_data_ptr<float>(), 500, width, lse.mutable_data_ptr<float>(),
+                                        mean.mutable_data_ptr<float>(), nullptr);
+      results.insert(results.end(), {lse, mean});
+      auto capped = x.clone();
+      model::cpu::kernels().soft_cap(capped.mutable_data_ptr<float>(), capped.numel(), 2.5f);
+      results.push_back(capped);
+      const auto angles = numbers({9, width}, 1);
+      results.push_back(cpu::rope(numbers({5, 4, 2 * width}, 0), angles.cos(), angles.sin(),
+                                  at::tensor({8, 0, 3, 3, 1}, at::kLong), 3, /*backward=*/false));
+    }
+    for (const int64_t dim : {16, 64}) {
+      const auto plan = make_attention_plan(pack_with_prefixes());
+      const int64_t rows = pack_with_prefixes().num_rows();
+      const auto q = numbers({rows, 4, dim}, 0), k = numbers({rows, 2, dim}, 1),
+                 v = numbers({rows, 2, dim}, 2);
+      for (const auto& options :
+           {AttentionOptions{.scale = 0.1}, AttentionOptions{.scale = 0.4, .soft_cap = 3.0}}) {
+        const auto [out, sums] = cpu::attention(q, k, v, *plan, options);
+        results.insert(results.end(), {out, sums});
+      }
+    }
+    return results;
+  };
+  const auto eight = forward(InstructionSet::Avx2), sixteen = forward(InstructionSet::Avx512);
+  for (size_t i = 0; i < eight.size(); ++i) {
+    EXPECT_TRUE(at::equal(eight[i], sixteen[i])) << "result " << i << " " << eight[i].sizes();
   }
 }
 
@@ -280,18 +323,6 @@ class AttentionKernels : public testing::TestWithParam<Heads> {
             kv.narrow(2, dim, value_dim)};
   }
 };
-
-PackedBatch pack_with_prefixes() {
-  PackedBatchBuilder builder;
-  const auto add = [&](int64_t length, int64_t prefix) {
-    builder.add(std::vector<int32_t>(static_cast<size_t>(length), 1), prefix);
-  };
-  add(21, kNoPrefix);
-  for (const int64_t length : {1, 2, 5, 37}) add(length, 0);
-  add(1, kNoPrefix);
-  add(9, kNoPrefix);
-  return builder.build(at::kCPU);
-}
 
 TEST_P(AttentionKernels, AgreeOnAPackWithPrefixes) {
   for_each_instruction_set([&] {
