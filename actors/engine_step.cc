@@ -5,6 +5,7 @@
 #include "actors/engine.h"
 #include "actors/internal/engine_state.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 
 namespace sluice::actors {
 namespace {
@@ -290,7 +291,7 @@ void Engine::keep_token(Sample& sample, const SampledToken& drawn, int64_t versi
   if (completion.tokens.empty()) sample.first_token_s = sample.last_token_s;
   completion.tokens.push_back(drawn.token);
   completion.mask.push_back(1);
-  completion.logprobs.push_back(drawn.logprob);
+  completion.logprobs.push_back(static_cast<float>(injected(Failpoint::Logprob).value_or(drawn.logprob)));
   completion.kept_mass.push_back(drawn.kept_mass);
   completion.versions.push_back(version);
   ++num_tokens_;

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string>
@@ -36,11 +37,20 @@ constexpr FailpointInfo kFailpoints[] = {
     {Failpoint::JournalTrimmed, "checkpoint.after_trim",
      "the journal has lost what older steps were made of"},
     {Failpoint::StageResult, "stage.after_result", "a stage has its result, the run goes on to the next"},
+    {Failpoint::Reward, "reward.score", "a scorer gave the first score of a group", true},
+    {Failpoint::Logprob, "actor.logprob", "an actor records the log-prob of a token", true},
+    {Failpoint::Ratio, "learner.ratio", "the ratios of a micro-batch that are clipped", true},
+    {Failpoint::Loss, "learner.loss", "the loss of a micro-batch of a policy stage", true},
+    {Failpoint::Gradient, "optimizer.gradient", "the gradient of an update, before it is clipped", true},
+    {Failpoint::Weight, "optimizer.weight", "the weights after an update", true},
 };
 
-enum class Action { Kill, Stop, Error };
-constexpr std::array<std::pair<const char*, Action>, 3> kActions{
-    {{"kill", Action::Kill}, {"stop", Action::Stop}, {"error", Action::Error}}};
+enum class Action { Kill, Stop, Error, Nan, Inf };
+constexpr std::array<std::pair<const char*, Action>, 5> kActions{{{"kill", Action::Kill},
+                                                                  {"stop", Action::Stop},
+                                                                  {"error", Action::Error},
+                                                                  {"nan", Action::Nan},
+                                                                  {"inf", Action::Inf}}};
 
 struct Armed {
   FailpointInfo point;
@@ -49,10 +59,11 @@ struct Armed {
 };
 
 [[noreturn]] void refuse(const std::string& value, const std::string& why) {
-  fail<UsageError>(kFailVariable, "=", value, ": ", why,
-                   "; it is PLACE:TIME:ACTION, as in "
-                   "journal.after_write:3:kill, with an action of kill, stop, error; `sluice doctor "
-                   "--failpoints` lists the places");
+  fail<UsageError>(
+      kFailVariable, "=", value, ": ", why,
+      "; it is PLACE:TIME:ACTION, as in "
+      "journal.after_write:3:kill, with an action of kill, stop, error, and nan or inf where there is "
+      "a number; `sluice doctor --failpoints` lists the places");
 }
 
 FailpointInfo named(const std::string& name, const std::string& value) {
@@ -82,6 +93,9 @@ std::optional<Armed> parse() {
       std::ranges::find(kActions, action, [](const auto& known) { return std::string(known.first); });
   if (found == kActions.end()) refuse(value, "there is no action " + action);
   armed.action = found->second;
+  if (!armed.point.has_number && (armed.action == Action::Nan || armed.action == Action::Inf)) {
+    refuse(value, std::string("there is no number at ") + armed.point.name);
+  }
   return armed;
 }
 
@@ -90,16 +104,25 @@ const std::optional<Armed>& armed() {
   return found;
 }
 
+// What is to happen at this place, this time.
+std::optional<Action> due(Failpoint point) {
+  static std::atomic<int64_t> times = 0;
+  if (!armed() || armed()->point.point != point || ++times != armed()->time) return std::nullopt;
+  return armed()->action;
+}
+
 }  // namespace
 
 std::span<const FailpointInfo> failpoints() { return kFailpoints; }
 
 void check_failpoint() { armed(); }
 
-void reach(Failpoint point) {
-  static std::atomic<int64_t> times = 0;
-  if (!armed() || armed()->point.point != point || ++times != armed()->time) return;
-  switch (armed()->action) {
+void reach(Failpoint point) { injected(point); }
+
+std::optional<double> injected(Failpoint point) {
+  const auto action = due(point);
+  if (!action) return std::nullopt;
+  switch (*action) {
     case Action::Kill:
       ::kill(::getpid(), SIGKILL);
       break;
@@ -108,7 +131,12 @@ void reach(Failpoint point) {
       break;
     case Action::Error:
       fail<EnvironmentError>(armed()->point.name, ": told to fail by ", kFailVariable);
+    case Action::Nan:
+      return std::numeric_limits<double>::quiet_NaN();
+    case Action::Inf:
+      return std::numeric_limits<double>::infinity();
   }
+  return std::nullopt;
 }
 
 }  // namespace sluice

@@ -1,9 +1,11 @@
 // Named places at which a process can be made to fail, so that a test sees what is left of a run.
 //
-// SLUICE_FAIL=journal.after_write:3:kill kills the process the third time that it comes to that place;
-// `sluice doctor --failpoints` lists the places. Where the variable is not set nothing happens.
+// SLUICE_FAIL=journal.after_write:3:kill kills the process the third time that it comes to that place, and
+// learner.loss:3:nan makes the third loss one that is no number; `sluice doctor --failpoints` lists the
+// places. Where the variable is not set nothing happens.
 #pragma once
 
+#include <optional>
 #include <span>
 
 namespace sluice {
@@ -26,12 +28,19 @@ enum class Failpoint : unsigned char {
   CheckpointPointedAt,
   JournalTrimmed,
   StageResult,
+  Reward,
+  Logprob,
+  Ratio,
+  Loss,
+  Gradient,
+  Weight,
 };
 
 struct FailpointInfo {
   Failpoint point;
   const char* name;  // "journal.after_write"
   const char* where;
+  bool has_number = false;  // injected() is asked there
 };
 std::span<const FailpointInfo> failpoints();
 
@@ -41,5 +50,8 @@ void check_failpoint();
 // Does what SLUICE_FAIL asks for here: `kill` (SIGKILL), `stop` (SIGSTOP), or `error` (an EnvironmentError,
 // as if the disk had failed).
 void reach(Failpoint point);
+
+// At a place that has a number: what SLUICE_FAIL wants it to be (`nan`, `inf`), or does what reach() does.
+std::optional<double> injected(Failpoint point);
 
 }  // namespace sluice

@@ -105,7 +105,7 @@ std::string encode_lease(const Lease& lease);
 Lease decode_lease(std::string_view bytes);
 std::string encode_group(const RolloutGroup& group);
 // Throws DataError for bytes that do not hold together: lengths that disagree, ids out of the vocabulary,
-// log-probs that are not finite or positive, kept mass outside (0, 1].
+// scores that are not finite. What the policy computed is taken as it is: whoever trains on it looks at it.
 RolloutGroup decode_group(std::string_view bytes, const GroupLimits& limits = {});
 
 }  // namespace sluice::buffers

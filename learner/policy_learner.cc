@@ -15,6 +15,7 @@
 #include "learner/entropy_bonus.h"
 #include "learner/internal/batch_metrics.h"
 #include "learner/internal/fault_finder.h"
+#include "learner/internal/injected.h"
 #include "learner/internal/log_ratio.h"
 #include "learner/internal/segments.h"
 #include "learner/internal/statistics.h"
@@ -325,7 +326,8 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
       objective = objective + out.balance_loss * (options_.router_aux_loss * part.share);
     }
   }
-  tally.faults.look(micro, out.logprobs.detach(), loss.token_loss);
+  objective = internal::with_injected(Failpoint::Loss, objective);
+  tally.faults.look(micro, out.logprobs.detach(), loss);
   if (!tally.faults.found()) {
     objective.backward();
     if (critic_ != nullptr) critic_->learn(micro, part.values, part.returns, denominators);

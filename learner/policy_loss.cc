@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "learner/internal/injected.h"
 #include "learner/internal/log_ratio.h"
 #include "learner/internal/segments.h"
 
@@ -78,7 +79,7 @@ at::Tensor ratio_at_level(const Inputs& in, RatioLevel level) {
 }
 
 Terms clip(const Inputs& in, const PolicyLossOptions& options) {
-  const auto ratio = ratio_at_level(in, options.ratio);
+  const auto ratio = internal::with_injected(Failpoint::Ratio, ratio_at_level(in, options.ratio));
   const auto& advantages = in.advantages;
   const auto clipped = ratio.clamp(1.0 - options.clip_low, 1.0 + options.clip_high);
   auto loss = -at::minimum(ratio * advantages, clipped * advantages);
@@ -207,6 +208,7 @@ PolicyLoss policy_loss(const PolicyLossInputs& in, const PolicyLossOptions& opti
       sequences ? sequences->to_tokens(sequences->lengths().reciprocal()) : at::ones_like(weights);
 
   PolicyLoss result;
+  result.ratio = terms.ratio;
   result.clipped_low = terms.low;
   result.clipped_high = terms.high;
   result.sums = sums_of(terms, log_ratio.detach(), advantages, share, options);

@@ -80,6 +80,7 @@ struct PolicyLossSums {
 struct PolicyLoss {
   at::Tensor loss;                       // scalar: this micro-batch's share of the step's loss
   at::Tensor token_loss;                 // [tokens] detached
+  at::Tensor ratio;                      // [tokens] detached, a sequence's at each of its tokens
   at::Tensor clipped_low, clipped_high;  // [tokens] bool
   at::Tensor kl;                         // [tokens] detached, before beta; undefined when that is 0
   PolicyLossSums sums;

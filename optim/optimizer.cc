@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "optim/internal/l2_norm.h"
 #include "optim/internal/spike_guard.h"
 #include "optim/internal/update_rule.h"
@@ -50,6 +51,11 @@ const at::Tensor& find_state(const std::vector<model::NamedTensor>& state, const
                      "Optimizer::load: ", name, " should be ", type, " [", count, "], is ",
                      tensor.scalar_type(), " ", tensor.sizes());
   return tensor;
+}
+
+// One of the numbers becomes what SLUICE_FAIL wants it to be.
+void inject(Failpoint point, const at::Tensor& numbers) {
+  if (const auto value = injected(point)) numbers.narrow(0, 0, 1).fill_(*value);
 }
 
 }  // namespace
@@ -100,6 +106,7 @@ void Optimizer::reject() { grad_.fill_(std::numeric_limits<float>::quiet_NaN());
 UpdateReport Optimizer::step() {
   const c10::NoGradGuard no_grad;
   check_grads();
+  inject(Failpoint::Gradient, grad_);
   collective_.all_reduce_sum(grad_);
 
   const double lr = options_.lr * schedule_multiplier(options_.schedule, num_steps_, total_steps_);
@@ -117,6 +124,7 @@ UpdateReport Optimizer::step() {
   if (options_.max_grad_norm > 0.0 && scale < 1.0) grad_.mul_(scale);
   ++num_applied_;
   rule_->update(network_.trained().flat(), grad_, lr, num_applied_);
+  inject(Failpoint::Weight, network_.trained().flat());
   return {.grad_norm = norm, .lr = lr, .applied = true};
 }
 

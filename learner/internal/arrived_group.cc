@@ -1,6 +1,7 @@
 #include "learner/internal/arrived_group.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <sstream>
@@ -32,6 +33,19 @@ std::string unscored_reason(const std::vector<rewards::RewardOutcome>& outcomes,
     if (!outcome.unscored_reason.empty()) return outcome.unscored_reason.substr(0, kMaxReason);
   }
   return "no scorer gave a score";
+}
+
+// What is wrong with the numbers that the policy computed, or "".
+std::string bad_number(const buffers::Completion& completion) {
+  const auto is_logprob = [](float value) { return std::isfinite(value) && value <= 0.0f; };
+  const auto is_mass = [](float value) { return value > 0.0f && value <= 1.0f; };
+  if (!std::ranges::all_of(completion.logprobs, is_logprob)) {
+    return "the recorded log-prob of a token is not finite, or above 0";
+  }
+  if (!std::ranges::all_of(completion.kept_mass, is_mass)) {
+    return "the mass kept where a token was drawn is not above 0 and at most 1";
+  }
+  return "";
 }
 
 Json to_json(const rewards::RewardOutcome& outcome) {
@@ -91,6 +105,9 @@ std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lea
 
 std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
                               int64_t min_scored) {
+  for (const auto& completion : group.completions) {
+    if (const auto reason = bad_number(completion); !reason.empty()) return reason;
+  }
   int64_t num_scored = 0;
   std::string first;
   try {

@@ -15,8 +15,9 @@ namespace sluice::learner::internal {
 std::string misfit(const buffers::RolloutGroup& group, const buffers::Lease& lease, size_t num_rewards,
                    int64_t max_tokens);
 
-// "" when the group can be trained on, else why not: a completion's total reward is not finite, "too few
-// scored samples: 1 of 8 (the first reason)", or that its greedy completion has no score.
+// "" when the group can be trained on, else why not: a token's log-prob or kept mass is none, a completion's
+// total reward is not finite, "too few scored samples: 1 of 8 (the first reason)", or that its greedy
+// completion has no score.
 std::string quarantine_reason(const buffers::RolloutGroup& group, const std::vector<double>& reward_weights,
                               int64_t min_scored);
 

@@ -16,16 +16,19 @@ bool all_of(const at::Tensor& good, int64_t first, int64_t count) {
 
 }  // namespace
 
-void FaultFinder::look(const MicroBatch& micro, const at::Tensor& logprobs, const at::Tensor& token_loss) {
+void FaultFinder::look(const MicroBatch& micro, const at::Tensor& logprobs, const PolicyLoss& loss) {
   for (const auto& completion : micro.completions) seen_.insert(completion.group);
   const auto likely = logprobs.isfinite().logical_and_(logprobs.le(kMostLogprob));
-  const auto good = likely.logical_and(token_loss.isfinite());
+  const auto bounded = likely.logical_and(loss.ratio.isfinite());
+  const auto good = bounded.logical_and(loss.token_loss.isfinite());
   if (good.all().item<bool>()) return;
   int64_t first = 0;
   for (size_t i = 0; i < micro.completions.size(); ++i) {
     const int64_t count = micro.lengths[i];
     if (!all_of(likely, first, count)) {
       bad_.try_emplace(micro.completions[i].group, "the log-prob of a token is not finite, or above 0");
+    } else if (!all_of(bounded, first, count)) {
+      bad_.try_emplace(micro.completions[i].group, "the ratio of a token is not finite");
     } else if (!all_of(good, first, count)) {
       bad_.try_emplace(micro.completions[i].group, "the loss of a token is not finite");
     }

@@ -15,8 +15,8 @@ namespace sluice::learner::internal {
 
 class FaultFinder {
  public:
-  // A micro-batch after its forward: the policy's log-probs and what each token's loss is, [targets].
-  void look(const MicroBatch& micro, const at::Tensor& logprobs, const at::Tensor& token_loss);
+  // A micro-batch after its forward: the policy's log-probs [targets], and the loss of its tokens.
+  void look(const MicroBatch& micro, const at::Tensor& logprobs, const PolicyLoss& loss);
   bool found() const { return !bad_.empty(); }
 
   // Of an update that was not applied as loss or gradient were not finite.

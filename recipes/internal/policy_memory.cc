@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -43,9 +44,12 @@ learner::StepHealth health_of(const learner::StepFault& fault, const model::Netw
   }
   if (!fault.cause.empty()) return health;
   if (const auto kl = metrics.find("kl"); kl != metrics.end()) health.kl = kl->second;
-  if (!gives_finite_logprobs(network, batch, temperature)) {
-    health.broken =
-        "the weights after step " + std::to_string(batch.step + 1) + " give a completion no finite log-prob";
+  const auto weights = "the weights after step " + std::to_string(batch.step + 1);
+  // One that these completions do not need would spread to all in the next step, and reach a checkpoint.
+  if (!std::isfinite(network.trained().flat().sum().item<double>())) {
+    health.broken = weights + " are not all finite";
+  } else if (!gives_finite_logprobs(network, batch, temperature)) {
+    health.broken = weights + " give a completion no finite log-prob";
   }
   return health;
 }

@@ -82,6 +82,41 @@ TEST(Guards, APoisonedGroupIsQuarantinedAndItsStepSkipped) {
   EXPECT_EQ(killed.metrics("guarded").back().at("skipped_steps"), last.at("skipped_steps"));
 }
 
+constexpr const char* kOrdinary = R"(use = "grpo"
+steps = 10
+rewards = [{ use = "exact_answer" }]
+rollout = { prompts_per_step = 4, group_size = 4, max_new_tokens = 2 }
+algorithm = { beta = 0.05 }
+optim = { lr = 1e-3 }
+)";
+
+TEST(Guards, AGroupWithALogprobThatIsNoneEndsInQuarantineAndItsActorGoesOn) {
+  const Workspace workspace;
+  write_recipe(workspace, kOrdinary);
+
+  const auto run = sluice(workspace, {"run", "guarded.toml", "rollout.actors=1"},
+                          {{"SLUICE_FAIL", "actor.logprob:50:nan"}});
+
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_THAT(run.out, testing::Not(HasSubstr("starting another")));
+  const auto result = result_of(workspace, "grpo");
+  EXPECT_EQ(result.at("law").at("quarantined"), 1);
+  EXPECT_EQ(result.at("reasons"), (Json{{"the recorded log-prob of a token is not finite, or above 0", 1}}));
+}
+
+TEST(Guards, AWeightThatIsNotFiniteIsGoneBackFromBeforeItSpreads) {
+  const Workspace workspace;
+  write_recipe(workspace, kOrdinary);
+
+  // The next process has two steps to go from the checkpoint behind step 8, and comes to no ninth.
+  const auto run = sluice(workspace, {"run", "guarded.toml"}, {{"SLUICE_FAIL", "optimizer.weight:9:nan"}});
+
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_THAT(run.err,
+              HasSubstr("the weights after step 9 are not all finite; it goes back to step 8, this once"));
+  EXPECT_TRUE(law_closes(workspace.metrics("guarded").back(), "law/"));
+}
+
 TEST(Guards, ABrokenPolicyIsGoneBackFromOnceAndThenEndsTheRun) {
   const Workspace workspace;
   write_recipe(workspace, R"(use = "grpo"

@@ -35,6 +35,13 @@ class FailpointDeathTest : public testing::Test {
     }
     std::_Exit(0);
   }
+
+  static void numbers(const std::string& value) {
+    ::setenv("SLUICE_FAIL", value.c_str(), 1);
+    check_failpoint();
+    for (int i = 1; i <= 3; ++i) std::cerr << injected(Failpoint::Loss).value_or(i) << "; ";
+    std::_Exit(0);
+  }
 };
 
 TEST_F(FailpointDeathTest, KillsAtTheTimeThatIsNamed) {
@@ -45,6 +52,13 @@ TEST_F(FailpointDeathTest, KillsAtTheTimeThatIsNamed) {
 TEST_F(FailpointDeathTest, FailsOnceAsADiskDoes) {
   EXPECT_EXIT(in_process("journal.after_sync:2:error"), testing::ExitedWithCode(4),
               "1 passed; journal.after_sync: told to fail by SLUICE_FAIL");
+}
+
+TEST_F(FailpointDeathTest, MakesANumberOneThatIsNotFinite) {
+  EXPECT_EXIT(numbers("learner.loss:2:nan"), testing::ExitedWithCode(0), "^1; nan; 3; $");
+  EXPECT_EXIT(numbers("learner.loss:3:inf"), testing::ExitedWithCode(0), "^1; 2; inf; $");
+  EXPECT_EXIT(numbers("learner.ratio:1:nan"), testing::ExitedWithCode(0), "^1; 2; 3; $");
+  EXPECT_EXIT(numbers("learner.loss:2:kill"), testing::KilledBySignal(SIGKILL), "^1; $");
 }
 
 TEST_F(FailpointDeathTest, LeavesOtherPlacesAlone) {
@@ -58,6 +72,8 @@ TEST_F(FailpointDeathTest, RefusesWhatMakesNoSense) {
   EXPECT_EXIT(in_process("journal.after_sync"), testing::ExitedWithCode(2), "it has no three parts");
   EXPECT_EXIT(in_process("journal.after_sync:0:kill"), testing::ExitedWithCode(2), "is no number from 1");
   EXPECT_EXIT(in_process("journal.after_sync:1:explode"), testing::ExitedWithCode(2), "no action explode");
+  EXPECT_EXIT(in_process("journal.after_sync:1:nan"), testing::ExitedWithCode(2),
+              "there is no number at journal.after_sync");
 }
 
 TEST(Failpoint, EachHasANameOfItsOwn) {

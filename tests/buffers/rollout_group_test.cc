@@ -79,13 +79,6 @@ TEST(RolloutGroup, IsRefusedWhenItsNumbersDoNotHoldTogether) {
   const std::vector<Wrong> cases = {
       {"prompt holds token -1", [](auto& g) { g.prompt[0] = -1; }},
       {"completion holds token 100", [](auto& g) { g.completions[1].tokens[0] = 100; }},
-      {"log-prob[0] is nan", [](auto& g) { g.completions[1].logprobs[0] = kNaN; }},
-      {"log-prob[0] is -inf",
-       [](auto& g) { g.completions[1].logprobs[0] = -std::numeric_limits<float>::infinity(); }},
-      {"log-prob[2] is 0.25", [](auto& g) { g.completions[0].logprobs[2] = 0.25f; }},
-      {"kept mass[0] is 0", [](auto& g) { g.completions[1].kept_mass[0] = 0.0f; }},
-      {"kept mass[0] is 1.5", [](auto& g) { g.completions[1].kept_mass[0] = 1.5f; }},
-      {"kept mass[0] is nan", [](auto& g) { g.completions[1].kept_mass[0] = kNaN; }},
       {"version[0] is -1", [](auto& g) { g.completions[1].versions[0] = -1; }},
       {"mask[0] is 2", [](auto& g) { g.completions[1].mask[0] = 2; }},
       {"1 tokens, 1 mask entries, 2 log-probs", [](auto& g) { g.completions[1].logprobs.push_back(-1.0f); }},

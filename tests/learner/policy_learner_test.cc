@@ -283,7 +283,7 @@ TEST(PolicyLearner, SkipsAnUpdateWhoseGradientIsNotFinite) {
   EXPECT_EQ(metrics.at("nonfinite_skips"), 1.0);
   EXPECT_TRUE(at::equal(fixture.network->flat(), before));
   const auto& fault = fixture.learner.fault();
-  EXPECT_EQ(fault.cause, "the loss of a token is not finite");
+  EXPECT_EQ(fault.cause, "the ratio of a token is not finite");
   EXPECT_EQ(fault.poisoned, (std::map<size_t, std::string>{{0, fault.cause}}));
   EXPECT_FALSE(fault.everywhere);
 

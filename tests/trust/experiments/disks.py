@@ -38,7 +38,7 @@ def damage_checkpoint(place, count, random_):
             break  # the last one stays
         file.write_bytes(whole)
     expect(place.finish(name) == 0, f"{name} does not go on from the checkpoint before; see its log")
-    expect("damaged checkpoint left alone" in (place.folder / f"{name}.log").read_text(), "nobody named the damage")
+    expect("damaged checkpoint left alone" in place.log(name), "nobody named the damage")
     place.check_end(name)
     return {"damaged": count, "found": found, "fell_back": 1}
 
@@ -70,7 +70,7 @@ def disk_full(place, count, random_):
             status = end_of(process, "a run on a full disk")
             if status != 0:
                 stopped += 1
-                log = (place.folder / "full.log").read_text()
+                log = place.log("full")
                 expect("No space left on device" in log, f"exit {status}, and nobody says that the disk is full")
             ballast.unlink()
             if not place.done("full", runs):

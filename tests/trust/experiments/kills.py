@@ -1,10 +1,8 @@
 """Processes that are killed, or stand still for a while."""
-import os
 import signal
-import subprocess
 import time
 
-from .runs import BINARY, LIMIT_S, disturbed_runs, end_of, expect, family, kill, shim, wait_for_rollouts
+from .runs import LIMIT_S, disturbed_runs, end_of, expect, failpoints, family, kill, preloaded, wait_for_rollouts
 
 
 def kill_actor(place, count, random_):
@@ -25,11 +23,6 @@ def kill_actor(place, count, random_):
     return disturbed_runs(place, "kill_actor", count, disturb)
 
 
-def failpoints():
-    listed = subprocess.run([BINARY, "doctor", "--failpoints"], capture_output=True, text=True, check=True).stdout
-    return [line.split()[0] for line in listed.splitlines() if line.startswith("  ")]
-
-
 def kill_learner(place, count, random_):
     """At failpoints, all of them where there are enough kills, and whenever."""
     points = failpoints()
@@ -45,7 +38,7 @@ def kill_learner(place, count, random_):
             status = end_of(process, run)
             # A killed actor is replaced, which the log says; a learner ends the run. One that was nearly done may not
             # come to the place again, and then nothing was killed.
-            killed = status != 0 or "ended (killed by SIGKILL)" in (place.folder / f"{run}.log").read_text()
+            killed = status != 0 or "ended (killed by SIGKILL)" in place.log(run)
             if killed:
                 reached.add(point)
             return int(killed)
@@ -64,10 +57,10 @@ def kill_learner(place, count, random_):
 
 def kill_all(place, count, random_):
     """The whole family at once, and what was not synced is gone."""
-    library = shim(place.folder)
+    environment = preloaded(place, "lose_unsynced")
 
     def disturb(run, number):
-        process = place.start(run, environment={"LD_PRELOAD": str(library)})
+        process = place.start(run, environment=environment)
         time.sleep(random_.uniform(0.3, 3.0))
         alive = process.poll() is None
         for pid in [process.pid, *family(process)]:

@@ -62,12 +62,14 @@ class Place:
         text = (SOURCE / "data/text/tinyshakespeare.txt").read_text()[:60000]
         (self.folder / "corpus.txt").write_text(text)
         (self.folder / "recipe.toml").write_text(RECIPE)
-        self._weights = None
+        self._left_alone = {}
 
-    def start(self, name, environment=None, overrides=(), runs="runs"):
-        log = open(self.folder / f"{name}.log", "ab")
-        return subprocess.Popen([BINARY, "run", "recipe.toml", "--resume", "--name", name, "--runs", runs, *overrides],
-                                cwd=self.folder, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
+    def start(self, name, environment=None, overrides=(), runs="runs", prefix=()):
+        with open(self.folder / f"{name}.log", "ab") as log:
+            return subprocess.Popen([*prefix, BINARY, "run", "recipe.toml", "--resume", "--name", name, "--runs", runs,
+                                     *overrides],
+                                    cwd=self.folder, stdout=log, stderr=log,
+                                    env={**os.environ, **(environment or {})})
 
     def finish(self, name, **how):
         """Lets a run come to its end; its exit status."""
@@ -82,12 +84,18 @@ class Place:
     def result(self, name, runs="runs"):
         return json.loads((self.root(name, runs) / "stages/grpo.json").read_text())
 
-    def undisturbed(self):
-        """SHA-256 of the weights of a run that was left alone."""
-        if self._weights is None:
-            expect(self.finish("undisturbed") == 0, "the undisturbed run failed; see its log in " + str(self.folder))
-            self._weights = self.result("undisturbed")["weights_sha256"]
-        return self._weights
+    def log(self, name):
+        """What a run has printed so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def undisturbed(self, overrides=()):
+        """The result of a run that was left alone."""
+        if overrides not in self._left_alone:
+            name = f"undisturbed-{len(self._left_alone)}"
+            expect(self.finish(name, overrides=overrides) == 0,
+                   f"the undisturbed run failed; see {self.folder / name}.log")
+            self._left_alone[overrides] = self.result(name)
+        return self._left_alone[overrides]
 
     def audit(self, name, runs="runs"):
         """What `sluice audit` says, which has to hold."""
@@ -98,11 +106,11 @@ class Place:
         expect(done.returncode == 0, f"audit of {name}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr}")
         return json.loads(done.stdout)
 
-    def check_end(self, name, runs="runs"):
+    def check_end(self, name, runs="runs", overrides=()):
         self.audit(name, runs)
-        law = self.result(name, runs)["law"]
-        expect(law["trained"] == law["issued"] == 80, f"{name} ended with {law}")
-        expect(self.result(name, runs)["weights_sha256"] == self.undisturbed(),
+        ended, alone = self.result(name, runs), self.undisturbed(overrides)
+        expect(ended["law"] == alone["law"], f"{name} ended with {ended['law']}, undisturbed it is {alone['law']}")
+        expect(ended["weights_sha256"] == alone["weights_sha256"],
                f"{name} ended in other weights than the undisturbed run")
 
 
@@ -155,8 +163,16 @@ def disturbed_runs(place, name, count, disturb):
     return {"faults": faults, "runs": runs, "starts": starts}
 
 
-def shim(folder):
-    library = Path(folder) / "lose_unsynced.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE / "tests/trust/lose_unsynced.c", "-ldl"],
-                   check=True)
-    return library
+def failpoints(kind=""):
+    """The places that SLUICE_FAIL knows; those whose description ends with `kind`."""
+    listed = subprocess.run([BINARY, "doctor", "--failpoints"], capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line.endswith(kind)]
+
+
+def preloaded(place, name):
+    """The environment of a process with the library tests/trust/NAME.c before all others."""
+    library = place.folder / f"{name}.so"
+    if not library.exists():
+        subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library,
+                        SOURCE / f"tests/trust/{name}.c", "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}
