@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -68,6 +69,13 @@ class SimFile {
     changes_.clear();
   }
 
+  void replace(SimFile other) {
+    if (is_the_end()) throw Died();
+    bytes_ = synced_ = std::move(other.bytes_);
+    changes_.clear();
+    if (is_the_end()) throw Died();
+  }
+
   void make(Change change) {
     apply(change);
     changes_.push_back(std::move(change));
@@ -100,6 +108,12 @@ class SimLogFile final : public LogFile {
   }
   void truncate(uint64_t size) override { file_.change({.size = size}); }
   void sync() override { file_.sync(); }
+  void replace(const std::function<void(LogFile& other)>& write_other) override {
+    SimFile other;
+    SimLogFile log(other);
+    write_other(log);
+    file_.replace(std::move(other));
+  }
 
  private:
   SimFile& file_;

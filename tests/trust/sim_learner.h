@@ -108,7 +108,7 @@ class SimLearner {
     impl_->journal.sync();
     checkpoints.write({step_, versions_});
     saved_ = step_;
-    // No step before that of checkpoints.oldest() will be computed again.
+    impl_->trim_journal(checkpoints.oldest().step);
   }
 
   // For a person who wonders what it waits for.
