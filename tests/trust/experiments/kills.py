@@ -113,3 +113,21 @@ def freeze(place, count, random_):
         place.check_end(run)
     expect(frozen > 0, "no process was there to be frozen")
     return {"frozen": frozen, "frozen_seconds": seconds}
+
+
+def silence(place, count, random_):
+    """A learner that stands still for good: the run ends by itself and says why, and goes on when it is told to."""
+    longest = 0.0
+    for number in range(count):
+        run = f"silence-{number}"
+        process = place.start(run)
+        wait_for_rollouts(place, run, process, random_.randint(1, 8))
+        stopped_at = time.monotonic()
+        for pid in family(process, "learner"):
+            kill(pid, signal.SIGSTOP)
+        expect(end_of(process, run) != 0, f"{run} ended well with a learner that stood still")
+        longest = max(longest, time.monotonic() - stopped_at)
+        expect("learner-0 has given no sign of life for" in place.log(run), f"{run} ended and did not say why")
+        expect(place.finish(run) == 0, f"{run} does not go on; see its log")
+        place.check_end(run)
+    return {"silent": count, "longest_seconds": round(longest, 1)}
