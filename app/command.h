@@ -17,6 +17,7 @@ Command add_score(CLI::App& app);
 Command add_export(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_audit(CLI::App& app);
+Command add_replay(CLI::App& app);
 Command add_data(CLI::App& app);
 Command add_tokenizer(CLI::App& app);
 Command add_doctor(CLI::App& app);

@@ -28,6 +28,7 @@ constexpr Entry kCommands[] = {
     {"export", "Save a model directory, or a run's model, for other tools", add_export},
     {"compare", "Set runs beside each other: a table, and curves in an SVG file", add_compare},
     {"audit", "Recount a run's rollouts from its files: nothing lost, nothing twice", add_audit},
+    {"replay", "Take a recorded step again, and hold it against what the run wrote of it", add_replay},
     {"data", "Look at a recipe's dataset", add_data},
     {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer},
     {"doctor", "Say what this machine has and what is missing", add_doctor},

@@ -1,10 +1,10 @@
 #include "app/bench/peers.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <sstream>
@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/json_lines.h"
 #include "base/subprocess.h"
+#include "base/temporary_folder.h"
 
 namespace sluice::app {
 namespace {
@@ -22,20 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr Millis kLongestMs = 30 * 60'000;
 constexpr Millis kGraceMs = 2'000;
-
-struct Scratch {  // a folder for what a script prints
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "sluice-peers-XXXXXX").string();
-    require<EnvironmentError>(::mkdtemp(name.data()) != nullptr, "bench: cannot make a folder in ",
-                              fs::temp_directory_path().string());
-    path = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  fs::path path;
-};
 
 std::string last_line(const fs::path& file) {
   std::istringstream text(fs::exists(file) ? read_file(file) : "");
@@ -111,7 +98,7 @@ bool Peers::make_model(const std::string& model) const {
   const auto made = models_ / model, temporary = models_ / (model + ".tmp");
   if (fs::exists(made)) return true;
   std::cerr << "sluice: writing the peers' model " << made.string() << '\n';
-  const Scratch scratch;
+  const TemporaryFolder scratch("peers");  // for what a script prints
   std::string fault;
   std::error_code error;
   fs::create_directories(models_, error);
@@ -121,7 +108,7 @@ bool Peers::make_model(const std::string& model) const {
     fs::remove_all(temporary);
     fault = run_python(
         python_, {(directory_ / "make_model.py").string(), "--size", model, "--out", temporary.string()},
-        scratch.path / "out", scratch.path / "err");
+        scratch.path() / "out", scratch.path() / "err");
     if (fault.empty()) fs::rename(temporary, made);
   }
   if (!fault.empty()) {
@@ -131,9 +118,9 @@ bool Peers::make_model(const std::string& model) const {
 }
 
 std::vector<PeerResult> Peers::run(const std::string& what, const std::vector<std::string>& arguments) const {
-  const Scratch scratch;
-  const auto out = scratch.path / "out";
-  const std::string fault = run_python(python_, arguments, out, scratch.path / "err");
+  const TemporaryFolder scratch("peers");  // for what a script prints
+  const auto out = scratch.path() / "out";
+  const std::string fault = run_python(python_, arguments, out, scratch.path() / "err");
   if (!fault.empty()) std::cerr << "sluice: peer " << what << " is left out: " << fault << '\n';
   std::vector<PeerResult> results;
   for_each_json_line(out, [&](int64_t, Json line) {
