@@ -411,8 +411,9 @@ class PolicyStage {
                                  {"replays", prompt_order_.state(done)}}},
                      stage_.checkpoint);
     saved_ = done;
-    const auto step = internal::step_of_newest(run_.checkpoints(), stage_.name, stage_.checkpoint.keep_last);
-    journal_bytes_ = server_->trim_journal(step);
+    // The end of a stage is kept besides.
+    const auto kept = stage_.checkpoint.keep_last + (done == stage_.steps ? 1 : 0);
+    journal_bytes_ = server_->trim_journal(internal::step_of_newest(run_.checkpoints(), stage_.name, kept));
   }
 
   // Since the last checkpoint; another lets what older groups hold go from it.

@@ -16,11 +16,11 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 
-// Steps 1 to 6 are of sft, 7 to 26 of grpo. Of the checkpoints 0, 5, 6, 16, 21 and 26 are kept.
+// Steps 1 to 6 are of sft, 7 to 26 of grpo. There are checkpoints of 0, 5, 6, 11, 16, 21 and 26.
 const Workspace& finished() {
   static const Workspace workspace;
-  static const Finished run =
-      sluice(workspace, {"run", "recipe.toml", "grpo.rollout.refills=2", "rollout.group_size=2"});
+  static const Finished run = sluice(workspace, {"run", "recipe.toml", "grpo.rollout.refills=2",
+                                                 "rollout.group_size=2", "grpo.checkpoint.keep_last=9"});
   EXPECT_EQ(run.code, 0) << run.out << run.err;
   return workspace;
 }
@@ -165,11 +165,23 @@ TEST(Replay, NamesTheStepsForWhichAJournalHasEverything) {
     journal.sync();
   }
 
-  const auto done = copy.replay(12);
+  const auto done = copy.replay(10);
 
   EXPECT_EQ(done.code, 3) << done.out;
   EXPECT_THAT(done.err, HasSubstr(" does not hold what step 9 was trained on: group "));
-  EXPECT_THAT(done.err, HasSubstr("; steps of stage grpo that can: 7 to 8 and 17 to 26\n"));
+  EXPECT_THAT(done.err, HasSubstr("; steps of stage grpo that can: 7 to 8 and 12 to 26\n"));
+}
+
+TEST(Replay, StepsOfCheckpointsThatAreGoneCannotBeTakenAgain) {
+  const Workspace workspace;
+  ASSERT_EQ(sluice(workspace, {"run", "recipe.toml"}).code, 0);
+  EXPECT_EQ(replay(workspace, 17).code, 0);
+
+  const auto done = replay(workspace, 8);
+
+  EXPECT_EQ(done.code, 3) << done.out;  // the journal was trimmed
+  EXPECT_THAT(done.err, HasSubstr(" does not hold what step 7 was trained on: group "));
+  EXPECT_THAT(done.err, HasSubstr("; steps of stage grpo that can: 17 to 26\n"));
 }
 
 TEST(Replay, GoesBackToTheCheckpointBeforeADamagedOne) {
