@@ -47,6 +47,9 @@ struct AdvantageOptions {
   // For make_training_batch(): a completion that the length limit cut counts in its group's mean and spread,
   // and none of its tokens is learned from (spec section 4.3).
   bool mask_truncated = false;
+  // For critic_advantages(): such a completion would have gone on to earn what the critic expects behind its
+  // last token (spec section 5.1).
+  bool bootstrap_truncated = false;
 };
 
 // Of each completion of each group: [group][completion]. An empty reward is an unscorable completion.

@@ -18,9 +18,11 @@ Critic::Critic(model::Network& network, optim::Optimizer& optimizer, double clip
   require(clip > 0.0, "Critic: a clip of ", clip);
 }
 
-at::Tensor Critic::values(const MicroBatch& micro) const {
+CriticValues Critic::values(const MicroBatch& micro) const {
   const c10::NoGradGuard no_grad;
-  return network_.scores(micro.batch, micro.targets.rows);
+  const auto values = network_.scores(micro.batch, at::cat({micro.targets.rows, micro.end_rows}));
+  const int64_t tokens = micro.targets.rows.numel();
+  return {.tokens = values.narrow(0, 0, tokens), .ends = values.narrow(0, tokens, micro.end_rows.numel())};
 }
 
 void Critic::begin() {

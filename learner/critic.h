@@ -10,6 +10,12 @@
 
 namespace sluice::learner {
 
+// What states are worth, float32 without gradients.
+struct CriticValues {
+  at::Tensor tokens;  // [targets] of those before the tokens
+  at::Tensor ends;    // [bootstrapped completions] of those behind the last token, in order
+};
+
 // Owns nothing; not safe from several threads at once.
 class Critic {
  public:
@@ -17,8 +23,7 @@ class Critic {
   // the step (value_loss()).
   Critic(model::Network& network, optim::Optimizer& optimizer, double clip);
 
-  // [targets] float32, without gradients.
-  at::Tensor values(const MicroBatch& micro) const;
+  CriticValues values(const MicroBatch& micro) const;
 
   // An update as the policy's: begin(), learn() over its micro-batches, update(). Tokens whose return is NaN
   // count in the mean's denominator and have no gradient.

@@ -77,10 +77,10 @@ StepMetrics KtoLearner::step(std::span<const PreferenceExample> examples) {
   const auto reference = reference_(examples).select(1, 0);
   const double z0 = z0_of(examples);
 
-  internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, packs);
+  internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, examples, packs);
   KtoClassSums desirable, undesirable;
   for (const auto& pack : packs) {
-    const auto logps = example_logps(pack, update.forward(pack)).select(1, 0);
+    const auto logps = example_logps(pack, update.forward(pack).logprobs).select(1, 0);
     const KtoLossInputs inputs{
         .policy_logps = logps,
         .ref_logps = reference.index_select(0, at::tensor(pack.examples, at::kLong)).to(logps.device()),

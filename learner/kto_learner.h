@@ -36,10 +36,10 @@ class KtoLearner {
   // One update from these examples, at least two where there is a z0, which is of the whole step: the
   // gradient is the same however they are packed.
   //
-  // loss, kl (z0), rewards/{chosen,rejected} and logps/{chosen,rejected} of the desirable and undesirable,
-  // omitted where there are none, rewards/margins of both, entropy, num_tokens (of the examples), grad_norm,
-  // learning_rate, nonfinite_skips, and aux_loss of a network with experts. Throws DataError for no examples
-  // and as pack_preferences() does.
+  // loss, kl (z0), rewards/{chosen,rejected}, logps/{chosen,rejected} and logits/{chosen,rejected} (as
+  // PreferenceLearner's) of the desirable and undesirable, omitted where there are none, rewards/margins of
+  // both, entropy, num_tokens (of the examples), grad_norm, learning_rate, nonfinite_skips, and aux_loss of a
+  // network with experts. Throws DataError for no examples and as pack_preferences() does.
   StepMetrics step(std::span<const PreferenceExample> examples);
 
  private:

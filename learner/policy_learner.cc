@@ -224,7 +224,11 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
       if (reference) {
         part.reference = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
       }
-      if (critic_ != nullptr) part.values = critic_->values(micro);
+      if (critic_ != nullptr) {
+        auto values = critic_->values(micro);
+        part.values = std::move(values.tokens);
+        part.end_values = std::move(values.ends);
+      }
     }
   }
 }

@@ -112,16 +112,18 @@ at::Tensor PreferenceLearner::logps(const PreferencePack& pack, const at::Tensor
   return at::cat({compared, learned}, 1);
 }
 
-at::Tensor PreferenceLearner::pair_weights(const PreferencePack& pack, const at::Tensor& logprobs) const {
+at::Tensor PreferenceLearner::pair_weights(const PreferencePack& pack,
+                                           const model::BatchLogprobs& out) const {
   if (!options_.wpo) return {};
   const c10::NoGradGuard no_grad;
   const int64_t targets = pack.num_completion_targets();
-  const auto hidden = network_.forward(pack.batch).index_select(0, pack.targets.rows.narrow(0, 0, targets));
   std::vector<at::Tensor> collision;
-  for (const auto& rows : hidden.split(kLogitRows)) {
+  for (const auto& rows : out.hidden.narrow(0, 0, targets).split(kLogitRows)) {
     collision.push_back(log_collision(network_.scaled_logits(rows, /*temperature=*/1.0)));
   }
-  return wpo_weights(logprobs.narrow(0, 0, targets), at::cat(collision), pack.lengths).view({-1, 2}).prod(1);
+  return wpo_weights(out.logprobs.narrow(0, 0, targets), at::cat(collision), pack.lengths)
+      .view({-1, 2})
+      .prod(1);
 }
 
 at::Tensor PreferenceLearner::reference_of(std::span<const PreferenceExample> pairs) const {
@@ -153,7 +155,7 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   const auto step = denominators_of(pairs, options_.nll_over_prompt);
   const auto reference = reference_of(pairs);
 
-  internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, packs);
+  internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, pairs, packs);
   PreferenceLossSums sums;
   const auto count = [&](const PreferenceLoss& loss) {
     update.add_loss(loss.loss.item<double>());
@@ -166,15 +168,15 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
     gradient = whole.gradient;
   }
   for (const auto& pack : packs) {
-    const auto logprobs = update.forward(pack);
-    const auto own = logps(pack, logprobs);
+    const auto out = update.forward(pack);
+    const auto own = logps(pack, out.logprobs);
     if (gradient.defined()) {
       const auto sent = gradient.index_select(0, at::tensor(pack.examples, at::kLong)).to(own.device());
       update.backward((own * sent).sum());
       continue;
     }
     auto inputs = inputs_of(own, reference, pack.lengths, pack.examples);
-    inputs.pair_weights = pair_weights(pack, logprobs);
+    inputs.pair_weights = pair_weights(pack, out);
     const auto loss = preference_loss(inputs, options_.terms, step);
     count(loss);
     update.backward(loss.loss);

@@ -71,15 +71,15 @@ TokenNumbers token_advantages(const GroupRewards& rewards, const TokenNumbers& k
 }
 
 CriticAdvantages critic_advantages(const GroupRewards& rewards, const TokenNumbers& kl,
-                                   const TokenNumbers& values, double beta, const GaeOptions& gae_options,
-                                   const AdvantageOptions& options) {
+                                   const TokenNumbers& values, const GroupNumbers& end_values, double beta,
+                                   const GaeOptions& gae_options, const AdvantageOptions& options) {
   CriticAdvantages out{.advantages = zeros_like(kl), .returns = zeros_like(kl)};
   for (auto& group : out.returns) {
     for (auto& tokens : group) std::ranges::fill(tokens, std::numeric_limits<double>::quiet_NaN());
   }
   for (const auto& [g, i] : scored(rewards)) {
     auto result =
-        gae(token_rewards(kl[g][i], *rewards[g][i], beta), values[g][i], /*bootstrap=*/0.0, gae_options);
+        gae(token_rewards(kl[g][i], *rewards[g][i], beta), values[g][i], end_values[g][i], gae_options);
     out.advantages[g][i] = std::move(result.advantages);
     out.returns[g][i] = std::move(result.returns);
   }

@@ -33,14 +33,15 @@ GaeResult gae(const std::vector<double>& rewards, const std::vector<double>& val
               const GaeOptions& options = {});
 
 // With a critic (PPO 2017): GAE of every chosen token, whitened or not, and the returns that the critic
-// learns, those before whitening. `values` are of the states before the tokens. Of unscorable completions:
-// advantages of 0, and returns that are NaN.
+// learns, those before whitening. `values` are of the states before the tokens, `end_values` of those behind
+// the completions: 0 but where one is bootstrapped. Of unscorable completions: advantages of 0, and returns
+// that are NaN.
 struct CriticAdvantages {
   TokenNumbers advantages, returns;
 };
 CriticAdvantages critic_advantages(const GroupRewards& rewards, const TokenNumbers& kl,
-                                   const TokenNumbers& values, double beta, const GaeOptions& gae_options,
-                                   const AdvantageOptions& options);
+                                   const TokenNumbers& values, const GroupNumbers& end_values, double beta,
+                                   const GaeOptions& gae_options, const AdvantageOptions& options);
 
 // (x - mean) / sqrt(var + 1e-8) over all numbers, in place; fewer than two are only centred. The population's
 // variance is 1e-8 at least instead.

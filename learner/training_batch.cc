@@ -63,13 +63,18 @@ struct Piece {
   int64_t rows = 0;  // the prompt's included
 };
 
+int64_t num_rows(const TrainingBatch& batch, const Completion& completion) {
+  return batch.bootstraps(completion) ? std::ssize(completion.tokens)
+                                      : static_cast<int64_t>(internal::num_input_rows(completion.mask));
+}
+
 void cut_group(const TrainingBatch& batch, size_t index, int64_t max_tokens, std::vector<Piece>& pieces) {
   const RolloutGroup& group = batch.groups[index];
   const auto prompt_rows = static_cast<int64_t>(group.prompt.size());
   Piece piece{.group = index, .completions = {}, .rows = prompt_rows};
   for (size_t i = 0; i < group.completions.size(); ++i) {
     if (batch.leaves_out(group.completions[i]) || num_chosen(group.completions[i]) == 0) continue;
-    const auto rows = static_cast<int64_t>(internal::num_input_rows(group.completions[i].mask));
+    const int64_t rows = num_rows(batch, group.completions[i]);
     if (!piece.completions.empty() && piece.rows + rows > max_tokens) {
       pieces.push_back(std::exchange(piece, {.group = index, .completions = {}, .rows = prompt_rows}));
     }
@@ -82,12 +87,14 @@ void cut_group(const TrainingBatch& batch, size_t index, int64_t max_tokens, std
 // Collects pieces, then makes the tensors at once.
 class MicroBatchBuilder {
  public:
-  explicit MicroBatchBuilder(int64_t max_new_tokens) : max_new_tokens_(max_new_tokens) {}
+  explicit MicroBatchBuilder(const TrainingBatch& batch) : batch_(batch) {}
 
-  void add(const RolloutGroup& group, const std::vector<double>& advantages, const Piece& piece) {
-    rows_.add_prompt(group.prompt, max_new_tokens_ == 0 ? 0 : std::ssize(group.prompt) + max_new_tokens_);
+  void add(const Piece& piece) {
+    const RolloutGroup& group = batch_.groups[piece.group];
+    const int64_t most = batch_.max_new_tokens;
+    rows_.add_prompt(group.prompt, most == 0 ? 0 : std::ssize(group.prompt) + most);
     for (const size_t i : piece.completions) {
-      add(group.completions[i], advantages[i]);
+      add(group.completions[i], batch_.advantages[piece.group][i]);
       completions_.push_back({piece.group, i});
     }
   }
@@ -100,12 +107,17 @@ class MicroBatchBuilder {
             .kept_mass = at::tensor(kept_mass_, at::kFloat).to(device),
             .advantages = at::tensor(advantages_, at::kFloat).to(device),
             .versions = at::tensor(versions_, at::kLong).to(device),
+            .end_rows = rows_.end_rows(device),
             .completions = completions_};
   }
 
  private:
   void add(const Completion& completion, double advantage) {
-    rows_.add(completion.tokens, completion.mask);
+    if (batch_.bootstraps(completion)) {
+      rows_.add_whole(completion.tokens, completion.mask);
+    } else {
+      rows_.add(completion.tokens, completion.mask);
+    }
     for (size_t i = 0; i < completion.mask.size(); ++i) {
       if (completion.mask[i] == 0) continue;
       logprobs_.push_back(completion.logprobs[i]);
@@ -115,7 +127,7 @@ class MicroBatchBuilder {
     }
   }
 
-  const int64_t max_new_tokens_;
+  const TrainingBatch& batch_;
   internal::CompletionRows rows_;
   std::vector<int64_t> versions_;
   std::vector<float> logprobs_, kept_mass_, advantages_;
@@ -170,6 +182,7 @@ TrainingBatch make_training_batch(int64_t step, std::vector<RolloutGroup> groups
                       .advantages = {},
                       .denominators = {},
                       .mask_truncated = options.mask_truncated,
+                      .bootstrap_truncated = options.bootstrap_truncated,
                       .max_new_tokens = max_new_tokens};
   for (const auto& group : batch.groups) {
     check_group(group, reward_weights.size(), max_new_tokens);
@@ -228,11 +241,8 @@ std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64
 
   std::vector<MicroBatch> micro_batches;
   for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
-    MicroBatchBuilder builder(batch.max_new_tokens);
-    for (const int64_t item : bin) {
-      const Piece& piece = pieces[static_cast<size_t>(item)];
-      builder.add(batch.groups[piece.group], batch.advantages[piece.group], piece);
-    }
+    MicroBatchBuilder builder(batch);
+    for (const int64_t item : bin) builder.add(pieces[static_cast<size_t>(item)]);
     micro_batches.push_back(builder.build(device));
   }
   return micro_batches;

@@ -23,12 +23,16 @@ struct TrainingBatch {
   std::vector<double> baselines;  // of Baseline::Greedy: each group's greedy reward; else none
   GroupNumbers advantages;        // of each completion, as far as rewards alone say it
   StepDenominators denominators;
-  bool mask_truncated = false;
+  bool mask_truncated = false, bootstrap_truncated = false;
   int64_t max_new_tokens = 0;  // what each completion was asked for at most; 0: what it has
 
   // Whether no token of the completion is learned from, whatever its mask: the groups stay as they came.
   bool leaves_out(const buffers::Completion& completion) const {
     return mask_truncated && completion.finish == buffers::FinishReason::Length;
+  }
+  // Whether a critic is asked what would have come behind its last token.
+  bool bootstraps(const buffers::Completion& completion) const {
+    return bootstrap_truncated && completion.finish == buffers::FinishReason::Length;
   }
 };
 
@@ -50,8 +54,8 @@ struct CompletionIndex {
 // A pack of whole completions of one or more groups, ready for the network: each group's prompt stands once
 // and its completions name it as prefix. Targets are the chosen tokens, end to end. Tokens the policy did not
 // choose are input and no targets; what follows the last chosen token's predecessor predicts nothing and is
-// left out, and so is a completion without a chosen token. Each sequence is said to grow to its prompt's
-// length and `max_new_tokens`, as the actor said when it sampled.
+// left out unless the completion is bootstrapped, and so is a completion without a chosen token. Each
+// sequence is said to grow to its prompt's length and `max_new_tokens`, as the actor said when it sampled.
 struct MicroBatch {
   model::PackedBatch batch;
   model::TokenTargets targets;
@@ -60,6 +64,7 @@ struct MicroBatch {
   at::Tensor kept_mass;           // [targets] float32, what top-k and top-p kept; 1 without them
   at::Tensor advantages;          // [targets] float32
   at::Tensor versions;            // [targets] int64
+  at::Tensor end_rows;            // [bootstrapped completions] int64, in order: the row of the last token
   std::vector<CompletionIndex> completions = {};  // whose tokens these are, in order
 };
 

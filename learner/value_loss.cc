@@ -20,7 +20,7 @@ ValueLoss value_loss(const ValueLossInputs& in, double clip) {
   const auto old_values = in.old_values.detach(), returns = in.returns.detach();
   const auto near = at::minimum(at::maximum(in.values, old_values - clip), old_values + clip);
   const auto error = (in.values - returns).square(), clipped = (near - returns).square();
-  return {.loss = 0.5 * (at::maximum(error, clipped) * in.weights.to(in.values.scalar_type())).sum(),
+  return {.loss = 0.5 * (at::maximum(error, clipped) * in.weights.detach().to(in.values.scalar_type())).sum(),
           .clipped = clipped.gt(error).sum().item<double>()};
 }
 

@@ -106,12 +106,17 @@ BatchLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& ta
   result.logprobs = std::move(of_tokens.logprobs);
   result.entropy = std::move(of_tokens.entropy);
   result.is_top = std::move(of_tokens.is_top);
+  result.hidden = hidden.detach();
   return result;
 }
 
 at::Tensor Network::scaled_logits(const at::Tensor& hidden, double temperature) const {
   return model::scaled_logits(hidden, head(),
                               {.temperature = temperature, .soft_cap = config_.logit_soft_cap});
+}
+
+at::Tensor Network::mean_logits(const at::Tensor& hidden) const {
+  return model::mean_logits(hidden, head(), {.soft_cap = config_.logit_soft_cap});
 }
 
 at::Tensor Network::scores(const PackedBatch& batch, const at::Tensor& rows) const {

@@ -30,6 +30,7 @@ struct BatchLogprobs {
   at::Tensor logprobs;      // [targets] float32
   at::Tensor entropy;       // [targets] float32
   at::Tensor is_top;        // [targets] bool: no other token is likelier
+  at::Tensor hidden;        // [targets, hidden], without gradients: what the logits are made of
   at::Tensor balance_loss;  // scalar, mean of balance_loss() over the layers with experts; undefined without
                             // gradients and without softmax routers
 };
@@ -76,6 +77,8 @@ class Network {
                          const at::Tensor& embedding_noise = {}) const;
   // Logits of hidden states over temperature, for the sampler: [rows, vocab] float32.
   at::Tensor scaled_logits(const at::Tensor& hidden, double temperature) const;
+  // The mean over the vocabulary of each row's logits, without gradients: [rows] float32.
+  at::Tensor mean_logits(const at::Tensor& hidden) const;
 
   Weight head() const;  // [vocab, hidden]; the embedding when tied
 

@@ -120,4 +120,8 @@ at::Tensor log_sum_exp(const at::Tensor& scaled_logits);
 // z of the given hidden rows in float32, for the sampler alone: [rows, vocab].
 at::Tensor scaled_logits(const at::Tensor& hidden, const Weight& head, const LogitOptions& options);
 
+// The mean of each row's z over the vocabulary, without gradients: [rows]. Without a cap that is the product
+// with the head's mean row; with one, which is not linear, all of z is computed, chunked over rows.
+at::Tensor mean_logits(const at::Tensor& hidden, const Weight& head, const LogitOptions& options);
+
 }  // namespace sluice::model

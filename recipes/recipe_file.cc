@@ -454,19 +454,23 @@ std::vector<RawStage> read_stages(const toml::table& file, const Source& source)
 
 // Refuses what was said and means nothing beside the other values of the table.
 void check_meaning(const RawStage& raw, const std::string& table, const Json& given, const Json& values) {
+  const StageRole role = find_stage_kind(raw.use)->role;
   for (const auto& [name, value] : given.items()) {
     const SchemaKey* key = find_key(table, name);
-    if (key == nullptr || key->only_with.empty()) continue;
-    const Json& other = values.at(key->only_with);
-    const bool means_something =
-        other.is_number() ? other.get<double>() > 0
-                          : std::ranges::count(key->only_with_values, other.get<std::string>()) > 0;
-    if (means_something) continue;
-    std::string wanted = other.is_number() ? " above 0" : "";
-    for (const auto& choice : key->only_with_values)
-      wanted += (wanted.empty() ? " = " : " or ") + ("\"" + choice + "\"");
-    fail<UsageError>(raw.where, ": stage \"", raw.name, "\": ", table, ".", name, " is for ", table, ".",
-                     key->only_with, wanted, ", which is ", other.dump(), " here; leave it out");
+    if (key == nullptr) continue;
+    require<UsageError>(key->roles.empty() || std::ranges::count(key->roles, role) > 0, raw.where,
+                        ": stage \"", raw.name, "\": ", table, ".", name,
+                        " means nothing to a stage of kind ", raw.use, "; leave it out");
+    for (const auto& condition : key->only_with) {
+      const Json& other = values.at(condition.key);
+      if (condition.holds(other)) continue;
+      std::string wanted = condition.values.empty() ? " above 0" : "";
+      for (const auto& choice : condition.values)
+        wanted += (wanted.empty() ? " = " : " or ") + ("\"" + choice + "\"");
+      fail<UsageError>(raw.where, ": stage \"", raw.name, "\": ", table, ".", name, " is ",
+                       condition.none_of ? "not " : "", "for ", table, ".", condition.key, wanted,
+                       ", which is ", other.dump(), " here; leave it out");
+    }
   }
 }
 

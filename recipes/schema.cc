@@ -41,8 +41,12 @@ SchemaKey path(std::string table, std::string name, std::string help) {
 
 // A key that means nothing unless another one of its table has one of these values.
 SchemaKey with(std::string other, std::vector<std::string> values, SchemaKey key) {
-  key.only_with = std::move(other);
-  key.only_with_values = std::move(values);
+  key.only_with.push_back({std::move(other), std::move(values)});
+  return key;
+}
+// The other way round.
+SchemaKey without(std::string other, std::vector<std::string> values, SchemaKey key) {
+  key.only_with.push_back({std::move(other), std::move(values), /*none_of=*/true});
   return key;
 }
 
@@ -55,6 +59,20 @@ std::vector<std::string> file_readers() {
 
 // A key that means nothing while another one of its table, a number, is 0.
 SchemaKey above_zero(std::string other, SchemaKey key) { return with(std::move(other), {}, std::move(key)); }
+
+// A key of a table that stages of other roles have too.
+SchemaKey of(std::vector<StageRole> roles, SchemaKey key) {
+  key.roles = std::move(roles);
+  return key;
+}
+SchemaKey of_policies(SchemaKey key) { return of({StageRole::Policy}, std::move(key)); }
+SchemaKey of_supervised(SchemaKey key) { return of({StageRole::Supervised}, std::move(key)); }
+// Those that learn from rows of data.
+SchemaKey of_examples(SchemaKey key) {
+  return of({StageRole::Supervised, StageRole::Preference, StageRole::RewardModel}, std::move(key));
+}
+// Of a loss of pairs.
+SchemaKey of_pairs(SchemaKey key) { return without("loss", {"kto", "apo_zero_unpaired"}, std::move(key)); }
 
 std::vector<SchemaKey> make_schema() {
   return {
@@ -133,18 +151,24 @@ std::vector<SchemaKey> make_schema() {
       with("use", file_readers(),
            path("data", "test_path",
                 "The held-out file; the text reader holds out a part of `path` instead.")),
-      text("data", "prompt_column", "prompt", {}, "jsonl: the column with the prompt."),
-      text("data", "completion_column", "completion", {},
-           "jsonl: the column supervised training learns from."),
-      number("data", "train_fraction", 0.9, 0.01, 0.99,
-             "text: share of the characters that is for training."),
-      integer("data", "prompt_chars", 24, 1, 1 << 20, "text: characters of a prompt."),
-      integer("data", "window_chars", 256, 2, 1 << 20, "text: characters of a supervised example."),
-      boolean("data", "keep_seen", false,
-              "gsm8k_notes: keep training expressions that occur in the test file."),
-      integer("data", "generated", 0, 0, 1e7,
-              "gsm8k_notes: further expressions made from the training file's operands and operators; "
-              "countdown: training tasks."),
+      with("use", {"jsonl"},
+           text("data", "prompt_column", "prompt", {}, "jsonl: the column with the prompt.")),
+      with("use", {"jsonl"},
+           text("data", "completion_column", "completion", {},
+                "jsonl: the column supervised training learns from.")),
+      with("use", {"text"},
+           number("data", "train_fraction", 0.9, 0.01, 0.99,
+                  "text: share of the characters that is for training.")),
+      with("use", {"text"}, integer("data", "prompt_chars", 24, 1, 1 << 20, "text: characters of a prompt.")),
+      with("use", {"text"},
+           integer("data", "window_chars", 256, 2, 1 << 20, "text: characters of a supervised example.")),
+      with("use", {"gsm8k_notes"},
+           boolean("data", "keep_seen", false,
+                   "gsm8k_notes: keep training expressions that occur in the test file.")),
+      with("use", {"gsm8k_notes", "countdown"},
+           integer("data", "generated", 0, 0, 1e7,
+                   "gsm8k_notes: further expressions made from the training file's operands and operators; "
+                   "countdown: training tasks.")),
 
       number("data", "min_pass_rate", nullptr, 0, 1,
              "Training rows below are left out: the share of right answers to a prompt."),
@@ -156,9 +180,10 @@ std::vector<SchemaKey> make_schema() {
            "A column of numbers: the first epoch goes from small to large, later ones are shuffled as "
            "without it."),
 
-      integer("rollout", "actors", 2, 1, 256, "Actor processes."),
-      integer("rollout", "prompts_per_step", 16, 1, 1 << 20, "Prompts of one optimizer step."),
-      integer("rollout", "group_size", 8, 1, 1024, "Completions of each prompt."),
+      of_policies(integer("rollout", "actors", 2, 1, 256, "Actor processes.")),
+      of_policies(integer("rollout", "prompts_per_step", 16, 1, 1 << 20, "Prompts of one optimizer step.")),
+      of({StageRole::Policy, StageRole::Sampling},
+         integer("rollout", "group_size", 8, 1, 1024, "Completions of each prompt.")),
       integer("rollout", "max_new_tokens", 256, 1, 1 << 20, "Longest completion, in tokens."),
       number("rollout", "temperature", 1.0, 0.01, 100,
              "Sampling temperature; the learner divides by it too."),
@@ -168,61 +193,69 @@ std::vector<SchemaKey> make_schema() {
              "Sample among the tokens with this share of the likeliest one's probability; 0: off."),
       text_list("rollout", "stop",
                 "Texts that end a completion, such as \"</answer>\"; rewards see what stands before them."),
-      text("rollout", "weights", "exact", {"exact", "int8"},
-           "grpo: what actors compute with; int8 rounds their matrices to 8 bits, a scale for each column: "
-           "faster where reading weights takes the time. The importance ratio is taken against what the "
-           "rounded policy said, and `logprob_diff/*` and `mismatch_kl` say how far it is from the exact "
-           "one."),
-      text("rollout", "draft", "off", {"off", "prompt", "model"},
-           "grpo: tokens proposed for the policy to check several at once, where the clock says that it "
-           "pays: what followed the same words before, or what rollout.draft_model says. Completions are the "
-           "same as without."),
-      path("rollout", "draft_model",
-           "A smaller model directory with the same tokenizer, for draft = \"model\"."),
-      boolean(
+      of_policies(
+          text("rollout", "weights", "exact", {"exact", "int8"},
+               "What actors compute with; int8 rounds their matrices to 8 bits, a scale for each column: "
+               "faster where reading weights takes the time. The importance ratio is taken against what the "
+               "rounded policy said, and `logprob_diff/*` and `mismatch_kl` say how far it is from the exact "
+               "one.")),
+      of_policies(text(
+          "rollout", "draft", "off", {"off", "prompt", "model"},
+          "Tokens proposed for the policy to check several at once, where the clock says that it "
+          "pays: what followed the same words before, or what rollout.draft_model says. Completions are the "
+          "same as without.")),
+      of_policies(path("rollout", "draft_model",
+                       "A smaller model directory with the same tokenizer, for draft = \"model\".")),
+      of_policies(boolean(
           "rollout", "mix_versions", false,
-          "grpo, with deterministic = false: a completion under way goes on with newer weights as soon as "
+          "With deterministic = false: a completion under way goes on with newer weights as soon as "
           "they are there; what it has stays, and each token keeps its version and log-prob. A group is as "
-          "old as its oldest token."),
-      number("rollout", "replay", 0.0, 0, 1,
-             "grpo: share of a step's prompts that may be hard ones asked again; they come one step after "
-             "the staleness. 0: none."),
-      number("rollout", "replay_below", 0.5, -1e9, 1e9,
-             "A prompt is hard whose group has a mean reward below this and somewhere one above 0."),
-      integer("rollout", "staleness", 1, 0, 64,
-              "Optimizer steps a completion may be behind; 0 waits for every update."),
-      integer("rollout", "lease_ms", 10000, 100, 86400000,
-              "Milliseconds without a sign of life after which an actor's groups are given to another."),
-      integer(
+          "old as its oldest token.")),
+      of_policies(
+          number("rollout", "replay", 0.0, 0, 1,
+                 "Share of a step's prompts that may be hard ones asked again; they come one step after "
+                 "the staleness. 0: none.")),
+      of_policies(above_zero(
+          "replay",
+          number("rollout", "replay_below", 0.5, -1e9, 1e9,
+                 "A prompt is hard whose group has a mean reward below this and somewhere one above 0."))),
+      of_policies(integer("rollout", "staleness", 1, 0, 64,
+                          "Optimizer steps a completion may be behind; 0 waits for every update.")),
+      of_policies(
+          integer("rollout", "lease_ms", 10000, 100, 86400000,
+                  "Milliseconds without a sign of life after which an actor's groups are given to another.")),
+      of_policies(integer(
           "rollout", "journal_mb", 1024, 1, 1 << 20,
           "Megabytes by which the journal of the groups may grow before a checkpoint is written early, upon "
-          "which older groups go from it: it takes twice (checkpoint.keep_last + 1) times as much at most."),
-      integer("rollout", "min_scored", nullptr, 1, 1024,
-              "A group with fewer scored completions is quarantined; default: 2, or 1 for groups of one."),
-      integer(
+          "which older groups go from it: it takes twice (checkpoint.keep_last + 1) times as much at most.")),
+      of_policies(integer(
+          "rollout", "min_scored", nullptr, 1, 1024,
+          "A group with fewer scored completions is quarantined; default: 2, or 1 for groups of one.")),
+      of_policies(integer(
           "rollout", "refills", 0, 0, buffers::kMaxRefills,
           "Prompts tried in place of one whose group has equal rewards throughout and is dropped, since "
           "nothing can be learned from it (DAPO's dynamic sampling): so many for each place in the batch; "
-          "0: such groups are kept."),
+          "0: such groups are kept.")),
       above_zero("refills",
-                 text("rollout", "refill_fallback", "keep", {"keep", "shrink", "stop"},
-                      "When they all were in vain: keep the last group, make the batch shorter, or stop the "
-                      "run with the reason.")),
-      text("rollout", "address", nullptr, {},
-           "tcp://127.0.0.1:PORT; default: an ipc socket in the run directory."),
+                 of_policies(text(
+                     "rollout", "refill_fallback", "keep", {"keep", "shrink", "stop"},
+                     "When they all were in vain: keep the last group, make the batch shorter, or stop the "
+                     "run with the reason."))),
+      of_policies(text("rollout", "address", nullptr, {},
+                       "tcp://127.0.0.1:PORT; default: an ipc socket in the run directory.")),
 
-      integer("batch", "examples_per_step", 32, 1, 1 << 24, "sft: examples of one optimizer step."),
+      of_examples(integer("batch", "examples_per_step", 32, 1, 1 << 24, "Examples of one optimizer step.")),
       integer("batch", "micro_batch_tokens", 16384, 16, 1 << 24, "Rows of one forward and backward pass."),
-      integer("batch", "max_length", 1024, 2, 1 << 24, "sft: longer examples lose their end."),
-      boolean("batch", "append_eos", true,
-              "sft: the end of sequence is learned too; a conversation ends as its template says."),
-      text("batch", "loss", "nll", {"nll", "dft"},
-           "sft: what a token costs; dft weighs it by its own probability."),
-      number(
+      of_examples(integer("batch", "max_length", 1024, 2, 1 << 24, "Longer examples lose their end.")),
+      of_examples(boolean("batch", "append_eos", true,
+                          "The end of sequence is learned too; a conversation ends as its template says.")),
+      of_supervised(text("batch", "loss", "nll", {"nll", "dft"},
+                         "What a token costs; dft weighs it by its own probability.")),
+      of_supervised(number(
           "batch", "neftune_alpha", 0.0, 0, 1000,
-          "sft: noise on embeddings of up to so much over the root of an example's numbers (NEFTune; 5 to 15 "
-          "are usual); 0: none."),
-      SchemaKey{
+          "Noise on embeddings of up to so much over the root of an example's numbers (NEFTune; 5 to 15 "
+          "are usual); 0: none.")),
+      of_supervised(SchemaKey{
           "batch",
           "tag_weights",
           KeyType::NumberTable,
@@ -230,8 +263,8 @@ std::vector<SchemaKey> make_schema() {
           0.0,
           1000.0,
           {},
-          "sft: `{ answer = 2.0 }` weighs learned tokens between <answer> and </answer>, tags included; 0: "
-          "they are not learned."},
+          "`{ answer = 2.0 }` weighs learned tokens between <answer> and </answer>, tags included; 0: "
+          "they are not learned."}),
 
       text("optim", "kind", "adamw", optim::optimizer_kinds(),
            "The update rule; muon moves hidden matrices by their orthogonalised momentum and leaves the rest "
@@ -251,9 +284,11 @@ std::vector<SchemaKey> make_schema() {
                    "Steps of the fall behind them; default: what stable_steps leave, or a tenth.")),
       with("schedule", {"wsd"},
            text("optim", "decay_shape", "cosine", optim::decay_shapes(), "Shape of that fall.")),
-      number("optim", "beta1", 0.9, 0, 0.99999, "Decay of AdamW's first moment."),
-      number("optim", "beta2", 0.999, 0, 0.999999, "Decay of AdamW's second moment."),
-      number("optim", "eps", 1e-8, 0, 1, "Added to the root of AdamW's second moment."),
+      without("kind", {"sgd"}, number("optim", "beta1", 0.9, 0, 0.99999, "Decay of AdamW's first moment.")),
+      without("kind", {"sgd"},
+              number("optim", "beta2", 0.999, 0, 0.999999, "Decay of AdamW's second moment.")),
+      without("kind", {"sgd"},
+              number("optim", "eps", 1e-8, 0, 1, "Added to the root of AdamW's second moment.")),
       with("kind", {"muon", "sgd"}, number("optim", "momentum", 0.95, 0, 0.99999, "Decay of the momentum.")),
       with("kind", {"muon", "sgd"}, boolean("optim", "nesterov", true, "Look ahead along the momentum.")),
       with("kind", {"muon"},
@@ -268,7 +303,8 @@ std::vector<SchemaKey> make_schema() {
       number("optim", "spike_ratio", 0.0, 0, 1e6,
              "An update whose gradient norm is so many times the usual one is skipped and counted in "
              "`spike_skips`; 0: none is."),
-      integer("optim", "spike_window", 50, 2, 1e6, "Updates that the usual norm is a mean of."),
+      above_zero("spike_ratio",
+                 integer("optim", "spike_window", 50, 2, 1e6, "Updates that the usual norm is a mean of.")),
 
       text("algorithm", "loss", "clip", {"clip", "cispo", "sapo", "reinforce", "gmpo", "vespo", "dppo"},
            "What a token's loss is: the clipped ratio times its advantage, or a variant of it."),
@@ -303,34 +339,38 @@ std::vector<SchemaKey> make_schema() {
       text("algorithm", "aggregation", "seq-mean-token-mean",
            {"token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"},
            "How token losses become one number."),
-      text("algorithm", "seq_denominator", "all", {"all", "nonempty"},
-           "Sequences that a seq-mean counts: all, or those with a token to learn from."),
+      without("aggregation", {"token-mean"},
+              text("algorithm", "seq_denominator", "all", {"all", "nonempty"},
+                   "Sequences that a seq-mean counts: all, or those with a token to learn from.")),
 
       number("algorithm", "beta", 0.0, 0, 100, "Weight of the KL to the reference; 0: no reference."),
       text("algorithm", "kl_in", "loss", {"loss", "reward"},
            "Where that KL goes: into the loss, or off the rewards before advantages, as k1."),
-      with(
-          "kl_in", {"loss"},
-          text("algorithm", "kl", "low_var_kl",
-               {"k1", "k2", "k3", "low_var_kl", "abs", "k1+", "k3+", "k3_is"},
-               "Estimator of that KL; k1+ and k3+ have the gradient of k2, k3_is is weighted by the ratio.")),
+      with("kl_in", {"loss"},
+           above_zero("beta", text("algorithm", "kl", "low_var_kl",
+                                   {"k1", "k2", "k3", "low_var_kl", "abs", "k1+", "k3+", "k3_is"},
+                                   "Estimator of that KL; k1+ and k3+ have the gradient of k2, k3_is is "
+                                   "weighted by the ratio."))),
       integer(
           "algorithm", "mix_every", 0, 0, 1e9,
           "Steps after which the policy is mixed into the reference; 0: the reference stays what the stage "
           "began with."),
-      number("algorithm", "mix_alpha", 1.0, 0, 1,
-             "The policy's share then: 1 makes it the reference, less a moving mean of policies."),
+      above_zero(
+          "mix_every",
+          number("algorithm", "mix_alpha", 1.0, 0, 1,
+                 "The policy's share then: 1 makes it the reference, less a moving mean of policies.")),
       number("algorithm", "kl_target", 0.0, 0, 1e6,
              "beta follows this KL, the mean over completions of their mean: up to a fifth of `completions / "
              "kl_horizon` up or down in a step (Ziegler 2019; 0.1 is usual); 0: it stays."),
-      number("algorithm", "kl_horizon", 10000, 1, 1e12, "Completions of that."),
+      above_zero("kl_target", number("algorithm", "kl_horizon", 10000, 1, 1e12, "Completions of that.")),
       number("algorithm", "entropy_bonus", 0.0, 0, 10,
              "Times the mean entropy of the tokens, taken off the loss."),
       number(
           "algorithm", "entropy_target", 0.0, 0, 1e3,
           "entropy_bonus rises by entropy_delta in a step whose entropy is at most this, else it falls, and "
           "only holds behind such a step (Skywork-OR1; 0.2 there); 0: it stays."),
-      number("algorithm", "entropy_delta", 0.005, 0, 1, "Of that; between 0 and 1 it stops."),
+      above_zero("entropy_target",
+                 number("algorithm", "entropy_delta", 0.005, 0, 1, "Of that; between 0 and 1 it stops.")),
 
       text(
           "algorithm", "baseline", "group",
@@ -346,9 +386,12 @@ std::vector<SchemaKey> make_schema() {
            text("algorithm", "advantage_scale", "group", {"group", "batch", "none"},
                 "Whose standard deviation divides the centred rewards.")),
       with("baseline", {"group"},
-           boolean("algorithm", "population_std", false, "Divide by n instead of n - 1 in that deviation.")),
+           with("advantage_scale", {"group", "batch"},
+                boolean("algorithm", "population_std", false,
+                        "Divide by n instead of n - 1 in that deviation."))),
       with("baseline", {"group"},
-           number("algorithm", "advantage_eps", 1e-4, 0, 1, "Added to that deviation.")),
+           with("advantage_scale", {"group", "batch"},
+                number("algorithm", "advantage_eps", 1e-4, 0, 1, "Added to that deviation."))),
       with("baseline", {"group"},
            boolean("algorithm", "each_reward", false,
                    "Standardise the scores of each reward in the group, then add them up (GDPO).")),
@@ -369,6 +412,10 @@ std::vector<SchemaKey> make_schema() {
            integer("algorithm", "critic_warmup", 0, 0, 1e9,
                    "Steps at the beginning in which the critic alone learns: one that knows nothing yet "
                    "misleads the policy where lambda is below 1.")),
+      with("baseline", {"critic"},
+           boolean("algorithm", "bootstrap_truncated", false,
+                   "A completion that max_new_tokens cut would have gone on to earn what the critic expects "
+                   "behind its last token, not nothing.")),
       text("algorithm", "whitening", "none", {"none", "completions", "tokens"},
            "All advantages of a step to mean 0 and variance 1, over completions or over their tokens."),
       number("algorithm", "advantage_clip", 0.0, 0, 1e6, "c > 0: advantages lie in -c .. c."),
@@ -383,9 +430,11 @@ std::vector<SchemaKey> make_schema() {
                 "That correction, a factor of the loss: the ratio of the two bounded, of tokens or of the "
                 "whole completion; or nothing outside the bounds.")),
       with("old_policy", {"proximal", "between"},
-           number("algorithm", "correction_low", 0.0, 0, 1, "Its lower bound.")),
+           without("correction", {"none"},
+                   number("algorithm", "correction_low", 0.0, 0, 1, "Its lower bound."))),
       with("old_policy", {"proximal", "between"},
-           number("algorithm", "correction_high", 2.0, 1, 1e6, "Its upper bound.")),
+           without("correction", {"none"},
+                   number("algorithm", "correction_high", 2.0, 1, 1e6, "Its upper bound."))),
       with("old_policy", {"proximal", "between"},
            number("algorithm", "mean_ratio_low", 0.0, 0, 1,
                   "Completions whose mean ratio of a token is below count for nothing; 0: off.")),
@@ -429,8 +478,8 @@ std::vector<SchemaKey> make_schema() {
 
       text("preference", "loss", "sigmoid", internal::preference_losses(), "What a step minimises."),
       number("preference", "beta", nullptr, 1e-6, 1e3, "Strength of the reference; default: the loss's own."),
-      number("preference", "label_smoothing", nullptr, 0, 0.499,
-             "Share of pairs that may be the wrong way round; default: the loss's own."),
+      of_pairs(number("preference", "label_smoothing", nullptr, 0, 0.499,
+                      "Share of pairs that may be the wrong way round; default: the loss's own.")),
       with("loss", {"simpo", "alphapo"},
            number("preference", "gamma", nullptr, -100, 100,
                   "Margin wanted between the two; default: the loss's own.")),
@@ -438,25 +487,28 @@ std::vector<SchemaKey> make_schema() {
            number("preference", "alpha", nullptr, -10, 10, "Shape of the reward; default: the loss's own.")),
       with("loss", {"discopop"},
            number("preference", "tau", nullptr, 1e-6, 1, "Temperature of the mix; default: the loss's own.")),
-      number("preference", "sft_weight", nullptr, 0, 1e3,
-             "Weight of the chosen completions' loss beside it; default: the loss's own, mostly none."),
-      boolean("preference", "nll_over_prompt", false, "That loss is over the prompts' tokens too."),
-      text("preference", "divergence", "reverse-kl", {"reverse-kl", "forward-kl", "js", "alpha"},
-           "What keeps the policy near the reference."),
-      with("divergence", {"alpha"}, number("preference", "divergence_alpha", 0.5, -10, 10, "Its alpha.")),
-      number("preference", "ld_alpha", 1.0, 0, 1,
-             "What tokens beyond the shorter completion count (LD-DPO); 1: as much as the others."),
-      boolean("preference", "wpo", false, "Weigh pairs by how likely the policy finds them; a forward more."),
+      of_pairs(
+          number("preference", "sft_weight", nullptr, 0, 1e3,
+                 "Weight of the chosen completions' loss beside it; default: the loss's own, mostly none.")),
+      of_pairs(boolean("preference", "nll_over_prompt", false, "That loss is over the prompts' tokens too.")),
+      of_pairs(text("preference", "divergence", "reverse-kl", {"reverse-kl", "forward-kl", "js", "alpha"},
+                    "What keeps the policy near the reference.")),
+      with("divergence", {"alpha"},
+           of_pairs(number("preference", "divergence_alpha", 0.5, -10, 10, "Its alpha."))),
+      of_pairs(number("preference", "ld_alpha", 1.0, 0, 1,
+                      "What tokens beyond the shorter completion count (LD-DPO); 1: as much as the others.")),
+      of_pairs(boolean("preference", "wpo", false, "Weigh pairs by how likely the policy finds them.")),
       with("loss", {"kto", "apo_zero_unpaired"},
            number("preference", "desirable_weight", 1.0, 0, 1e3, "Of completions that were judged good.")),
       with("loss", {"kto", "apo_zero_unpaired"},
            number("preference", "undesirable_weight", 1.0, 0, 1e3, "Of those that were judged bad.")),
       integer("preference", "mix_every", 0, 0, 1e9,
               "Steps after which the policy is mixed into the reference (TR-DPO); 0: never."),
-      number("preference", "mix_alpha", 0.6, 0, 1, "The policy's share then."),
-      integer("preference", "held_out", 0, 0, 1e9,
-              "Pairs put aside, which are measured at the end and every evaluation.every steps: eval_rewards/"
-              "margins and the like."),
+      above_zero("mix_every", number("preference", "mix_alpha", 0.6, 0, 1, "The policy's share then.")),
+      of_pairs(integer(
+          "preference", "held_out", 0, 0, 1e9,
+          "Pairs put aside, which are measured at the end and every evaluation.every steps: eval_rewards/"
+          "margins and the like.")),
       text("preference", "truncation", "keep-start", {"keep-start", "keep-end"},
            "What a prompt that is too long with its completion loses last."),
 
@@ -464,13 +516,19 @@ std::vector<SchemaKey> make_schema() {
              "Times (score of chosen + score of rejected)^2 in the loss, which keeps scores about 0; 0.01 is "
              "usual."),
 
-      integer("evaluation", "prompts", 256, 0, 1e9, "Held-out prompts or examples, the first ones; 0: all."),
-      integer("evaluation", "every", 0, 0, 1e9,
-              "sft: steps between measurements of the held-out examples' loss, `eval_loss` in nats a token, "
-              "beside one at the end; 0: none. Preferences: steps between those of preference.held_out."),
-      integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each."),
-      boolean("evaluation", "greedy", false, "Also decode greedily."),
-      integer("evaluation", "show", 4, 0, 100, "Prompts whose completions are shown at the end."),
+      of({StageRole::Supervised, StageRole::Evaluation},
+         integer("evaluation", "prompts", 256, 0, 1e9,
+                 "Held-out prompts or examples, the first ones; 0: all.")),
+      of({StageRole::Supervised, StageRole::Preference},
+         integer("evaluation", "every", 0, 0, 1e9,
+                 "Supervised: steps between measurements of the held-out examples' loss, `eval_loss` in nats "
+                 "a token, "
+                 "beside one at the end; 0: none. Preferences: steps between those of preference.held_out.")),
+      of({StageRole::Evaluation},
+         integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each.")),
+      of({StageRole::Evaluation}, boolean("evaluation", "greedy", false, "Also decode greedily.")),
+      of({StageRole::Evaluation},
+         integer("evaluation", "show", 4, 0, 100, "Prompts whose completions are shown at the end.")),
 
       integer("checkpoint", "every", 10, 1, 1e9, "Steps between checkpoints."),
       integer("checkpoint", "keep_last", 2, 1, 1e6,

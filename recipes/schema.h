@@ -11,8 +11,28 @@
 
 namespace sluice::recipes {
 
+// What a stage does: all kinds of one role have the same tables and are run by the same code.
+enum class StageRole { Supervised, Preference, RewardModel, Policy, Sampling, Evaluation };
+inline bool trains(StageRole role) { return role != StageRole::Sampling && role != StageRole::Evaluation; }
+inline bool has_rewards(StageRole role) {
+  return role == StageRole::Policy || role == StageRole::Sampling || role == StageRole::Evaluation;
+}
+
 // NumberTable: names of the recipe's own to numbers. Mixture: a list of { path, weight }.
 enum class KeyType { Boolean, Integer, Number, Text, TextList, Path, NumberTable, Mixture };
+
+// What another key of the same table has to be: one of these values, or none of them. Without values: a
+// number above 0.
+struct KeyCondition {
+  std::string key;
+  std::vector<std::string> values;
+  bool none_of = false;
+
+  bool holds(const Json& value) const {
+    if (values.empty()) return value.get<double>() > 0.0;
+    return (std::ranges::count(values, value.get<std::string>()) > 0) != none_of;
+  }
+};
 
 struct SchemaKey {
   std::string table;  // "" for the recipe itself, "stage" for a stage's own keys, else the table's name
@@ -22,21 +42,14 @@ struct SchemaKey {
   std::optional<double> min, max;
   std::vector<std::string> choices;  // of a Text key; empty: any
   std::string help;                  // one sentence; units where there are any
-  // Another key of the table and its values without which this one means nothing: naming it then is a
-  // mistake. Without values: a number that must be above 0.
-  std::string only_with = {};
-  std::vector<std::string> only_with_values = {};
+  // Without all of these, and in a stage of another role than these (empty: any that has the table), the key
+  // means nothing: naming it then is a mistake.
+  std::vector<KeyCondition> only_with = {};
+  std::vector<StageRole> roles = {};
 };
 
 // All keys, in the order the reference shows them.
 const std::vector<SchemaKey>& schema();
-
-// What a stage does: all kinds of one role have the same tables and are run by the same code.
-enum class StageRole { Supervised, Preference, RewardModel, Policy, Sampling, Evaluation };
-inline bool trains(StageRole role) { return role != StageRole::Sampling && role != StageRole::Evaluation; }
-inline bool has_rewards(StageRole role) {
-  return role == StageRole::Policy || role == StageRole::Sampling || role == StageRole::Evaluation;
-}
 
 struct SchemaTable {
   std::string name;

@@ -37,10 +37,38 @@ std::string range_of(const SchemaKey& key) {
   return out.str();
 }
 
-std::string condition_of(const SchemaKey& key) {
-  std::string text = key.only_with_values.empty() ? "above 0" : "";
-  for (const auto& value : key.only_with_values) text += (text.empty() ? "" : ", ") + value;
-  return key.only_with.empty() ? "" : " (`" + key.only_with + "`: " + text + ")";
+std::string conditions_of(const SchemaKey& key) {
+  std::string all;
+  for (const auto& [other, values, none_of] : key.only_with) {
+    std::string text = values.empty() ? "above 0" : "";
+    for (const auto& value : values) text += (text.empty() ? (none_of ? "not " : "") : ", ") + value;
+    all += (all.empty() ? " (`" : "; `") + other + "`: " + text;
+  }
+  return all.empty() ? "" : all + ")";
+}
+
+std::string name_of(StageRole role) {
+  switch (role) {
+    case StageRole::Supervised:
+      return "supervised";
+    case StageRole::Preference:
+      return "preferences";
+    case StageRole::RewardModel:
+      return "reward models";
+    case StageRole::Policy:
+      return "rollouts";
+    case StageRole::Sampling:
+      return "sampling";
+    case StageRole::Evaluation:
+      return "evaluation";
+  }
+  return "";
+}
+
+std::string stages_of(const SchemaKey& key) {
+  std::string names;
+  for (const auto role : key.roles) names += (names.empty() ? "" : ", ") + name_of(role);
+  return names.empty() ? "" : " (stages: " + names + ")";
 }
 
 }  // namespace
@@ -59,7 +87,7 @@ std::string schema_reference() {
       if (key.table != table) continue;
       out << "| `" << key.name << "` | " << type_name(key.type) << " | "
           << (key.default_value.is_null() ? std::string() : "`" + key.default_value.dump() + "`") << " | "
-          << range_of(key) << " | " << key.help << condition_of(key) << " |\n";
+          << range_of(key) << " | " << key.help << stages_of(key) << conditions_of(key) << " |\n";
     }
   };
   section("The recipe itself", "Keys at the top of the file.", "");

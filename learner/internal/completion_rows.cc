@@ -17,7 +17,15 @@ void CompletionRows::add_prompt(std::span<const int32_t> tokens, int64_t grows_t
 }
 
 void CompletionRows::add(std::span<const int32_t> tokens, std::span<const uint8_t> mask) {
-  const size_t num_rows = num_input_rows(mask);
+  add(tokens, mask, num_input_rows(mask));
+}
+
+void CompletionRows::add_whole(std::span<const int32_t> tokens, std::span<const uint8_t> mask) {
+  add(tokens, mask, tokens.size());
+  end_rows_.push_back(rows_.num_rows() - 1);
+}
+
+void CompletionRows::add(std::span<const int32_t> tokens, std::span<const uint8_t> mask, size_t num_rows) {
   const int64_t first_row = rows_.num_rows();
   if (num_rows > 0) rows_.add(tokens.first(num_rows), prompt_, /*first_position=*/0, grows_to_);
   lengths_.push_back(0);
@@ -31,6 +39,10 @@ void CompletionRows::add(std::span<const int32_t> tokens, std::span<const uint8_
 
 model::TokenTargets CompletionRows::targets(const at::Device& device) const {
   return {at::tensor(target_rows_, at::kLong).to(device), at::tensor(target_tokens_, at::kLong).to(device)};
+}
+
+at::Tensor CompletionRows::end_rows(const at::Device& device) const {
+  return at::tensor(end_rows_, at::kLong).to(device);
 }
 
 }  // namespace sluice::learner::internal

@@ -4,11 +4,14 @@
 
 #include <cmath>
 
+#include "learner/internal/segments.h"
+
 namespace sluice::learner::internal {
 
 PreferenceUpdate::PreferenceUpdate(const model::Network& network, optim::Optimizer& optimizer,
-                                   double router_aux_loss, const std::vector<PreferencePack>& packs)
-    : network_(network), optimizer_(optimizer), router_aux_loss_(router_aux_loss) {
+                                   double router_aux_loss, std::span<const PreferenceExample> examples,
+                                   const std::vector<PreferencePack>& packs)
+    : network_(network), optimizer_(optimizer), router_aux_loss_(router_aux_loss), examples_(examples) {
   for (const auto& pack : packs) {
     rows_ += pack.batch.num_rows();
     targets_ += pack.num_completion_targets();
@@ -16,13 +19,28 @@ PreferenceUpdate::PreferenceUpdate(const model::Network& network, optim::Optimiz
   optimizer_.zero_grad();
 }
 
-at::Tensor PreferenceUpdate::forward(const PreferencePack& pack) {
-  const auto out = network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0);
-  const auto entropy = out.entropy.detach().narrow(0, 0, pack.num_completion_targets());
-  entropy_ += entropy.sum(at::kDouble).item<double>();
+// Of a pair the first was chosen; a completion by itself was judged.
+void PreferenceUpdate::add_logits(const PreferencePack& pack, const at::Tensor& hidden) {
+  const auto logits = network_.mean_logits(hidden).to(at::kDouble);
+  const auto sums = Segments(pack.lengths, logits).sum(logits).cpu();  // [completions]
+  const double* sum = sums.const_data_ptr<double>();
+  const size_t each = pack.lengths.size() / pack.examples.size();
+  for (size_t i = 0; i < pack.lengths.size(); ++i) {
+    const auto& example = examples_[static_cast<size_t>(pack.examples[i / each])];
+    auto& side = (each == 1 ? example.desirable : i % each == 0) ? chosen_ : rejected_;
+    side.tokens += pack.lengths[i];
+    side.logits += sum[i];
+  }
+}
+
+model::BatchLogprobs PreferenceUpdate::forward(const PreferencePack& pack) {
+  auto out = network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0);
+  const int64_t targets = pack.num_completion_targets();
+  entropy_ += out.entropy.detach().narrow(0, 0, targets).sum(at::kDouble).item<double>();
+  add_logits(pack, out.hidden.narrow(0, 0, targets));
   const double share = static_cast<double>(pack.batch.num_rows()) / static_cast<double>(rows_);
   balance_ = out.balance_loss.defined() ? out.balance_loss * share : at::Tensor();
-  return out.logprobs;
+  return out;
 }
 
 void PreferenceUpdate::backward(at::Tensor objective) {
@@ -45,6 +63,11 @@ StepMetrics PreferenceUpdate::finish() {
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
   metrics.merge(optimizer_.skip_counts());
+  const auto report = [&metrics](const char* name, const Side& side) {
+    if (side.tokens > 0) metrics[name] = side.logits / static_cast<double>(side.tokens);
+  };
+  report("logits/chosen", chosen_);
+  report("logits/rejected", rejected_);
   if (aux_loss_) metrics["aux_loss"] = *aux_loss_;
   return metrics;
 }

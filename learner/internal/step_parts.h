@@ -16,6 +16,7 @@ struct StepPart {
   double share = 0.0;  // of the rows of its update
   at::Tensor proximal, reference, entropy, keep;
   at::Tensor values, returns;  // of a critic before the step, and what it learns; returns may be NaN
+  at::Tensor end_values;       // [bootstrapped completions] likewise
 };
 
 struct StepUpdate {

@@ -94,13 +94,30 @@ TokenNumbers penalised(GroupRewards rewards, const TokenNumbers& kl, double beta
   return advantages;
 }
 
+// What the critic says of the states behind completions: of those that are bootstrapped, else 0.
+GroupNumbers values_behind(const TrainingBatch& batch, const std::vector<StepUpdate>& updates) {
+  GroupNumbers values;
+  for (const auto& group : batch.groups) values.emplace_back(group.completions.size(), 0.0);
+  for (const auto& update : updates) {
+    for (const auto& part : update.parts) {
+      const auto wide = part.end_values.to(at::kCPU, at::kDouble).contiguous();
+      const double* next = wide.const_data_ptr<double>();
+      for (const auto& [group, completion] : part.micro.completions) {
+        if (batch.bootstraps(batch.groups[group].completions[completion]))
+          values[group][completion] = *next++;
+      }
+    }
+  }
+  return values;
+}
+
 // Also what the critic is to learn.
 TokenNumbers by_critic(const TrainingBatch& batch, const GroupRewards& rewards, const TokenNumbers& kl,
                        double beta, const PolicyLearnerOptions& options, std::vector<StepUpdate>& updates,
                        StepMetrics& metrics) {
   const auto values = by_completion(batch, updates, [](const StepPart& part) { return part.values; });
-  auto of = critic_advantages(rewards, kl, values, beta, {.gamma = options.gamma, .lambda = options.lambda},
-                              options.advantage);
+  auto of = critic_advantages(rewards, kl, values, values_behind(batch, updates), beta,
+                              {.gamma = options.gamma, .lambda = options.lambda}, options.advantage);
   for (auto& update : updates) {
     for (auto& part : update.parts) part.returns = of_targets(of.returns, part.micro);
   }

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 
@@ -135,4 +136,22 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
 }
 
 }  // namespace raw
+
+at::Tensor mean_logits(const at::Tensor& hidden, const Weight& head, const LogitOptions& options) {
+  const c10::NoGradGuard no_grad;
+  const auto wide = raw::at_least_float(hidden);
+  if (!options.soft_cap) {
+    const auto mean_row =
+        raw::as_multiplied(head.rows, head.rounds).mean(0, /*keepdim=*/false, wide.scalar_type());
+    return at::mv(wide, mean_row).div_(options.temperature);
+  }
+  const auto weight = raw::of_chunks(hidden, head);
+  auto means = at::empty({hidden.size(0)}, wide.options());
+  for_each_chunk(hidden.size(0), head.rows.size(0), [&](int64_t first, int64_t count) {
+    means.narrow(0, first, count)
+        .copy_(scaled_logits(hidden.narrow(0, first, count), weight, options).mean(1));
+  });
+  return means;
+}
+
 }  // namespace sluice::model

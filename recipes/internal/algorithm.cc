@@ -73,7 +73,8 @@ learner::AdvantageOptions read_advantage(const Json& json) {
                                                                 {"tokens", Whitening::Tokens}}),
           .each_reward = json.at("each_reward"),
           .clip = json.at("advantage_clip"),
-          .mask_truncated = json.at("mask_truncated")};
+          .mask_truncated = json.at("mask_truncated"),
+          .bootstrap_truncated = json.at("bootstrap_truncated")};
 }
 
 learner::CorrectionOptions read_correction(const Json& json) {
@@ -119,6 +120,7 @@ std::string advantages_in_words(const learner::PolicyLearnerOptions& options) {
       break;
     case learner::Baseline::Critic:
       out << "what a critic did not expect, lambda " << options.lambda;
+      if (advantage.bootstrap_truncated) out << ", truncated completions going on as it expects";
       break;
     case learner::Baseline::History:
       out << "rewards less what their prompt earned before";
@@ -264,6 +266,9 @@ void check_algorithm(const StageSpec& stage) {
                 options.target_kl, " and one update a step: there is no other to leave");
   refuse_unless(options.critic_warmup < stage.steps, "algorithm.critic_warmup ", options.critic_warmup,
                 " leaves the policy none of the stage's ", stage.steps, " steps");
+  refuse_unless(!options.advantage.bootstrap_truncated || !options.advantage.mask_truncated,
+                "algorithm.bootstrap_truncated says what truncated completions would have earned, and with "
+                "algorithm.mask_truncated nothing is learned from them; take one of the two");
   refuse_unless(!options.advantage.each_reward || stage.rewards.size() > 1,
                 "algorithm.each_reward is for several rewards, there is one");
   refuse_unless(!options.advantage.each_reward || !options.kl_in_reward,

@@ -4,12 +4,15 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
+#include <string>
 
 #include "base/error.h"
 #include "model/scalar_head.h"
 #include "tests/base/temp_folder.h"
+#include "tests/learner/number_checks.h"
 #include "tests/learner/rollouts.h"
 #include "tests/tiny_network.h"
 
@@ -67,7 +70,7 @@ TEST(Critic, ValuesAreThoseOfTheStateBeforeEachChosenToken) {
   const auto micro =
       cut_into_micro_batches(batch_of({group_of({1, 3}, {completion})}), 100, at::kCPU).front();
 
-  const auto values = ppo.critic.values(micro);
+  const auto values = ppo.critic.values(micro).tokens;
 
   model::PackedBatchBuilder rows;
   rows.add(std::vector<int32_t>{1, 3, 5, 6, 7});
@@ -76,6 +79,86 @@ TEST(Critic, ValuesAreThoseOfTheStateBeforeEachChosenToken) {
   EXPECT_FALSE(values.requires_grad());
   EXPECT_TRUE(at::allclose(values, expected, 1e-5, 1e-6)) << values << expected;
   EXPECT_GT(values.abs().sum().item<double>(), 1e-3);
+}
+
+constexpr AdvantageOptions kBootstrapped{.baseline = Baseline::Critic, .bootstrap_truncated = true};
+
+buffers::Completion cut(buffers::Completion completion) {
+  completion.finish = buffers::FinishReason::Length;
+  return completion;
+}
+
+// Neither of the last two tokens is the policy's: the state behind 1 3 5 6 7 is asked about all the same.
+TEST(Critic, ValuesBehindACutCompletionAreThoseOfItsLastToken) {
+  const auto network = model::with_scalar_head(*tiny_network(), /*seed=*/3);
+  Ppo ppo({.advantage = kBootstrapped}, model::with_scalar_head(*tiny_network(), /*seed=*/3));
+  auto completion = cut(completion_of({5, 6, 7}, 1.0));
+  completion.mask = {1, 0, 0};
+  const auto groups =
+      std::vector{group_of({1, 3}, {completion_of({8}, 0.0), completion, completion_of({9}, 0.0)})};
+  for (const auto& options : {kBootstrapped, kByCritic}) {
+    const auto batch = make_training_batch(0, groups, {1.0}, options, /*max_new_tokens=*/3);
+    const auto values = ppo.critic.values(cut_into_micro_batches(batch, 100, at::kCPU).front());
+
+    model::PackedBatchBuilder rows;
+    rows.add(std::vector<int32_t>{1, 3, 5, 6, 7});
+    const auto expected = network->scores(rows.build(at::kCPU), at::tensor({1, 1, 1, 4}, at::kLong));
+    EXPECT_TRUE(at::allclose(values.tokens, expected.narrow(0, 0, 3), 1e-5, 1e-6));
+    const auto ends = expected.narrow(0, 3, options.bootstrap_truncated ? 1 : 0);
+    ASSERT_EQ(values.ends.sizes(), ends.sizes());
+    EXPECT_TRUE(at::allclose(values.ends, ends, 1e-5, 1e-6));
+  }
+}
+
+// A critic whose head is fitted to say this of the states before these tokens and behind the last one.
+std::unique_ptr<model::Network> critic_that_says(const std::vector<double>& values,
+                                                 std::vector<int32_t> prompt,
+                                                 const std::vector<int32_t>& tokens) {
+  auto network = model::with_scalar_head(*tiny_network(), /*seed=*/3);
+  const auto first = std::ssize(prompt) - 1;
+  prompt.insert(prompt.end(), tokens.begin(), tokens.end());
+  model::PackedBatchBuilder rows;
+  rows.add(prompt);
+  const c10::NoGradGuard no_grad;
+  const auto hidden = network->forward(rows.build(at::kCPU)).to(at::kDouble);  // [rows, hidden]
+  const auto states = hidden.narrow(0, first, std::ssize(values));
+  const auto head = at::linalg_pinv(states).mv(at::tensor(values, at::kDouble));
+  network->parameters().back().tensor.copy_(head.view({1, -1}));
+  return network;
+}
+
+// The example of the specification as a step sees it: three tokens, 0.3 for them all, and a critic that says
+// 0.5, 0.4 and 0.6 before them. A completion that ended by itself goes on with nothing.
+TEST(Critic, SaysWhatACutCompletionWouldHaveEarnedAsInTheSpecification) {
+  const Json& example = spec_example("adv_gae_bootstrap_truncated");
+  auto values = numbers(example, "inputs", "values");
+  const double behind = example["inputs"]["bootstrap_value"];
+  values.push_back(behind);
+  const std::vector<int32_t> prompt = {1, 3}, tokens = {5, 6, 7};
+  const auto step = [&](const AdvantageOptions& advantage, const buffers::Completion& completion) {
+    Ppo ppo({.advantage = advantage, .gamma = 0.99, .lambda = 0.95},
+            critic_that_says(values, prompt, tokens));
+    return ppo.learner.step(make_training_batch(0, {group_of(prompt, {completion})}, {1.0}, advantage, 16),
+                            0);
+  };
+  const auto expect = [](const StepMetrics& metrics, const std::string& name,
+                         const std::vector<double>& expected) {
+    SCOPED_TRACE(name);
+    EXPECT_NEAR(metrics.at(name + "/mean"), (expected[0] + expected[1] + expected[2]) / 3, 1e-5);
+    EXPECT_NEAR(metrics.at(name + "/min"), std::ranges::min(expected), 1e-5);
+    EXPECT_NEAR(metrics.at(name + "/max"), std::ranges::max(expected), 1e-5);
+  };
+  const auto ended = completion_of(tokens, 0.3);
+
+  const auto bootstrapped = step(kBootstrapped, cut(ended));
+  expect(bootstrapped, "values", {0.5, 0.4, 0.6});  // of the tokens alone
+  expect(bootstrapped, "advantages", numbers(example, "expected", "advantages_raw"));
+  expect(bootstrapped, "returns", numbers(example, "expected", "returns"));
+
+  // The last difference is 0.3 - 0.6; the others 0.99 * 0.6 - 0.4 and 0.99 * 0.4 - 0.5.
+  const std::vector<double> without = {-0.104 + 0.9405 * (0.194 - 0.9405 * 0.3), 0.194 - 0.9405 * 0.3, -0.3};
+  expect(step(kBootstrapped, ended), "advantages", without);
+  expect(step(kByCritic, cut(ended)), "advantages", without);
 }
 
 TEST(Critic, MeasuresItselfByTheNamesOfTheSpecification) {
@@ -109,6 +192,21 @@ TEST(Critic, LearnsNothingFromACompletionWithoutAScore) {
   EXPECT_EQ(metrics.at("returns/mean"), 1.0);
   // It counts among the tokens of the mean all the same.
   EXPECT_TRUE(at::allclose(grad_of(*with.values) * 2, grad_of(*without.values), 1e-4, 1e-6));
+}
+
+// Of nothing but cut completions that are left out, and of one whose tokens are none of the policy's.
+TEST(Critic, LearnsNothingInAStepWithoutAChosenToken) {
+  auto masked = completion_of({5, 6}, 1.0);
+  masked.mask = {0, 0};
+  const AdvantageOptions leaves_out{.baseline = Baseline::Critic, .mask_truncated = true};
+  for (const auto& completion : {masked, cut(completion_of({5, 6}, 1.0))}) {
+    Ppo ppo({.advantage = leaves_out}, silent_critic(), /*critic_lr=*/1e-2);
+    const auto groups = std::vector{group_of({1, 3}, {completion, completion})};
+    const auto metrics = ppo.learner.step(make_training_batch(0, groups, {1.0}, leaves_out, 16), 0);
+    EXPECT_EQ(ppo.values_optimizer.num_steps(), 0);
+    EXPECT_FALSE(metrics.contains("value_loss"));
+    EXPECT_FALSE(metrics.contains("values/mean"));
+  }
 }
 
 TEST(Critic, SkipsAnUpdateWhoseLossIsNotFinite) {
@@ -147,11 +245,13 @@ TEST(Critic, OfNoValuesMakesPpoReinforce) {
 }
 
 TEST(Critic, HasTheSameGradientHoweverTheStepIsCut) {
-  const auto batch = batch_of(random_groups(6, /*seed=*/5));
+  auto groups = random_groups(6, /*seed=*/5);
+  for (auto& group : groups) group.completions[1] = cut(group.completions[1]);
+  auto advantage = kBootstrapped;
+  advantage.whitening = Whitening::Tokens;
+  const auto batch = make_training_batch(0, groups, {1.0}, advantage, /*max_new_tokens=*/16);
   at::Tensor policy, critic;
   for (const int64_t rows : {1 << 20, 40, 1}) {
-    auto advantage = kByCritic;
-    advantage.whitening = Whitening::Tokens;
     Ppo ppo({.loss = {.beta = 0.05},
              .aggregation = Aggregation::TokenMean,
              .advantage = advantage,

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "tests/learner/packed_example.h"
+#include "tests/loss_checks.h"
 
 namespace sluice::learner {
 namespace {
@@ -18,6 +19,12 @@ TEST(ExactKl, IsTheSpecificationsWithItsGradient) {
   expect_near(kl.detach(), {example["expected"]["kl"].get<double>()});
   expect_near(logits.grad(), example["expected"]["grad_p_logits"].get<std::vector<double>>());
   EXPECT_THROW(exact_kl(logits, ref), Error);
+}
+
+TEST(ExactKl, HasTheGradientOfCentralDifferences) {
+  const auto ref = constant({0.1, -0.4, 1.0, 0.0}).unsqueeze(0);
+  expect_gradient([&](const at::Tensor& logits) { return exact_kl(logits.unsqueeze(0), ref).sum(); },
+                  {1.0, 0.2, -0.5, 0.3});
 }
 
 TEST(KlController, FollowsItsTargetAsInTheSpecification) {

@@ -313,6 +313,7 @@ TEST(PolicyLoss, OfEachKindHasTheGradientOfCentralDifferences) {
       {.surrogate = Surrogate::SoftGate},
       {.surrogate = Surrogate::Reinforce},
       {.surrogate = Surrogate::GeometricMean},
+      {.surrogate = Surrogate::TrustRegion, .trust_kl = 0.1},
       {.surrogate = Surrogate::Clip, .ratio = RatioLevel::Sequence},
       {.surrogate = Surrogate::Clip, .ratio = RatioLevel::SequenceSum, .dual_clip = 3.0}};
   for (const auto& options : all) {

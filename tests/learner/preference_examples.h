@@ -44,8 +44,13 @@ inline std::vector<PreferenceExample> random_examples(uint64_t count, size_t com
   return examples;
 }
 
-// The sum over one completion's counted tokens, computed without any packing.
-inline double logp_alone(const model::Network& network, const PreferenceExample& example, size_t completion) {
+// One completion behind its prompt without any packing, and its counted tokens as targets.
+struct CompletionAlone {
+  model::PackedBatch batch;
+  model::TokenTargets targets;
+};
+
+inline CompletionAlone completion_alone(const PreferenceExample& example, size_t completion) {
   const auto& [tokens, mask] = example.completions[completion];
   auto all = example.prompt;
   all.insert(all.end(), tokens.begin(), tokens.end());
@@ -57,9 +62,13 @@ inline double logp_alone(const model::Network& network, const PreferenceExample&
     row.push_back(static_cast<int64_t>(example.prompt.size() + i) - 1);
     target.push_back(tokens[i]);
   }
-  const auto out = network.logprobs(rows.build(at::kCPU),
-                                    {at::tensor(row, at::kLong), at::tensor(target, at::kLong)}, 1.0);
-  return out.logprobs.sum(at::kDouble).item<double>();
+  return {rows.build(at::kCPU), {at::tensor(row, at::kLong), at::tensor(target, at::kLong)}};
+}
+
+// The sum over one completion's counted tokens.
+inline double logp_alone(const model::Network& network, const PreferenceExample& example, size_t completion) {
+  const auto [batch, targets] = completion_alone(example, completion);
+  return network.logprobs(batch, targets, 1.0).logprobs.sum(at::kDouble).item<double>();
 }
 
 }  // namespace sluice::learner

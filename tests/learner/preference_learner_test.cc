@@ -145,6 +145,57 @@ TEST(PreferenceLearner, MeasuresWhatEachCompletionGivesAlone) {
   EXPECT_EQ(fixture.asked, 0);  // without a reference none is asked for
 }
 
+// All logits that predict a counted token of these completions, there at once, and their mean.
+double mean_logit(const model::Network& network, const std::vector<PreferenceExample>& examples,
+                  const std::function<bool(const PreferenceExample&, size_t)>& takes) {
+  std::vector<at::Tensor> logits;
+  for (const auto& example : examples) {
+    for (size_t k = 0; k < example.completions.size(); ++k) {
+      if (!takes(example, k)) continue;
+      const auto [batch, targets] = completion_alone(example, k);
+      logits.push_back(network.scaled_logits(network.forward(batch).index_select(0, targets.rows), 1.0));
+    }
+  }
+  return at::cat(logits).mean(at::kDouble).item<double>();
+}
+
+// Gemma 2 caps its logits, so that their mean is not that of the head's rows.
+TEST(PreferenceLearner, ReportsTheMeanLogitOfTheChosenAndOfTheRejected) {
+  const auto loud = [](std::optional<double> cap) {
+    auto config = tiny_config();
+    config.logit_soft_cap = cap;
+    auto network = std::make_unique<model::Network>(config, at::kCPU);
+    network->init(/*seed=*/7);
+    const c10::NoGradGuard no_grad;
+    network->flat().mul_(4);  // logits of up to 8, not of a few hundredths
+    return network;
+  };
+  const auto pairs = random_examples(6, 2, /*seed=*/7), judged = random_examples(6, 1, /*seed=*/7);
+  const auto in_place = [](size_t place) {
+    return [place](const PreferenceExample&, size_t completion) { return completion == place; };
+  };
+  for (const std::optional<double> cap : {std::optional<double>(), std::optional(0.5)}) {
+    SCOPED_TRACE(cap.value_or(0.0));
+    const auto untouched = loud(cap);
+    const double chosen = mean_logit(*untouched, pairs, in_place(0));
+    const double rejected = mean_logit(*untouched, pairs, in_place(1));
+    EXPECT_GT(std::abs(chosen - rejected), 1e-3);
+    for (const int64_t rows : {1 << 20, 1}) {
+      Fixture fixture({.max_grad_norm = 0}, 8, loud(cap));
+      // The prompts' tokens, targets too, are none of theirs.
+      const auto metrics = fixture.step(
+          pairs, {.terms = preference_terms("rpo"), .nll_over_prompt = true, .micro_batch_tokens = rows});
+      EXPECT_NEAR(metrics.at("logits/chosen"), chosen, 1e-5);
+      EXPECT_NEAR(metrics.at("logits/rejected"), rejected, 1e-5);
+    }
+    Fixture fixture({.max_grad_norm = 0}, 8, loud(cap));
+    const auto metrics = fixture.kto_step(judged, {});
+    const auto good = [](const PreferenceExample& example, size_t) { return example.desirable; };
+    EXPECT_NEAR(metrics.at("logits/chosen"), mean_logit(*untouched, judged, good), 1e-5);
+    EXPECT_NEAR(metrics.at("logits/rejected"), mean_logit(*untouched, judged, std::not_fn(good)), 1e-5);
+  }
+}
+
 TEST(PreferenceLearner, TheNllIsOverThePromptTooWhereItIsAsked) {
   const auto pairs = random_examples(4, 2, /*seed=*/7);
   Fixture of_completions, of_both;

@@ -83,8 +83,8 @@ TEST(Gae, WithoutValuesIsTheRewardOfTheCompletion) {
 // the advantage is the return less the value.
 TEST(CriticAdvantages, AreReturnsLessValuesAndTheCriticLearnsTheReturns) {
   const TokenNumbers kl = {{{0.1, 0.1}, {0.1, 0.1}, {0.1}}}, values = {{{0.5, 0.25}, {0.0, 0.0}, {9.0}}};
-  const auto of = critic_advantages({{1.0, 0.0, std::nullopt}}, kl, values, 0.5, {.gamma = 1, .lambda = 1},
-                                    {.baseline = Baseline::Critic});
+  const auto of = critic_advantages({{1.0, 0.0, std::nullopt}}, kl, values, {{0, 0, 0}}, 0.5,
+                                    {.gamma = 1, .lambda = 1}, {.baseline = Baseline::Critic});
   expect_near(of.returns[0][0], {0.9, 0.95});
   expect_near(of.advantages[0][0], {0.4, 0.7});
   expect_near(of.advantages[0][1], {-0.1, -0.05});
@@ -95,8 +95,9 @@ TEST(CriticAdvantages, AreReturnsLessValuesAndTheCriticLearnsTheReturns) {
 // (1, 0) over three tokens: mean 1/3, deviation sqrt(1/3). The critic's returns stay as they were.
 TEST(CriticAdvantages, AreWhitenedOverTheTokensOfScoredCompletionsAlone) {
   const TokenNumbers kl = {{{0.0}, {0.0, 0.0}, {0.0, 0.0, 0.0}}};
-  const auto of = critic_advantages({{1.0, 0.0, std::nullopt}}, kl, kl, 0.0, {.gamma = 1, .lambda = 1},
-                                    {.baseline = Baseline::Critic, .whitening = Whitening::Tokens});
+  const auto of =
+      critic_advantages({{1.0, 0.0, std::nullopt}}, kl, kl, {{0, 0, 0}}, 0.0, {.gamma = 1, .lambda = 1},
+                        {.baseline = Baseline::Critic, .whitening = Whitening::Tokens});
   EXPECT_NEAR(of.advantages[0][0][0], (2.0 / 3.0) / std::sqrt(1.0 / 3.0), 1e-6);
   EXPECT_NEAR(of.advantages[0][1][1], (-1.0 / 3.0) / std::sqrt(1.0 / 3.0), 1e-6);
   expect_near(of.advantages[0][2], {0.0, 0.0, 0.0});

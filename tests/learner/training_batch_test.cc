@@ -94,6 +94,27 @@ TEST(TrainingBatch, KeepsInsertedTokensAsInputAndDropsWhatFollowsTheLastChosenOn
   EXPECT_TRUE(at::equal(micro[0].kept_mass, at::tensor({0.75f, 0.5f, 1.0f})));
 }
 
+// A critic is asked what comes behind 5 6 7 and behind 9, which the limit cut, and of nothing behind 8.
+TEST(TrainingBatch, KeepsTheLastTokenOfWhatIsBootstrapped) {
+  auto tool = completion_of({5, 6, 7}, 1.0), shortest = completion_of({9}, 1.0);
+  tool.mask = {1, 0, 0};
+  tool.finish = shortest.finish = buffers::FinishReason::Length;
+  const auto groups = std::vector{group_of({1}, {tool, completion_of({8}, 0.0), shortest})};
+  const auto rows_of = [&](const AdvantageOptions& options, int64_t max_rows) {
+    return cut_into_micro_batches(make_training_batch(0, groups, {1.0}, options, 16), max_rows, at::kCPU);
+  };
+  const auto whole = rows_of({.baseline = Baseline::Critic, .bootstrap_truncated = true}, 5);
+  ASSERT_EQ(whole.size(), 1u);  // all five rows are counted
+  EXPECT_EQ(ints(whole[0].batch.tokens), (Ints{1, 5, 6, 7, 9}));
+  EXPECT_EQ(ints(whole[0].targets.rows), (Ints{0, 0, 0}));
+  EXPECT_EQ(ints(whole[0].end_rows), (Ints{3, 4}));
+  EXPECT_EQ(rows_of({.baseline = Baseline::Critic, .bootstrap_truncated = true}, 4).size(), 2u);
+
+  const auto plain = rows_of({.baseline = Baseline::Critic}, 5);
+  EXPECT_EQ(ints(plain[0].batch.tokens), (Ints{1}));
+  EXPECT_EQ(plain[0].end_rows.numel(), 0);
+}
+
 // Rotary frequencies that depend on the length are then the actor's, which did not know when it would stop.
 TEST(TrainingBatch, SaysOfEachSequenceWhatItsActorSaid) {
   const auto batch = batch_of({group_of({1, 4, 3}, {completion_of({5, 6, 7}, 1.0), completion_of({8}, 0.0)}),

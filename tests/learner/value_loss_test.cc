@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "tests/learner/packed_example.h"
+#include "tests/loss_checks.h"
 
 namespace sluice::learner {
 namespace {
@@ -24,6 +25,28 @@ TEST(ValueLoss, IsTheSpecificationsWithItsGradient) {
   EXPECT_EQ(result.clipped / 4, example["expected"]["clipfrac"].get<double>());
   EXPECT_NEAR(explained_variance(in.returns, in.old_values),
               example["expected"]["explained_variance"].get<double>(), 1e-9);
+}
+
+// Two values past the clip, one of which is nearer to its return for it.
+TEST(ValueLoss, HasTheGradientOfCentralDifferences) {
+  expect_gradient(
+      [](const at::Tensor& values) {
+        return value_loss({.values = values,
+                           .old_values = constant({0.5, 0.1, 0.9, -0.3}),
+                           .returns = constant({1.0, 0.4, 0.2, 0.3}),
+                           .weights = constant({0.5, 0.25, 0.25, 1.0})},
+                          0.2)
+            .loss;
+      },
+      {0.55, 0.6, 0.4, -0.9});
+}
+
+TEST(ValueLoss, LeavesConstantsWithoutGradients) {
+  const auto values = trained({0.55, 0.6}), old_values = trained({0.5, 0.1}), returns = trained({1.0, 0.4}),
+             weights = trained({0.5, 0.25});
+  value_loss({values, old_values, returns, weights}).loss.backward();
+  EXPECT_GT(values.grad().norm().item<double>(), 0.0);
+  for (const auto& held : {old_values, returns, weights}) EXPECT_FALSE(held.grad().defined());
 }
 
 TEST(ValueLoss, RefusesShapesThatDisagree) {

@@ -332,6 +332,27 @@ TEST(TokenLogprobs, RefuseATemperatureOfZero) {
       Error);
 }
 
+// Logits 3, 1, 5 and 2, 2, -1: means 3 and 1; half of both at a temperature of 2.
+TEST(MeanLogits, AreTheMeanOfEachRowOverTheVocabulary) {
+  const auto hidden = at::tensor({1.0, 2.0, 2.0, 0.0}, at::kDouble).view({2, 2}).requires_grad_(true);
+  const auto head = at::tensor({1.0, 1.0, 1.0, 0.0, -0.5, 2.75}, at::kDouble).view({3, 2});
+  const auto means = mean_logits(hidden, head, {});
+  EXPECT_LE(difference(means, at::tensor({3.0, 1.0}, at::kDouble)), 1e-12);
+  EXPECT_FALSE(means.requires_grad());
+  EXPECT_LE(difference(mean_logits(hidden, head, {.temperature = 2.0}), means / 2), 1e-12);
+  EXPECT_LE(difference(mean_logits(hidden.to(at::kFloat), head.to(at::kBFloat16), {}), means), 1e-6);
+  // The cap bounds each of them before their mean is taken: 2 tanh(3 / 2) and so on.
+  const double capped = 2 * (std::tanh(1.5) + std::tanh(0.5) + std::tanh(2.5)) / 3;
+  EXPECT_NEAR(mean_logits(hidden, head, {.soft_cap = 2.0})[0].item<double>(), capped, 1e-12);
+}
+
+TEST(MeanLogits, OfManyChunksAreThoseOfOne) {
+  const auto hidden = numbers({150, 4}, 0).to(at::kFloat), head = numbers({40000, 4}, 1).to(at::kFloat);
+  const LogitOptions options{.temperature = 1.3, .soft_cap = 1.5};
+  EXPECT_LE(difference(mean_logits(hidden, head, options), scaled_logits(hidden, head, options).mean(1)),
+            1e-6);
+}
+
 TEST(LogSumExp, DoesNotOverflow) {
   const auto lse = log_sum_exp(at::tensor({1000.0f, 1000.0f, -1000.0f, -1000.0f}).view({2, 2}));
   EXPECT_NEAR(lse[0].item<double>(), 1000 + std::log(2.0), 1e-4);

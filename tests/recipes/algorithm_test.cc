@@ -117,6 +117,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"grpo", "lambda = 0.9", "",
                 "is for algorithm.baseline = \"critic\", which is \"group\" here"},
         Refusal{"grpo", "critic_lr = 1e-3", "", "is for algorithm.baseline = \"critic\""},
+        Refusal{"grpo", "bootstrap_truncated = true", "", "is for algorithm.baseline = \"critic\""},
+        Refusal{"ppo", "bootstrap_truncated = true, mask_truncated = true", "", "take one of the two"},
         Refusal{"remax", "gamma = 0.9", "", "is for algorithm.baseline = \"none\" or \"critic\""},
         Refusal{"ppo", "ratio = \"sequence-sum\", aggregation = \"seq-mean-token-mean\"", "",
                 "wants one advantage for each, and here each token has its own"},
@@ -134,13 +136,36 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"grpo", "minibatches = 17", "", "are more than rollout.prompts_per_step 16"},
         Refusal{"grpo", "dual_clip = 0.5", "", "is neither 0 nor more than 1"},
         Refusal{"grpo", "loss = \"clipped\"", "", "clip"},
-        Refusal{"cispo", "weight_low = 6.0", "", "is above algorithm.weight_high 5"}));
+        Refusal{"cispo", "weight_low = 6.0", "", "is above algorithm.weight_high 5"},
+        Refusal{"grpo", "kl = \"k2\"", "",
+                "algorithm.kl is for algorithm.beta above 0, which is 0.0 here; leave it out"},
+        Refusal{"rloo", "kl = \"k2\"", "", "algorithm.kl is for algorithm.kl_in = \"loss\""},
+        Refusal{"grpo", "kl_horizon = 100", "", "is for algorithm.kl_target above 0"},
+        Refusal{"grpo", "beta = 0.1, mix_alpha = 0.5", "", "is for algorithm.mix_every above 0"},
+        Refusal{"grpo", "entropy_delta = 0.1", "", "is for algorithm.entropy_target above 0"},
+        Refusal{"dr_grpo", "population_std = true", "",
+                "is for algorithm.advantage_scale = \"group\" or \"batch\", which is \"none\" here"},
+        Refusal{"dapo", "seq_denominator = \"nonempty\"", "",
+                "is not for algorithm.aggregation = \"token-mean\", which is \"token-mean\" here"},
+        Refusal{"decoupled_ppo", "correction = \"none\", correction_high = 3.0", "",
+                "is not for algorithm.correction = \"none\""},
+        Refusal{"grpo", "", "[rollout]\nreplay_below = 0.1\n", "is for rollout.replay above 0"},
+        Refusal{"grpo", "", "[optim]\nspike_window = 9\n", "is for optim.spike_ratio above 0"},
+        Refusal{"grpo", "", "[batch]\nmax_length = 9\n",
+                "batch.max_length means nothing to a stage of kind grpo; leave it out"}));
 
 TEST(Algorithm, AGroupOfOneIsFineWithoutABaselineOfTheGroup) {
   for (const char* use : {"reinforce", "remax", "ppo", "spo"}) {
     const auto recipe = RecipeFolder().load(recipe_of(use, "", "[rollout]\ngroup_size = 1\n"));
     EXPECT_EQ(recipe.stages[0].rollout.group_size, 1);
   }
+}
+
+TEST(Algorithm, ACutCompletionEndsUnlessTheCriticIsAskedWhatComesBehindIt) {
+  EXPECT_FALSE(RecipeFolder().load(recipe_of("ppo")).stages[0].learner.advantage.bootstrap_truncated);
+  const auto asked = RecipeFolder().load(recipe_of("ppo", "bootstrap_truncated = true"));
+  EXPECT_TRUE(asked.stages[0].learner.advantage.bootstrap_truncated);
+  EXPECT_THAT(describe(asked), HasSubstr("truncated completions going on as it expects"));
 }
 
 TEST(Algorithm, ACriticIsMovedAsThePolicyTenTimesAsFast) {

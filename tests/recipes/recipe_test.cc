@@ -276,17 +276,18 @@ TEST(Recipe, LeavesTheVariantsOfTheLossOffUnlessAsked) {
   EXPECT_EQ(plain.learner.seq_denominator, learner::SequenceDenominator::All);
   EXPECT_FALSE(plain.learner.advantage.mask_truncated);
 
-  const auto asked = folder
-                         .load(kGrpo, {"algorithm={ kl = \"k3_is\", dual_clip = 3, seq_denominator = "
-                                       "\"nonempty\", mask_truncated = true }"})
-                         .stages[0];
+  const auto asked =
+      folder
+          .load(kGrpo, {"algorithm={ beta = 0.1, kl = \"k3_is\", dual_clip = 3, seq_denominator = "
+                        "\"nonempty\", mask_truncated = true }"})
+          .stages[0];
   EXPECT_EQ(asked.learner.loss.kl, learner::KlEstimator::K3Is);
   EXPECT_EQ(asked.learner.loss.dual_clip, 3.0);
   EXPECT_EQ(asked.learner.seq_denominator, learner::SequenceDenominator::NonEmpty);
   EXPECT_TRUE(asked.learner.advantage.mask_truncated);
-  EXPECT_EQ(folder.load(kGrpo, {"algorithm.kl=\"k1+\""}).stages[0].learner.loss.kl,
+  EXPECT_EQ(folder.load(kGrpo, {"algorithm={ beta = 0.1, kl = \"k1+\" }"}).stages[0].learner.loss.kl,
             learner::KlEstimator::K1Plus);
-  EXPECT_EQ(folder.load(kGrpo, {"algorithm.kl=\"k3+\""}).stages[0].learner.loss.kl,
+  EXPECT_EQ(folder.load(kGrpo, {"algorithm={ beta = 0.1, kl = \"k3+\" }"}).stages[0].learner.loss.kl,
             learner::KlEstimator::K3Plus);
 }
 
@@ -440,6 +441,32 @@ TEST(Recipe, APreferenceStageHasItsLossesDefaultsAndNoRewards) {
   EXPECT_THAT(folder.refusal("model = { path = \"model\" }\ndata = { path = \"pairs.jsonl\" }\n"
                              "stages = [{ use = \"dpo\", steps = 3, preference = { tau = 0.1 } }]\n"),
               HasSubstr("preference.tau is for preference.loss = \"discopop\""));
+}
+
+TEST(Recipe, RefusesWhatIsOfPairsWhereCompletionsAreJudgedOneByOne) {
+  const RecipeFolder folder;
+  for (const char* option : {"label_smoothing = 0.1", "sft_weight = 1.0", "nll_over_prompt = true",
+                             "divergence = \"js\"", "ld_alpha = 0.5", "wpo = true", "held_out = 4"}) {
+    EXPECT_THAT(
+        folder.refusal("model = { path = \"model\" }\ndata = { path = \"judged.jsonl\" }\nstages = [{ use "
+                       "= \"kto\", steps = 3, preference = { " +
+                       std::string(option) + " } }]\n"),
+        HasSubstr("is not for preference.loss = \"kto\" or \"apo_zero_unpaired\", which is \"kto\" here"))
+        << option;
+  }
+}
+
+TEST(Recipe, RefusesKeysOfStagesThatDoSomethingElse) {
+  const RecipeFolder folder;
+  const std::string eval = kGrpo + "[[stages]]\nuse = \"eval\"\n";
+  EXPECT_THAT(folder.refusal(eval + "rollout = { group_size = 4 }\n"),
+              HasSubstr("rollout.group_size means nothing to a stage of kind eval; leave it out"));
+  // What is said for all stages is for those that know it.
+  EXPECT_EQ(folder.refusal(eval, {"rollout.group_size=4"}), "");
+  EXPECT_THAT(folder.refusal(kGrpo, {"batch.neftune_alpha=5"}),
+              HasSubstr("batch.neftune_alpha means nothing to a stage of kind grpo"));
+  EXPECT_THAT(folder.refusal(kGrpo, {"data.prompt_column=question"}),
+              HasSubstr("data.prompt_column is for data.use = \"jsonl\", which is \"text\" here"));
 }
 
 TEST(Recipe, FitsInFifteenLinesForGrpo) {

@@ -44,6 +44,21 @@ TEST(Schema, DefaultsKeepTheirOwnRanges) {
   }
 }
 
+TEST(Schema, ConditionsAreOfKeysOfTheirTableAndOfStagesThatHaveIt) {
+  for (const auto& key : schema()) {
+    SCOPED_TRACE(key.table + "." + key.name);
+    for (const auto& condition : key.only_with) {
+      const SchemaKey* other = find_key(key.table, condition.key);
+      ASSERT_NE(other, nullptr) << condition.key;
+      EXPECT_EQ(other->default_value.is_number(), condition.values.empty()) << condition.key;
+      for (const auto& value : condition.values)
+        EXPECT_EQ(std::count(other->choices.begin(), other->choices.end(), value), 1) << value;
+    }
+    const auto table = std::ranges::find(schema_tables(), key.table, &SchemaTable::name);
+    for (const auto role : key.roles) EXPECT_TRUE(table->serves(role));
+  }
+}
+
 TEST(Schema, AKindOfStageSetsKeysThatItsTablesHave) {
   for (const auto& kind : stage_kinds()) {
     for (const auto& [path, value] : kind.defaults) {
