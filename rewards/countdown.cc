@@ -7,21 +7,11 @@
 #include <optional>
 
 #include "rewards/internal/expression.h"
+#include "rewards/internal/final_answer.h"
 #include "rewards/internal/scorers.h"
 
 namespace sluice::rewards::internal {
 namespace {
-
-// What stands between the last <answer> that is closed and its </answer>.
-std::optional<std::string_view> last_answer(std::string_view text) {
-  constexpr std::string_view kOpen = "<answer>", kClose = "</answer>";
-  const size_t last_close = text.rfind(kClose);
-  const size_t open =
-      last_close == std::string_view::npos ? last_close : text.substr(0, last_close).rfind(kOpen);
-  if (open == std::string_view::npos) return std::nullopt;
-  const size_t begin = open + kOpen.size();
-  return text.substr(begin, text.find(kClose, begin) - begin);
-}
 
 bool makes(const Expression& expression, std::vector<int64_t> numbers, int64_t target) {
   auto used = expression.numbers;
@@ -51,7 +41,7 @@ class Countdown final : public CompletionReward {
     if (target == columns.end() || !target->is_number_integer()) {
       return unusable(request, "target", "a whole number");
     }
-    const auto answer = last_answer(request.completion);
+    const auto answer = last_tagged(request.completion);
     const auto expression = answer ? parse_expression(*answer) : std::nullopt;
     const bool correct =
         expression && makes(*expression, numbers->get<std::vector<int64_t>>(), target->get<int64_t>());

@@ -2,17 +2,11 @@
 //
 // A column that is a number or a truth value is compared by its JSON text. A row without a usable column is
 // unscored: it says nothing about the completion.
+#include "rewards/internal/final_answer.h"
 #include "rewards/internal/scorers.h"
 
 namespace sluice::rewards::internal {
 namespace {
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\f\v";
-  const auto first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 class ExactAnswer final : public CompletionReward {
  public:
@@ -23,23 +17,11 @@ class ExactAnswer final : public CompletionReward {
 
  private:
   RewardOutcome score_one(const RewardRequest& request) const override {
-    const auto found = request.row->columns.find(column_);
-    if (found == request.row->columns.end()) return unusable(request, "is missing");
-    const bool is_text = found->is_string();
-    if (!is_text && !found->is_number() && !found->is_boolean()) {
-      return unusable(request, std::string("is of type ") + found->type_name());
-    }
-    const std::string answer = comparable(is_text ? found->get<std::string>() : found->dump());
-    if (answer.empty()) return unusable(request, "is empty");
-    return RewardOutcome::scored(comparable(request.completion) == answer ? 1.0 : 0.0);
-  }
-
-  std::string comparable(std::string_view text) const {
-    return ignore_case_ ? lower(trim(text)) : std::string(trim(text));
-  }
-
-  RewardOutcome unusable(const RewardRequest& request, const std::string& why) const {
-    return RewardOutcome::unscored("column \"" + column_ + "\" " + why + " at " + request.row->where());
+    const auto answer = column_text(request, column_);
+    if (!answer.problem.empty()) return RewardOutcome::unscored(answer.problem);
+    const std::string_view given = trim(request.completion);
+    const bool same = ignore_case_ ? lower(given) == lower(answer.text) : given == answer.text;
+    return RewardOutcome::scored(same ? 1.0 : 0.0);
   }
 
   const std::string column_;

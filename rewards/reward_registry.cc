@@ -19,6 +19,18 @@ const std::vector<Known>& table() {
         "1 when the completion, trimmed, is the row's column `column` (default \"answer\"), else 0.",
         {"column", "ignore_case"}},
        internal::make_exact_answer},
+      {{"numeric_answer",
+        "1 when the number of the completion's answer is within `tolerance` (a share of it, default 1e-6) or "
+        "`absolute` "
+        "(default 0) of the row's column `column` (default \"answer\"), else 0.",
+        {"column", "tolerance", "absolute"}},
+       internal::make_numeric_answer},
+      {{"math_answer",
+        "1 when the completion's answer, LaTeX or text, is mathematically that of the row's column `column` "
+        "(default "
+        "\"answer\"), else 0.",
+        {"column"}},
+       internal::make_math_answer},
       {{"countdown",
         "1 when the last <answer>...</answer> holds an expression of + - * / and parentheses that makes the "
         "row's `target` of its `numbers`, each used once; `format_score` (default 0) for any other "

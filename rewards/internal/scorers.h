@@ -49,6 +49,14 @@ T option(const RewardSpec& spec, const std::string& key, T fallback) {
   }
 }
 
+// The text of a row's column; a number or a truth value as JSON writes it. Where there is none to compare
+// with, what is wrong with it instead: "column "answer" is missing at train.jsonl:12".
+struct ColumnText {
+  std::string text;  // not empty where `problem` is
+  std::string problem;
+};
+ColumnText column_text(const RewardRequest& request, const std::string& column);
+
 // Letters are a to z: what a scorer does to case and words is the same in every locale.
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -58,6 +66,8 @@ inline std::string lower(std::string_view text) {
   return out;
 }
 
+std::unique_ptr<RewardFunction> make_numeric_answer(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_math_answer(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_countdown(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);

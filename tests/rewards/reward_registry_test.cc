@@ -15,8 +15,9 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
     names.push_back(entry.name);
     EXPECT_TRUE(entry.summary.ends_with(".")) << entry.name;
   }
-  EXPECT_THAT(names, testing::ElementsAre("exact_answer", "countdown", "real_words", "format_tags", "length",
-                                          "soft_overlong", "reward_model"));
+  EXPECT_THAT(names,
+              testing::ElementsAre("exact_answer", "numeric_answer", "math_answer", "countdown", "real_words",
+                                   "format_tags", "length", "soft_overlong", "reward_model"));
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {
@@ -25,7 +26,7 @@ TEST(RewardRegistry, SuggestsTheNearestName) {
   EXPECT_THAT(message, HasSubstr("recipe.toml:7:3: reward \"exact_anser\" does not exist"));
   EXPECT_THAT(message, HasSubstr("did you mean \"exact_answer\"?"));
   EXPECT_THAT(message_of<UsageError>([] { make_reward(spec("zzzzzzzzzzzz"), {}); }),
-              HasSubstr("there is exact_answer, countdown"));
+              HasSubstr("there is exact_answer, numeric_answer"));
 }
 
 TEST(RewardRegistry, RefusesUnknownAndWrongOptions) {
