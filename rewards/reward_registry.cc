@@ -31,6 +31,12 @@ const std::vector<Known>& table() {
         "\"answer\"), else 0.",
         {"column"}},
        internal::make_math_answer},
+      {{"gsm8k",
+        "1 when the last line that begins with #### or A: holds the number that the row's column `column` "
+        "(default "
+        "\"answer\") ends in, else 0.",
+        {"column"}},
+       internal::make_gsm8k},
       {{"countdown",
         "1 when the last <answer>...</answer> holds an expression of + - * / and parentheses that makes the "
         "row's `target` of its `numbers`, each used once; `format_score` (default 0) for any other "
@@ -38,6 +44,49 @@ const std::vector<Known>& table() {
         "there.",
         {"format_score"}},
        internal::make_countdown},
+      {{"multiple_choice",
+        "1 when the completion chooses the letter, number from 0 or text of the row's column `column` "
+        "(default "
+        "\"answer\") out of its list `choices` (a column, default \"choices\"; without it, letters alone), "
+        "else 0.",
+        {"column", "choices"}},
+       internal::make_multiple_choice},
+      {{"regex",
+        "1 when the regular expression `pattern` (PCRE2) is found in the completion, or is all of it (`full` "
+        "= true), and "
+        "its first group is the row's column `column` where that is given.",
+        {"pattern", "full", "column"}},
+       internal::make_regex},
+      {{"json_schema",
+        "1 when the completion's JSON keeps to the JSON Schema in `schema` (text) or `path` (a file); "
+        "`format_score` "
+        "(default 0) for other JSON.",
+        {"schema", "path", "format_score"}},
+       internal::make_json_schema},
+      {{"keyword",
+        "Share of `words` that stand in the completion as whole words or phrases; the case of letters counts "
+        "with "
+        "`ignore_case` = false.",
+        {"words", "ignore_case"}},
+       internal::make_keyword},
+      {{"blocklist",
+        "1 when none of `words` stands in the completion as a whole word or phrase, else 0; the case of "
+        "letters counts "
+        "with `ignore_case` = false.",
+        {"words", "ignore_case"}},
+       internal::make_blocklist},
+      {{"rouge_l",
+        "ROUGE-L: F1 of the longest common subsequence of words with the row's column `column` (default "
+        "\"reference\"), "
+        "one text or the best of a list.",
+        {"column"}},
+       internal::make_rouge_l},
+      {{"bleu",
+        "Sentence BLEU-4 from 0 to 1, as sacreBLEU has it, against the row's column `column` (default "
+        "\"reference\"), one "
+        "text or a list.",
+        {"column"}},
+       internal::make_bleu},
       {{"real_words",
         "Share of the completion's letters that stand in words of the training text (seen `min_count` times, "
         "default 2), times different words / words, scaled down below half letters or below `min_words` "
@@ -49,6 +98,22 @@ const std::vector<Known>& table() {
         "Share of `tags` (default think, answer) that stand once, closed, and in this order.",
         {"tags"}},
        internal::make_format_tags},
+      {{"tag_count",
+        "Share of the marks <tag> and </tag> of `tags` (default think, answer) that occur exactly once.",
+        {"tags"}},
+       internal::make_tag_count},
+      {{"language",
+        "Share of the completion's letters in the script of `language` (en, de, fr, es, it, pt, nl, pl, el, "
+        "ru, uk, he, "
+        "ar, fa, hi, th, ko, ja, zh), times the share of its small words among those of its neighbours.",
+        {"language"}},
+       internal::make_language},
+      {{"repetition",
+        "Different runs of `n` (default 3) words / all of them: 1 when nothing is said twice; `of` = "
+        "\"tokens\" goes by the "
+        "sampled tokens.",
+        {"n", "of"}},
+       internal::make_repetition},
       {{"length",
         "1 at `target` tokens, falling to 0 at none and at twice as many; or 1 up to `max` tokens, falling "
         "to 0 "

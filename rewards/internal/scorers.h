@@ -14,7 +14,8 @@
 
 namespace sluice::rewards::internal {
 
-// A scorer that looks at one completion at a time.
+// A scorer that looks at one completion at a time. One that it fails on is unscored by itself, not with its
+// group.
 class CompletionReward : public RewardFunction {
  public:
   explicit CompletionReward(const RewardSpec& spec) : name_(spec.name.empty() ? spec.use : spec.name) {}
@@ -23,7 +24,7 @@ class CompletionReward : public RewardFunction {
   std::vector<RewardOutcome> score(std::span<const RewardRequest> group) final {
     std::vector<RewardOutcome> outcomes;
     outcomes.reserve(group.size());
-    for (const auto& request : group) outcomes.push_back(score_one(request));
+    for (const auto& request : group) outcomes.push_back(score_or_reason(request));
     return outcomes;
   }
 
@@ -31,6 +32,14 @@ class CompletionReward : public RewardFunction {
   virtual RewardOutcome score_one(const RewardRequest& request) const = 0;
 
  private:
+  RewardOutcome score_or_reason(const RewardRequest& request) const {
+    try {
+      return score_one(request);
+    } catch (const Error& error) {
+      return RewardOutcome::unscored(error.what());
+    }
+  }
+
   const std::string name_;
 };
 
@@ -56,6 +65,12 @@ struct ColumnText {
   std::string problem;
 };
 ColumnText column_text(const RewardRequest& request, const std::string& column);
+// The same where the column may be a list of texts; there is at least one.
+struct ColumnTexts {
+  std::vector<std::string> texts;
+  std::string problem;
+};
+ColumnTexts column_texts(const RewardRequest& request, const std::string& column);
 
 // Letters are a to z: what a scorer does to case and words is the same in every locale.
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -66,14 +81,26 @@ inline std::string lower(std::string_view text) {
   return out;
 }
 
+std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_numeric_answer(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_math_answer(const RewardSpec& spec, const RewardResources& resources);
-std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_gsm8k(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_countdown(const RewardSpec& spec, const RewardResources& resources);
-std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_multiple_choice(const RewardSpec& spec,
+                                                     const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_format_tags(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_tag_count(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_regex(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_json_schema(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_keyword(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_blocklist(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_rouge_l(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_bleu(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_real_words(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_language(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_repetition(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_length(const RewardSpec& spec, const RewardResources& resources);
-std::unique_ptr<RewardFunction> make_reward_model(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_soft_overlong(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_reward_model(const RewardSpec& spec, const RewardResources& resources);
 
 }  // namespace sluice::rewards::internal

@@ -16,8 +16,10 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
     EXPECT_TRUE(entry.summary.ends_with(".")) << entry.name;
   }
   EXPECT_THAT(names,
-              testing::ElementsAre("exact_answer", "numeric_answer", "math_answer", "countdown", "real_words",
-                                   "format_tags", "length", "soft_overlong", "reward_model"));
+              testing::ElementsAre("exact_answer", "numeric_answer", "math_answer", "gsm8k", "countdown",
+                                   "multiple_choice", "regex", "json_schema", "keyword", "blocklist",
+                                   "rouge_l", "bleu", "real_words", "format_tags", "tag_count", "language",
+                                   "repetition", "length", "soft_overlong", "reward_model"));
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {
