@@ -5,13 +5,13 @@
 // "answer") is a solution that ends so too, or the number alone. A row whose column has no number is
 // unscored.
 //
-//   right                           against                            because
-//   5 + 13 is 18.\n#### 18           "... He makes 18.\n#### 18"        GSM8K's own mark
-//   5 + 13 is 18.\nA: 18             "... He makes 18.\nA: 18"          the mark of its model solutions
-//   #### $1,250.00                   #### 1250                          dollars, commas, zeros behind the
-//   point A: 5\nNo.\nA: 18                 18                                 the last line counts The answer
-//   is 18                 (wrong)                            not marked
-//   #### 18 apples                   (wrong)                            not a number alone
+//   completion                       against                        score
+//   5 + 13 is 18.\n#### 18            "... He makes 18.\n#### 18"    1      GSM8K's own mark
+//   5 + 13 is 18.\nA: 18              "... He makes 18.\nA: 18"      1      that of its model solutions
+//   #### $1,250.00                    #### 1250                      1      dollars, commas, zeros at the end
+//   A: 5\nNo.\nA: 18                  18                             1      the last line counts
+//   The answer is 18                  18                             0      not marked
+//   #### 18 apples                    18                             0      not a number alone
 #include "rewards/internal/final_answer.h"
 #include "rewards/internal/scorers.h"
 
