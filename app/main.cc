@@ -1,5 +1,6 @@
 // The command line: finds the subcommand, runs it, and makes an Error an exit status.
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <string_view>
@@ -84,6 +85,9 @@ int main(int argc, char** argv) {
   } catch (const sluice::Error& error) {
     std::cerr << "sluice: " << error.what() << '\n';
     return static_cast<int>(error.code());
+  } catch (const std::filesystem::filesystem_error& error) {  // which names the files and the cause
+    std::cerr << "sluice: " << error.what() << '\n';
+    return static_cast<int>(sluice::ExitCode::Environment);
   } catch (const std::exception& error) {
     std::cerr << "sluice: " << error.what() << '\n';
     return static_cast<int>(sluice::ExitCode::Failed);

@@ -90,8 +90,9 @@ void write_directory_atomically(const fs::path& directory,
     sync_directory(temporary);
     reach(Failpoint::CheckpointWritten);
     // rename() refuses a directory that somebody filled in the meantime.
-    require<EnvironmentError>(::rename(temporary.c_str(), directory.c_str()) == 0, "cannot rename ",
-                              temporary, " to ", directory, ": ", internal::errno_text(errno));
+    const bool renamed = ::rename(temporary.c_str(), directory.c_str()) == 0;
+    require<EnvironmentError>(renamed, "cannot rename ", temporary, " to ", directory, ": ",
+                              internal::errno_text(errno));
   } catch (...) {
     fs::remove_all(temporary, error);  // the first error is the one to report
     throw;

@@ -49,8 +49,8 @@ void write_new_file(const fs::path& file, std::string_view bytes) {
 
 void sync_file(const fs::path& file) {
   const UniqueFd fd(retry([&] { return ::open(file.c_str(), O_RDONLY | O_CLOEXEC); }));
-  require<EnvironmentError>(fd.valid() && retry([&] { return ::fsync(fd.get()); }) == 0, "cannot sync ", file,
-                            ": ", errno_text(errno));
+  const bool synced = fd.valid() && retry([&] { return ::fsync(fd.get()); }) == 0;
+  require<EnvironmentError>(synced, "cannot sync ", file, ": ", errno_text(errno));
 }
 
 }  // namespace internal
@@ -98,8 +98,8 @@ void write_file_atomically(const fs::path& file, std::string_view bytes) {
 
 void sync_directory(const fs::path& directory) {
   const UniqueFd fd(retry([&] { return ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  require<EnvironmentError>(fd.valid() && retry([&] { return ::fsync(fd.get()); }) == 0,
-                            "cannot sync the folder ", directory, ": ", errno_text(errno));
+  const bool synced = fd.valid() && retry([&] { return ::fsync(fd.get()); }) == 0;
+  require<EnvironmentError>(synced, "cannot sync the folder ", directory, ": ", errno_text(errno));
 }
 
 void replace_symlink(const fs::path& link, const fs::path& target) {
@@ -108,8 +108,8 @@ void replace_symlink(const fs::path& link, const fs::path& target) {
   require(!fs::exists(status) || fs::is_symlink(status), "replace_symlink: ", link, " is there and no link");
   const auto temporary = internal::temporary_beside(link);
   ::unlink(temporary.c_str());
-  require<EnvironmentError>(::symlink(target.c_str(), temporary.c_str()) == 0, "cannot make the link ",
-                            temporary, ": ", errno_text(errno));
+  const bool made = ::symlink(target.c_str(), temporary.c_str()) == 0;
+  require<EnvironmentError>(made, "cannot make the link ", temporary, ": ", errno_text(errno));
   if (::rename(temporary.c_str(), link.c_str()) != 0) {
     const int error = errno;
     ::unlink(temporary.c_str());

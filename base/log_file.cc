@@ -29,7 +29,8 @@ class PosixLogFile final : public LogFile {
 
   uint64_t size() const override {
     struct stat status {};
-    require<EnvironmentError>(::fstat(fd_.get(), &status) == 0, "cannot be examined: ", errno_text(errno));
+    const bool examined = ::fstat(fd_.get(), &status) == 0;
+    require<EnvironmentError>(examined, "cannot be examined: ", errno_text(errno));
     return static_cast<uint64_t>(status.st_size);
   }
 
@@ -59,12 +60,13 @@ class PosixLogFile final : public LogFile {
   }
 
   void truncate(uint64_t size) override {
-    require<EnvironmentError>(retry([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size)); }) == 0,
-                              "cannot be cut to ", size, " bytes: ", errno_text(errno));
+    const bool cut = retry([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size)); }) == 0;
+    require<EnvironmentError>(cut, "cannot be cut to ", size, " bytes: ", errno_text(errno));
   }
 
   void sync() override {
-    require<EnvironmentError>(::fdatasync(fd_.get()) == 0, "fdatasync: ", errno_text(errno));
+    const bool synced = ::fdatasync(fd_.get()) == 0;
+    require<EnvironmentError>(synced, "fdatasync: ", errno_text(errno));
   }
 
   void replace(const std::function<void(LogFile& other)>& write_other) override {

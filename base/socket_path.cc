@@ -22,11 +22,11 @@ constexpr size_t kMaxSocketPath = 107;  // sockaddr_un holds 108 bytes, the last
 fs::path private_folder() {
   const uid_t user = ::geteuid();
   const auto folder = fs::temp_directory_path() / ("sluice-" + std::to_string(user));
-  require<EnvironmentError>(::mkdir(folder.c_str(), 0700) == 0 || errno == EEXIST, "cannot create ", folder,
-                            ": ", internal::errno_text(errno));
+  const bool made = ::mkdir(folder.c_str(), 0700) == 0 || errno == EEXIST;
+  require<EnvironmentError>(made, "cannot create ", folder, ": ", internal::errno_text(errno));
   struct stat status {};
-  require<EnvironmentError>(::lstat(folder.c_str(), &status) == 0, "cannot look at ", folder, ": ",
-                            internal::errno_text(errno));
+  const bool seen = ::lstat(folder.c_str(), &status) == 0;
+  require<EnvironmentError>(seen, "cannot look at ", folder, ": ", internal::errno_text(errno));
   require<EnvironmentError>(S_ISDIR(status.st_mode) && status.st_uid == user && (status.st_mode & 0077) == 0,
                             folder,
                             " is not a folder that only this user can enter; remove it, or set TMPDIR");

@@ -195,7 +195,8 @@ Subprocess Subprocess::start(const SubprocessOptions& options) {
   launch.stdio[2] = output.get();
 
   int ends[2];
-  require<EnvironmentError>(::pipe2(ends, O_CLOEXEC) == 0, "cannot start '", name, "': ", errno_text(errno));
+  const bool piped = ::pipe2(ends, O_CLOEXEC) == 0;
+  require<EnvironmentError>(piped, "cannot start '", name, "': ", errno_text(errno));
   const UniqueFd report(ends[0]);
   UniqueFd child_report(ends[1]);
   launch.report = child_report.get();

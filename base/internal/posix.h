@@ -10,6 +10,7 @@
 
 namespace sluice::internal {
 
+// Of errno after a call: not in one expression with it, whose parts are evaluated in any order.
 inline std::string errno_text(int number) { return std::generic_category().message(number); }
 
 // Calls again while a signal interrupts; returns what the call returned.

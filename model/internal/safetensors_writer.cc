@@ -85,13 +85,13 @@ void UnpublishedFile::write(std::span<const TensorSource> tensors, const std::st
             at::IntArrayRef(source.shape), ", saw ", tensor.scalar_type(), " ", tensor.sizes());
     write_all(fd.get(), {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}, temporary_);
   }
-  require<EnvironmentError>(::fsync(fd.get()) == 0, temporary_.string(), ": fsync: ", std::strerror(errno));
+  const bool synced = ::fsync(fd.get()) == 0;
+  require<EnvironmentError>(synced, temporary_.string(), ": fsync: ", std::strerror(errno));
 }
 
 void UnpublishedFile::publish() {
-  require<EnvironmentError>(::rename(temporary_.c_str(), file_.c_str()) == 0, file_.string(),
-                            ": cannot be replaced: ", std::strerror(errno));
-  published_ = true;
+  published_ = ::rename(temporary_.c_str(), file_.c_str()) == 0;
+  require<EnvironmentError>(published_, file_.string(), ": cannot be replaced: ", std::strerror(errno));
 }
 
 uint64_t TensorSource::num_bytes() const {

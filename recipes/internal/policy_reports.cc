@@ -55,6 +55,7 @@ void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStat
   metrics["queue/age"] = status.oldest_age_s;
   metrics["queue/journal_mb"] = static_cast<double>(status.journal_bytes) / (1 << 20);
   metrics["queue/duplicates"] = static_cast<double>(status.duplicates);
+  metrics["queue/rejected"] = static_cast<double>(status.rejected_frames);
   for (const auto& [name, member] : buffers::kLedgerCounts) {
     metrics[std::string("law/") + name] = static_cast<double>(law.*member);
   }

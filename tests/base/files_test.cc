@@ -1,10 +1,13 @@
 #include "base/files.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -92,6 +95,12 @@ TEST(ReplaceSymlink, RefusesToReplaceAFileAndAnAbsoluteTarget) {
 }
 
 // FIPS 180-4's example "abc", and the digest of nothing.
+TEST(SyncDirectory, SaysWhyItCannot) {
+  errno = ENOSPC;  // of something before
+  EXPECT_THAT(message_of<EnvironmentError>([] { sync_directory("/proc"); }),
+              testing::HasSubstr("cannot sync the folder \"/proc\": Invalid argument"));
+}
+
 TEST(Sha256, GivesThePublishedDigests) {
   const TempFolder folder;
   write_plain(folder / "abc", "abc");

@@ -1,10 +1,16 @@
-"""Files that are damaged, and disks that have no room."""
+"""Files that are damaged, disks that have no room, and disks that fail."""
 import contextlib
+import json
 import os
+import re
+import shutil
+import struct
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from .runs import BINARY, LIMIT_S, end_of, expect, kill
+from .runs import BINARY, LIMIT_S, Broken, end_of, expect, kill, preloaded
 
 
 def damage_checkpoint(place, count, random_):
@@ -80,3 +86,94 @@ def disk_full(place, count, random_):
         (place.folder / "full.log").unlink()
     expect(stopped > 0, "no run was there when its disk was full")
     return {"disks": count, "runs_stopped": stopped}
+
+
+# Few calls, so that each of them can fail, and yet a checkpoint in the middle that the next one removes.
+BRIEF = ("sft.steps=1", "grpo.steps=2", "rollout.actors=1", "rollout.prompts_per_step=2", "rollout.group_size=4",
+         "rollout.max_new_tokens=8", "checkpoint.every=1", "checkpoint.keep_last=1")
+ROLES = ("run", "learner", "actor")
+
+
+class FailingCalls:
+    """A run in which a call of a role on the run's files fails with EIO (tests/trust/fail_io.c)."""
+
+    def __init__(self, place, run):
+        self.place, self.run = place, run
+        self.state, self.log = place.folder / f"{run}.calls", place.folder / f"{run}.failed"
+
+    def finish(self, role="run", call=0):
+        """How the run ends, and the lines of what the library saw."""
+        environment = {**preloaded(self.place, "fail_io"), "FAIL_IO_FOLDER": str(self.place.root(self.run)),
+                       "FAIL_IO_CALL": f"{role}:{call}", "FAIL_IO_STATE": str(self.state), "FAIL_IO_LOG": str(self.log)}
+        status = self.place.finish(self.run, environment=environment, overrides=BRIEF)
+        return status, self.log.read_text().splitlines() if self.log.exists() else []
+
+    def calls(self):
+        """How many each role has made."""
+        return dict(zip(ROLES, struct.unpack(f"{len(ROLES)}l", self.state.read_bytes())))
+
+
+def check_no_torn_file(root):
+    """A file that is appended to may end within a line; everything else is whole."""
+    for file in root.rglob("*.json*"):
+        if any(part.startswith(".tmp-") for part in file.relative_to(root).parts):
+            continue
+        texts = [file.read_text()]
+        if file.suffix == ".jsonl":
+            *texts, rest = texts[0].split("\n")
+            expect(rest == "" or file.name == "metrics.jsonl", f"{file} ends within a line")
+        for text in texts:
+            try:
+                json.loads(text)
+            except ValueError as error:
+                raise Broken(f"{file} is torn: {error}") from error
+
+
+def final_name(file):
+    """What a file that is written aside will be called: of ".tmp-NAME-PID-..." and of "NAME.new" it is NAME."""
+    return re.sub(r"^\.tmp-(.+?)(-\d+)*$", r"\1", Path(file).name).removesuffix(".new")
+
+
+def fail_one_call(place, role, n):
+    """What failed, ("fsync", file), in a run that then goes on to its end; None where nobody came to that call."""
+    run = f"io_errors-{role}-{n}"
+    what = f"call {n} of the {role}"
+    status, seen = FailingCalls(place, run).finish(role, n)
+    failed = [line.split(" ", 2)[1:] for line in seen if line.startswith("failed ")]
+    expect(len(failed) == len(seen), f"{what}: a file is used after its sync has failed: {seen}")
+    if not failed:
+        expect(status == 0, f"{what} was not reached, and the run ended with {status}; see the log of {run}")
+    else:
+        call, file = failed[0]
+        log = place.log(run)
+        expect(status == 4, f"{what}, {call} of {file}, failed, and {run} ended with {status}; see its log")
+        expect(final_name(file) in log and "Input/output error" in log,
+               f"{what}: nobody says that {file} failed; see the log of {run}")
+        check_no_torn_file(place.root(run))
+        place.audit(run)
+        expect(place.finish(run, overrides=BRIEF) == 0, f"{run} does not go on after {call} of {file} failed")
+    place.check_end(run, overrides=BRIEF)
+    shutil.rmtree(place.root(run))
+    return failed[0] if failed else None
+
+
+def io_errors(place, count, random_):
+    """EIO at the n-th call that writes, syncs, cuts or renames, for every n of each role, or for some of them."""
+    first = FailingCalls(place, "io_errors")
+    status, seen = first.finish()
+    expect(status == 0 and not seen, f"a run with no fault ended with {status} and {seen}")
+    place.check_end("io_errors", overrides=BRIEF)
+    calls = first.calls()
+    faults = [(role, n) for role in ROLES for n in range(1, calls[role] + 1)]
+    if count < len(faults):
+        faults = random_.sample(faults, count)
+    with ThreadPoolExecutor(2) as two:  # most of such a run is waiting
+        try:
+            failed = list(two.map(lambda fault: fail_one_call(place, *fault), faults))
+        except Broken:
+            two.shutdown(cancel_futures=True)
+            raise
+    kinds = [call for call, _ in filter(None, failed)]
+    expect(kinds, "no call failed")
+    # An actor syncs what has come meanwhile, so it may have some calls less than the first time.
+    return {"calls": len(faults), "not_reached": failed.count(None), **{kind: kinds.count(kind) for kind in sorted(set(kinds))}}
