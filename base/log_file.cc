@@ -76,8 +76,8 @@ class PosixLogFile final : public LogFile {
     try {
       write_other(other);
       other.sync();
-      require<EnvironmentError>(::rename(aside.c_str(), file_.c_str()) == 0,
-                                "cannot be replaced: ", errno_text(errno));
+      const bool renamed = ::rename(aside.c_str(), file_.c_str()) == 0;
+      require<EnvironmentError>(renamed, "cannot be replaced: ", errno_text(errno));
     } catch (...) {
       ::unlink(aside.c_str());
       throw;
