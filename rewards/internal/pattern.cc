@@ -12,10 +12,14 @@ constexpr size_t kMaxPattern = 1u << 16;      // bytes
 constexpr uint32_t kMaxSteps = 1'000'000;     // tens of milliseconds
 constexpr uint32_t kMaxDepth = 250'000;       // places to go back to at once
 constexpr uint32_t kMaxKibibytes = 64 << 10;  // for those
-// Without possessive repetition of its own making: PCRE2 counts no steps within that, so that they were
-// quadratic.
+// PCRE2 counts anew from each place that a match may begin at; callouts, one for each item that is tried, are
+// counted over all of them.
 constexpr uint32_t kOptions =
-    PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_POSSESS;
+    PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT;
+
+int count_step(pcre2_callout_block*, void* steps) {
+  return ++*static_cast<uint32_t*>(steps) > kMaxSteps ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
 
 std::string message_of(int code) {
   PCRE2_UCHAR text[256];
@@ -47,6 +51,8 @@ std::optional<Pattern::Match> Pattern::search(std::string_view text) const {
   const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(
       pcre2_match_context_create(nullptr), pcre2_match_context_free);
   require(data != nullptr && context != nullptr, where_, ": out of memory");
+  uint32_t steps = 0;
+  pcre2_set_callout(context.get(), count_step, &steps);
   pcre2_set_match_limit(context.get(), kMaxSteps);
   pcre2_set_depth_limit(context.get(), kMaxDepth);
   pcre2_set_heap_limit(context.get(), kMaxKibibytes);

@@ -160,7 +160,7 @@ TEST_F(CheckpointTest, HoldsACriticAndItsOptimizerBesideThePolicys) {
                                             .optimizer = &optimizer_,
                                             .critic = critic.get(),
                                             .critic_optimizer = &optimizer},
-                                           1);
+                                           {.keep_last = 1});
 
   const auto back = model::load_model(checkpoint.critic(), at::kCPU, {.scalar_head = true});
   EXPECT_EQ(back->weights_hash(), critic->weights_hash());
