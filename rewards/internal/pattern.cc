@@ -13,9 +13,9 @@ constexpr uint32_t kMaxSteps = 1'000'000;     // tens of milliseconds
 constexpr uint32_t kMaxDepth = 250'000;       // places to go back to at once
 constexpr uint32_t kMaxKibibytes = 64 << 10;  // for those
 // PCRE2 counts anew from each place that a match may begin at; callouts, one for each item that is tried, are
-// counted over all of them.
-constexpr uint32_t kOptions =
-    PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT;
+// counted over all of them. Without possessive repetition of its own making, within which there are none.
+constexpr uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C |
+                              PCRE2_AUTO_CALLOUT | PCRE2_NO_AUTO_POSSESS;
 
 int count_step(pcre2_callout_block*, void* steps) {
   return ++*static_cast<uint32_t*>(steps) > kMaxSteps ? PCRE2_ERROR_MATCHLIMIT : 0;
