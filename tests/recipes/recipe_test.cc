@@ -51,7 +51,7 @@ TEST(Recipe, NamesAnUnknownKeyItsPlaceAndTheNearestOne) {
 TEST(Recipe, ListsTheKeysWhenNoneIsNear) {
   expect_refused_at_the_top(
       "tokenizers = { }\ncheckpoint = { frequency_in_steps = @3 }",
-      "[checkpoint] has no key \"frequency_in_steps\"; there are: best_by, every, keep_every, keep_last");
+      "[checkpoint] has no key \"frequency_in_steps\"; there are: every, keep_last, keep_every, best_by");
 }
 
 TEST(Recipe, NamesAnUnknownRewardAndItsUnknownOption) {
