@@ -14,8 +14,9 @@ namespace fs = std::filesystem;
 
 TemporaryFolder::TemporaryFolder(const std::string& what) {
   std::string name = (fs::temp_directory_path() / ("sluice-" + what + "-XXXXXX")).string();
-  require<EnvironmentError>(::mkdtemp(name.data()) != nullptr, "cannot make a folder in ",
-                            fs::temp_directory_path().string(), ": ", internal::errno_text(errno));
+  const bool made = ::mkdtemp(name.data()) != nullptr;
+  require<EnvironmentError>(made, "cannot make a folder in ", fs::temp_directory_path().string(), ": ",
+                            internal::errno_text(errno));
   path_ = name;
 }
 

@@ -47,8 +47,8 @@ class Descriptor {
 
 std::string random_id() {
   std::array<unsigned char, 16> bytes;
-  require<EnvironmentError>(::getrandom(bytes.data(), bytes.size(), 0) == std::ssize(bytes),
-                            "cannot name the weights: ", errno_text());
+  const bool filled = ::getrandom(bytes.data(), bytes.size(), 0) == std::ssize(bytes);
+  require<EnvironmentError>(filled, "cannot name the weights: ", errno_text());
   constexpr char digits[] = "0123456789abcdef";
   std::string hex;
   for (const unsigned char byte : bytes) {
