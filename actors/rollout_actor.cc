@@ -92,8 +92,11 @@ class RolloutActor {
 
 ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
   while (!interrupted()) {
-    if (engine_.idle()) now_doing("waits for leases from " + options_.address);
-    beat();
+    if (engine_.idle()) {
+      now_doing("waits for leases from " + options_.address);
+    } else {
+      beat();
+    }
     if (!receive()) return ActorEnd::Stopped;
     if (options_.mix_versions) go_on_with_newest();
     start_leases();

@@ -53,7 +53,7 @@ void keep_pulse(const std::filesystem::path& file) {
       retry([&] { return ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); }));
   require<EnvironmentError>(keep.fd.valid(), file.string(),
                             ": cannot be made: ", internal::errno_text(errno));
-  keep.pulse = {.limit_ms = 60'000, .doing = "starts"};
+  keep.pulse = {.limit_ms = kSilentMs, .doing = "starts"};
   write(keep);
 }
 

@@ -14,12 +14,15 @@
 
 namespace sluice {
 
+// Without a sign of life for so long a process is silent, unless it said that it would be.
+inline constexpr Millis kSilentMs = 60'000;
+
 // Names the file, once, before there are threads. Throws EnvironmentError when it cannot be made.
 void keep_pulse(const std::filesystem::path& file);
 
 // "grpo step 12: waits for its groups"; a sign of life, and the next is to come within `limit_ms`. For the
 // thread that does the work.
-void now_doing(std::string_view what, Millis limit_ms = 60'000);
+void now_doing(std::string_view what, Millis limit_ms = kSilentMs);
 // It still does.
 void beat();
 // "waits for its groups; the last sign of life was 0.2 s ago"

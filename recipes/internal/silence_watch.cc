@@ -10,7 +10,6 @@
 namespace sluice::recipes::internal {
 namespace {
 
-constexpr Millis kStartLimitMs = 60'000;  // until its first beat
 // Of the time: a thread that looks around now and then uses less, one that computes uses more.
 constexpr double kBusyShare = 0.05;
 
@@ -35,7 +34,7 @@ std::string SilenceWatch::look(Millis now) {
   const auto beats = pulse ? pulse->beats : 0;
   const double cpu_s = cpu_seconds(pid_);
   const double silent_s = static_cast<double>(now - since_) / 1000.0;
-  const bool over = now - since_ >= (pulse ? pulse->limit_ms : kStartLimitMs);
+  const bool over = now - since_ >= (pulse ? pulse->limit_ms : kSilentMs);
   const bool computed = cpu_s - cpu_s_ > kBusyShare * silent_s;
   if (since_ < 0 || beats != beats_ || (over && computed)) {
     since_ = now;
