@@ -133,7 +133,6 @@ Recovered recover(const LedgerOptions& options, std::unique_ptr<LogFile> file, c
   }
   replay.ledger().rewind(from_step);
   journal.rewind(from_step);
-  journal.sync();
 
   // A second reading, so that what has ended long ago is never held in memory.
   Recovered recovered{
