@@ -183,7 +183,7 @@ class PolicyStage {
     server_ = std::make_unique<learner::RolloutServer>(
         options, [this](const buffers::Ledger::Grant& grant) { return make_lease(grant); }, events,
         start_.stage_step);
-    journal_bytes_ = server_->status().journal_bytes;
+    journal_bytes_ = saved_journal_bytes_ = server_->status().journal_bytes;
     for (const auto& [version, flat] : versions_) publish(version, flat);
     publish(start_.stage_step);
   }
@@ -325,6 +325,7 @@ class PolicyStage {
     if (auto* redis = monitor_.redis()) redis->ended(ids);
     const auto status = server_->status();
     require(status.law.holds(), stage_.name, ": the law is broken: ", describe(status.law));
+    journal_bytes_ = status.journal_bytes;
     add_queue_metrics(metrics, status);
     const double step_tokens = metrics["num_tokens"];
     num_tokens_ += step_tokens;
@@ -413,12 +414,13 @@ class PolicyStage {
     saved_ = done;
     // The end of a stage is kept besides.
     const auto kept = stage_.checkpoint.keep_last + (done == stage_.steps ? 1 : 0);
-    journal_bytes_ = server_->trim_journal(internal::step_of_newest(run_.checkpoints(), stage_.name, kept));
+    const auto oldest = internal::step_of_newest(run_.checkpoints(), stage_.name, kept);
+    journal_bytes_ = saved_journal_bytes_ = server_->trim_journal(oldest);
   }
 
   // Since the last checkpoint; another lets what older groups hold go from it.
   bool journal_has_grown() const {
-    return server_->status().journal_bytes > journal_bytes_ + (stage_.rollout.journal_mb << 20);
+    return journal_bytes_ > saved_journal_bytes_ + (stage_.rollout.journal_mb << 20);
   }
 
   // What the numbers of the last step, `done`, make of the stage.
@@ -486,7 +488,8 @@ class PolicyStage {
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
   double num_tokens_;                       // trained on in this stage
   int64_t saved_;                           // steps of the stage that the newest checkpoint holds
-  int64_t journal_bytes_ = 0;               // behind that
+  int64_t journal_bytes_ = 0;               // after the last step,
+  int64_t saved_journal_bytes_ = 0;         // and behind that checkpoint
   internal::Score score_;                   // since then
   double tokens_per_s_ = 0;                 // of the last step
   std::mutex notices_mutex_;
