@@ -9,8 +9,6 @@
 //
 // It goes by spelling: "d4mn" and "dam n" pass. Give it a weight that makes one such word cost what it
 // should.
-#include <algorithm>
-
 #include "rewards/internal/phrases.h"
 #include "rewards/internal/scorers.h"
 
@@ -23,8 +21,7 @@ class Blocklist final : public CompletionReward {
 
  private:
   RewardOutcome score_one(const RewardRequest& request) const override {
-    const auto found = phrases_.found_in(request.completion);
-    const auto count = static_cast<double>(std::ranges::count(found, true));
+    const auto count = static_cast<double>(phrases_.count_in(request.completion));
     return RewardOutcome::scored(count == 0.0 ? 1.0 : 0.0, {{"found", count}});
   }
 

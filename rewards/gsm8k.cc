@@ -18,8 +18,6 @@
 namespace sluice::rewards::internal {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // What stands behind the last of the marks; nothing where there is none.
 std::optional<std::string_view> marked(std::string_view text) {
   const auto hashes = last_line_after(text, "####"), letter = last_line_after(text, "A:");

@@ -6,8 +6,6 @@
 //   The cat went to new york.     2/3
 //   Concatenate in New Yorkshire  0     a part of a word is none
 //   C++ for cats, cat!            2/3
-#include <algorithm>
-
 #include "rewards/internal/phrases.h"
 #include "rewards/internal/scorers.h"
 
@@ -20,9 +18,8 @@ class Keyword final : public CompletionReward {
 
  private:
   RewardOutcome score_one(const RewardRequest& request) const override {
-    const auto found = phrases_.found_in(request.completion);
-    const auto count = static_cast<double>(std::ranges::count(found, true));
-    return RewardOutcome::scored(count / static_cast<double>(found.size()), {{"found", count}});
+    const auto count = static_cast<double>(phrases_.count_in(request.completion));
+    return RewardOutcome::scored(count / static_cast<double>(phrases_.words().size()), {{"found", count}});
   }
 
   const Phrases phrases_;

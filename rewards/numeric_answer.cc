@@ -19,8 +19,6 @@
 namespace sluice::rewards::internal {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // The last number as it stands in prose: a sign, digits with commas and a point. Empty where there is none.
 std::string_view last_number(std::string_view text) {
   size_t end = text.size();

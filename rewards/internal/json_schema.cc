@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/terminal.h"
+#include "rewards/internal/ascii.h"
 #include "rewards/internal/json_validation.h"
 
 namespace sluice::rewards::internal {
@@ -223,8 +224,8 @@ const Json& JsonSchema::target(const std::string& reference) const {
   for (size_t begin = 2; begin <= reference.size();) {
     const size_t end = std::min(reference.find('/', begin), reference.size());
     const std::string name = unescaped(std::string_view(reference).substr(begin, end - begin));
-    const bool is_index = at->is_array() && !name.empty() && name.size() < 10 &&
-                          std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+    const bool is_index =
+        at->is_array() && !name.empty() && name.size() < 10 && std::ranges::all_of(name, is_digit);
     if (at->is_object() && at->contains(name)) {
       at = &at->at(name);
     } else if (is_index && std::stoul(name) < at->size()) {

@@ -3,10 +3,10 @@
 #include <sstream>
 #include <utility>
 
+#include "rewards/internal/ascii.h"
+
 namespace sluice::rewards::internal {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // ! to &, ( to +, : to @, [ to `, { to ~ and /
 bool always_apart(char c) {

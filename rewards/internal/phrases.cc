@@ -21,11 +21,10 @@ Phrases::Phrases(const RewardSpec& spec)
   }
 }
 
-std::vector<bool> Phrases::found_in(const std::string& text) const {
+int64_t Phrases::count_in(const std::string& text) const {
   const std::string lowered = ignore_case_ ? lower(text) : "";
-  std::vector<bool> found;
-  for (const auto& word : words_) found.push_back(holds_phrase(ignore_case_ ? lowered : text, word));
-  return found;
+  return std::ranges::count_if(
+      words_, [&](const auto& word) { return holds_phrase(ignore_case_ ? lowered : text, word); });
 }
 
 }  // namespace sluice::rewards::internal

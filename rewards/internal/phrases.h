@@ -1,6 +1,7 @@
 // Lists of words or phrases, as keyword and blocklist look for them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,8 @@ class Phrases {
   explicit Phrases(const RewardSpec& spec);
 
   const std::vector<std::string>& words() const { return words_; }
-  // For each of them, whether it stands in `text` as a whole word.
-  std::vector<bool> found_in(const std::string& text) const;
+  // How many of them stand in `text` as whole words.
+  int64_t count_in(const std::string& text) const;
 
  private:
   std::vector<std::string> words_;

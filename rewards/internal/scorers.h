@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "rewards/internal/ascii.h"
 #include "rewards/reward.h"
 
 namespace sluice::rewards::internal {
@@ -71,15 +72,6 @@ struct ColumnTexts {
   std::string problem;
 };
 ColumnTexts column_texts(const RewardRequest& request, const std::string& column);
-
-// Letters are a to z: what a scorer does to case and words is the same in every locale.
-constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-inline std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = lower(c);
-  return out;
-}
 
 std::unique_ptr<RewardFunction> make_exact_answer(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_numeric_answer(const RewardSpec& spec, const RewardResources& resources);

@@ -9,7 +9,7 @@ namespace {
 
 bool is_tag_name(const std::string& tag) {
   return !tag.empty() && std::all_of(tag.begin(), tag.end(), [](char c) {
-    return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    return is_letter(c) || is_digit(c) || c == '_' || c == '-';
   });
 }
 

@@ -7,7 +7,7 @@
 namespace sluice::rewards::internal {
 namespace {
 
-bool is_plain(char c) { return is_letter(c) || (c >= '0' && c <= '9'); }
+bool is_plain(char c) { return is_letter(c) || is_digit(c); }
 bool is_beyond_ascii(char c) { return static_cast<unsigned char>(c) >= 0x80; }
 bool is_inside_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 bool is_of_word(char c) { return is_plain(c) || is_beyond_ascii(c); }

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <string>
 
+#include "rewards/internal/ascii.h"
+
 namespace sluice::rewards::math {
 namespace {
 
@@ -17,7 +19,7 @@ std::optional<Rational> scaled(const std::optional<Rational>& value, int64_t exp
 }  // namespace
 
 bool is_whole(std::string_view numeral) {
-  return !numeral.empty() && std::ranges::all_of(numeral, [](char c) { return c >= '0' && c <= '9'; });
+  return !numeral.empty() && std::ranges::all_of(numeral, internal::is_digit);
 }
 
 std::optional<Rational> rational_of(std::string_view numeral) {

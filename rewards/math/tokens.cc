@@ -4,14 +4,15 @@
 #include <iterator>
 #include <utility>
 
+#include "rewards/internal/ascii.h"
 #include "rewards/math/commands.h"
 #include "rewards/math/unicode.h"
 
 namespace sluice::rewards::math {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+using internal::is_digit;
+using internal::is_letter;
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '~'; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
