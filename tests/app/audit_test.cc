@@ -38,15 +38,10 @@ const Workspace& finished() {
   return workspace;
 }
 
-class Copy {
+class Copy : public RunCopy {
  public:
-  Copy() {
-    fs::create_directories(workspace_.run());
-    fs::copy(finished().run(), workspace_.run(),
-             fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-  }
+  Copy() : RunCopy(finished()) {}
 
-  fs::path operator/(const std::string& name) const { return workspace_.run() / name; }
   void replace(const std::string& name, const std::string& text, const std::string& with) const {
     std::string bytes = read_file(*this / name);
     const auto at = bytes.find(text);
@@ -60,9 +55,6 @@ class Copy {
     EXPECT_THAT(stage_of(done).at("problems").dump(), HasSubstr(sentence));
     EXPECT_THAT(audit("--groups").out, HasSubstr("PROBLEM"));
   }
-
- private:
-  const Workspace workspace_;
 };
 
 TEST(Audit, NamesTheEndOfEveryGroupOfAFinishedRun) {

@@ -38,15 +38,10 @@ Finished replay(const Workspace& workspace, int64_t step, const std::vector<std:
 }
 
 // A copy of the finished run, to break something in.
-class Copy {
+class Copy : public RunCopy {
  public:
-  Copy() {
-    fs::create_directories(workspace_.run());
-    fs::copy(finished().run(), workspace_.run(),
-             fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-  }
+  Copy() : RunCopy(finished()) {}
 
-  fs::path operator/(const std::string& name) const { return workspace_.run() / name; }
   Finished replay(int64_t step) const { return sluice::app::replay(workspace_, step); }
 
   // Changes the line of a step in metrics.jsonl.
@@ -58,9 +53,6 @@ class Copy {
     }
     write_plain(*this / "metrics.jsonl", text);
   }
-
- private:
-  const Workspace workspace_;
 };
 
 TEST(Replay, StepsOfEveryStageComeOutAsTheyDidAndNothingOfTheRunChanges) {

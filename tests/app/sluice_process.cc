@@ -130,6 +130,11 @@ std::vector<Json> Workspace::metrics(const std::string& name) const {
   return lines;
 }
 
+RunCopy::RunCopy(const Workspace& original) {
+  fs::create_directories(workspace_.run());
+  fs::copy(original.run(), workspace_.run(), fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+}
+
 std::map<std::string, std::string> contents(const fs::path& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {

@@ -52,6 +52,17 @@ class Workspace {
   const std::filesystem::path root_ = std::filesystem::canonical(folder_.path());  // as messages write it
 };
 
+// The files of another workspace's run in one of its own, to break something in.
+class RunCopy {
+ public:
+  explicit RunCopy(const Workspace& original);
+
+  std::filesystem::path operator/(const std::string& name) const { return workspace_.run() / name; }
+
+ protected:
+  const Workspace workspace_;
+};
+
 // Every file of a folder with its bytes, for "nothing was overwritten".
 std::map<std::string, std::string> contents(const std::filesystem::path& folder);
 

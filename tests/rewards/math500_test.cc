@@ -272,6 +272,24 @@ class Math500 : public testing::Test {
     return *score(*reward_, from, completion).score;
   }
 
+  Texts golds() const {
+    Texts answers;
+    for (const auto& row : rows_) answers.push_back(row.columns.at("answer").get<std::string>());
+    return answers;
+  }
+
+  // Ten texts and more for each answer, every one of which earns `score`.
+  void expect_all(Texts (*texts_for)(const std::string& gold), double score) {
+    size_t tried = 0;
+    for (const auto& gold : golds()) {
+      const auto texts = texts_for(gold);
+      EXPECT_GE(texts.size(), 10u) << gold;
+      tried += texts.size();
+      for (const auto& text : texts) EXPECT_EQ(score_of(text, gold), score) << text << " for " << gold;
+    }
+    EXPECT_GT(tried, 10'000u);
+  }
+
   const std::unique_ptr<RewardFunction> reward_ = make_reward(spec("math_answer"), {});
   const std::vector<text::Row> rows_ = text::read_prompts(
       {.path = SLUICE_SOURCE_DIR "/data/math/math500_answers.jsonl", .prompt_column = "unique_id"},
@@ -280,37 +298,18 @@ class Math500 : public testing::Test {
 
 TEST_F(Math500, EveryAnswerIsItselfInTenRewritingsAndMore) {
   ASSERT_EQ(rows_.size(), 500u);
-  size_t tried = 0;
-  for (const auto& row : rows_) {
-    const auto gold = row.columns.at("answer").get<std::string>();
-    EXPECT_EQ(score_of(gold, gold), 1.0) << gold;
-    const auto texts = rewritings(gold);
-    EXPECT_GE(texts.size(), 10u) << gold;
-    tried += texts.size();
-    for (const auto& text : texts) EXPECT_EQ(score_of(text, gold), 1.0) << text << " for " << gold;
-  }
-  EXPECT_GT(tried, 10'000u);
+  for (const auto& gold : golds()) EXPECT_EQ(score_of(gold, gold), 1.0) << gold;
+  expect_all(rewritings, 1.0);
 }
 
-TEST_F(Math500, NoAnswerIsOneOfTenNearMissesAndMore) {
-  size_t tried = 0;
-  for (const auto& row : rows_) {
-    const auto gold = row.columns.at("answer").get<std::string>();
-    const auto texts = near_misses(gold);
-    EXPECT_GE(texts.size(), 10u) << gold;
-    tried += texts.size();
-    for (const auto& text : texts) EXPECT_EQ(score_of(text, gold), 0.0) << text << " for " << gold;
-  }
-  EXPECT_GT(tried, 10'000u);
-}
+TEST_F(Math500, NoAnswerIsOneOfTenNearMissesAndMore) { expect_all(near_misses, 0.0); }
 
 // None is another's, but for what says the same: 36 and $36, 1,-2 and -2,1, 5 and x=5.
 TEST_F(Math500, TellsTheAnswersApart) {
-  Texts golds, equal;
-  for (const auto& row : rows_) golds.push_back(row.columns.at("answer").get<std::string>());
-  golds = different(golds, "");
-  for (const auto& gold : golds) {
-    for (const auto& other : golds) {
+  Texts equal;
+  const Texts answers = different(golds(), "");
+  for (const auto& gold : answers) {
+    for (const auto& other : answers) {
       if (gold < other && math::compare(other, gold).same) equal.push_back(gold + " | " + other);
     }
   }
