@@ -23,3 +23,6 @@ endforeach()
 # hiredis asks for 64-bit file offsets, which a 64-bit system has; the macro alone would part its users from the
 # precompiled headers.
 set_target_properties(PkgConfig::PC_hiredis PROPERTIES INTERFACE_COMPILE_OPTIONS "")
+# Its headers lie in /usr/include. Of the folders that pkg-config names besides, those of libraries behind it, the first
+# run of CMake makes other flags than every later one, which would compile all users anew.
+set_target_properties(PkgConfig::PC_zmq PROPERTIES INTERFACE_COMPILE_OPTIONS "" INTERFACE_INCLUDE_DIRECTORIES "")
