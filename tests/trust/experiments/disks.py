@@ -59,33 +59,30 @@ def small_disk(folder, megabytes):
         subprocess.run(["umount", "-l", folder], check=False)
 
 
+def size_of(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def disk_full(place, count, random_):
-    """The disk fills up at some moment of a run; when there is room again it goes on."""
+    """A disk that has no room for all of a run is full at some moment of it; when there is room again it goes on."""
     if os.geteuid() != 0:
         return {"skipped": "only root mounts a small disk"}
-    stopped = 0
+    megabytes = 64
+    whole = size_of(place.root(place.undisturbed_run()))
     for number in range(count):
         runs = f"small-{number}"
-        with small_disk(place.folder / runs, 64):
-            process = place.start("full", runs=runs)
-            time.sleep(random_.uniform(0.3, 2.5))
+        with small_disk(place.folder / runs, megabytes):
             ballast = place.folder / runs / "ballast"
-            with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as out:
-                while True:
-                    out.write(b"x" * 65536)
-            status = end_of(process, "a run on a full disk")
-            if status != 0:
-                stopped += 1
-                log = place.log("full")
-                expect("No space left on device" in log, f"exit {status}, and nobody says that the disk is full")
+            ballast.write_bytes(bytes((megabytes << 20) - int(random_.uniform(0.02, 0.9) * whole)))
+            status = place.finish("full", runs=runs)
+            expect(status == 4, f"exit {status} on a disk that has no room for a run")
+            expect("No space left on device" in place.log("full"), "nobody says that the disk is full")
             ballast.unlink()
-            if not place.done("full", runs):
-                place.audit("full", runs)
-                expect(place.finish("full", runs=runs) == 0, "there is room again, and the run does not go on")
+            place.audit("full", runs)
+            expect(place.finish("full", runs=runs) == 0, "there is room again, and the run does not go on")
             place.check_end("full", runs)
         (place.folder / "full.log").unlink()
-    expect(stopped > 0, "no run was there when its disk was full")
-    return {"disks": count, "runs_stopped": stopped}
+    return {"disks": count, "runs_stopped": count, "megabytes_of_a_run": round(whole / 2**20, 1)}
 
 
 # Few calls, so that each of them can fail, and yet a checkpoint in the middle that the next one removes.

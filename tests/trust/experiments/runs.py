@@ -88,13 +88,13 @@ class Place:
         """What a run has printed so far."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def undisturbed(self, overrides=()):
-        """The result of a run that was left alone."""
+    def undisturbed_run(self, overrides=()):
+        """The name of a run that was left alone."""
         if overrides not in self._left_alone:
             name = f"undisturbed-{len(self._left_alone)}"
             expect(self.finish(name, overrides=overrides) == 0,
                    f"the undisturbed run failed; see {self.folder / name}.log")
-            self._left_alone[overrides] = self.result(name)
+            self._left_alone[overrides] = name
         return self._left_alone[overrides]
 
     def audit(self, name, runs="runs"):
@@ -108,7 +108,7 @@ class Place:
 
     def check_end(self, name, runs="runs", overrides=()):
         self.audit(name, runs)
-        ended, alone = self.result(name, runs), self.undisturbed(overrides)
+        ended, alone = self.result(name, runs), self.result(self.undisturbed_run(overrides))
         expect(ended["law"] == alone["law"], f"{name} ended with {ended['law']}, undisturbed it is {alone['law']}")
         expect(ended["weights_sha256"] == alone["weights_sha256"],
                f"{name} ended in other weights than the undisturbed run")
