@@ -149,23 +149,22 @@ class PolicyStage {
   }
 
   void start_server() {
-    const learner::RolloutServerOptions options{
-        .address = run_.rollout_address(stage_),
-        .journal = run_.journal(stage_.name),
-        .ledger = ledger_options(recipe_, stage_),
-        .identity = {.run = run_.id(),
-                     .tokenizer_hash = tokenizer_->hash(),
-                     .model_hash = architecture_hash(network_->config()),
-                     .role = "learner",
-                     .name = "learner-0"},
-        .min_scored = stage_.rollout.min_scored,
-        .refill_fallback = stage_.rollout.refill_fallback,
-        .reward_weights = reward_weights_,
-        .limits = {.max_samples = stage_.rollout.group_size,
-                   .max_tokens = network_->config().max_position,
-                   .vocab_size = network_->config().vocab_size},
-        .actor_timeout_ms = stage_.rollout.lease_ms,
-        .quarantine = run_.quarantine() / stage_.name};
+    auto identity =
+        stage_identity(run_, stage_.name, start_.checkpoint.model(), *tokenizer_, network_->config());
+    identity.role = "learner";
+    identity.name = "learner-0";
+    const learner::RolloutServerOptions options{.address = run_.rollout_address(stage_),
+                                                .journal = run_.journal(stage_.name),
+                                                .ledger = ledger_options(recipe_, stage_),
+                                                .identity = identity,
+                                                .min_scored = stage_.rollout.min_scored,
+                                                .refill_fallback = stage_.rollout.refill_fallback,
+                                                .reward_weights = reward_weights_,
+                                                .limits = {.max_samples = stage_.rollout.group_size,
+                                                           .max_tokens = network_->config().max_position,
+                                                           .vocab_size = network_->config().vocab_size},
+                                                .actor_timeout_ms = stage_.rollout.lease_ms,
+                                                .quarantine = run_.quarantine() / stage_.name};
     auto* redis = monitor_.redis();
     const learner::RolloutEvents events{.queued =
                                             [redis](const std::vector<const buffers::RolloutGroup*>& groups) {

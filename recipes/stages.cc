@@ -93,14 +93,13 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   require<EnvironmentError>(alone.has_value(), "actor-", index, " of stage ", name,
                             " is there already: another process has ", spool.string(),
                             "; give this one another --index");
+  auto identity = stage_identity(run, name, origin->model(), *tokenizer, network->config());
+  identity.role = "actor";
+  identity.name = "actor-" + std::to_string(index);
+  identity.incarnation = new_incarnation();
+  identity.pid = getpid();
   const actors::RolloutActorOptions options{.address = run.rollout_address(stage),
-                                            .identity = {.run = run.id(),
-                                                         .tokenizer_hash = tokenizer->hash(),
-                                                         .model_hash = architecture_hash(network->config()),
-                                                         .role = "actor",
-                                                         .name = "actor-" + std::to_string(index),
-                                                         .incarnation = new_incarnation(),
-                                                         .pid = getpid()},
+                                            .identity = identity,
                                             .engine = {.reproducible = recipe.deterministic},
                                             .spool = spool,
                                             .int8_weights = stage.rollout.int8_weights,

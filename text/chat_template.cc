@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "text/jinja/parser.h"
 #include "text/jinja/renderer.h"
 
@@ -87,6 +88,10 @@ ChatTemplate ChatTemplate::with_tool_template(ChatTemplate other) && {
 }
 
 const std::string& ChatTemplate::source() const { return impl_->source; }
+
+std::string ChatTemplate::hash() const {
+  return sha256_hex(sha256_hex(source()) + (tool_template_ == nullptr ? "" : tool_template_->hash()));
+}
 
 ChatOptions chat_options_of(const Json& columns) {
   ChatOptions options;

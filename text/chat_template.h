@@ -59,6 +59,7 @@ class ChatTemplate {
   ChatTemplate with_tool_template(ChatTemplate other) &&;
 
   const std::string& source() const;
+  std::string hash() const;  // SHA-256 of the source and of that for tools
 
  private:
   struct Impl;

@@ -37,6 +37,8 @@ std::string encode_identity(const Identity& identity) {
                      {"run", identity.run},
                      {"tokenizer_hash", identity.tokenizer_hash},
                      {"model_hash", identity.model_hash},
+                     {"template_hash", identity.template_hash},
+                     {"rewards_hash", identity.rewards_hash},
                      {"role", identity.role},
                      {"name", identity.name},
                      {"incarnation", std::to_string(identity.incarnation)},
@@ -49,12 +51,15 @@ Identity decode_identity(std::string_view json_text) {
   const Json json = parse_json(json_text, where, kLimits);
   Identity identity;
   identity.protocol = json_member<int64_t>(json, "protocol", where);
+  identity.name = plain_text(json, "name", where, kMaxName);
+  require<DataError>(!identity.name.empty(), where, ": the name is empty");
+  if (identity.protocol != Identity{}.protocol) return identity;
   identity.run = plain_text(json, "run", where, kMaxHash);
   identity.tokenizer_hash = plain_text(json, "tokenizer_hash", where, kMaxHash);
   identity.model_hash = plain_text(json, "model_hash", where, kMaxHash);
+  identity.template_hash = plain_text(json, "template_hash", where, kMaxHash);
+  identity.rewards_hash = plain_text(json, "rewards_hash", where, kMaxHash);
   identity.role = plain_text(json, "role", where, kMaxName);
-  identity.name = plain_text(json, "name", where, kMaxName);
-  require<DataError>(!identity.name.empty(), where, ": the name is empty");
   const auto digits = plain_text(json, "incarnation", where, 20);
   const auto [end, error] =
       std::from_chars(digits.data(), digits.data() + digits.size(), identity.incarnation);
@@ -80,6 +85,14 @@ std::string refusal(const Identity& ours, const Identity& theirs) {
   }
   if (theirs.model_hash != ours.model_hash) {
     return differs("model", ours.model_hash, theirs.model_hash, "give both the same model directory");
+  }
+  if (theirs.template_hash != ours.template_hash) {
+    return differs("chat template", ours.template_hash, theirs.template_hash,
+                   "give both the same model directory");
+  }
+  if (theirs.rewards_hash != ours.rewards_hash) {
+    return differs("reward configuration", ours.rewards_hash, theirs.rewards_hash,
+                   "give both the recipe.resolved.json of the run");
   }
   return "";
 }

@@ -114,8 +114,18 @@ std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const fs::path&
   return text::rendered(text::open_prompts(stage.data, stage.split()), text::load_chat_template(model));
 }
 
-std::string architecture_hash(const model::ModelConfig& config) {
-  return sha256_hex(model::model_config_to_json(config, "").dump());
+transport::Identity stage_identity(const RunDirectory& run, const std::string& stage, const fs::path& model,
+                                   const text::Tokenizer& tokenizer, const model::ModelConfig& config) {
+  const auto chat = text::load_chat_template(model);
+  Json rewards = Json::array();
+  for (const auto& reward : run.recipe().stage(stage).rewards) {
+    rewards.push_back({reward.use, reward.name, reward.weight, reward.options});
+  }
+  return {.run = run.id(),
+          .tokenizer_hash = tokenizer.hash(),
+          .model_hash = sha256_hex(model::model_config_to_json(config, "").dump()),
+          .template_hash = chat ? chat->hash() : "",
+          .rewards_hash = sha256_hex(rewards.dump())};
 }
 
 Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe) {

@@ -19,6 +19,7 @@
 #include "rewards/reward_mix.h"
 #include "text/dataset.h"
 #include "text/tokenizer.h"
+#include "transport/handshake.h"
 
 namespace sluice::recipes {
 
@@ -43,8 +44,11 @@ buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& sta
 // them.
 std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const std::filesystem::path& model);
 
-// SHA-256 of a model's architecture, not of its weights.
-std::string architecture_hash(const model::ModelConfig& config);
+// What learner and actors of a stage must have in common; `model` is the directory that the tokenizer and the
+// network are of. Who it is, a role fills in.
+transport::Identity stage_identity(const RunDirectory& run, const std::string& stage,
+                                   const std::filesystem::path& model, const text::Tokenizer& tokenizer,
+                                   const model::ModelConfig& config);
 
 // Where reports of this process go: metrics.jsonl, the terminal, Redis when the recipe has it.
 class StageMonitor {

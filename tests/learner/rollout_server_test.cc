@@ -312,19 +312,31 @@ TEST_F(RolloutServerTest, HeartbeatsKeepALeaseAlive) {
   EXPECT_EQ((*server->take_batch(0, kSoon))[0].attempt, 0);
 }
 
-TEST_F(RolloutServerTest, RefusesAnotherTokenizerWithBothHashes) {
+TEST_F(RolloutServerTest, RefusesAnotherTokenizerTemplateAndRewardsWithBothHashes) {
   const auto server = start();
-  auto other = identity("actor-0");
-  other.tokenizer_hash = "t2";
-  Actor actor(server->address(), other);
-  actor.hello();
+  struct Other {
+    std::string transport::Identity::*hash;
+    const char *says, *notice;
+  };
+  for (const auto& [hash, says, notice] :
+       {Other{&transport::Identity::tokenizer_hash, "the learner has t1, the actor has x2",
+              "the tokenizer differs"},
+        Other{&transport::Identity::template_hash, "the learner has none, the actor has x2",
+              "the chat template differs"},
+        Other{&transport::Identity::rewards_hash, "the learner has none, the actor has x2",
+              "the reward configuration differs"}}) {
+    auto other = identity("actor-0");
+    other.*hash = "x2";
+    Actor actor(server->address(), other);
+    actor.hello();
 
-  const auto frame = actor.next(FrameType::Refuse);
+    const auto frame = actor.next(FrameType::Refuse);
 
-  ASSERT_TRUE(frame);
-  EXPECT_NE(frame->payload.find("the learner has t1, the actor has t2"), std::string::npos) << frame->payload;
-  EXPECT_TRUE(noticed("actor-0: the tokenizer differs"));
-  EXPECT_TRUE(server->status().actors.empty());
+    ASSERT_TRUE(frame);
+    EXPECT_NE(frame->payload.find(says), std::string::npos) << frame->payload;
+    EXPECT_TRUE(noticed(std::string("actor-0: ") + notice));
+    EXPECT_TRUE(server->status().actors.empty());
+  }
 }
 
 TEST_F(RolloutServerTest, RefusesAnotherProtocolAndWhatIsNoIdentity) {
@@ -333,7 +345,8 @@ TEST_F(RolloutServerTest, RefusesAnotherProtocolAndWhatIsNoIdentity) {
   other.protocol = 1;
   Actor actor(server->address(), other);
   actor.hello();
-  EXPECT_NE(actor.next(FrameType::Refuse)->payload.find("protocol"), std::string::npos);
+  EXPECT_NE(actor.next(FrameType::Refuse)->payload.find("the learner has 3, the actor has 1"),
+            std::string::npos);
 
   actor.send(FrameType::Hello, "{");
   EXPECT_TRUE(actor.next(FrameType::Refuse));

@@ -13,6 +13,8 @@ Identity actor() {
   return {.run = "run-1",
           .tokenizer_hash = "t1",
           .model_hash = "m1",
+          .template_hash = "c1",
+          .rewards_hash = "r1",
           .role = "actor",
           .name = "actor-0",
           .incarnation = 18446744073709551615u,
@@ -22,10 +24,12 @@ Identity actor() {
 TEST(Handshake, AnIdentityComesBackAsItWas) {
   const auto back = decode_identity(encode_identity(actor()));
 
-  EXPECT_EQ(back.protocol, 2);
+  EXPECT_EQ(back.protocol, 3);
   EXPECT_EQ(back.run, "run-1");
   EXPECT_EQ(back.tokenizer_hash, "t1");
   EXPECT_EQ(back.model_hash, "m1");
+  EXPECT_EQ(back.template_hash, "c1");
+  EXPECT_EQ(back.rewards_hash, "r1");
   EXPECT_EQ(back.role, "actor");
   EXPECT_EQ(back.name, "actor-0");
   EXPECT_EQ(back.incarnation, 18446744073709551615u);
@@ -46,6 +50,13 @@ TEST(Handshake, RefusesAnIdentityThatDoesNotHoldTogether) {
   EXPECT_THROW(decode_identity(encode_identity(identity)), DataError);
 }
 
+TEST(Handshake, OfAnotherProtocolReadsWhatTellsWhoItIsAlone) {
+  const auto other = decode_identity(R"({"protocol": 1, "name": "actor-3", "tokenizer": "as it was once"})");
+  EXPECT_EQ(other.protocol, 1);
+  EXPECT_EQ(other.name, "actor-3");
+  EXPECT_NE(refusal(actor(), other).find("the learner has 3, the actor has 1"), std::string::npos);
+}
+
 TEST(Handshake, LetsTheSameRunModelAndTokenizerJoin) { EXPECT_EQ(refusal(actor(), actor()), ""); }
 
 TEST(Handshake, NamesBothValuesOfWhatDiffers) {
@@ -64,7 +75,19 @@ TEST(Handshake, NamesBothValuesOfWhatDiffers) {
   other.protocol = 1;
   EXPECT_EQ(
       refusal(actor(), other),
-      "the protocol differs: the learner has 2, the actor has 1; start both from the same build of sluice");
+      "the protocol differs: the learner has 3, the actor has 1; start both from the same build of sluice");
+
+  other = actor();
+  other.template_hash = "";
+  EXPECT_EQ(refusal(actor(), other),
+            "the chat template differs: the learner has c1, the actor has none; give both the same model "
+            "directory");
+
+  other = actor();
+  other.rewards_hash = "r2";
+  EXPECT_EQ(refusal(actor(), other),
+            "the reward configuration differs: the learner has r1, the actor has r2; give both the "
+            "recipe.resolved.json of the run");
 
   other = actor();
   other.run = "run-2";
