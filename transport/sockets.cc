@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::string_view kIpc = "ipc://";
 constexpr size_t kMaxIpcPath = 107;      // sockaddr_un holds 108 bytes, the last one is zero
-constexpr int kStrikes = 3;              // bad frames in a row before a peer is ignored
+constexpr int kStrikes = 3;              // bad frames in a row before a peer is ignored for a while,
+constexpr Millis kDeafMs = 5'000;        // this long: what damaged its frames may have passed
 constexpr size_t kMaxRemembered = 4096;  // peers with strikes; a hostile one can call itself anything
 constexpr int kMaxRejectedAtOnce = 256;  // then receive() returns, so that a flood cannot hold its caller
 constexpr int kQueueFrames = 1000;       // above the credit an actor can have, so that it is never reached
@@ -159,7 +160,10 @@ struct RouterSocket::Impl {
   std::optional<Received> accept(std::vector<zmq::message_t>& parts) {
     std::string peer(view(parts.front()));
     const auto strike = strikes.find(peer);
-    if (strike != strikes.end() && strike->second >= kStrikes) return reject(peer);
+    if (strike != strikes.end() && now_ms() < strike->second.deaf_until) {
+      ++rejected;
+      return std::nullopt;
+    }
     if (parts.size() != 2) return reject(peer);
     auto decoded = decode_frame(view(parts[1]));
     if (!decoded.frame) return reject(peer);
@@ -171,8 +175,9 @@ struct RouterSocket::Impl {
   std::nullopt_t reject(const std::string& peer) {
     ++rejected;
     if (strikes.size() >= kMaxRemembered && !strikes.contains(peer)) strikes.erase(strikes.begin());
-    int& count = strikes[peer];
-    count = std::min(count + 1, kStrikes);
+    auto& [in_a_row, deaf_until] = strikes[peer];
+    in_a_row = std::min(in_a_row + 1, kStrikes);
+    if (in_a_row == kStrikes) deaf_until = now_ms() + kDeafMs;
     return std::nullopt;
   }
 
@@ -188,7 +193,11 @@ struct RouterSocket::Impl {
   std::string address;
   std::optional<FileId> file;  // of an ipc address: the one that was bound
   int64_t rejected = 0;
-  std::map<std::string, int> strikes;  // of peers whose last frame was bad
+  struct Strikes {
+    int in_a_row = 0;
+    Millis deaf_until = 0;
+  };
+  std::map<std::string, Strikes> strikes;  // of peers whose last frame was bad
   zmq::context_t context;
   zmq::socket_t socket;  // after the context it lives in
 };
@@ -309,6 +318,15 @@ bool DealerSocket::send(Frame frame, Millis timeout_ms) {
   } catch (const zmq::error_t& error) {
     fail<EnvironmentError>("cannot send to ", impl_->address, ": ", error.what());
   }
+}
+
+void DealerSocket::reconnect() {
+  try {
+    impl_->socket.disconnect(endpoint(impl_->address));
+  } catch (const zmq::error_t& error) {
+    if (error.num() != ENOENT) fail<EnvironmentError>("cannot leave ", impl_->address, ": ", error.what());
+  }
+  impl_->socket.connect(endpoint(impl_->address));
 }
 
 int64_t DealerSocket::num_rejected() const { return impl_->rejected; }

@@ -42,10 +42,12 @@ class Dealer {
   virtual std::optional<Frame> receive(Millis timeout_ms) = 0;
   // False when it could not be handed over within the time: nobody is there.
   virtual bool send(Frame frame, Millis timeout_ms) = 0;
+  // Begins a connection anew, with what the one there is had not delivered lost.
+  virtual void reconnect() = 0;
 };
 
 // Used by one thread. A frame that fails a check is counted and dropped; three in a row from one peer and it
-// is not listened to any more.
+// is not listened to for five seconds.
 class RouterSocket final : public Router {
  public:
   // Throws EnvironmentError naming the address when it is taken or malformed. Port 0 lets the system choose.
@@ -71,7 +73,8 @@ class RouterSocket final : public Router {
   std::unique_ptr<Impl> impl_;
 };
 
-// Used by one thread. Connects in the background, again and again until somebody listens.
+// Used by one thread. Connects in the background, again and again until somebody listens; but after bytes
+// that make no sense to ZeroMQ it takes reconnect().
 class DealerSocket final : public Dealer {
  public:
   DealerSocket(const std::string& address, uint64_t run);
@@ -79,6 +82,7 @@ class DealerSocket final : public Dealer {
 
   std::optional<Frame> receive(Millis timeout_ms) override;
   bool send(Frame frame, Millis timeout_ms) override;
+  void reconnect() override;
   int64_t num_rejected() const;  // frames that failed a check
 
  private:

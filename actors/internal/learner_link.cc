@@ -14,8 +14,9 @@ using transport::Frame;
 using transport::FrameType;
 
 constexpr Millis kHelloMs = 1'000;
-constexpr Millis kAgainMs = 5'000;  // without an Ack a group is sent again
-constexpr Millis kSafeMs = 2;       // between looks whether a group is safe
+constexpr Millis kAgainMs = 5'000;      // without an Ack a group is sent again
+constexpr Millis kSafeMs = 2;           // between looks whether a group is safe
+constexpr Millis kReconnectMs = 5'000;  // of silence, though each heartbeat is answered
 
 uint64_t group_of(const std::string& bytes, const std::string& spool) {
   try {
@@ -155,6 +156,13 @@ void LearnerLink::send_load(const ActorLoad& load, bool with_heartbeat) {
   if (try_send(FrameType::Ready, ready.take())) learner_credit_ = load.credit;
 }
 
+void LearnerLink::miss_weights() {
+  const Millis now = clock_.now_ms();
+  if (!welcome_ || now < hello_due_) return;
+  try_send(FrameType::Hello, transport::encode_identity(options_.identity));
+  hello_due_ = now + kHelloMs;
+}
+
 void LearnerLink::send_group(buffers::RolloutGroup group) {
   group.actor = options_.identity.name;
   group.incarnation = options_.identity.incarnation;
@@ -183,6 +191,11 @@ void LearnerLink::watch_silence(bool heard) {
   const Millis now = clock_.now_ms();
   silent_ms_ = heard ? 0 : silent_ms_ + std::min(now - last_look_, heartbeat_ms_);
   last_look_ = now;
+  if (silent_ms_ == 0) reconnect_ms_ = kReconnectMs;
+  if (silent_ms_ >= reconnect_ms_) {
+    dealer_->reconnect();
+    reconnect_ms_ += kReconnectMs;
+  }
   const Millis most = was_welcome_ ? options_.silence_ms : options_.connect_timeout_ms;
   require(silent_ms_ < most, options_.identity.name, ": ",
           was_welcome_ ? "the learner at " : "waited for a welcome of the learner at ", options_.address,

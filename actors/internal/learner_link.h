@@ -39,6 +39,8 @@ class LearnerLink {
   // Names the actor and the sequence in it, and keeps it until it is acknowledged.
   void send_group(buffers::RolloutGroup group);
   bool has_unacknowledged(uint64_t group) const;
+  // Weights that a lease names were announced and did not arrive: the learner is asked for all that it has.
+  void miss_weights();
   // The learner asks for it: it is sent again at once.
   void send_again(uint64_t group);
   // Of the run, as the learner counts it: what was begun in another one is of weights that never were.
@@ -71,10 +73,11 @@ class LearnerLink {
   Millis heartbeat_ms_;
   bool welcome_ = false;
   bool was_welcome_ = false;
-  Millis hello_due_ = 0;
+  Millis hello_due_ = 0;  // while it is not welcome, or misses weights
   Millis heartbeat_due_ = 0;
   Millis last_look_ = 0;
   Millis silent_ms_ = 0;        // while this thread was listening
+  Millis reconnect_ms_ = 0;     // of silence, then the connection is made anew
   int64_t learner_credit_ = 0;  // what the learner believes
   const std::unique_ptr<GroupKeeper> keeper_;
   int64_t history_ = 0;  // of the run, which the groups below are of

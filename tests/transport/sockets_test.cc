@@ -156,7 +156,7 @@ TEST_F(Sockets, DropAFrameOfAnotherRunButHearItsHello) {
   EXPECT_EQ(stranger.num_rejected(), 1);
 }
 
-TEST_F(Sockets, ThreeBadFramesInARowAndAPeerIsNotHeardAnyMore) {
+TEST_F(Sockets, ThreeBadFramesInARowAndAPeerIsNotHeardForAWhile) {
   RouterSocket router(address_, kRun);
   RawDealer hostile(address_);
   DealerSocket good(address_, kRun);
@@ -177,6 +177,71 @@ TEST_F(Sockets, ThreeBadFramesInARowAndAPeerIsNotHeardAnyMore) {
   while (router.num_rejected() < 6 && SteadyClock().now_ms() < deadline) EXPECT_FALSE(router.receive(5));
   EXPECT_EQ(router.num_rejected(), 6);  // 2, 3 and the good one that came too late
   EXPECT_NE(meet(router, good), peer);
+
+  // What damaged its frames may have passed.
+  const Millis again = SteadyClock().now_ms() + kSoon;
+  do {
+    hostile.send(fine);
+    received = router.receive(200);
+  } while (!received && SteadyClock().now_ms() < again);
+  ASSERT_TRUE(received);
+  EXPECT_EQ(received->peer, peer);
+}
+
+// A peer that speaks ZMTP 3.0 byte by byte.
+class RawRouter {
+ public:
+  RawRouter() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    address_ = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~RawRouter() {
+    ::close(connection_);
+    ::close(listener_);
+  }
+
+  const std::string& address() const { return address_; }
+
+  // Whether somebody connects within the time; then greets it and says that this is a ROUTER.
+  bool accept(Millis timeout_ms) {
+    pollfd waiting{listener_, POLLIN, 0};
+    if (::poll(&waiting, 1, static_cast<int>(timeout_ms)) <= 0) return false;
+    ::close(connection_);
+    connection_ = ::accept(listener_, nullptr, nullptr);
+    const std::string signature("\xFF\0\0\0\0\0\0\0\0\x7F\3\0", 12);
+    say(signature + "NULL" + std::string(48, '\0'));
+    say(std::string("\4\x1C\5READY\xBSocket-Type\0\0\0\6ROUTER", 30));
+    return true;
+  }
+  void say(const std::string& bytes) const {
+    EXPECT_EQ(::send(connection_, bytes.data(), bytes.size(), MSG_NOSIGNAL), std::ssize(bytes));
+  }
+
+ private:
+  const int listener_;
+  int connection_ = -1;
+  std::string address_;
+};
+
+TEST_F(Sockets, AConnectionThatBadBytesEndedIsMadeAnewWhenItIsAskedFor) {
+  RawRouter router;
+  DealerSocket dealer(router.address(), kRun);
+  ASSERT_TRUE(router.accept(kSoon));
+  const auto fine = encode_frame({.type = FrameType::Ack, .run = kRun});
+  router.say(std::string(1, '\0') + static_cast<char>(fine.size()) + fine);
+  ASSERT_TRUE(dealer.receive(kSoon));
+
+  router.say("\2\x7F" + std::string(7, 'x'));  // a message of 2^63 bytes
+  EXPECT_FALSE(router.accept(1'000));          // ZeroMQ gives such a peer up
+
+  dealer.reconnect();
+  ASSERT_TRUE(router.accept(kSoon));
+  router.say(std::string(1, '\0') + static_cast<char>(fine.size()) + fine);
+  EXPECT_TRUE(dealer.receive(kSoon));
 }
 
 TEST_F(Sockets, DropAMessageInParts) {

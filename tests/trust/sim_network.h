@@ -166,6 +166,7 @@ class SimDealer final : public transport::Dealer {
                    .frame = std::move(frame)});
     return true;
   }
+  void reconnect() override { inbox.clear(); }
 
   std::deque<Frame> inbox;
 
