@@ -152,6 +152,10 @@ void RolloutActor::take_on(Lease lease) {
 
 void RolloutActor::start_leases() {
   for (auto held = queue_.begin(); held != queue_.end();) {
+    if (versions_.is_gone(held->lease)) {  // it came late, and is another's by now
+      held = queue_.erase(held);
+      continue;
+    }
     if (!start(*held)) {
       ++held;
       continue;
@@ -191,6 +195,7 @@ bool RolloutActor::start(Held& held) {
   require(weights != nullptr || clock_.now_ms() - held.received_at < options_.silence_ms,
           options_.identity.name, ": group ", lease.group, " waited ", options_.silence_ms,
           " ms for the weights of version ", lease.version, "; ", versions_.describe());
+  if (weights == nullptr) link_.miss_weights();
   if (weights == nullptr || (weights != in_use_ && !engine_.idle())) return false;
   use(std::move(weights));
   now_doing("decodes group " + buffers::group_name(lease.group) + " with version " +

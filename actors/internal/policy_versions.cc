@@ -44,6 +44,15 @@ std::shared_ptr<const transport::MappedWeights> PolicyVersions::find(const buffe
   return newest_mapped != nullptr && newest_mapped->version() >= lease.version ? newest_mapped : nullptr;
 }
 
+bool PolicyVersions::is_gone(const buffers::Lease& lease) {
+  const auto found = versions_.find(lease.version);
+  if (!lease.exact_version || found == versions_.end() || found->second.mapped != nullptr) return false;
+  map(found->second);
+  const auto newest_mapped = newest();
+  return found->second.mapped == nullptr && newest_mapped != nullptr &&
+         newest_mapped->version() > lease.version;
+}
+
 std::shared_ptr<const transport::MappedWeights> PolicyVersions::newest() const {
   for (auto at = versions_.rbegin(); at != versions_.rend(); ++at) {
     // The newest may be gone when the next one is on its way here.

@@ -19,6 +19,10 @@ class PolicyVersions {
   void announce(const transport::WeightAnnouncement& announcement);
   void clear() { versions_.clear(); }
 
+  // Whether the learner has let go of the version of this lease, so that it came late and is another's by
+  // now: it cannot be mapped, and a newer one is.
+  bool is_gone(const buffers::Lease& lease);
+
   // What this lease is to be sampled from: exactly its version, or the newest that is not older. Null while
   // it is not there. Shared with whoever has it under its network.
   std::shared_ptr<const transport::MappedWeights> find(const buffers::Lease& lease);

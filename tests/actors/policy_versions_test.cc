@@ -62,6 +62,22 @@ TEST(PolicyVersions, SaysWhyAVersionIsNotThereOnlyWhenALeaseNamesIt) {
   EXPECT_NE(versions.describe().find("cannot open the weights of version 2"), std::string::npos);
 }
 
+TEST(PolicyVersions, KnowsALeaseThatCameTooLate) {
+  Learner learner;
+  PolicyVersions versions;
+  const auto gone = learner.publish(1), live = learner.publish(3);
+  learner.store.retire(2);
+  versions.announce(gone);
+  EXPECT_FALSE(
+      versions.is_gone(lease_of(1, true)));  // nothing newer is there either: something else is wrong
+  versions.announce(live);
+
+  EXPECT_TRUE(versions.is_gone(lease_of(1, true)));
+  EXPECT_FALSE(versions.is_gone(lease_of(1, false)));  // is sampled from 3
+  EXPECT_FALSE(versions.is_gone(lease_of(2, true)));   // was not announced yet
+  EXPECT_FALSE(versions.is_gone(lease_of(3, true)));
+}
+
 TEST(PolicyVersions, ToldTwiceItKeepsWhatIsMapped) {
   Learner learner;
   PolicyVersions versions;
