@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .runs import BINARY, LIMIT_S, Broken, end_of, expect, kill, preloaded
+from .runs import BINARY, LIMIT_S, RECIPE, Broken, end_of, expect, kill, preloaded
 
 
 def damage_checkpoint(place, count, random_):
@@ -86,7 +86,7 @@ def disk_full(place, count, random_):
 
 
 # Few calls, so that each of them can fail, and yet a checkpoint in the middle that the next one removes.
-BRIEF = ("sft.steps=1", "grpo.steps=2", "rollout.actors=1", "rollout.prompts_per_step=2", "rollout.group_size=4",
+BRIEF = ("brief.toml", "grpo.steps=2", "rollout.actors=1", "rollout.prompts_per_step=2", "rollout.group_size=4",
          "rollout.max_new_tokens=8", "checkpoint.every=1", "checkpoint.keep_last=1")
 ROLES = ("run", "learner", "actor")
 
@@ -156,6 +156,8 @@ def fail_one_call(place, role, n):
 
 def io_errors(place, count, random_):
     """EIO at the n-th call that writes, syncs, cuts or renames, for every n of each role, or for some of them."""
+    head, _, grpo = RECIPE.split("[[stages]]")
+    (place.folder / "brief.toml").write_text(f"{head}[[stages]]{grpo}")
     first = FailingCalls(place, "io_errors")
     status, seen = first.finish()
     expect(status == 0 and not seen, f"a run with no fault ended with {status} and {seen}")

@@ -65,9 +65,11 @@ class Place:
         self._left_alone = {}
 
     def start(self, name, environment=None, overrides=(), runs="runs", prefix=()):
+        """`overrides` may begin with the name of another recipe of the folder."""
+        recipe = () if overrides and overrides[0].endswith(".toml") else ("recipe.toml",)
         with open(self.folder / f"{name}.log", "ab") as log:
-            return subprocess.Popen([*prefix, BINARY, "run", "recipe.toml", "--resume", "--name", name, "--runs", runs,
-                                     *overrides],
+            return subprocess.Popen([*prefix, BINARY, "run", *recipe, *overrides, "--resume", "--name", name, "--runs",
+                                     runs],
                                     cwd=self.folder, stdout=log, stderr=log,
                                     env={**os.environ, **(environment or {})})
 
