@@ -117,8 +117,9 @@ std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const fs::path&
 transport::Identity stage_identity(const RunDirectory& run, const std::string& stage, const fs::path& model,
                                    const text::Tokenizer& tokenizer, const model::ModelConfig& config) {
   const auto chat = text::load_chat_template(model);
+  const Recipe recipe = run.recipe();
   Json rewards = Json::array();
-  for (const auto& reward : run.recipe().stage(stage).rewards) {
+  for (const auto& reward : recipe.stage(stage).rewards) {
     rewards.push_back({reward.use, reward.name, reward.weight, reward.options});
   }
   return {.run = run.id(),
