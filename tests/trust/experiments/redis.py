@@ -6,6 +6,7 @@ import signal
 import statistics
 import subprocess
 import time
+from pathlib import Path
 
 from .network import num_steps, seconds_to_next_step
 from .runs import LIMIT_S, end_of, expect, family, kill, wait_for_rollouts
@@ -78,6 +79,15 @@ def private_server(run, process):
     raise AssertionError(f"{run} has no redis-server")
 
 
+def wait_for_end(pid):
+    """Of a process that may be another's child."""
+    deadline = time.monotonic() + LIMIT_S
+    with contextlib.suppress(OSError):
+        while (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+            expect(time.monotonic() < deadline, f"process {pid} does not end")
+            time.sleep(0.01)
+
+
 def step_ms(place, run):
     """The median of its GRPO steps."""
     lines = map(json.loads, (place.root(run) / "metrics.jsonl").read_text().splitlines())
@@ -94,6 +104,7 @@ def disturb(place, run, process, kind, socket, pid, servers):
         kill(pid, signal.SIGCONT)
     else:
         kill(pid, signal.SIGTERM)
+        wait_for_end(pid)  # it removes its socket as the last thing
         seconds_to_next_step(place, run, process)
         if kind == "stop":
             return 0.0

@@ -1,6 +1,7 @@
 """Runs in one thread, and what a mistake in the product does to them."""
 import json
 import os
+import resource
 import subprocess
 
 from .runs import BINARY, expect
@@ -20,11 +21,19 @@ def simulated(mode, seeds, first):
     return {**counts, "first": first}
 
 
+def core_seconds():
+    """Of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def simulate(place, count, random_):
     """Runs in one thread by the thousand, and the same of the product with a mistake in it, which has to be found."""
     first = random_.randrange(1 << 40)
+    before = core_seconds()
     safety = simulated([], count, first)
     liveness = simulated(["--liveness"], -(-count // 10), first)
+    seconds = core_seconds() - before
     never = [name for name in safety if safety[name] + liveness[name] == 0 and name != "violations"]
     expect(count < 10_000 or not never, f"the simulation has never seen: {', '.join(never)}")
     mutants = sorted((BINARY.parent / "mutants").glob("*"))
@@ -34,4 +43,4 @@ def simulate(place, count, random_):
         expect("seed " in done.stderr, f"nothing in 500 runs finds the mistake {name}: exit {done.returncode}")
     expect(found, f"no mistakes are planted in {BINARY.parent / 'mutants'}")
     return {"seeds": safety["seeds"] + liveness["seeds"], "violations": 0, "mistakes_found": len(found),
-            "safety": safety, "liveness": liveness}
+            "core_seconds": round(seconds), "safety": safety, "liveness": liveness}

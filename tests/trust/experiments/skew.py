@@ -3,10 +3,11 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 
-from .runs import BINARY, LIMIT_S, end_of, expect, wait_for_rollouts
+from .runs import BINARY, LIMIT_S, RECIPE, end_of, expect, family, kill, wait_for_rollouts
 
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 
@@ -70,11 +71,17 @@ def skew(place, count, random_):
     model = place.folder / "model"
     shutil.copytree(place.root(place.undisturbed_run()) / "checkpoints/step_000006/hf", model)
     (model / "chat_template.jinja").write_text(TEMPLATE)
-    overrides = (f"rollout.address=tcp://127.0.0.1:{free_port()}", f'model={{path="{model}"}}', "grpo.steps=60")
+    lines = [line for line in RECIPE.splitlines(keepends=True) if not line.startswith(("model =", "tokenizer ="))]
+    lines.insert(1, f'model = {{ path = "{model}" }}\n')
+    (place.folder / "skew.toml").write_text("".join(lines))
+    overrides = ("skew.toml", f"rollout.address=tcp://127.0.0.1:{free_port()}")
     kinds = list(KINDS)[:count]
     run = "skew"
     process = place.start(run, overrides=overrides)
     wait_for_rollouts(place, run, process, 2)
+    actors = family(process, "actor")
+    for pid in actors:  # so that the learner waits
+        kill(pid, signal.SIGSTOP)
     for kind in kinds:
         copy = place.folder / "copies" / run
         shutil.copytree(place.root(run), copy, symlinks=True, ignore=shutil.ignore_patterns("spool", "lock", ".tmp-*"))
@@ -86,6 +93,8 @@ def skew(place, count, random_):
                f"an actor with another {kind} ended with {done.returncode}: {done.stderr}")
         expect(process.poll() is None, f"{run} ended before its wrong actors were there")
         shutil.rmtree(copy)
+    for pid in actors:
+        kill(pid, signal.SIGCONT)
     expect(end_of(process, run) == 0, f"{run} ended with {process.returncode}; see its log")
     expect(place.log(run).count("was refused") == len(kinds), f"{run} has not named whom it refused")
     place.check_end(run, overrides=overrides)
