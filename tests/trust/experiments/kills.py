@@ -14,7 +14,7 @@ def kill_actor(place, count, random_):
             time.sleep(random_.uniform(0.2, 0.6))
             actors = family(process, "actor")
             # An actor may die four times within a minute before its run is given up.
-            if actors and killed < 6 and number + killed < count:
+            if actors and killed < 4 and number + killed < count:
                 kill(random_.choice(actors))
                 killed += 1
         expect(process.poll() == 0, f"{run}: exit {process.poll()} after {killed} actors were killed; see its log")
