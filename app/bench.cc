@@ -25,13 +25,14 @@ struct RowKind {
   void (*run)(const Bench&);
   std::vector<std::string> models;
   std::vector<int64_t> batches;
+  int64_t prompt = 64, new_tokens = 128;
 };
 
 const std::vector<RowKind>& row_kinds() {
   static const std::vector<RowKind> kinds = {
       {"decode", "New tokens of B completions under way together", bench_decode, {"S", "M"}, {1, 8, 64}},
       {"ragged", "Completions of different lengths whose slots are refilled", bench_ragged, {"S"}, {64}},
-      {"prefill", "Prompts read, alone and in groups", bench_prefill, {"S", "M"}, {64}},
+      {"prefill", "Prompts read, alone and in groups", bench_prefill, {"S", "M"}, {64}, /*prompt=*/128},
       {"steady", "Many steps of one engine, whose memory must not grow", bench_steady, {"S"}, {64}},
       {"draft",
        "One completion with tokens proposed from what was said, and without",
@@ -44,6 +45,16 @@ const std::vector<RowKind>& row_kinds() {
        bench_publish,
        {"S", "M"},
        {1}},
+      {"learn", "A step of the learner: forward, backward, AdamW", bench_learn, {"S", "M"}, {64}},
+      {"learn_ragged",
+       "The same of completions of different lengths in groups that share a prompt",
+       bench_learn_ragged,
+       {"S"},
+       {64},
+       /*prompt=*/24,
+       /*new_tokens=*/232},
+      {"logprob", "Log-probs of completions, as of a reference", bench_logprob, {"S", "M"}, {64}},
+      {"adamw", "AdamW alone, against the C++ frontend's; parameters a second", bench_adamw, {"M"}, {1}},
   };
   return kinds;
 }
@@ -51,6 +62,8 @@ const std::vector<RowKind>& row_kinds() {
 BenchOptions filled_in(BenchOptions options, const RowKind& kind) {
   if (options.models.empty()) options.models = kind.models;
   if (options.batches.empty()) options.batches = kind.batches;
+  if (options.prompt == 0) options.prompt = kind.prompt;
+  if (options.new_tokens == 0) options.new_tokens = kind.new_tokens;
   return options;
 }
 
@@ -114,10 +127,11 @@ void add_generation(CLI::App& app, Arguments& arguments) {
       ->check(at_least_one);
   app.add_option("--group", rows.group, "Completions that share a prompt (default: 8 from 64 on, else 1)")
       ->check(at_least_one);
-  app.add_option("--prompt", rows.prompt, "Tokens of a prompt (default: 64; prefill 128)")
+  app.add_option("--prompt", rows.prompt, "Tokens of a prompt (default: 64; prefill 128, learn_ragged 24)")
       ->check(CLI::Range(1, 256));
-  app.add_option("--new", rows.new_tokens, "New tokens of a completion; ragged: of the longest")
-      ->capture_default_str()
+  app.add_option(
+         "--new", rows.new_tokens,
+         "New tokens of a completion, of the longest where they differ (default: 128; learn_ragged 232)")
       ->check(CLI::Range(2, 256));
   app.add_option("--threads", rows.threads, "Of ours, of the peers and of the ceilings")
       ->capture_default_str()

@@ -88,7 +88,7 @@ struct DecodeRow {
 
 void decode_batch(const Bench& bench, const std::string& model, int64_t batch, std::vector<DecodeRow>& rows) {
   const auto& options = bench.options;
-  const int64_t group = group_of(options, batch), prompt = options.prompt > 0 ? options.prompt : 64;
+  const int64_t group = group_of(options, batch), prompt = options.prompt;
   const auto requests =
       make_requests(rows.front().network->config(), prompt, group,
                     std::vector<int64_t>(static_cast<size_t>(batch / group), options.new_tokens));

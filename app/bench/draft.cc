@@ -10,7 +10,7 @@ void bench_temperature(const Bench& bench, const model::Network& network, const 
   require<UsageError>(batch <= actors::kMostRowsWithDrafts, "bench: with more than ",
                       actors::kMostRowsWithDrafts, " completions nothing is drafted, asked for ", batch);
   const auto& options = bench.options;
-  const int64_t prompt = options.prompt > 0 ? options.prompt : 64;
+  const int64_t prompt = options.prompt;
   auto requests = make_requests(network.config(), prompt, /*group=*/1,
                                 std::vector<int64_t>(static_cast<size_t>(batch), options.new_tokens));
   for (auto& request : requests) request.sampling.temperature = temperature;

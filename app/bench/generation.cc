@@ -10,27 +10,27 @@
 namespace sluice::app {
 namespace {
 
-constexpr uint64_t kPromptSeed = 7;
+constexpr uint64_t kTokenSeed = 7;
 constexpr uint64_t kSpecialIds = 3;  // padding, begin and end
 
-std::vector<int32_t> random_prompt(int64_t vocab, int64_t length, uint64_t index) {
-  std::vector<int32_t> prompt(static_cast<size_t>(length));
-  const uint64_t ordinary = static_cast<uint64_t>(vocab) - kSpecialIds;
-  for (size_t t = 0; t < prompt.size(); ++t) {
-    prompt[t] =
-        static_cast<int32_t>(kSpecialIds + random_bits(kPromptSeed, RandomUse::Data, index, t) % ordinary);
-  }
-  return prompt;
-}
-
 }  // namespace
+
+std::vector<int32_t> random_tokens(int64_t vocab, int64_t count, uint64_t stream) {
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  const uint64_t ordinary = static_cast<uint64_t>(vocab) - kSpecialIds;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    tokens[t] =
+        static_cast<int32_t>(kSpecialIds + random_bits(kTokenSeed, RandomUse::Data, stream, t) % ordinary);
+  }
+  return tokens;
+}
 
 Requests make_requests(const model::ModelConfig& config, int64_t prompt, int64_t group,
                        const std::vector<int64_t>& lengths) {
   Requests requests;
   for (uint64_t i = 0; i < lengths.size(); ++i) {
     requests.push_back({.id = i,
-                        .prompt = random_prompt(config.vocab_size, prompt, i),
+                        .prompt = random_tokens(config.vocab_size, prompt, i),
                         .num_samples = group,
                         .seed = 1,
                         .group = i,

@@ -13,6 +13,8 @@ namespace sluice::app {
 
 using Requests = std::vector<actors::GenerationRequest>;
 
+// The same each time; `stream` names them. Without the special ones.
+std::vector<int32_t> random_tokens(int64_t vocab, int64_t count, uint64_t stream);
 // Prompts of random tokens, a different one for each request; `lengths` are what their samples generate.
 Requests make_requests(const model::ModelConfig& config, int64_t prompt, int64_t group,
                        const std::vector<int64_t>& lengths);

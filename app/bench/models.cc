@@ -67,10 +67,25 @@ Work::Work(const model::Network& network, const std::string& dtype) {
   weight_bytes = static_cast<double>(network.flat().numel() * bytes_of_weight(dtype));
 }
 
+double Work::scored_flop(int64_t prompt, const std::vector<int64_t>& completions) const {
+  const auto first = static_cast<double>(prompt);
+  double flop = 2 * block_parameters * first + attention_flop * first * first / 2;
+  for (const int64_t length : completions) {
+    const auto tokens = static_cast<double>(length);
+    flop +=
+        2 * (block_parameters + head_parameters) * tokens + attention_flop * tokens * (first + tokens / 2);
+  }
+  return flop;
+}
+
 Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, double context) {
   const auto rows = static_cast<double>(batch);
   const double flop = 2 * (work.block_parameters + work.head_parameters) + work.attention_flop * context;
   return slower_of(rows, rows * flop, work.weight_bytes + rows * context * work.kv_bytes, work, ceilings);
+}
+
+Limit flop_limit(double tokens, double flop, const Ceilings& ceilings) {
+  return {tokens / (flop / (ceilings.fma_gflop_s * 1e9)), "flop"};
 }
 
 Limit prefill_limit(const Work& work, const Ceilings& ceilings, int64_t prompts, int64_t length) {

@@ -28,6 +28,10 @@ struct Work {
   double attention_flop;    // of a query for each position it sees
   double kv_bytes;          // of a token, in float32
   double weight_bytes;
+
+  // Of a forward of completions that share a prompt, which is read once; a token sees half of its own
+  // sequence in the mean. Tokens of the prompt are not predicted.
+  double scored_flop(int64_t prompt, const std::vector<int64_t>& completions) const;
 };
 
 struct Limit {
@@ -40,5 +44,7 @@ struct Limit {
 Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, double context);
 // Of prompts of `length` tokens, of which the last one is asked for the next.
 Limit prefill_limit(const Work& work, const Ceilings& ceilings, int64_t prompts, int64_t length);
+// Of so many tokens that take so much arithmetic, and far less to read.
+Limit flop_limit(double tokens, double flop, const Ceilings& ceilings);
 
 }  // namespace sluice::app

@@ -36,10 +36,11 @@ std::string last_line(const fs::path& file) {
 // The reason for which it failed, or "". The kit's libraries are found by what its environment's activate
 // sets.
 std::string run_python(const fs::path& python, const std::vector<std::string>& arguments, const fs::path& out,
-                       const fs::path& err) {
+                       const fs::path& err, const std::map<std::string, std::string>& environment = {}) {
   const auto activate = python.parent_path() / "activate";
   SubprocessOptions options{.command = {"bash", "-c", "[ ! -f \"$0\" ] || source \"$0\"; exec \"$@\"",
                                         activate.string(), python.string()},
+                            .environment = environment,
                             .output = err};
   options.command.insert(options.command.end(), arguments.begin(), arguments.end());
   options.stdout_fd = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -55,18 +56,53 @@ std::string run_python(const fs::path& python, const std::vector<std::string>& a
 }
 
 // One call of bench_generate.py.
-struct Call {
+struct GenerateCall {
   const char* peer;
   const char* wide;    // dtypes of 4 bytes a weight
   const char* narrow;  // and of less
   const char* mode;    // null: the peer's own
 };
-constexpr Call kCalls[] = {
+constexpr GenerateCall kGenerateCalls[] = {
     {"hf", "fp32", "bf16", nullptr},
     {"llamacpp", "fp32", "bf16,f16,q8_0", nullptr},
     {"ct2", "fp32", "int8", nullptr},
     {"ct2", "fp32", "int8", "split"},  // a replica on each thread
 };
+
+// One call of bench_train.py or bench_score.py.
+struct LearnCall {
+  const char* peer;
+  const char* head;
+  std::map<std::string, std::string> environment;
+};
+const std::vector<LearnCall>& learn_calls() {
+  static const std::vector<LearnCall> calls = {
+      {"trl", "trl", {}},
+      // A loop by hand, with a malloc that gives no page back.
+      {"torch",
+       "plain",
+       {{"MALLOC_MMAP_MAX_", "0"},
+        {"MALLOC_TRIM_THRESHOLD_", "100000000000"},
+        {"MALLOC_TOP_PAD_", "268435456"}}},
+  };
+  return calls;
+}
+
+std::vector<std::string> arguments_of(const fs::path& script, const fs::path& model, const PeerWork& work) {
+  return {script.string(),
+          "--model",
+          model.string(),
+          "--batch",
+          std::to_string(work.batch),
+          "--prompt",
+          std::to_string(work.prompt),
+          "--new",
+          std::to_string(work.new_tokens),
+          "--threads",
+          std::to_string(work.threads),
+          "--reps",
+          std::to_string(work.reps)};
+}
 
 fs::path find_python(const PeersOptions& options) {
   if (!options.python.empty()) return options.python;
@@ -117,55 +153,64 @@ bool Peers::make_model(const std::string& model) const {
   return fault.empty();
 }
 
-std::vector<PeerResult> Peers::run(const std::string& what, const std::vector<std::string>& arguments) const {
+std::vector<Json> Peers::run(const std::string& what, const std::vector<std::string>& arguments,
+                             const std::map<std::string, std::string>& environment) const {
   const TemporaryFolder scratch("peers");  // for what a script prints
   const auto out = scratch.path() / "out";
-  const std::string fault = run_python(python_, arguments, out, scratch.path() / "err");
+  const std::string fault = run_python(python_, arguments, out, scratch.path() / "err", environment);
   if (!fault.empty()) std::cerr << "sluice: peer " << what << " is left out: " << fault << '\n';
-  std::vector<PeerResult> results;
+  std::vector<Json> lines;
   for_each_json_line(out, [&](int64_t, Json line) {
-    results.push_back({.peer = json_member<std::string>(line, "peer", what),
-                       .dtype = json_member<std::string>(line, "dtype", what),
-                       .decode_tok_s = json_member<double>(line, "decode_tok_s", what),
-                       .prompt_tok_s = json_member<double>(line, "prompt_tok_s", what),
-                       .prompt_s = json_member<double>(line, "prompt_s", what)});
     const double others = json_member_or<double>(line, "others", 0.0, what);
     if (others > kQuietCores) {
       std::cerr << "sluice: warning: others kept " << others << " cores busy while " << what << " "
-                << results.back().dtype << " was measured\n";
+                << json_member<std::string>(line, "dtype", what) << " was measured\n";
     }
+    lines.push_back(std::move(line));
   });
+  return lines;
+}
+
+std::vector<PeerResult> Peers::generate(const PeerWork& work) const {
+  std::vector<PeerResult> results;
+  for (const auto& call : kGenerateCalls) {
+    if (call.mode != nullptr && (work.threads < 2 || work.batch < work.threads)) continue;
+    auto arguments = arguments_of(directory_ / "bench_generate.py", models_ / work.model, work);
+    const std::string dtypes = call.wide + (work.narrow ? std::string(",") + call.narrow : "");
+    arguments.insert(arguments.end(), {"--peer", call.peer, "--dtype", dtypes});
+    if (call.mode != nullptr) arguments.insert(arguments.end(), {"--mode", call.mode});
+    const std::string what = call.peer;
+    for (const auto& line : run(what, arguments)) {
+      results.push_back({.peer = json_member<std::string>(line, "peer", what),
+                         .dtype = json_member<std::string>(line, "dtype", what),
+                         .decode_tok_s = json_member<double>(line, "decode_tok_s", what),
+                         .prompt_tok_s = json_member<double>(line, "prompt_tok_s", what),
+                         .prompt_s = json_member<double>(line, "prompt_s", what)});
+    }
+  }
+  return results;
+}
+
+std::vector<PeerResult> Peers::learn(const PeerWork& work) const {
+  const char* script = work.task == PeerTask::Learn ? "bench_train.py" : "bench_score.py";
+  std::vector<PeerResult> results;
+  for (const auto& call : learn_calls()) {
+    auto arguments = arguments_of(directory_ / script, models_ / work.model, work);
+    arguments.insert(arguments.end(), {"--lm-head", call.head});
+    if (work.ragged) arguments.push_back("--ragged");
+    const std::string what = call.peer;
+    for (const auto& line : run(what, arguments, call.environment)) {
+      results.push_back({.peer = call.peer,
+                         .dtype = json_member<std::string>(line, "dtype", what),
+                         .tokens_s = json_member<double>(line, "tokens_s", what)});
+    }
+  }
   return results;
 }
 
 std::vector<PeerResult> Peers::measure(const PeerWork& work) const {
-  std::vector<PeerResult> results;
-  if (!make_model(work.model)) return results;
-  for (const auto& call : kCalls) {
-    if (call.mode != nullptr && (work.threads < 2 || work.batch < work.threads)) continue;
-    std::vector<std::string> arguments = {(directory_ / "bench_generate.py").string(),
-                                          "--peer",
-                                          call.peer,
-                                          "--model",
-                                          (models_ / work.model).string(),
-                                          "--batch",
-                                          std::to_string(work.batch),
-                                          "--prompt",
-                                          std::to_string(work.prompt),
-                                          "--new",
-                                          std::to_string(work.new_tokens),
-                                          "--threads",
-                                          std::to_string(work.threads),
-                                          "--reps",
-                                          std::to_string(work.reps),
-                                          "--dtype",
-                                          call.wide};
-    if (work.narrow) arguments.back() += std::string(",") + call.narrow;
-    if (call.mode != nullptr) arguments.insert(arguments.end(), {"--mode", call.mode});
-    const auto printed = run(call.peer, arguments);
-    results.insert(results.end(), printed.begin(), printed.end());
-  }
-  return results;
+  if (!make_model(work.model)) return {};
+  return work.task == PeerTask::Generate ? generate(work) : learn(work);
 }
 
 }  // namespace sluice::app

@@ -14,7 +14,7 @@ std::vector<double> seconds_of(actors::Engine& engine, const Requests& requests,
 void bench_one(const Bench& bench, const std::string& model, const std::string& dtype, int64_t batch) {
   const auto& options = bench.options;
   const auto network = make_bench_network(model, dtype);
-  const int64_t prompt = options.prompt > 0 ? options.prompt : 128, group = group_of(options, batch);
+  const int64_t prompt = options.prompt, group = group_of(options, batch);
   const auto requests_of = [&](int64_t samples) {
     return make_requests(network->config(), prompt, samples,
                          std::vector<int64_t>(static_cast<size_t>(batch / samples), 1));

@@ -69,7 +69,7 @@ struct RaggedRow {
 void bench_one(const Bench& bench, const std::string& model, const std::string& dtype, int64_t slots) {
   const auto& options = bench.options;
   const auto network = make_bench_network(model, dtype);
-  const int64_t prompt = options.prompt > 0 ? options.prompt : 64;
+  const int64_t prompt = options.prompt;
   const auto requests = make_requests(network->config(), prompt, /*group=*/1,
                                       spread_lengths(options.requests, options.new_tokens));
   RaggedRow row;

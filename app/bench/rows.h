@@ -15,8 +15,8 @@ struct BenchOptions {
   std::vector<std::string> models, dtypes;
   std::vector<int64_t> batches;       // completions decoded together
   int64_t group = 0;                  // that share a prompt; 0: 8 in batches of 64 and more, else 1
-  int64_t prompt = 0;                 // tokens; 0: 64, and 128 for prefill
-  int64_t new_tokens = 128;           // of each completion, of the longest in `ragged`
+  int64_t prompt = 0;                 // tokens
+  int64_t new_tokens = 0;             // of each completion, of the longest where they differ
   int64_t requests = 256;             // ragged
   int64_t steps = 1000;               // steady
   std::vector<int64_t> vocabularies;  // sampler
@@ -49,6 +49,14 @@ void bench_steady(const Bench& bench);
 // Greedy, where a network of random weights soon repeats itself, and sampled, where nothing can be foreseen.
 void bench_draft(const Bench& bench);
 void bench_sampler(const Bench& bench);
+// A step of GRPO's loss, its gradients and its AdamW update: of even lengths without a prompt in common, and
+// of different ones in groups.
+void bench_learn(const Bench& bench);
+void bench_learn_ragged(const Bench& bench);
+// Log-probs of given completions under frozen weights.
+void bench_logprob(const Bench& bench);
+// The update alone, in parameters a second.
+void bench_adamw(const Bench& bench);
 // Weights packed where actors map them, against one memcpy of as many bytes; a rate of versions a second.
 void bench_publish(const Bench& bench);
 

@@ -32,7 +32,7 @@ double run_steps(actors::Engine& engine, const Requests& requests, int64_t steps
 void bench_one(const Bench& bench, const std::string& model, const std::string& dtype, int64_t slots) {
   const auto& options = bench.options;
   const auto network = make_bench_network(model, dtype);
-  const int64_t prompt = options.prompt > 0 ? options.prompt : 64;
+  const int64_t prompt = options.prompt;
   std::vector<int64_t> lengths;  // that differ, so that prompts and tokens share the steps
   for (int64_t i = 0; i < slots; ++i) lengths.push_back(1 + options.new_tokens * (i + 1) / (slots + 1));
   const auto requests = make_requests(network->config(), prompt, /*group=*/1, lengths);
