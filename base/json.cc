@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/quoted_name.h"
 
 namespace sluice {
 namespace {
@@ -75,8 +76,7 @@ class Builder {
     } else {
       fresh = frame.keys.insert(name).second;
     }
-    require<DataError>(fresh, where_, ": the key \"", name.substr(0, kMaxErrorText),
-                       "\" stands twice, at byte ", *offset_);
+    require<DataError>(fresh, where_, ": the key ", quoted_name(name), " stands twice, at byte ", *offset_);
     key_ = std::move(name);
     return true;
   }
@@ -85,6 +85,9 @@ class Builder {
     std::string text = error.what();
     if (const size_t end = text.find("] "); end != std::string::npos) text.erase(0, end + 2);
     if (text.size() > kMaxErrorText) text = text.substr(0, kMaxErrorText) + "...";
+    // It repeats what it read, which need not be text.
+    std::ranges::replace_if(
+        text, [](unsigned char byte) { return byte >= 0x80; }, '?');
     fail<DataError>(where_, ": not JSON at byte ", position, ": ", text);
   }
 

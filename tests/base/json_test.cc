@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+
 #include "base/error.h"
 #include "tests/base/temp_folder.h"
 
@@ -90,6 +93,17 @@ TEST(Json, KeepsErrorsShortWhateverTheInput) {
   EXPECT_LT(refusal("\"" + std::string(1'000'000, 'x')).size(), 400u);
   const std::string key = "\"" + std::string(1'000'000, 'k') + "\":1";
   EXPECT_LT(refusal("{" + key + "," + key + "}").size(), 400u);
+}
+
+TEST(Json, SaysWhatIsNoTextInLetters) {
+  try {
+    parse_json("{\"hf/\xE4\xFF\": 1}", "manifest");
+    FAIL() << "nobody complained";
+  } catch (const DataError& error) {
+    const std::string said = error.what();
+    EXPECT_NE(said.find("hf/"), std::string::npos) << said;
+    EXPECT_TRUE(std::ranges::all_of(said, [](unsigned char byte) { return byte < 0x80; })) << said;
+  }
 }
 
 TEST(Json, ReadsAFileAndNamesIt) {
