@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <deque>
 #include <iostream>
 #include <map>
@@ -33,14 +35,19 @@ namespace {
 
 constexpr Millis kStepGraceMs = 60'000;  // for the learner to finish its step and write a checkpoint
 constexpr Millis kActorGraceMs = 3'000;
-constexpr Millis kLastWordsMs = 500;       // of a process that is to be killed
+constexpr Millis kLastWordsMs = 500;  // of a process that is to be killed
+constexpr uintmax_t kRoomForWords = 64 << 10;
 constexpr size_t kMaxDeaths = 5;           // of one actor
 constexpr Millis kDeathWindowMs = 60'000;  // within this time
 
 void say(const std::string& text) { std::cout << text << std::endl; }
 
-// What a process said last, as it stands in its log.
-std::string last_line(const std::filesystem::path& log) {
+// Why a process ended, as its log says; on a full disk that may not have found room.
+std::string last_words(const std::filesystem::path& log) {
+  const auto left = std::filesystem::space(log.parent_path()).available;
+  if (left < kRoomForWords) {
+    return std::string(std::strerror(ENOSPC)) + " (" + std::to_string(left) + " bytes are left)";
+  }
   std::istringstream lines(read_file(log));
   std::string last;
   for (std::string line; std::getline(lines, line);) last = line;
@@ -120,7 +127,7 @@ class ActorSlot {
     // groups.
     const auto log = run_.log("actor", index_);
     if (status->code == static_cast<int>(ExitCode::Environment)) {
-      fail<EnvironmentError>("actor-", index_, ": ", last_line(log), "; see ", log.string());
+      fail<EnvironmentError>("actor-", index_, ": ", last_words(log), "; see ", log.string());
     }
     deaths_.push_back(now);
     while (now - deaths_.front() > kDeathWindowMs) deaths_.pop_front();
