@@ -1,7 +1,10 @@
 // The command line: finds the subcommand, runs it, and makes an Error an exit status.
+#include <malloc.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,7 +57,16 @@ int refuse_command(const std::string& word) {
   return static_cast<int>(ExitCode::Usage);
 }
 
+// Large blocks stay with the process when they are freed: to give each back to the system and to ask for new
+// pages, full of zeros, costs a learner's step up to a tenth.
+void keep_pages() {
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  ::mallopt(M_TOP_PAD, 64 << 20);
+}
+
 int run(int argc, char** argv) {
+  keep_pages();
   CLI::App app("Sluice: reinforcement-learning post-training of language models", "sluice");
   app.require_subcommand(1);
   app.set_version_flag("--version", SLUICE_VERSION);
