@@ -34,6 +34,7 @@ constexpr Entry kCommands[] = {
     {"audit", "Recount a run's rollouts from its files: nothing lost, nothing twice", add_audit},
     {"replay", "Take a recorded step again, and hold it against what the run wrote of it", add_replay},
     {"data", "Look at a recipe's dataset", add_data},
+    {"reward", "List and explain the scorers, and try them on completions", add_reward},
     {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer},
     {"doctor", "Say what this machine has and what is missing", add_doctor},
     {"bench", "Measure speed, as ratios within one run", add_bench},

@@ -2,8 +2,8 @@
 //
 // The number stands in the last line that begins with "####" or "A:", alone but for a dollar sign, commas
 // before three digits and a point at the end; numbers are compared digit by digit. The column (default
-// "answer") is a solution that ends so too, or the number alone. A row whose column has no number is
-// unscored.
+// "answer") is a solution that ends so too, where #### may stand in a line, or the number alone. A row whose
+// column has no number is unscored.
 //
 //   completion                       against                        score
 //   5 + 13 is 18.\n#### 18            "... He makes 18.\n#### 18"    1      GSM8K's own mark
@@ -23,6 +23,13 @@ std::optional<std::string_view> marked(std::string_view text) {
   const auto hashes = last_line_after(text, "####"), letter = last_line_after(text, "A:");
   if (!hashes || !letter) return hashes ? hashes : letter;
   return hashes->data() > letter->data() ? hashes : letter;
+}
+
+// Where a solution has its number.
+std::string_view end_of(std::string_view solution) {
+  if (const auto line = marked(solution)) return *line;
+  const size_t hashes = solution.rfind("####");
+  return hashes == std::string_view::npos ? solution : solution.substr(hashes + 4);
 }
 
 // A comma between digits, before three of them.
@@ -66,7 +73,7 @@ class Gsm8k final : public CompletionReward {
   RewardOutcome score_one(const RewardRequest& request) const override {
     const auto column = column_text(request, column_);
     if (!column.problem.empty()) return RewardOutcome::unscored(column.problem);
-    const std::string gold = number_in(marked(column.text).value_or(column.text));
+    const std::string gold = number_in(end_of(column.text));
     if (gold.empty()) {
       return RewardOutcome::unscored("column \"" + column_ + "\" ends in no number at " +
                                      request.row->where());

@@ -13,7 +13,7 @@
 //
 //   with language = "en"
 //   So the answer is that it was 5.                1
-//   So 答案 is 5, and that is it.                   script 17/19
+//   So 答案 is 5, and that is it.                   script 15/17
 //   Die Antwort ist nicht das, und es war so.      words: of "die ist nicht das und es war so", was und so
 //   ... 42                                             0
 #include <algorithm>

@@ -1,4 +1,5 @@
-// The readers of files that come from outside, each as a function of hostile bytes.
+// The readers of files that come from outside, and of what a policy writes, each as a function of hostile
+// bytes.
 //
 // A target returns for bytes that the reader takes or refuses with an Error. Anything else is a finding: a
 // crash, another exception, or std::logic_error for bytes that were taken although what was made of them does
@@ -28,6 +29,9 @@ void read_model_config(std::string_view bytes);
 void read_tokenizer_json(std::string_view bytes);
 void read_sentencepiece_model(std::string_view bytes);
 void render_chat_template(std::string_view bytes);
+// The first line against all behind it: the right answer and a completion, a schema and a value.
+void compare_math_answers(std::string_view bytes);
+void check_json_schema(std::string_view bytes);
 
 // Calls `read`, in which an Error is an answer like any other.
 template <class Read>
