@@ -171,6 +171,13 @@ std::string unescaped(std::string_view part) {
 JsonSchema::JsonSchema(Json schema, std::string where)
     : schema_(std::move(schema)), where_(std::move(where)) {
   check(schema_, "", 0);
+  // What a reference leads to may stand where nothing else is read as a schema, and have references of its
+  // own.
+  for (std::set<std::string> checked; checked.size() < references_.size();) {
+    for (const auto& reference : std::set(references_)) {
+      if (checked.insert(reference).second) check(target(reference), reference.substr(1), 0);
+    }
+  }
 }
 
 void JsonSchema::check(const Json& schema, const std::string& place, int depth) {
@@ -217,6 +224,7 @@ void JsonSchema::check_reference(const Json& value, const std::string& place) {
   const Json& found = target(reference);
   require<UsageError>(found.is_object() || found.is_boolean(), where_, ": the schema's ", place,
                       " leads to no schema: \"", reference, "\"");
+  references_.insert(reference);
 }
 
 const Json& JsonSchema::target(const std::string& reference) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,7 @@ class JsonSchema {
   const Json schema_;
   const std::string where_;
   std::map<std::string, Pattern, std::less<>> patterns_;
+  std::set<std::string> references_;
 };
 
 }  // namespace sluice::rewards::internal

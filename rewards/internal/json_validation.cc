@@ -42,10 +42,15 @@ int64_t characters_in(const std::string& text) {
   return std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
-// Whole numbers of 64 bits by value, which a double would round.
+// By value: of 64 bits, with a sign or without, a long double holds every one.
+long double exact(const Json& number) {
+  if (number.is_number_unsigned()) return static_cast<long double>(number.get<uint64_t>());
+  if (number.is_number_integer()) return static_cast<long double>(number.get<int64_t>());
+  return number.get<double>();
+}
+
 int compare(const Json& left, const Json& right) {
-  if (left.is_number_integer() && right.is_number_integer()) return left < right ? -1 : right < left ? 1 : 0;
-  const double a = left.get<double>(), b = right.get<double>();
+  const long double a = exact(left), b = exact(right);
   return a < b ? -1 : a > b ? 1 : 0;
 }
 

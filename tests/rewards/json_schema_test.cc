@@ -68,6 +68,9 @@ TEST(JsonSchema, UnderstandsTheWordsOfValidation) {
        {"0.5", "3", "\"x\""},
        {"0", "3.5", "0.7"}},
       {R"({"minimum": 9007199254740993})", {"9007199254740993"}, {"9007199254740992"}},
+      {R"({"minimum": 18446744073709551615})",
+       {"18446744073709551615", "1e300"},
+       {"-1", "9223372036854775807"}},
       {R"({"minLength": 2, "maxLength": 3, "pattern": "^[a-z\u00e9]+$"})",
        {"\"\u00e9\u00e9\u00e9\"", "1"},
        {"\"a\"", "\"abcd\"", "\"A1\""}},
@@ -113,6 +116,19 @@ TEST(JsonSchema, SaysWhatIsWrongAndWhere) {
       Json::parse(R"({"properties": {"items": {"items": {"type": "string"}}}})"), "test");
   EXPECT_EQ(schema.problem(Json::parse(R"({"items": ["a", 3]})")), "/items/1: 3 is not of type \"string\"");
   EXPECT_EQ(schema.problem(Json::parse(R"({"items": []})")), std::nullopt);
+}
+
+// What stands there was not read as a schema otherwise, so that an expression in it was never compiled.
+TEST(JsonSchema, ChecksASchemaWhereverAReferenceLeads) {
+  EXPECT_EQ(outcome_of(R"({"$ref": "#/default", "default": {"pattern": "a"}})", "\"b\"").score, 0.0);
+  EXPECT_EQ(outcome_of(R"({"$ref": "#/default", "default": {"pattern": "a"}})", "\"a\"").score, 1.0);
+  const auto message = [](const std::string& schema) {
+    return message_of<UsageError>([&] { outcome_of(schema, "1"); });
+  };
+  EXPECT_THAT(message(R"({"$ref": "#/enum/0", "enum": [{"type": 5}]})"),
+              HasSubstr("the schema's /enum/0/type is"));
+  EXPECT_THAT(message(R"({"$ref": "#/default", "default": {"$ref": "#/const"}, "const": {"required": 1}})"),
+              HasSubstr("the schema's /const/required is"));
 }
 
 TEST(JsonSchema, RefusesASchemaThatIsNone) {
