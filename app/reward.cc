@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "app/command.h"
+#include "app/reward_init.h"
 #include "app/reward_report.h"
 #include "app/reward_trial.h"
 #include "base/error.h"
@@ -136,8 +137,10 @@ Command add_reward(CLI::App& app) {
                          "The scorer (default: all of them, as docs/rewards.md has them)");
   for (auto* sub : {listing, explaining}) sub->add_flag("--json", arguments->json, "Print JSON");
   auto* testing = add_test(app, *arguments);
-  return [arguments, listing, testing] {
+  auto* beginning = app.add_subcommand("init", "Write a reward of your own to begin with, and its test");
+  return [arguments, listing, testing, beginning, begin = add_reward_init(*beginning)] {
     if (listing->parsed()) return list(arguments->json);
+    if (beginning->parsed()) return begin();
     if (!testing->parsed())
       return arguments->name.empty() ? explain_all() : explain_one(arguments->name, arguments->json);
     arguments->report.json = arguments->json;

@@ -236,7 +236,7 @@ RewardSpec reward_spec(const std::string& word, const std::vector<std::string>& 
   } else if (kind == "command") {  // without a slash it would be looked up on PATH
     spec.options[kind] = Json::array({fs::absolute(word).string()});
   } else {
-    spec.options[kind] = word;
+    spec.options[kind] = kind == "python" && word.ends_with(".py") ? word + ":reward" : word;
   }
   return spec;
 }

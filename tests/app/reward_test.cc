@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+
 #include "base/files.h"
 #include "rewards/reward_guide.h"
 #include "tests/app/model_folder.h"
@@ -151,6 +155,41 @@ TEST_F(Reward, RefusesWhatItCannotRead) {
   EXPECT_THAT(unknown.err, HasSubstr("did you mean \"gsm8k\"?"));
   EXPECT_EQ(test("gsm8k", "{\"completion\": \"a\"}\n", {"--stage", "grpo"}).code, 2);
 }
+
+// Its own test is run, and what it says of its answers where this build knows rewards of its kind.
+struct RewardExamples : Reward, testing::WithParamInterface<std::string> {};
+
+TEST_P(RewardExamples, WorksAsItIsWritten) {
+  const std::map<std::string, std::pair<std::string, std::string>> commands = {
+      {"python", {"python3 test_reward.py", "mine/reward.py"}},
+      {"command", {"python3 test_judge.py", "mine/judge"}},
+      {"library", {"make test reward.so", "mine/reward.so"}},
+      {"http", {"python3 test_server.py", ""}}};
+  const auto& [test, word] = commands.at(GetParam());
+  const auto made = run({"init", "--" + GetParam(), "mine"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const auto files = contents(workspace_ / "mine");
+  const auto again = run({"init", "--" + GetParam(), "mine"});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_THAT(again.err, HasSubstr("is there already"));
+  EXPECT_EQ(contents(workspace_ / "mine"), files);
+
+  const auto& entries = rewards::reward_entries();
+  if (std::ranges::find(entries, GetParam(), &rewards::RewardEntry::name) == entries.end())
+    GTEST_SKIP() << "this build has no rewards of the kind " << GetParam();
+  const std::string line = "cd '" + (workspace_ / "mine").string() + "' && PYTHONDONTWRITEBYTECODE=1 " + test;
+  EXPECT_EQ(std::system(line.c_str()), 0);
+  if (word.empty()) return;
+  const auto scored = run({"test", word, "--file", "mine/answers.jsonl", "--json"});
+  const auto lines = json_lines(scored.out);
+  ASSERT_EQ(lines.size(), 3u) << scored.err;
+  EXPECT_EQ(lines[0].at("score"), 1.0) << lines[0].dump();
+  EXPECT_EQ(lines[1].at("score"), 0.0) << lines[1].dump();
+  EXPECT_EQ(lines[2].at("score"), nullptr) << lines[2].dump();
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, RewardExamples, testing::Values("python", "command", "library", "http"),
+                         [](const auto& info) { return info.param; });
 
 constexpr const char* kSums =
     R"(rewards = [{ use = "exact_answer" }, { use = "length", target = 2, weight = 0.5 }]
