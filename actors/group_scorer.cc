@@ -17,9 +17,10 @@ std::string completion_text(const buffers::Completion& completion, const text::T
   return before_stop(std::move(text), stop_strings);
 }
 
-void score_completions(std::vector<buffers::Completion>& completions, const text::Row& row, uint64_t group,
-                       const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
-                       const std::vector<std::string>& stop_strings) {
+std::vector<double> score_completions(std::vector<buffers::Completion>& completions, const text::Row& row,
+                                      uint64_t group, const text::Tokenizer& tokenizer,
+                                      const rewards::RewardMix& rewards,
+                                      const std::vector<std::string>& stop_strings) {
   std::vector<rewards::RewardRequest> requests;
   requests.reserve(completions.size());
   for (auto& completion : completions) {
@@ -31,8 +32,10 @@ void score_completions(std::vector<buffers::Completion>& completions, const text
                         .tokens = completion.tokens,
                         .truncated = completion.finish == buffers::FinishReason::Length});
   }
-  auto outcomes = rewards.score(requests);
+  std::vector<double> seconds;
+  auto outcomes = rewards.score(requests, &seconds);
   for (size_t i = 0; i < completions.size(); ++i) completions[i].outcomes = std::move(outcomes[i]);
+  return seconds;
 }
 
 }  // namespace sluice::actors

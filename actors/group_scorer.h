@@ -15,9 +15,10 @@ namespace sluice::actors {
 std::string completion_text(const buffers::Completion& completion, const text::Tokenizer& tokenizer,
                             const std::vector<std::string>& stop_strings);
 
-// Fills text and outcomes of every completion.
-void score_completions(std::vector<buffers::Completion>& completions, const text::Row& row, uint64_t group,
-                       const text::Tokenizer& tokenizer, const rewards::RewardMix& rewards,
-                       const std::vector<std::string>& stop_strings);
+// Fills text and outcomes of every completion; returns how many seconds each scorer took.
+std::vector<double> score_completions(std::vector<buffers::Completion>& completions, const text::Row& row,
+                                      uint64_t group, const text::Tokenizer& tokenizer,
+                                      const rewards::RewardMix& rewards,
+                                      const std::vector<std::string>& stop_strings);
 
 }  // namespace sluice::actors

@@ -45,6 +45,7 @@ class RolloutActor {
         tokenizer_(tokenizer),
         rewards_(rewards),
         options_(options),
+        canaries_(options.canaries),
         link_(options,
               std::make_unique<transport::DealerSocket>(options.address,
                                                         transport::run_hash(options.identity.run)),
@@ -73,12 +74,14 @@ class RolloutActor {
   void go_on_with_newest();
   void let_go_of_versions();
   void finish(GenerationResult result);
+  std::vector<buffers::ScorerWatch> watched(const std::vector<double>& seconds, uint64_t group);
   ActorLoad load() const;
 
   model::Network& network_;
   const text::Tokenizer& tokenizer_;
   const rewards::RewardMix& rewards_;
   const RolloutActorOptions options_;
+  rewards::Canaries canaries_;
   const SteadyClock clock_;
   LearnerLink link_;
   PolicyVersions versions_;
@@ -226,7 +229,8 @@ void RolloutActor::finish(GenerationResult result) {
   if (held.history != link_.history()) return;  // of weights that never were; it will be leased again
   const auto& lease = held.lease;
   const auto score = [&](std::vector<buffers::Completion>& completions) {
-    score_completions(completions, lease.row, lease.group, tokenizer_, rewards_, lease.sampling.stop_strings);
+    return score_completions(completions, lease.row, lease.group, tokenizer_, rewards_,
+                             lease.sampling.stop_strings);
   };
   std::vector<rewards::RewardOutcome> greedy;
   if (lease.greedy_baseline) {  // which is no part of the group that scorers see together
@@ -235,7 +239,7 @@ void RolloutActor::finish(GenerationResult result) {
     score(alone);
     greedy = std::move(alone.front().outcomes);
   }
-  score(result.completions);
+  const auto scorers = watched(score(result.completions), lease.group);
   link_.send_group({.group = lease.group,
                     .attempt = lease.attempt,
                     .step = lease.step,
@@ -243,8 +247,18 @@ void RolloutActor::finish(GenerationResult result) {
                     .prompt_text = lease.row.prompt,
                     .completions = std::move(result.completions),
                     .greedy = std::move(greedy),
+                    .scorers = scorers,
                     .ttft_s = result.ttft_s,
                     .tpot_s = result.tpot_s});
+}
+
+std::vector<buffers::ScorerWatch> RolloutActor::watched(const std::vector<double>& seconds, uint64_t group) {
+  std::vector<buffers::ScorerWatch> scorers;
+  for (const double one : seconds) scorers.push_back({.seconds = one});
+  if (!canaries_.due(group)) return scorers;
+  const auto errors = canaries_.errors(rewards_);
+  for (size_t k = 0; k < errors.size(); ++k) scorers[k].canary_error = errors[k];
+  return scorers;
 }
 
 ActorLoad RolloutActor::load() const {

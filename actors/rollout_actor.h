@@ -10,6 +10,7 @@
 #include "actors/engine.h"
 #include "base/clock.h"
 #include "model/network.h"
+#include "rewards/canaries.h"
 #include "rewards/reward_mix.h"
 #include "text/tokenizer.h"
 #include "transport/handshake.h"
@@ -25,7 +26,8 @@ struct RolloutActorOptions {
   bool int8_weights = false;                 // on the CPU: products multiply with rounded weights
   // Groups under way go on with newer weights as soon as they are there; else a group has one version.
   bool mix_versions = false;
-  int64_t leases_ahead = 2;  // taken on beyond the one under way
+  rewards::Canaries canaries;  // scored with the groups that they are due with
+  int64_t leases_ahead = 2;    // taken on beyond the one under way
   Millis heartbeat_ms = 1'000;
   Millis connect_timeout_ms = 60'000;  // to be welcomed
   Millis silence_ms = 30'000;          // the learner must be heard of within this

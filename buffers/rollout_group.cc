@@ -14,7 +14,7 @@ namespace {
 
 using rewards::RewardOutcome;
 
-constexpr uint8_t kVersion = 3;         // 3: outcomes of a greedy completion
+constexpr uint8_t kVersion = 4;         // 4: what was noticed of each scorer
 constexpr uint32_t kMaxOutcomes = 256;  // scorers of one recipe, and parts of one outcome
 
 void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
@@ -34,6 +34,15 @@ void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
 void encode_outcomes(ByteWriter& out, const std::vector<RewardOutcome>& outcomes) {
   out.u32(static_cast<uint32_t>(outcomes.size()));
   for (const auto& outcome : outcomes) encode_outcome(out, outcome);
+}
+
+void encode_scorers(ByteWriter& out, const std::vector<ScorerWatch>& scorers) {
+  out.u32(static_cast<uint32_t>(scorers.size()));
+  for (const auto& scorer : scorers) {
+    out.f64(scorer.seconds);
+    out.u8(scorer.canary_error ? 1 : 0);
+    if (scorer.canary_error) out.f64(*scorer.canary_error);
+  }
 }
 
 void encode_completion(ByteWriter& out, const Completion& completion) {
@@ -77,6 +86,7 @@ class GroupDecoder {
     }
     where_ = group_where;
     group.greedy = outcomes();
+    group.scorers = scorers();
     group.actor = in_.bytes();
     group.incarnation = in_.u64();
     group.sequence = in_.u64();
@@ -155,6 +165,20 @@ class GroupDecoder {
       check(parts.emplace(std::move(name), value).second, "a part of a score comes twice");
     }
     return RewardOutcome::scored(score, std::move(parts));
+  }
+
+  std::vector<ScorerWatch> scorers() {
+    std::vector<ScorerWatch> out(count("scorers"));
+    for (auto& scorer : out) {
+      scorer.seconds = in_.f64();
+      const auto canaries = in_.u8();
+      check(canaries <= 1, "canaries of a scorer start with ", int{canaries});
+      if (canaries == 1) scorer.canary_error = in_.f64();
+      check(std::isfinite(scorer.seconds) && scorer.seconds >= 0, "a scorer took ", scorer.seconds, " s");
+      check(std::isfinite(scorer.canary_error.value_or(0)) && scorer.canary_error.value_or(0) >= 0,
+            "a known score is off by ", scorer.canary_error.value_or(0));
+    }
+    return out;
   }
 
   uint32_t count(const char* what) {
@@ -242,6 +266,7 @@ std::string encode_group(const RolloutGroup& group) {
   out.u32(static_cast<uint32_t>(group.completions.size()));
   for (const auto& completion : group.completions) encode_completion(out, completion);
   encode_outcomes(out, group.greedy);
+  encode_scorers(out, group.scorers);
   out.bytes(group.actor);
   out.u64(group.incarnation);
   out.u64(group.sequence);

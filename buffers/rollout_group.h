@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,13 @@ struct Completion {
   std::vector<rewards::RewardOutcome> outcomes;  // one per scorer, in the recipe's order
 };
 
+// What the actor noticed of a scorer while it scored a group.
+struct ScorerWatch {
+  double seconds = 0;  // for the group
+  std::optional<double>
+      canary_error;  // by how much a known score is off; only with groups that canaries are due with
+};
+
 struct RolloutGroup {
   uint64_t group = 0;
   int32_t attempt = 0;
@@ -83,6 +91,7 @@ struct RolloutGroup {
   std::string prompt_text;
   std::vector<Completion> completions;
   std::vector<rewards::RewardOutcome> greedy;  // of Lease::greedy_baseline, one per scorer; else empty
+  std::vector<ScorerWatch> scorers;            // one per scorer
   std::string actor;                           // who made it
   uint64_t incarnation = 0;                    // of that actor: a restarted one is another
   uint64_t sequence = 0;                       // of the group among that incarnation's

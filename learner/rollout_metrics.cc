@@ -57,6 +57,27 @@ void report_scorer(const TrainingBatch& batch, size_t scorer, const std::string&
   metrics["rewards/" + name + "/std"] = internal::std_of(scores);
 }
 
+// Of sorted values, the smallest that `share` of them do not exceed.
+double quantile(const std::vector<double>& sorted, double share) {
+  const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(sorted.size())));
+  return sorted[std::max<size_t>(1, rank) - 1];
+}
+
+// What the actors noticed of it, group by group.
+void report_watch(const TrainingBatch& batch, size_t scorer, const std::string& name, StepMetrics& metrics) {
+  std::vector<double> seconds, errors;
+  for (const auto& group : batch.groups) {
+    if (scorer >= group.scorers.size()) continue;
+    seconds.push_back(group.scorers[scorer].seconds);
+    if (const auto error = group.scorers[scorer].canary_error) errors.push_back(*error);
+  }
+  if (!errors.empty()) metrics["rewards/" + name + "/canary_error"] = std::ranges::max(errors);
+  if (seconds.empty()) return;
+  std::ranges::sort(seconds);
+  metrics["rewards/" + name + "/seconds_p50"] = quantile(seconds, 0.5);
+  metrics["rewards/" + name + "/seconds_p95"] = quantile(seconds, 0.95);
+}
+
 void report_lengths(const TrainingBatch& batch, StepMetrics& metrics) {
   std::vector<double> lengths, terminated;
   size_t num_tokens = 0;
@@ -96,7 +117,10 @@ void report_times(const TrainingBatch& batch, StepMetrics& metrics) {
 StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::string>& reward_names) {
   StepMetrics metrics;
   report_rewards(batch, metrics);
-  for (size_t i = 0; i < reward_names.size(); ++i) report_scorer(batch, i, reward_names[i], metrics);
+  for (size_t i = 0; i < reward_names.size(); ++i) {
+    report_scorer(batch, i, reward_names[i], metrics);
+    report_watch(batch, i, reward_names[i], metrics);
+  }
   report_lengths(batch, metrics);
   report_times(batch, metrics);
   return metrics;

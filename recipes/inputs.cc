@@ -166,6 +166,7 @@ void check_rewards(const Recipe& recipe, const StageSpec& stage) {
   StageSpec there = stage;
   std::erase_if(there.rewards, internal::names_a_stage);
   if (!there.rewards.empty()) make_rewards(recipe, there);
+  make_canaries(stage);
 }
 
 // The text of the first stage's data: whole texts, or prompts and completions. Rows of a text follow each

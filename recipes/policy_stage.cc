@@ -31,6 +31,7 @@ namespace sluice::recipes {
 namespace {
 
 constexpr Millis kProgressLimitMs = 60'000;  // no wait without progress is longer (promise 4)
+constexpr double kCanaryError = 1e-6;        // that a known score may be off by
 constexpr Millis kWaitMs = 250;              // between looks at signals and Redis
 
 // Between what actors recorded and what the learner computes with the same weights (promise 3).
@@ -276,7 +277,17 @@ class PolicyStage {
     reach(Failpoint::VersionPublished);
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
+    say_moved_rewards(metrics);
     return metrics;
+  }
+
+  void say_moved_rewards(const learner::StepMetrics& metrics) {
+    for (const auto& name : reward_names_) {
+      const auto error = metrics.find("rewards/" + name + "/canary_error");
+      if (error == metrics.end() || error->second <= kCanaryError) continue;
+      monitor_.say(stage_.name + ": the reward " + name + " is not what it was: a known score of " +
+                   stage_.guard.canaries.string() + " is off by " + std::to_string(error->second));
+    }
   }
 
   // Computes the first group again with the weights it was sampled from, before anything is learned from it.

@@ -180,8 +180,11 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     stage.reference_mix = {.every = algorithm.at("mix_every"), .alpha = algorithm.at("mix_alpha")};
   }
   if (json.contains("guard")) {
-    stage.guard.max_kl = json.at("guard").at("max_kl");
-    stage.learner.target_kl = json.at("guard").at("target_kl");
+    const auto& guard = json.at("guard");
+    stage.guard = {.max_kl = guard.at("max_kl"),
+                   .canaries = path_of(guard.at("canaries")),
+                   .canaries_every = guard.at("canaries_every")};
+    stage.learner.target_kl = guard.at("target_kl");
   }
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   if (json.contains("teacher")) stage.distill = internal::read_distill(json.at("teacher"), stage.name);

@@ -86,6 +86,8 @@ struct CriticSpec {
 
 struct GuardSpec {
   double max_kl = 0.0;  // HealthGuard's
+  std::filesystem::path canaries;
+  int64_t canaries_every = 50;
 };
 
 struct EvaluationSpec {

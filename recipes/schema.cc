@@ -475,6 +475,12 @@ std::vector<SchemaKey> make_schema() {
           "guard", "target_kl", 0.0, 0, 1e6,
           "The rest of a step's updates is left when the policy is 1.5 times as far (`approx_kl`) from the "
           "one that the ratio is taken against; 0: never."),
+      path("guard", "canaries",
+           "JSON lines of prompt, completion and `scores`, what each reward is known to say of it: they are "
+           "scored "
+           "again and again, and a score that moves is said."),
+      integer("guard", "canaries_every", 50, 1, 100000,
+              "One group of so many has the canaries scored beside it."),
 
       text("preference", "loss", "sigmoid", internal::preference_losses(), "What a step minimises."),
       number("preference", "beta", nullptr, 1e-6, 1e3, "Strength of the reference; default: the loss's own."),
@@ -573,7 +579,7 @@ const std::vector<SchemaTable>& schema_tables() {
        "Beside the Bradley-Terry loss of pairs; a row's `margin`, where it has one, is by how much "
        "its chosen completion is to be ahead."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
-      {"guard", {kPolicy}, "What ends a step or a run that goes too far."},
+      {"guard", {kPolicy}, "What ends a step or a run that goes too far, and what watches the rewards."},
       {"evaluation", {kSupervised, kPreference, kEvaluation}, "What is measured."},
       {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };

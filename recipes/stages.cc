@@ -103,7 +103,8 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
                                             .engine = {.reproducible = recipe.deterministic},
                                             .spool = spool,
                                             .int8_weights = stage.rollout.int8_weights,
-                                            .mix_versions = stage.rollout.mix_versions};
+                                            .mix_versions = stage.rollout.mix_versions,
+                                            .canaries = make_canaries(stage)};
   std::unique_ptr<model::Network> draft_network;
   if (stage.rollout.draft == "model") {
     draft_network = model::load_model(stage.rollout.draft_model, device_of(recipe));

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "recipes/recipe.h"
 #include "recipes/run_directory.h"
+#include "rewards/canaries.h"
 #include "rewards/reward_mix.h"
 
 namespace sluice::recipes {
@@ -24,6 +25,9 @@ struct BeginAgain : Error {
 
 // The scorers of a stage; reads its training part where one of them wants it.
 rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage);
+
+// The known scores that they are watched by, if any.
+rewards::Canaries make_canaries(const StageSpec& stage);
 
 // Runs a stage from the newest checkpoint to its end and leaves its result. Returns 0, or the signal that
 // stopped it after it finished its step and wrote a checkpoint. Prints one line a step. Throws HealthError

@@ -1,6 +1,7 @@
 #include "rewards/reward_mix.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <exception>
 #include <sstream>
@@ -77,11 +78,15 @@ void RewardMix::add(std::unique_ptr<RewardFunction> function, double weight, con
   functions_.push_back(std::move(function));
 }
 
-std::vector<std::vector<RewardOutcome>> RewardMix::score(std::span<const RewardRequest> group) const {
+std::vector<std::vector<RewardOutcome>> RewardMix::score(std::span<const RewardRequest> group,
+                                                         std::vector<double>* seconds) const {
   std::vector<std::vector<RewardOutcome>> rows(group.size());
   for (auto& row : rows) row.reserve(functions_.size());
   for (size_t k = 0; k < functions_.size(); ++k) {
+    const auto began = std::chrono::steady_clock::now();
     auto outcomes = score_safely(*functions_[k], names_[k], group);
+    if (seconds != nullptr)
+      seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
     for (size_t i = 0; i < rows.size(); ++i) rows[i].push_back(std::move(outcomes[i]));
   }
   return rows;

@@ -24,8 +24,10 @@ class RewardMix {
   const std::vector<double>& weights() const { return weights_; }
 
   // One row of outcomes (in the order of names()) for each completion of the group. Never throws for what a
-  // scorer does: an exception, a wrong count or a number that is not finite becomes an unscored outcome.
-  std::vector<std::vector<RewardOutcome>> score(std::span<const RewardRequest> group) const;
+  // scorer does: an exception, a wrong count or a number that is not finite becomes an unscored outcome. With
+  // `seconds`, also how long each scorer took.
+  std::vector<std::vector<RewardOutcome>> score(std::span<const RewardRequest> group,
+                                                std::vector<double>* seconds = nullptr) const;
 
  private:
   std::vector<std::unique_ptr<RewardFunction>> functions_;

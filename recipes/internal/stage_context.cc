@@ -95,6 +95,13 @@ rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage) {
                             {.training_text = training_text(stage.data), .device = recipe.device});
 }
 
+rewards::Canaries make_canaries(const StageSpec& stage) {
+  if (stage.guard.canaries.empty()) return {};
+  std::vector<std::string> names;
+  for (const auto& reward : stage.rewards) names.push_back(reward.name);
+  return rewards::Canaries(stage.guard.canaries, stage.guard.canaries_every, names);
+}
+
 std::unique_ptr<model::Network> load_network(const fs::path& directory, const Recipe& recipe) {
   auto network = model::load_model(directory, device_of(recipe));
   network->round_products(recipe.model.rounding);

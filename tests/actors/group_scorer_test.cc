@@ -43,8 +43,9 @@ TEST(GroupScorer, GivesEachScorerTheTextOfEveryCompletion) {
                                          completion_of({6, 6}, FinishReason::Length),
                                          completion_of({kEos}, FinishReason::Stop)};
 
-  score_completions(completions, row, /*group=*/9, *tokenizer, mix, /*stop_strings=*/{});
+  const auto seconds = score_completions(completions, row, /*group=*/9, *tokenizer, mix, /*stop_strings=*/{});
 
+  EXPECT_EQ(seconds.size(), 2);  // one for each scorer
   EXPECT_EQ(completions[0].text, "ab\n");
   EXPECT_EQ(completions[1].text, "bb");
   EXPECT_EQ(completions[2].text, "");

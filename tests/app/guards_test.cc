@@ -156,6 +156,41 @@ optim = { lr = 1e-2 }
   EXPECT_EQ(state.at("step"), metrics.back().at("step"));
 }
 
+// Group 4 s is of step s, so the known scores are looked at in every step.
+TEST(Guards, AKnownScoreThatIsOffIsSaid) {
+  const Workspace workspace;
+  write_recipe(workspace, R"(use = "grpo"
+steps = 2
+rewards = [{ use = "exact_answer" }]
+rollout = { prompts_per_step = 4, group_size = 2, max_new_tokens = 1 }
+guard = { canaries = "canaries.jsonl", canaries_every = 4 }
+)");
+  const std::string right =
+      R"({"prompt": "a ", "completion": "e", "answer": "e", "scores": {"exact_answer": 1}})";
+  const std::string wrong =
+      R"({"prompt": "a ", "completion": "e", "answer": "e", "scores": {"exact_answer": 0.25}})";
+  write_plain(workspace / "canaries.jsonl", right + "\n");
+  const auto still = sluice(workspace, {"run", "guarded.toml", "--name", "still"});
+  EXPECT_EQ(still.code, 0) << still.err;
+  EXPECT_THAT(still.out, testing::Not(HasSubstr("is not what it was")));
+  for (const auto& line : workspace.metrics("still")) {
+    EXPECT_EQ(line.at("rewards/exact_answer/canary_error"), 0.0);
+    EXPECT_GT(line.at("rewards/exact_answer/seconds_p95"), 0.0);
+  }
+
+  write_plain(workspace / "canaries.jsonl", right + "\n" + wrong + "\n");
+  const auto moved = sluice(workspace, {"run", "guarded.toml", "--name", "moved"});
+  EXPECT_EQ(moved.code, 0) << moved.err;
+  EXPECT_THAT(moved.out, HasSubstr("grpo: the reward exact_answer is not what it was: a known score of "));
+  EXPECT_THAT(moved.out, HasSubstr("canaries.jsonl is off by 0.75"));
+  EXPECT_EQ(workspace.metrics("moved").at(1).at("rewards/exact_answer/canary_error"), 0.75);
+
+  write_plain(workspace / "canaries.jsonl", R"({"completion": "e", "scores": {"exact": 1}})");
+  const auto broken = sluice(workspace, {"check", "guarded.toml"});
+  EXPECT_EQ(broken.code, 3);
+  EXPECT_THAT(broken.err, HasSubstr("canaries.jsonl:1: the recipe has no reward \"exact\""));
+}
+
 TEST(Guards, WhatAStageCarriesComesBackExactly) {
   const std::string stage = R"(use = "spo"
 steps = 14

@@ -43,6 +43,10 @@ TEST(RolloutGroup, ComesBackFromItsBytesUnchanged) {
   ASSERT_EQ(back.greedy.size(), 2u);
   EXPECT_EQ(back.greedy[0].score, 0.25);
   EXPECT_EQ(back.greedy[1].unscored_reason, "crash");
+  ASSERT_EQ(back.scorers.size(), 2u);
+  EXPECT_EQ(back.scorers[0].seconds, 0.5);
+  EXPECT_EQ(back.scorers[0].canary_error, 0.25);
+  EXPECT_EQ(back.scorers[1].canary_error, std::nullopt);
   EXPECT_EQ(back.actor, "actor-1");
   EXPECT_EQ(back.incarnation, 0x1234567890abcdefu);
   EXPECT_EQ(back.sequence, 77u);
@@ -113,7 +117,7 @@ TEST(RolloutGroup, OfAnotherFormatIsNamedAsSuch) {
   bytes[0] = 9;
 
   EXPECT_THAT(message_of<DataError>([&] { decode_group(bytes); }),
-              HasSubstr("format 9, this program reads 3"));
+              HasSubstr("format 9, this program reads 4"));
 }
 
 }  // namespace

@@ -435,6 +435,21 @@ TEST(RolloutMetrics, CountUnscoredCompletionsAndLeaveThemOutOfMeans) {
   EXPECT_EQ(metrics.at("frac_reward_zero_std"), 1.0);
 }
 
+TEST(RolloutMetrics, SayHowLongAScorerTookForAGroupAndByHowMuchItMoved) {
+  std::vector<buffers::RolloutGroup> groups;
+  for (int i = 1; i <= 20; ++i) {
+    groups.push_back(group_of({1}, {completion_of({5}, 0.5), completion_of({6}, 0.0)}));
+    groups.back().scorers = {{.seconds = 0.1 * (21 - i)}};
+  }
+  EXPECT_FALSE(rollout_metrics(batch_of(groups), {"judge"}).contains("rewards/judge/canary_error"));
+  groups[3].scorers[0].canary_error = 0.25;
+  groups[7].scorers[0].canary_error = 0.0;
+  const auto metrics = rollout_metrics(batch_of(groups), {"judge"});
+  EXPECT_DOUBLE_EQ(metrics.at("rewards/judge/seconds_p50"), 1.0);
+  EXPECT_DOUBLE_EQ(metrics.at("rewards/judge/seconds_p95"), 1.9);
+  EXPECT_EQ(metrics.at("rewards/judge/canary_error"), 0.25);
+}
+
 TEST(PolicyLearner, AddsTheBalancingLossOfARouter) {
   const auto batch = batch_of(random_groups(3, /*seed=*/5));
   const auto learned = [&](double coefficient, StepMetrics& metrics) {
