@@ -26,5 +26,6 @@ Command add_bench(CLI::App& app);
 Command add_help(CLI::App& app);
 Command add_learner(CLI::App& app);
 Command add_actor(CLI::App& app);
+Command add_reward_worker(CLI::App& app);
 
 }  // namespace sluice::app

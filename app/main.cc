@@ -41,6 +41,7 @@ constexpr Entry kCommands[] = {
     {"help", "Explain recipes and rewards", add_help},
     {"learner", "One role: run a stage of a run directory", add_learner},
     {"actor", "One role: generate rollouts for a run directory", add_actor},
+    {"reward-worker", "One role: a reward's shared library, in a process of its own", add_reward_worker},
 };
 
 bool is_command(std::string_view word) {

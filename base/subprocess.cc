@@ -40,7 +40,8 @@ struct Launch {
   std::vector<char*> envp;
   const char* working_directory = nullptr;
   int stdio[3] = {-1, -1, -1};  // -1: inherited
-  int report = -1;              // takes an ExecFailure; closed by a successful execve()
+  bool keep_descriptors = true;
+  int report = -1;  // takes an ExecFailure; closed by a successful execve()
   pid_t parent = -1;
 };
 
@@ -132,6 +133,8 @@ void reset_signals() {
     failure = {Step::Directory, errno};
   } else if (!place(launch.stdio[0], 0) || !place(launch.stdio[1], 1) || !place(launch.stdio[2], 2)) {
     failure = {Step::Descriptors, errno};
+  } else if (!launch.keep_descriptors && ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) != 0) {
+    failure = {Step::Descriptors, errno};
   } else {
     ::execve(launch.program.c_str(), launch.argv.data(), launch.envp.data());
     failure = {Step::Exec, errno};
@@ -185,6 +188,7 @@ Subprocess Subprocess::start(const SubprocessOptions& options) {
   launch.envp.push_back(nullptr);
   if (!options.working_directory.empty()) launch.working_directory = options.working_directory.c_str();
   launch.parent = ::getpid();
+  launch.keep_descriptors = options.keep_descriptors;
 
   UniqueFd output;
   UniqueFd nothing;

@@ -22,6 +22,8 @@ struct SubprocessOptions {
   // read the terminal, and stdout is what `output` says.
   int stdin_fd = -1;
   int stdout_fd = -1;
+  // False for a program that is not ours: what Sluice hands on to its own processes is closed.
+  bool keep_descriptors = true;
 };
 
 // How a child ended: an exit status, or the signal that killed it.

@@ -7,7 +7,7 @@ find_package(CLI11 REQUIRED)
 find_package(GTest REQUIRED)
 find_package(PkgConfig REQUIRED)
 
-foreach(library zmq hiredis pcre2 utf8proc)
+foreach(library zmq hiredis pcre2 utf8proc httplib)
   set(package ${library})
   if(library STREQUAL "zmq")
     set(package libzmq)
@@ -15,6 +15,8 @@ foreach(library zmq hiredis pcre2 utf8proc)
     set(package libutf8proc)
   elseif(library STREQUAL "pcre2")
     set(package libpcre2-8)
+  elseif(library STREQUAL "httplib")
+    set(package cpp-httplib)
   endif()
   pkg_check_modules(PC_${library} REQUIRED IMPORTED_TARGET ${package})
   add_library(${library} INTERFACE)
@@ -26,3 +28,5 @@ set_target_properties(PkgConfig::PC_hiredis PROPERTIES INTERFACE_COMPILE_OPTIONS
 # Its headers lie in /usr/include. Of the folders that pkg-config names besides, those of libraries behind it, the first
 # run of CMake makes other flags than every later one, which would compile all users anew.
 set_target_properties(PkgConfig::PC_zmq PROPERTIES INTERFACE_COMPILE_OPTIONS "" INTERFACE_INCLUDE_DIRECTORIES "")
+# The macros that its library was built with are for the one file that includes its header.
+set_target_properties(PkgConfig::PC_httplib PROPERTIES INTERFACE_COMPILE_OPTIONS "")

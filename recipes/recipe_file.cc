@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/terminal.h"
 #include "recipes/schema.h"
+#include "rewards/plugin.h"
 #include "rewards/reward.h"
 #include "text/dataset.h"
 
@@ -198,22 +199,47 @@ Json to_json(const toml::node& node, const Source& source) {
                    type_of(node));
 }
 
+// The key that says what a reward of one's own is, { python = "my.py:reward" }; "" where it has none.
+std::string plugin_kind(const toml::table& table, const Source& source) {
+  std::string kind;
+  for (const auto& [name, value] : table) {
+    if (!rewards::is_plugin(name.str())) continue;
+    require<UsageError>(kind.empty() && !table.contains("use"), at(source, value),
+                        ": a reward is one thing, this is ", kind.empty() ? "use" : kind, " and ",
+                        std::string(name.str()));
+    kind = name.str();
+  }
+  return kind;
+}
+
 Json read_reward(const toml::node& node, const Source& source) {
   const auto* table = node.as_table();
   require<UsageError>(table != nullptr, at(source, node),
                       ": a reward is a table such as { use = \"exact_answer\" }, got ", type_of(node));
   const std::string where = at(source, node);
   const auto names = names_of(rewards::reward_entries(), [](const auto& entry) { return entry.name; });
-  const auto use = (*table)["use"].value<std::string>();
+  const auto kind = plugin_kind(*table, source);
+  const auto use = kind.empty() ? (*table)["use"].value<std::string>() : kind;
   require<UsageError>(use.has_value(), where, ": a reward needs `use`", suggestion("", names));
   const auto& entries = rewards::reward_entries();
   const auto entry =
       std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.name == *use; });
   require<UsageError>(entry != entries.end(), where, ": there is no reward \"", *use, "\"",
                       suggestion(*use, names));
+  require<UsageError>(!kind.empty() || !rewards::is_plugin(*use), where, ": { ", *use,
+                      " = ... } is the whole of it, without `use`; `sluice help rewards` says what it takes");
 
   Json reward = {
       {"use", *use}, {"name", *use}, {"weight", 1.0}, {"options", Json::object()}, {"where", where}};
+  if (!kind.empty()) {
+    const auto& what = *table->get(kind);
+    try {
+      reward["name"] = rewards::plugin_name(kind, to_json(what, source));
+    } catch (const UsageError& error) {
+      fail<UsageError>(at(source, what), ": ", error.what());
+    }
+    reward["options"]["folder"] = source.folder.string();
+  }
   for (const auto& [key_name, value] : *table) {
     const std::string key(key_name.str());
     if (key == "use") continue;
@@ -236,7 +262,7 @@ Json read_reward(const toml::node& node, const Source& source) {
                           }()));
       reward["options"][key] = to_json(value, source);
       Json& option = reward["options"][key];
-      if (key == "path" && option.is_string())
+      if ((key == "path" || key == "folder") && option.is_string())
         option = fs::weakly_canonical(source.folder / option.get<std::string>()).string();
     }
   }

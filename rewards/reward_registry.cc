@@ -2,6 +2,7 @@
 
 #include "base/terminal.h"
 #include "rewards/internal/scorers.h"
+#include "rewards/plugins/process_reward.h"
 
 namespace sluice::rewards {
 namespace {
@@ -130,6 +131,30 @@ const std::vector<Known>& table() {
         "`stage` before this one trained; kept between -`clip` and `clip` where that is given.",
         {"path", "stage", "clip"}},
        internal::make_reward_model},
+      {{"python",
+        "What a function of a Python file says: `python` = \"my.py:reward\", with TRL's or verl's signature "
+        "(told by "
+        "its parameters, or `signature`), in `workers` processes of its own.",
+        plugins::process_keys({"python", "signature"})},
+       internal::make_python},
+      {{"command",
+        "What a program says that speaks JSON lines (docs/rewards_protocol.md): `command` = \"./judge "
+        "--strict\", in "
+        "`workers` processes.",
+        plugins::process_keys({"command"})},
+       internal::make_command},
+      {{"library",
+        "What a shared library with the C interface of include/sluice_reward.h says: `library` = \"./r.so\", "
+        "in "
+        "`workers` processes of its own.",
+        plugins::process_keys({"library"})},
+       internal::make_library},
+      {{"http",
+        "What a server says to a POST of OpenRLHF's shape: `http` = \"http://127.0.0.1:9000/score\"; "
+        "`labels` and "
+        "`ground_truth` are the row's column `column` (default \"answer\").",
+        {"http", "column", "folder", "timeout_ms", "retries"}},
+       internal::make_http},
   };
   return known;
 }

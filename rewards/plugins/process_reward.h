@@ -1,0 +1,71 @@
+// A reward whose scores come from worker processes: it cuts groups up among them, and replaces those that
+// fail.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "rewards/plugins/worker.h"
+#include "rewards/reward.h"
+
+namespace sluice::rewards::plugins {
+
+// The keys of a recipe that every reward of worker processes understands, beside its own.
+std::vector<std::string> process_keys(std::vector<std::string> own);
+
+// Where the relative paths of a plug-in start and its workers run: the recipe's folder.
+std::filesystem::path folder_of(const RewardSpec& spec);
+
+struct ProcessRewardOptions {
+  WorkerOptions worker;
+  int64_t workers = 1;
+  int64_t retries = 1;         // of a request whose worker failed, each with a new worker
+  bool whole_groups = false;   // a group goes to one worker as one request
+  Millis timeout_ms = 30'000;  // for a reply
+  Millis start_timeout_ms = 60'000;
+};
+
+class ProcessReward final : public RewardFunction {
+ public:
+  // Starts the workers and waits until they are ready. Throws UsageError with the reason when one cannot
+  // score: a plug-in that never worked is a mistake in the recipe.
+  ProcessReward(const RewardSpec& spec, const ProcessRewardOptions& options);
+
+  const std::string& name() const override { return name_; }
+  std::vector<RewardOutcome> score(std::span<const RewardRequest> group) override;
+
+ private:
+  struct Slot {
+    std::unique_ptr<Worker> worker;
+    int64_t failures = 0;  // in a row
+    Millis failed_at_ms = 0;
+  };
+  struct Part {
+    size_t begin = 0;
+    std::span<const RewardRequest> samples;
+  };
+
+  std::vector<Part> cut(std::span<const RewardRequest> group) const;
+  std::vector<std::string> make_ready(size_t num_slots);
+  std::vector<Part> ask(std::span<const Part> parts, std::vector<RewardOutcome>& outcomes);
+  std::string start(Slot& slot);
+  void give_up(Slot& slot);
+  void wait_before_another_start(const Slot& slot) const;
+
+  const std::string name_;
+  const ProcessRewardOptions options_;
+  const SteadyClock clock_;
+  std::vector<Slot> slots_;
+  uint64_t last_id_ = 0;
+};
+
+// The one place where the options of a recipe and the command of a kind become workers: what is to stand
+// around the command, a sandbox, is put around it here.
+std::unique_ptr<RewardFunction> make_process_reward(const RewardSpec& spec, std::vector<std::string> command,
+                                                    std::map<std::string, std::string> environment = {});
+
+}  // namespace sluice::rewards::plugins

@@ -1,0 +1,203 @@
+#include "rewards/plugins/worker.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "base/pulse.h"
+
+namespace sluice::rewards::plugins {
+namespace {
+
+constexpr Millis kBeatMs = 1'000;
+constexpr Millis kEndMs = 200;  // for a process that has closed its output to be gone
+constexpr size_t kChunk = 64u << 10;
+
+std::string errno_text() { return std::generic_category().message(errno); }
+
+// Both ends are closed in every other child.
+struct Pipe {
+  Pipe() {
+    require<EnvironmentError>(::pipe2(ends, O_CLOEXEC) == 0,
+                              "cannot make a pipe to a worker: ", errno_text());
+  }
+  Pipe(const Pipe&) = delete;
+  ~Pipe() {
+    for (const int end : ends) {
+      if (end >= 0) ::close(end);
+    }
+  }
+  int take(int side) {
+    const int end = std::exchange(ends[side], -1);
+    ::fcntl(end, F_SETFL, O_NONBLOCK);
+    return end;
+  }
+  int ends[2] = {-1, -1};
+};
+
+// Writing to a worker that is gone is an error of the write, not the end of this process.
+class NoBrokenPipeSignal {
+ public:
+  NoBrokenPipeSignal() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  NoBrokenPipeSignal(const NoBrokenPipeSignal&) = delete;
+  ~NoBrokenPipeSignal() {
+    const timespec now{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &now);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t pipe_;
+  sigset_t before_;
+  bool was_pending_ = false;
+};
+
+void limit(pid_t pid, __rlimit_resource resource, rlim_t most) {
+  const rlimit limits{most, most};
+  ::prlimit(pid, resource, &limits, nullptr);
+}
+
+}  // namespace
+
+Worker::Worker(const WorkerOptions& options) {
+  Pipe in;
+  Pipe out;
+  process_ = Subprocess::start({.command = options.command,
+                                .environment = options.environment,
+                                .working_directory = options.folder,
+                                .stdin_fd = in.ends[0],
+                                .stdout_fd = out.ends[1],
+                                .keep_descriptors = false});
+  // Of private memory, since what a process only maps or sets aside (libraries, a GPU's addresses) is no use
+  // of it. Set from outside just after the start, before the program can have taken much.
+  if (options.memory_mb > 0) {
+    limit(process_->pid(), RLIMIT_DATA, static_cast<rlim_t>(options.memory_mb) << 20u);
+  }
+  limit(process_->pid(), RLIMIT_CORE, 0);
+  to_worker_ = in.take(1);
+  from_worker_ = out.take(0);
+}
+
+Worker::~Worker() {
+  process_.reset();  // kills the group
+  ::close(to_worker_);
+  ::close(from_worker_);
+}
+
+void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what) {
+  outgoing_ = line.empty() ? std::string() : std::string(line) + "\n";
+  written_ = 0;
+  incoming_.clear();
+  answer_.clear();
+  failure_.clear();
+  what_ = std::move(what);
+  max_bytes_ = max_bytes;
+  timeout_ms_ = timeout_ms;
+  deadline_ms_ = SteadyClock().now_ms() + timeout_ms;
+  busy_ = true;
+}
+
+void Worker::wait_for_all(std::span<Worker* const> workers) {
+  const SteadyClock clock;
+  const NoBrokenPipeSignal no_signal;
+  while (true) {
+    std::vector<pollfd> waits;
+    std::vector<Worker*> busy;
+    const Millis now_ms = clock.now_ms();
+    Millis wait_ms = kBeatMs;
+    for (Worker* worker : workers) {
+      if (worker->busy_) worker->check_deadline(now_ms);
+      if (!worker->busy_) continue;
+      busy.push_back(worker);
+      const bool writes = worker->written_ < worker->outgoing_.size();
+      waits.push_back({worker->from_worker_, POLLIN, 0});
+      waits.push_back({worker->process_->pidfd(), POLLIN, 0});
+      waits.push_back({writes ? worker->to_worker_ : -1, POLLOUT, 0});
+      wait_ms = std::min(wait_ms, worker->deadline_ms_ - now_ms);
+    }
+    if (busy.empty()) return;
+    const int ready = ::poll(waits.data(), waits.size(), static_cast<int>(wait_ms));
+    require(ready >= 0 || errno == EINTR, "Worker: poll failed: ", errno_text());
+    beat();
+    for (size_t i = 0; ready > 0 && i < busy.size(); ++i) {
+      if (waits[3 * i + 2].revents != 0) busy[i]->write();
+      const bool ended = waits[3 * i + 1].revents != 0;
+      if (waits[3 * i].revents != 0) busy[i]->read();
+      // Others of its group may hold the pipe open behind it.
+      if (busy[i]->busy_ && ended && waits[3 * i].revents == 0) busy[i]->fail_by_its_end("");
+    }
+  }
+}
+
+void Worker::check_deadline(Millis now_ms) {
+  if (now_ms < deadline_ms_) return;
+  fail("timeout", "no " + what_ + " within " + std::to_string(timeout_ms_) + " ms");
+}
+
+// The rest of its group goes at once, not when the object does.
+void Worker::fail(const std::string& kind, const std::string& what) {
+  failure_ = kind + ": " + what;
+  busy_ = false;
+  process_->signal_group(SIGKILL);
+}
+
+void Worker::fail_by_its_end(const std::string& otherwise) {
+  if (const auto status = process_->wait(kEndMs)) return fail("crash", describe(*status));
+  fail("bad output", otherwise);
+}
+
+void Worker::write() {
+  const auto left = std::string_view(outgoing_).substr(written_);
+  const ssize_t n = ::write(to_worker_, left.data(), left.size());
+  if (n > 0) written_ += static_cast<size_t>(n);
+  // It does not read any more. Whether it has ended, or answers all the same, is seen at its output.
+  if (n < 0 && errno != EAGAIN && errno != EINTR) written_ = outgoing_.size();
+}
+
+void Worker::read() {
+  char chunk[kChunk];
+  const ssize_t n = ::read(from_worker_, chunk, sizeof chunk);
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EINTR) fail("crash", "cannot read its output: " + errno_text());
+    return;
+  }
+  if (n == 0) return fail_by_its_end("closed its output");
+  const std::string_view fresh(chunk, static_cast<size_t>(n));
+  const size_t end = fresh.find('\n');
+  incoming_ += fresh.substr(0, end);
+  if (incoming_.size() > max_bytes_) {
+    return fail("bad output", "a " + what_ + " of more than " + std::to_string(max_bytes_) + " bytes");
+  }
+  if (end == std::string_view::npos) return;
+  if (end + 1 < fresh.size()) return fail("bad output", "more than one line as " + what_);
+  if (written_ < outgoing_.size())
+    return fail("bad output", "a " + what_ + " before it had read the request");
+  answer_ = std::move(incoming_);
+  busy_ = false;
+}
+
+std::string Worker::why_unusable() {
+  if (!failure_.empty()) return failure_;
+  if (const auto status = process_->wait(0)) return "it ended between two groups: " + describe(*status);
+  pollfd entry{.fd = from_worker_, .events = POLLIN, .revents = 0};
+  if (::poll(&entry, 1, 0) == 0) return "";
+  return (entry.revents & POLLIN) != 0 ? "it wrote what nobody had asked for" : "it closed its output";
+}
+
+}  // namespace sluice::rewards::plugins

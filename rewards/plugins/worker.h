@@ -1,0 +1,75 @@
+// One process of a reward: lines go in, lines come out, and whatever else it does ends with it.
+//
+// A worker has a process group of its own, which is killed as a whole: when it is late, when it writes what
+// nobody asked for, when its first process ends, and with the object. Several are asked at once:
+//
+//   first.ask(line, limits); second.ask(line, limits);
+//   Worker::wait_for_all(workers);      // then each has an answer or a failure
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/subprocess.h"
+
+namespace sluice::rewards::plugins {
+
+struct WorkerOptions {
+  std::vector<std::string> command;
+  std::map<std::string, std::string> environment;  // added to this process's
+  std::filesystem::path folder;                    // where it runs
+  int64_t memory_mb = 4096;                        // for each of its processes; 0: no limit
+};
+
+class Worker {
+ public:
+  // Throws EnvironmentError when it cannot be started. Must be called from a thread that lives as long as the
+  // process (base/subprocess.h).
+  explicit Worker(const WorkerOptions& options);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker();
+
+  // Begins an exchange: the line is written, unless it is empty, and one of at most `max_bytes` is awaited.
+  void ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what);
+  // Reads and writes until no exchange of these is under way.
+  static void wait_for_all(std::span<Worker* const> workers);
+
+  // Of the last exchange: the line without its end, or why there is none, "timeout: no reply within 300 ms".
+  // After a failure the worker is of no more use.
+  const std::string& answer() const { return answer_; }
+  const std::string& failure() const { return failure_; }
+
+  // Between two exchanges: why it cannot be asked again, "" when it can.
+  std::string why_unusable();
+
+ private:
+  void fail(const std::string& kind, const std::string& what);
+  void fail_by_its_end(const std::string& otherwise);
+  void read();
+  void write();
+  void check_deadline(Millis now_ms);
+
+  std::optional<Subprocess> process_;
+  int to_worker_ = -1;
+  int from_worker_ = -1;
+  std::string outgoing_;  // of which `written_` bytes are away
+  size_t written_ = 0;
+  std::string incoming_;
+  std::string what_;  // is awaited: "reply"
+  std::string answer_;
+  std::string failure_;
+  size_t max_bytes_ = 0;
+  Millis timeout_ms_ = 0;
+  Millis deadline_ms_ = 0;
+  bool busy_ = false;
+};
+
+}  // namespace sluice::rewards::plugins
