@@ -196,7 +196,7 @@ Subprocess Subprocess::start(const SubprocessOptions& options) {
   if (options.stdin_fd < 0) nothing = open_stream("/dev/null", O_RDONLY);
   launch.stdio[0] = options.stdin_fd >= 0 ? options.stdin_fd : nothing.get();
   launch.stdio[1] = options.stdout_fd >= 0 ? options.stdout_fd : output.get();
-  launch.stdio[2] = output.get();
+  launch.stdio[2] = options.stderr_fd >= 0 ? options.stderr_fd : output.get();
 
   int ends[2];
   const bool piped = ::pipe2(ends, O_CLOEXEC) == 0;

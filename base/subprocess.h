@@ -19,9 +19,10 @@ struct SubprocessOptions {
   std::filesystem::path working_directory;         // empty: the parent's
   std::filesystem::path output;                    // stdout and stderr are appended here; empty: inherited
   // Descriptors lent for the start. Without them stdin is /dev/null, since a process group of its own may not
-  // read the terminal, and stdout is what `output` says.
+  // read the terminal, and stdout and stderr are what `output` says.
   int stdin_fd = -1;
   int stdout_fd = -1;
+  int stderr_fd = -1;
   // False for a program that is not ours: what Sluice hands on to its own processes is closed.
   bool keep_descriptors = true;
 };

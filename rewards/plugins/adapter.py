@@ -8,6 +8,10 @@
 A reward of None is unscored. What the file prints goes to stderr, and it finds nothing on stdin.
 """
 
+import sys
+
+sys.path[:] = [folder for folder in sys.path if folder]  # a json.py where this runs is not to stand in for json
+
 import asyncio
 import importlib.machinery
 import importlib.util
@@ -15,7 +19,6 @@ import inspect
 import json
 import math
 import os
-import sys
 import traceback
 
 PROTOCOL = 1
@@ -35,9 +38,9 @@ def take_streams():
 
 def load(path, name):
     stem = os.path.splitext(os.path.basename(path))[0]
-    if stem in sys.modules:  # a file called json.py is not to stand in for json
+    if stem in sys.modules:
         stem = "sluice_" + stem
-    sys.path[0] = os.path.dirname(path)
+    sys.path.insert(0, os.path.dirname(path))
     loader = importlib.machinery.SourceFileLoader(stem, path)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(stem, loader))
     sys.modules[stem] = module
@@ -69,7 +72,7 @@ def call(function, parameters, arguments):
 
 
 def described(error):
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 def outcome(value):

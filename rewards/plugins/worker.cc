@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
+#include <iostream>
 #include <system_error>
 #include <utility>
 
@@ -18,7 +20,10 @@
 namespace sluice::rewards::plugins {
 namespace {
 
-constexpr Millis kBeatMs = 1'000;
+constexpr Millis kBeatMs = 250;
+constexpr size_t kMaxProcesses = 512;
+constexpr size_t kMaxLogBytes = 64u << 10;  // of an exchange
+constexpr size_t kMaxLastWords = 200;
 constexpr Millis kEndMs = 200;  // for a process that has closed its output to be gone
 constexpr size_t kChunk = 64u << 10;
 
@@ -68,9 +73,31 @@ class NoBrokenPipeSignal {
   bool was_pending_ = false;
 };
 
+// What is waited for of each worker, in this order.
+enum Waits : size_t { kOut, kEnd, kIn, kLog, kWaits };
+
 void limit(pid_t pid, __rlimit_resource resource, rlim_t most) {
   const rlimit limits{most, most};
   ::prlimit(pid, resource, &limits, nullptr);
+}
+
+// Of the process and those it has started, as far as `most`; one that outlived its parent is not seen.
+size_t count_processes(pid_t pid, size_t most) {
+  size_t count = 1;
+  const auto name = std::to_string(pid);
+  std::ifstream children("/proc/" + name + "/task/" + name + "/children");
+  for (pid_t child = 0; count < most && children >> child;) count += count_processes(child, most - count);
+  return count;
+}
+
+// The last line that is not blank, in characters that any log and any file can hold.
+std::string last_line(std::string_view text) {
+  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
+  std::string line(text.substr(text.rfind('\n') + 1));
+  if (line.size() > kMaxLastWords) line.erase(0, line.size() - kMaxLastWords);
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return line;
 }
 
 }  // namespace
@@ -78,11 +105,13 @@ void limit(pid_t pid, __rlimit_resource resource, rlim_t most) {
 Worker::Worker(const WorkerOptions& options) {
   Pipe in;
   Pipe out;
+  Pipe log;
   process_ = Subprocess::start({.command = options.command,
                                 .environment = options.environment,
                                 .working_directory = options.folder,
                                 .stdin_fd = in.ends[0],
                                 .stdout_fd = out.ends[1],
+                                .stderr_fd = log.ends[1],
                                 .keep_descriptors = false});
   // Of private memory, since what a process only maps or sets aside (libraries, a GPU's addresses) is no use
   // of it. Set from outside just after the start, before the program can have taken much.
@@ -92,12 +121,14 @@ Worker::Worker(const WorkerOptions& options) {
   limit(process_->pid(), RLIMIT_CORE, 0);
   to_worker_ = in.take(1);
   from_worker_ = out.take(0);
+  log_ = log.take(0);
 }
 
 Worker::~Worker() {
   process_.reset();  // kills the group
   ::close(to_worker_);
   ::close(from_worker_);
+  if (log_ >= 0) ::close(log_);
 }
 
 void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what) {
@@ -106,10 +137,12 @@ void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std
   incoming_.clear();
   answer_.clear();
   failure_.clear();
+  log_bytes_ = 0;
   what_ = std::move(what);
   max_bytes_ = max_bytes;
   timeout_ms_ = timeout_ms;
-  deadline_ms_ = SteadyClock().now_ms() + timeout_ms;
+  counted_at_ms_ = SteadyClock().now_ms();
+  deadline_ms_ = counted_at_ms_ + timeout_ms;
   busy_ = true;
 }
 
@@ -122,13 +155,14 @@ void Worker::wait_for_all(std::span<Worker* const> workers) {
     const Millis now_ms = clock.now_ms();
     Millis wait_ms = kBeatMs;
     for (Worker* worker : workers) {
-      if (worker->busy_) worker->check_deadline(now_ms);
+      if (worker->busy_) worker->check(now_ms);
       if (!worker->busy_) continue;
       busy.push_back(worker);
       const bool writes = worker->written_ < worker->outgoing_.size();
       waits.push_back({worker->from_worker_, POLLIN, 0});
       waits.push_back({worker->process_->pidfd(), POLLIN, 0});
       waits.push_back({writes ? worker->to_worker_ : -1, POLLOUT, 0});
+      waits.push_back({worker->log_, POLLIN, 0});
       wait_ms = std::min(wait_ms, worker->deadline_ms_ - now_ms);
     }
     if (busy.empty()) return;
@@ -136,18 +170,26 @@ void Worker::wait_for_all(std::span<Worker* const> workers) {
     require(ready >= 0 || errno == EINTR, "Worker: poll failed: ", errno_text());
     beat();
     for (size_t i = 0; ready > 0 && i < busy.size(); ++i) {
-      if (waits[3 * i + 2].revents != 0) busy[i]->write();
-      const bool ended = waits[3 * i + 1].revents != 0;
-      if (waits[3 * i].revents != 0) busy[i]->read();
-      // Others of its group may hold the pipe open behind it.
-      if (busy[i]->busy_ && ended && waits[3 * i].revents == 0) busy[i]->fail_by_its_end("");
+      const std::span seen(waits.data() + kWaits * i, kWaits);
+      if (seen[kLog].revents != 0) busy[i]->read_log();
+      if (seen[kIn].revents != 0) busy[i]->write();
+      if (seen[kOut].revents != 0) {
+        busy[i]->read();
+      } else if (seen[kEnd].revents != 0) {  // others of its group hold the pipe open behind it
+        busy[i]->fail_by_its_end("");
+      }
     }
   }
 }
 
-void Worker::check_deadline(Millis now_ms) {
-  if (now_ms < deadline_ms_) return;
-  fail("timeout", "no " + what_ + " within " + std::to_string(timeout_ms_) + " ms");
+void Worker::check(Millis now_ms) {
+  if (now_ms >= deadline_ms_) {
+    return fail("timeout", "no " + what_ + " within " + std::to_string(timeout_ms_) + " ms");
+  }
+  if (now_ms < counted_at_ms_ + kBeatMs) return;
+  counted_at_ms_ = now_ms;
+  if (count_processes(process_->pid(), kMaxProcesses + 1) <= kMaxProcesses) return;
+  fail("crash", "it became more than " + std::to_string(kMaxProcesses) + " processes");
 }
 
 // The rest of its group goes at once, not when the object does.
@@ -158,8 +200,24 @@ void Worker::fail(const std::string& kind, const std::string& what) {
 }
 
 void Worker::fail_by_its_end(const std::string& otherwise) {
-  if (const auto status = process_->wait(kEndMs)) return fail("crash", describe(*status));
-  fail("bad output", otherwise);
+  const auto status = process_->wait(kEndMs);
+  if (!status) return fail("bad output", otherwise);
+  read_log();
+  fail("crash", describe(*status) + (last_words_.empty() ? "" : " (its last words: " + last_words_ + ")"));
+}
+
+void Worker::read_log() {
+  char chunk[kChunk];
+  const ssize_t n = ::read(log_, chunk, sizeof chunk);
+  if (n > 0) {
+    const std::string_view text(chunk, static_cast<size_t>(n));
+    last_words_ = last_line(text);
+    const size_t before = std::exchange(log_bytes_, log_bytes_ + text.size());
+    if (before <= kMaxLogBytes) std::cerr << text.substr(0, kMaxLogBytes - before);
+    if (before <= kMaxLogBytes && log_bytes_ > kMaxLogBytes) std::cerr << "\nsluice: the rest is left out\n";
+  } else if (n == 0) {
+    ::close(std::exchange(log_, -1));
+  }
 }
 
 void Worker::write() {

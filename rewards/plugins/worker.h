@@ -1,7 +1,8 @@
 // One process of a reward: lines go in, lines come out, and whatever else it does ends with it.
 //
 // A worker has a process group of its own, which is killed as a whole: when it is late, when it writes what
-// nobody asked for, when its first process ends, and with the object. Several are asked at once:
+// nobody asked for, when it becomes too many processes, when its first one ends, and with the object. What it
+// writes to stderr goes to this process's, up to a bound for each exchange. Several are asked at once:
 //
 //   first.ask(line, limits); second.ask(line, limits);
 //   Worker::wait_for_all(workers);      // then each has an answer or a failure
@@ -54,21 +55,26 @@ class Worker {
   void fail(const std::string& kind, const std::string& what);
   void fail_by_its_end(const std::string& otherwise);
   void read();
+  void read_log();
   void write();
-  void check_deadline(Millis now_ms);
+  void check(Millis now_ms);
 
   std::optional<Subprocess> process_;
   int to_worker_ = -1;
   int from_worker_ = -1;
+  int log_ = -1;
   std::string outgoing_;  // of which `written_` bytes are away
   size_t written_ = 0;
   std::string incoming_;
   std::string what_;  // is awaited: "reply"
   std::string answer_;
   std::string failure_;
+  std::string last_words_;  // of its log, no more than a line
+  size_t log_bytes_ = 0;    // of this exchange
   size_t max_bytes_ = 0;
   Millis timeout_ms_ = 0;
   Millis deadline_ms_ = 0;
+  Millis counted_at_ms_ = 0;  // its processes
   bool busy_ = false;
 };
 

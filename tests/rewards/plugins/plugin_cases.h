@@ -1,0 +1,88 @@
+// Plug-ins that a test writes, and what becomes of the processes they start.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "tests/rewards/reward_cases.h"
+
+namespace sluice::rewards {
+
+// A folder with the files of a plug-in, and a mark in the environment of whatever is started while it is there.
+class PluginFolder {
+ public:
+  PluginFolder() { ::setenv(kMark, folder_.path().c_str(), 1); }
+  ~PluginFolder() { ::unsetenv(kMark); }
+  PluginFolder(const PluginFolder&) = delete;
+
+  std::filesystem::path operator/(const std::string& name) const { return folder_ / name; }
+  std::filesystem::path write(const std::string& name, const std::string& text) const {
+    return folder_.write(name, text);
+  }
+  std::filesystem::path write_program(const std::string& name, const std::string& text) const {
+    const auto file = write(name, text);
+    std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+    return file;
+  }
+
+  // Of a plug-in here, with short deadlines and no second try unless `options` says otherwise.
+  RewardSpec spec(const std::string& kind, const Json& what, const Json& options = Json::object()) const {
+    RewardSpec out;
+    out.use = kind;
+    out.options = {{kind, what}, {"folder", folder_.path().string()}, {"timeout_ms", 400}, {"retries", 0}};
+    if (kind != "http") out.options["start_timeout_ms"] = 20'000;
+    out.options.update(options);
+    out.where = "recipe.toml:7:3";
+    return out;
+  }
+  std::unique_ptr<RewardFunction> make(const std::string& kind, const Json& what,
+                                       const Json& options = Json::object()) const {
+    return make_reward(spec(kind, what, options), {});
+  }
+
+  // Processes with the mark, this one left aside.
+  int num_processes() const {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      std::ifstream in(entry.path() / "environ", std::ios::binary);
+      std::ostringstream text;
+      text << in.rdbuf();
+      const bool is_this = entry.path().filename() == std::to_string(::getpid());
+      if (!is_this && text.str().find(std::string(kMark) + "=" + folder_.path().string()) != std::string::npos) ++count;
+    }
+    return count;
+  }
+  // Whether there are so many of them before a few seconds have passed: a killed process takes a moment.
+  bool comes_to(int count) const {
+    for (int i = 0; i < 500; ++i) {
+      if (num_processes() == count) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+
+ private:
+  static constexpr const char* kMark = "SLUICE_PLUGIN_TEST";
+  TempFolder folder_;
+};
+
+inline std::vector<RewardOutcome> score_group(RewardFunction& reward, const Case& from,
+                                        const std::vector<std::string>& completions) {
+  std::vector<RewardRequest> group;
+  for (const auto& completion : completions) group.push_back(from.request(completion));
+  for (size_t i = 0; i < group.size(); ++i) group[i].sample = static_cast<int64_t>(i);
+  return reward.score(group);
+}
+
+}  // namespace sluice::rewards

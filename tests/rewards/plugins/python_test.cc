@@ -1,0 +1,189 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tests/rewards/plugins/plugin_cases.h"
+
+namespace sluice::rewards {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// TRL's: the example of its documentation, in short.
+constexpr const char* kTrl = R"(
+def reward(prompts, completions, answer, **kwargs):
+    print("somebody prints", len(kwargs["completion_ids"]))
+    return [None if a is None else float(c.strip() == a) for c, a in zip(completions, answer)]
+)";
+
+// verl's.
+constexpr const char* kVerl = R"(
+def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+    right = solution_str == ground_truth
+    return {"score": 2.0 * right, "acc": right, "from": data_source, "index": extra_info["index"]}
+)";
+
+TEST(PythonReward, CallsAFunctionOfTrlsWithListsOfTheColumns) {
+  const PluginFolder folder;
+  folder.write("my.py", kTrl);
+  const auto reward = folder.make("python", "my.py:reward");
+  Case from;
+  from.row.prompt = "1+1=";
+  from.row.columns = {{"prompt", "1+1="}, {"answer", "2"}, {"level", 3}};
+
+  const auto outcomes = score_group(*reward, from, {"2", " 2\n", "3"});
+
+  EXPECT_EQ(reward->name(), "reward");
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[0].score, 1.0);
+  EXPECT_EQ(outcomes[1].score, 1.0);
+  EXPECT_EQ(outcomes[2].score, 0.0);
+}
+
+TEST(PythonReward, NoneIsUnscored) {
+  const PluginFolder folder;
+  folder.write("my.py", kTrl);
+  const auto reward = folder.make("python", "my.py:reward");
+  Case from;
+  from.row.columns = {{"answer", nullptr}};
+
+  const auto outcome = score(*reward, from, "2");
+
+  EXPECT_FALSE(outcome.score);
+  EXPECT_EQ(outcome.unscored_reason, "the function gave None");
+}
+
+TEST(PythonReward, GivesMessagesWhereThePromptIsAConversation) {
+  const PluginFolder folder;
+  folder.write("my.py", R"(
+async def reward(prompts, completions, **columns):
+    return [len(p) + (c[0]["role"] == "assistant") * len(c[0]["content"]) for p, c in zip(prompts, completions)]
+)");
+  const auto reward = folder.make("python", "my.py:reward");
+  Case from;
+  from.row.messages = Json::parse(R"([{"role": "system", "content": "x"}, {"role": "user", "content": "y"}])");
+
+  EXPECT_EQ(score(*reward, from, "four").score, 2.0 + 4.0);
+}
+
+TEST(PythonReward, CallsAFunctionOfVerlsForEachSampleAndKeepsItsNumbersAsParts) {
+  const PluginFolder folder;
+  folder.write("my.py", kVerl);
+  const auto reward = folder.make("python", "my.py:compute_score");
+  Case from;
+  from.row.columns = Json::parse(
+      R"({"data_source": "gsm8k", "reward_model": {"style": "rule", "ground_truth": "72"}, "extra_info": {"index": 5}})");
+
+  const auto outcomes = score_group(*reward, from, {"72", "7"});
+
+  EXPECT_EQ(outcomes[0].score, 2.0);
+  EXPECT_EQ(outcomes[0].parts, (std::map<std::string, double>{{"acc", 1.0}, {"score", 2.0}, {"index", 5.0}}));
+  EXPECT_EQ(outcomes[1].score, 0.0);
+}
+
+TEST(PythonReward, OneSampleThatRaisesInVerlsLeavesTheOthersTheirScores) {
+  const PluginFolder folder;
+  folder.write("my.py", R"(
+def compute_score(data_source, solution_str, ground_truth):
+    return 1.0 / int(solution_str)
+)");
+  const auto reward = folder.make("python", "my.py:compute_score");
+
+  const auto outcomes = score_group(*reward, {}, {"2", "0", "4"});
+
+  EXPECT_EQ(outcomes[0].score, 0.5);
+  EXPECT_EQ(outcomes[1].unscored_reason, "error: ZeroDivisionError: float division by zero");
+  EXPECT_EQ(outcomes[2].score, 0.25);
+}
+
+TEST(PythonReward, TakesTheSignatureThatIsNamed) {
+  const PluginFolder folder;
+  folder.write("my.py", "def f(**everything):\n    return [len(everything['completions'])] * 2\n");
+
+  EXPECT_THAT(message_of<UsageError>([&] { folder.make("python", "my.py:f"); }),
+              HasSubstr("has neither TRL's parameter completions nor verl's solution_str"));
+  const auto reward = folder.make("python", "my.py:f", {{"signature", "trl"}});
+  EXPECT_EQ(score_group(*reward, {}, {"a", "b"})[0].score, 2.0);
+}
+
+TEST(PythonReward, ImportsWhatLiesBesideItAndRunsInItsFolder) {
+  const PluginFolder folder;
+  folder.write("helper.py", "WORTH = 3\n");
+  folder.write("worth.txt", "4");
+  folder.write("json.py", R"(
+import helper
+def reward(completions, **columns):
+    return [helper.WORTH + float(open("worth.txt").read())] * len(completions)
+)");
+  const auto reward = folder.make("python", "json.py:reward");
+
+  EXPECT_EQ(score(*reward, {}, "x").score, 7.0);
+}
+
+TEST(PythonReward, TextThatIsNoUtf8ComesAsReplacementCharacters) {
+  const PluginFolder folder;
+  folder.write("my.py", "def f(completions, **columns):\n    return [c.count('\\ufffd') for c in completions]\n");
+  const auto reward = folder.make("python", "my.py:f");
+
+  EXPECT_EQ(score(*reward, {}, "a\xff\xfe").score, 2.0);
+}
+
+TEST(PythonReward, MistakesOfTheRecipeAreSaidBeforeAnythingIsScored) {
+  const PluginFolder folder;
+  folder.write("my.py", "import no_such_module_here\n");
+  folder.write("good.py", kTrl);
+  const auto refusal = [&](const Json& what, const Json& options = Json::object()) {
+    return message_of<UsageError>([&] { folder.make("python", what, options); });
+  };
+
+  EXPECT_THAT(refusal("none.py:reward"), StartsWith("recipe.toml:7:3: reward \"python\": there is no file "));
+  EXPECT_THAT(refusal("my.py"), HasSubstr("python wants a file and a function of it, \"my.py:reward\", saw \"my.py\""));
+  EXPECT_THAT(refusal("my.py:reward"), HasSubstr("ModuleNotFoundError: No module named 'no_such_module_here'"));
+  EXPECT_THAT(refusal("good.py:rewrd"), HasSubstr("has no function rewrd; it has: reward"));
+  EXPECT_THAT(refusal("good.py:reward", {{"signature", "TRL"}}), HasSubstr("signature is \"TRL\"; there are trl and verl"));
+  EXPECT_THAT(refusal("good.py:reward", {{"workers", 0}}), HasSubstr("workers is 0; it goes from 1 to 256"));
+  EXPECT_THAT(refusal("good.py:reward", {{"scope", "batch"}}), HasSubstr("scope is \"batch\"; there are sample and group"));
+  EXPECT_THAT(refusal("good.py:reward", {{"scope", "group"}, {"workers", 2}}), HasSubstr("leave one out"));
+  EXPECT_TRUE(folder.comes_to(0));
+}
+
+TEST(PythonReward, SeveralWorkersShareAGroupOut) {
+  const PluginFolder folder;
+  folder.write("my.py", R"(
+import os
+def f(completions, **columns):
+    return [os.getpid() * 100 + len(completions)] * len(completions)
+)");
+  const auto reward = folder.make("python", "my.py:f", {{"workers", 3}});
+
+  const auto outcomes = score_group(*reward, {}, std::vector<std::string>(7, "x"));
+
+  std::map<double, int> sizes;
+  for (const auto& outcome : outcomes) ++sizes[*outcome.score];
+  ASSERT_EQ(sizes.size(), 3u);
+  for (const auto& [said, samples] : sizes) EXPECT_EQ(static_cast<int>(said) % 100, samples);  // 2, 2 and 3
+  EXPECT_EQ(folder.num_processes(), 3);
+}
+
+TEST(PythonReward, AGroupOfTheirScopeIsOneRequest) {
+  const PluginFolder folder;
+  folder.write("my.py", "def f(completions, **columns):\n    return [len(completions)] * len(completions)\n");
+  const auto reward = folder.make("python", "my.py:f", {{"scope", "group"}});
+
+  EXPECT_EQ(score_group(*reward, {}, {"a", "b", "c"})[2].score, 3.0);
+}
+
+TEST(PythonReward, ItsProcessesEndWithIt) {
+  const PluginFolder folder;
+  folder.write("my.py", "import subprocess\nsubprocess.Popen(['sleep', '1000'])\n" + std::string(kTrl));
+  auto reward = folder.make("python", "my.py:reward");
+  EXPECT_TRUE(folder.comes_to(2));
+
+  reward.reset();
+
+  EXPECT_TRUE(folder.comes_to(0));
+}
+
+}  // namespace
+}  // namespace sluice::rewards
