@@ -33,7 +33,7 @@ std::string described(const Json& value) {
 // A list of the reply that has one entry for each sample where it is there at all.
 const Json* per_sample(const Json& reply, const char* key, size_t num_samples, std::string& problem) {
   const auto found = reply.find(key);
-  if (found == reply.end()) return nullptr;
+  if (found == reply.end() || !problem.empty()) return nullptr;
   if (!found->is_array()) {
     problem = std::string("\"") + key + "\" is no list, saw " + described(*found);
   } else if (found->size() != num_samples) {

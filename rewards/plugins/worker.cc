@@ -137,6 +137,7 @@ void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std
   incoming_.clear();
   answer_.clear();
   failure_.clear();
+  log_end_.clear();
   log_bytes_ = 0;
   what_ = std::move(what);
   max_bytes_ = max_bytes;
@@ -203,7 +204,8 @@ void Worker::fail_by_its_end(const std::string& otherwise) {
   const auto status = process_->wait(kEndMs);
   if (!status) return fail("bad output", otherwise);
   read_log();
-  fail("crash", describe(*status) + (last_words_.empty() ? "" : " (its last words: " + last_words_ + ")"));
+  const auto words = last_line(log_end_);
+  fail("crash", describe(*status) + (words.empty() ? "" : " (its last words: " + words + ")"));
 }
 
 void Worker::read_log() {
@@ -211,7 +213,8 @@ void Worker::read_log() {
   const ssize_t n = ::read(log_, chunk, sizeof chunk);
   if (n > 0) {
     const std::string_view text(chunk, static_cast<size_t>(n));
-    last_words_ = last_line(text);
+    log_end_ += text;
+    if (log_end_.size() > kChunk) log_end_.erase(0, log_end_.size() - kChunk);
     const size_t before = std::exchange(log_bytes_, log_bytes_ + text.size());
     if (before <= kMaxLogBytes) std::cerr << text.substr(0, kMaxLogBytes - before);
     if (before <= kMaxLogBytes && log_bytes_ > kMaxLogBytes) std::cerr << "\nsluice: the rest is left out\n";

@@ -69,8 +69,8 @@ class Worker {
   std::string what_;  // is awaited: "reply"
   std::string answer_;
   std::string failure_;
-  std::string last_words_;  // of its log, no more than a line
-  size_t log_bytes_ = 0;    // of this exchange
+  std::string log_end_;   // the last of what it wrote to stderr
+  size_t log_bytes_ = 0;  // of this exchange
   size_t max_bytes_ = 0;
   Millis timeout_ms_ = 0;
   Millis deadline_ms_ = 0;

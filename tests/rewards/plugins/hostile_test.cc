@@ -1,5 +1,5 @@
-// Plug-ins that break, each in its way, when they are to score "bad": the group is unscored with a reason, nothing of
-// them is left, and the worker after it scores "good".
+// Plug-ins that break, each in its way, when they are to score "bad": the group is unscored with a reason,
+// nothing of them is left, and the worker after it scores "good".
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,25 +13,26 @@ using testing::HasSubstr;
 
 struct Hostile {
   const char* name;
-  const char* body;    // what it does to a request with "bad" in it
-  const char* reason;  // a part of it
+  const char* body;       // what it does to a request with "bad" in it
+  const char* reason;     // a part of it
   bool survives = false;  // what is wrong is one answer, not the worker
+  bool is_slow = false;   // to break
 };
+
+std::ostream& operator<<(std::ostream& out, const Hostile& hostile) { return out << hostile.name; }
 
 void expect_unscored_and_healed(const PluginFolder& folder, std::unique_ptr<RewardFunction> reward,
                                 const Hostile& hostile) {
   ASSERT_EQ(score(*reward, {}, "good").score, 1.0);
-  for (int round = 0; round < 2; ++round) {
-    const auto outcomes = score_group(*reward, {}, {"bad", "bad"});
-    ASSERT_EQ(outcomes.size(), 2u);
-    for (const auto& outcome : outcomes) {
-      EXPECT_FALSE(outcome.score);
-      EXPECT_THAT(outcome.unscored_reason, HasSubstr(hostile.reason));
-    }
-    EXPECT_TRUE(folder.comes_to(hostile.survives ? 1 : 0)) << folder.num_processes() << " processes";
-    EXPECT_EQ(score(*reward, {}, "good").score, 1.0);
-    EXPECT_EQ(folder.num_processes(), 1);
+  const auto outcomes = score_group(*reward, {}, {"bad", "bad"});
+  ASSERT_EQ(outcomes.size(), 2u);
+  for (const auto& outcome : outcomes) {
+    EXPECT_FALSE(outcome.score);
+    EXPECT_THAT(outcome.unscored_reason, HasSubstr(hostile.reason));
   }
+  EXPECT_TRUE(folder.comes_to(hostile.survives ? 1 : 0)) << folder.num_processes() << " processes";
+  EXPECT_EQ(score(*reward, {}, "good").score, 1.0);
+  EXPECT_EQ(folder.num_processes(), 1);
   reward.reset();
   EXPECT_TRUE(folder.comes_to(0)) << folder.num_processes() << " processes";
 }
@@ -55,14 +56,14 @@ constexpr Hostile kInPython[] = {
     {"Exits", "os._exit(0)", "crash: exit 0"},
     {"ExitsWithWords", "sys.exit('this is the end')", "crash: exit 1 (its last words: this is the end)"},
     {"LeavesProcesses", "for i in range(6): os.fork()\ntime.sleep(1000)", "timeout: "},
-    {"ForksUntilItIsStopped", "for i in range(1000):\n  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)",
-     "crash: it became more than 512 processes"},
+    {"ForksUntilItIsStopped", "for i in range(600):\n  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)",
+     "crash: it became more than 512 processes", false, true},
     {"LeavesAChildAndExits", "if os.fork() == 0: time.sleep(1000)\nos._exit(7)", "crash: exit 7"},
     {"WantsTenGigabytes", "return [len(bytearray(10 << 30))]", "error: MemoryError", true},
-    {"WantsEverMore", "x = []\nwhile True: x.append(bytearray(1 << 20))", "error: MemoryError", true},
+    {"WantsEverMore", "x = []\nwhile True: x.append(bytearray(1 << 20))", "error: MemoryError", true, true},
     {"RecursesForEver", "def f(): f()\nf()", "error: RecursionError", true},
     {"Raises", "raise ValueError('no')", "error: ValueError: no", true},
-    {"RaisesWithAnEndlessText", "raise ValueError('x' * (50 << 20))", "error: ValueError: xxx", true},
+    {"RaisesWithAnEndlessText", "raise ValueError('x' * (5 << 20))", "error: ValueError: xxx", true, true},
     {"GivesTooFew", "return [1.0]", "bad output: 1 scores for 2 samples", true},
     {"GivesTooMany", "return [1.0] * 3", "bad output: 3 scores for 2 samples", true},
     {"GivesNothing", "return None", "error: TypeError", true},
@@ -71,11 +72,12 @@ constexpr Hostile kInPython[] = {
     {"GivesText", "return ['1.0'] * 2", "bad output: the function gave the text '1.0'", true},
     {"GivesLists", "return [[1.0]] * 2", "bad output: the function gave a list", true},
     {"GivesALoneSurrogate", "raise ValueError('\\ud800')", "error: ValueError: ?", true},
-    {"WritesGarbageIntoTheProtocol", "for fd in range(3, 20):\n  try: os.write(fd, b'\\xff\\xfe{\\n')\n  except OSError: pass",
-     "bad output: reply: not JSON"},
+    {"WritesGarbageIntoTheProtocol",
+     "for fd in range(3, 20):\n  try: os.write(fd, b'\\xff\\xfe{\\n')\n  except OSError: pass",
+     "bad output: "},
     {"ClosesEverything", "os.closerange(0, 100)", "crash: "},
     {"PrintsAHundredMegabytes", "for i in range(100): print('x' * (1 << 20))\nraise ValueError('done')",
-     "error: ValueError: done", true},
+     "error: ValueError: done", true, true},
 };
 
 class HostilePython : public testing::TestWithParam<Hostile> {};
@@ -86,13 +88,11 @@ TEST_P(HostilePython, IsUnscoredAndReplaced) {
                                     "def reward(completions, **columns):\n"
                                     "  if 'bad' in completions:\n") +
                             indented(GetParam().body, "    ") + "  return [1.0] * len(completions)\n");
-  const bool is_slow = std::string(GetParam().name) == "PrintsAHundredMegabytes" ||
-                       std::string(GetParam().name) == "WantsEverMore" ||
-                       std::string(GetParam().name) == "ForksUntilItIsStopped";
-  expect_unscored_and_healed(folder,
-                             folder.make("python", "my.py:reward",
-                                         {{"timeout_ms", is_slow ? 20'000 : 400}, {"memory_mb", 256}}),
-                             GetParam());
+  expect_unscored_and_healed(
+      folder,
+      folder.make("python", "my.py:reward",
+                  {{"timeout_ms", GetParam().is_slow ? 20'000 : 400}, {"memory_mb", 256}}),
+      GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(PlugIns, HostilePython, testing::ValuesIn(kInPython),
@@ -103,30 +103,37 @@ constexpr Hostile kPrograms[] = {
     {"HangsAndIgnoresSigterm", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)",
      "timeout: no reply within 400 ms"},
     {"Segfaults", "os.kill(os.getpid(), signal.SIGSEGV)", "crash: killed by SIGSEGV"},
-    {"ForksUntilItIsStopped", "for i in range(1000):\n  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)",
-     "crash: it became more than 512 processes"},
+    {"ForksUntilItIsStopped", "for i in range(600):\n  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)",
+     "crash: it became more than 512 processes", false, true},
     {"WantsTenGigabytes", "bytearray(10 << 30)", "crash: exit 1 (its last words: MemoryError)"},
     {"GivesTooFew", "say('{\"id\": %d, \"scores\": [1]}' % id)", "bad output: 1 scores for 2 samples", true},
     {"GivesNoScores", "say('{\"id\": %d}' % id)", "bad output: there are no scores", true},
     {"GivesNaN", "say('{\"id\": %d, \"scores\": [NaN, NaN]}' % id)", "bad output: reply: not JSON at byte"},
-    {"GivesInfinity", "say('{\"id\": %d, \"scores\": [Infinity, 1]}' % id)", "bad output: reply: not JSON at byte"},
-    {"GivesANumberTooLarge", "say('{\"id\": %d, \"scores\": [1e999, 1]}' % id)", "bad output: reply: not JSON at byte"},
-    {"GivesText", "say('{\"id\": %d, \"scores\": [\"1\", true]}' % id)", "bad output: a score is a number or null", true},
-    {"GivesPartsOfText", "say('{\"id\": %d, \"scores\": [1, 1], \"parts\": [{\"a\": \"b\"}, 3]}' % id)", "bad output: ",
-     true},
+    {"GivesInfinity", "say('{\"id\": %d, \"scores\": [Infinity, 1]}' % id)",
+     "bad output: reply: not JSON at byte"},
+    {"GivesANumberTooLarge", "say('{\"id\": %d, \"scores\": [1e999, 1]}' % id)",
+     "bad output: reply: not JSON at byte"},
+    {"GivesText", "say('{\"id\": %d, \"scores\": [\"1\", true]}' % id)",
+     "bad output: a score is a number or null", true},
+    {"GivesPartsOfText", "say('{\"id\": %d, \"scores\": [1, 1], \"parts\": [{\"a\": \"b\"}, 3]}' % id)",
+     "bad output: ", true},
     {"MisspellsAKey", "say('{\"id\": %d, \"scores\": [1, 1], \"reason\": \"x\"}' % id)",
      "bad output: reply: there is no key \"reason\""},
-    {"AnswersAnotherRequest", "say('{\"id\": %d, \"scores\": [1, 1]}' % (id - 1))", "bad output: reply: it is to request"},
+    {"AnswersAnotherRequest", "say('{\"id\": %d, \"scores\": [1, 1]}' % (id - 1))",
+     "bad output: reply: it is to request"},
     {"AnswersWithoutId", "say('{\"scores\": [1, 1]}')", "bad output: reply: \"id\" is missing"},
     {"AnswersWithAList", "say('[1, 1]')", "bad output: reply: "},
     {"SaysAKeyTwice", "say('{\"id\": %d, \"id\": %d, \"scores\": [1, 1]}' % (id, id))", "stands twice"},
     {"NestsWithoutEnd", "say('[' * 500000)", "bad output: reply: JSON nested deeper than"},
-    {"WritesGarbage", "sys.stdout.buffer.write(b'\\xff\\x00\\xc0\\n')\nsys.stdout.flush()", "bad output: reply: not JSON"},
-    {"WritesGarbageInText", "sys.stdout.buffer.write(b'{\"id\": 1, \"error\": \"\\xff\"}\\n')\nsys.stdout.flush()",
+    {"WritesGarbage", "sys.stdout.buffer.write(b'\\xff\\x00\\xc0\\n')\nsys.stdout.flush()",
+     "bad output: reply: not JSON"},
+    {"WritesGarbageInText",
+     "sys.stdout.buffer.write(b'{\"id\": 1, \"error\": \"\\xff\"}\\n')\nsys.stdout.flush()",
      "bad output: reply: not JSON"},
     {"WritesAnEmptyLine", "say('')", "bad output: reply: not JSON"},
-    {"WritesTwoLines", "say('{\"id\": %d, \"scores\": [1, 1]}\\n{}' % id)", "bad output: more than one line as reply"},
-    {"WritesAHundredMegabytes", "say('x' * (100 << 20))", "bad output: a reply of more than"},
+    {"WritesTwoLines", "say('{\"id\": %d, \"scores\": [1, 1]}\\n{}' % id)",
+     "bad output: more than one line as reply"},
+    {"WritesAHundredMegabytes", "say('x' * (100 << 20))", "bad output: a reply of more than", false, true},
     {"WritesForEver", "while True: os.write(1, b'y\\n' * 30000)", "bad output: more than one line as reply"},
     {"StopsInTheMiddleOfALine", "os.write(1, b'{\"id\"')\ntime.sleep(1000)", "timeout: "},
     {"EndsInTheMiddleOfALine", "os.write(1, b'{\"id\"')\nos._exit(3)", "crash: exit 3"},
@@ -152,11 +159,10 @@ std::string program(const std::string& body) {
 TEST_P(HostileProgram, IsUnscoredAndReplaced) {
   const PluginFolder folder;
   folder.write_program("judge.py", program(GetParam().body));
-  const bool is_slow = std::string(GetParam().name) == "ForksUntilItIsStopped" ||
-                       std::string(GetParam().name) == "WritesAHundredMegabytes";
   expect_unscored_and_healed(
       folder,
-      folder.make("command", "./judge.py", {{"timeout_ms", is_slow ? 20'000 : 400}, {"memory_mb", 256}}),
+      folder.make("command", "./judge.py",
+                  {{"timeout_ms", GetParam().is_slow ? 20'000 : 400}, {"memory_mb", 256}}),
       GetParam());
 }
 
@@ -174,13 +180,17 @@ constexpr Unstarted kUnstarted[] = {
     {"NeverSaysHello", "#!/bin/sh\nsleep 1000\n", "not started: timeout: no hello within 300 ms"},
     {"StartsSlowly", "#!/bin/sh\nsleep 3\necho '{\"sluice_reward\": 1, \"name\": \"x\"}'\ncat\n",
      "not started: timeout: no hello within 300 ms"},
-    {"EndsAtOnce", "#!/bin/sh\necho out of luck >&2\nexit 3\n", "not started: crash: exit 3 (its last words: out of luck)"},
+    {"EndsAtOnce", "#!/bin/sh\necho out of luck >&2\nexit 3\n",
+     "not started: crash: exit 3 (its last words: out of luck)"},
     {"SpeaksAnotherProtocol", "#!/bin/sh\necho '{\"sluice_reward\": 2, \"name\": \"x\"}'\ncat\n",
      "hello: the worker speaks protocol 2, this is protocol 1"},
     {"SaysSomethingElse", "#!/bin/sh\necho ready\ncat\n", "hello: not JSON"},
-    {"SaysHelloTwice", "#!/bin/sh\nfor i in 1 2; do echo '{\"sluice_reward\": 1, \"name\": \"x\"}'; done\ncat\n", ""},
+    {"SaysHelloTwice",
+     "#!/bin/sh\nfor i in 1 2; do echo '{\"sluice_reward\": 1, \"name\": \"x\"}'; done\ncat\n", ""},
     {"IsNoProgram", "words\n", "not started: cannot start"},
 };
+
+std::ostream& operator<<(std::ostream& out, const Unstarted& unstarted) { return out << unstarted.name; }
 
 class UnstartedProgram : public testing::TestWithParam<Unstarted> {};
 
@@ -191,7 +201,8 @@ TEST_P(UnstartedProgram, IsRefused) {
   std::string reason;
   try {
     const auto reward = folder.make("command", "./judge", {{"start_timeout_ms", 300}});
-    reason = score(*reward, {}, "x").unscored_reason;  // the second hello came too late for the first deadline
+    reason =
+        score(*reward, {}, "x").unscored_reason;  // the second hello came too late for the first deadline
   } catch (const UsageError& error) {
     refusal = error.what();
   }
@@ -214,14 +225,15 @@ def reward(completions, **columns):
   const auto reward = folder.make("python", "my.py:reward");
   for (int group = 0; group < 3; ++group) {
     EXPECT_EQ(score(*reward, {}, "x").score, 1.0);
-    EXPECT_TRUE(folder.comes_to(0) || group < 0);
+    EXPECT_TRUE(folder.comes_to(0));
   }
 }
 
 TEST(HostilePlugIn, OneThatWritesBetweenTwoGroupsIsReplacedBeforeTheNext) {
   const PluginFolder folder;
-  folder.write_program("judge", "#!/bin/sh\necho '{\"sluice_reward\": 1, \"name\": \"x\"}'\nread line\n"
-                                "echo '{\"id\": 1, \"scores\": [1]}'\nsleep 0.1\ntouch done\necho more\nread line\n");
+  folder.write_program("judge",
+                       "#!/bin/sh\necho '{\"sluice_reward\": 1, \"name\": \"x\"}'\nread line\n"
+                       "echo '{\"id\": 1, \"scores\": [1]}'\nsleep 0.1\ntouch done\necho more\nread line\n");
   const auto reward = folder.make("command", "./judge");
   EXPECT_EQ(score(*reward, {}, "x").score, 1.0);
   for (int i = 0; i < 500 && !std::filesystem::exists(folder / "done"); ++i)

@@ -19,7 +19,8 @@
 
 namespace sluice::rewards {
 
-// A folder with the files of a plug-in, and a mark in the environment of whatever is started while it is there.
+// A folder with the files of a plug-in, and a mark in the environment of whatever is started while it is
+// there.
 class PluginFolder {
  public:
   PluginFolder() { ::setenv(kMark, folder_.path().c_str(), 1); }
@@ -59,7 +60,9 @@ class PluginFolder {
       std::ostringstream text;
       text << in.rdbuf();
       const bool is_this = entry.path().filename() == std::to_string(::getpid());
-      if (!is_this && text.str().find(std::string(kMark) + "=" + folder_.path().string()) != std::string::npos) ++count;
+      if (!is_this &&
+          text.str().find(std::string(kMark) + "=" + folder_.path().string()) != std::string::npos)
+        ++count;
     }
     return count;
   }
@@ -78,7 +81,7 @@ class PluginFolder {
 };
 
 inline std::vector<RewardOutcome> score_group(RewardFunction& reward, const Case& from,
-                                        const std::vector<std::string>& completions) {
+                                              const std::vector<std::string>& completions) {
   std::vector<RewardRequest> group;
   for (const auto& completion : completions) group.push_back(from.request(completion));
   for (size_t i = 0; i < group.size(); ++i) group[i].sample = static_cast<int64_t>(i);

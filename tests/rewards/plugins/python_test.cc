@@ -62,7 +62,8 @@ async def reward(prompts, completions, **columns):
 )");
   const auto reward = folder.make("python", "my.py:reward");
   Case from;
-  from.row.messages = Json::parse(R"([{"role": "system", "content": "x"}, {"role": "user", "content": "y"}])");
+  from.row.messages =
+      Json::parse(R"([{"role": "system", "content": "x"}, {"role": "user", "content": "y"}])");
 
   EXPECT_EQ(score(*reward, from, "four").score, 2.0 + 4.0);
 }
@@ -123,7 +124,8 @@ def reward(completions, **columns):
 
 TEST(PythonReward, TextThatIsNoUtf8ComesAsReplacementCharacters) {
   const PluginFolder folder;
-  folder.write("my.py", "def f(completions, **columns):\n    return [c.count('\\ufffd') for c in completions]\n");
+  folder.write("my.py",
+               "def f(completions, **columns):\n    return [c.count('\\ufffd') for c in completions]\n");
   const auto reward = folder.make("python", "my.py:f");
 
   EXPECT_EQ(score(*reward, {}, "a\xff\xfe").score, 2.0);
@@ -138,12 +140,16 @@ TEST(PythonReward, MistakesOfTheRecipeAreSaidBeforeAnythingIsScored) {
   };
 
   EXPECT_THAT(refusal("none.py:reward"), StartsWith("recipe.toml:7:3: reward \"python\": there is no file "));
-  EXPECT_THAT(refusal("my.py"), HasSubstr("python wants a file and a function of it, \"my.py:reward\", saw \"my.py\""));
-  EXPECT_THAT(refusal("my.py:reward"), HasSubstr("ModuleNotFoundError: No module named 'no_such_module_here'"));
+  EXPECT_THAT(refusal("my.py"),
+              HasSubstr("python wants a file and a function of it, \"my.py:reward\", saw \"my.py\""));
+  EXPECT_THAT(refusal("my.py:reward"),
+              HasSubstr("ModuleNotFoundError: No module named 'no_such_module_here'"));
   EXPECT_THAT(refusal("good.py:rewrd"), HasSubstr("has no function rewrd; it has: reward"));
-  EXPECT_THAT(refusal("good.py:reward", {{"signature", "TRL"}}), HasSubstr("signature is \"TRL\"; there are trl and verl"));
+  EXPECT_THAT(refusal("good.py:reward", {{"signature", "TRL"}}),
+              HasSubstr("signature is \"TRL\"; there are trl and verl"));
   EXPECT_THAT(refusal("good.py:reward", {{"workers", 0}}), HasSubstr("workers is 0; it goes from 1 to 256"));
-  EXPECT_THAT(refusal("good.py:reward", {{"scope", "batch"}}), HasSubstr("scope is \"batch\"; there are sample and group"));
+  EXPECT_THAT(refusal("good.py:reward", {{"scope", "batch"}}),
+              HasSubstr("scope is \"batch\"; there are sample and group"));
   EXPECT_THAT(refusal("good.py:reward", {{"scope", "group"}, {"workers", 2}}), HasSubstr("leave one out"));
   EXPECT_TRUE(folder.comes_to(0));
 }
