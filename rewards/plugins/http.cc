@@ -5,6 +5,7 @@
 //    words
 //
 // and it answers {"rewards": [...]} or {"scores": [...]}, a number or null for each.
+#include <arpa/inet.h>
 #include <httplib.h>
 
 #include <atomic>
@@ -37,7 +38,9 @@ struct Url {
 };
 
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+  in_addr address{};
+  const bool is_address = ::inet_pton(AF_INET, host.c_str(), &address) == 1;
+  return host == "localhost" || host == "::1" || (is_address && host.starts_with("127."));
 }
 
 // Without TLS, so not for another machine: an SSH tunnel ends on this one.

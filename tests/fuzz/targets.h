@@ -32,6 +32,7 @@ void render_chat_template(std::string_view bytes);
 // The first line against all behind it: the right answer and a completion, a schema and a value.
 void compare_math_answers(std::string_view bytes);
 void check_json_schema(std::string_view bytes);
+void read_reward_reply(std::string_view bytes);
 
 // Calls `read`, in which an Error is an answer like any other.
 template <class Read>

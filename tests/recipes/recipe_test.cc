@@ -151,6 +151,40 @@ TEST(Recipe, WantsANameOfItsOwnForEachReward) {
   EXPECT_EQ(rewards[1].options, Json({{"max", 8}}));
 }
 
+TEST(Recipe, ARewardOfOnesOwnIsNamedByItsKeyAndFoundFromTheRecipe) {
+  const RecipeFolder folder;
+  const auto recipe = folder.load(kGrpo + R"(rewards = [
+    { python = "my.py:reward", workers = 2 }, { command = ["./bin/judge", "--strict"], weight = 0.5 },
+    { library = "lib/r.so" }, { http = "http://127.0.0.1:9000/score", name = "server" },
+    { command = "./judge --strict", name = "other", folder = "sub" }]
+)");
+  const auto& rewards = recipe.stages[0].rewards;
+  ASSERT_EQ(rewards.size(), 5u);
+  const auto here = std::filesystem::weakly_canonical(folder.path()).string();
+  EXPECT_EQ(rewards[0].use, "python");
+  EXPECT_EQ(rewards[0].name, "reward");
+  EXPECT_EQ(rewards[0].options, Json({{"folder", here}, {"python", "my.py:reward"}, {"workers", 2}}));
+  EXPECT_EQ(rewards[1].name, "judge");
+  EXPECT_EQ(rewards[1].weight, 0.5);
+  EXPECT_EQ(rewards[2].name, "r");
+  EXPECT_EQ(rewards[3].name, "server");
+  EXPECT_EQ(rewards[4].options.at("folder"), here + "/sub");
+}
+
+TEST(Recipe, RefusesARewardOfOnesOwnThatIsTwoThingsOrNone) {
+  expect_refused_in_the_stage("rewards = [{ python = \"my.py:f\", command = @\"./x\" }]",
+                              "a reward is one thing, this is ");
+  expect_refused_in_the_stage("rewards = [{ use = \"length\", http = @\"http://127.0.0.1\" }]",
+                              "a reward is one thing, this is use and http");
+  expect_refused_in_the_stage("rewards = [@{ use = \"python\" }]",
+                              "{ python = ... } is the whole of it, without `use`");
+  expect_refused_in_the_stage("rewards = [{ python = @\"my.py\" }]",
+                              "python wants a file and a function of it, \"my.py:reward\", saw \"my.py\"");
+  expect_refused_in_the_stage("rewards = [{ command = @3 }]", "command wants a program and its arguments");
+  expect_refused_in_the_stage("rewards = [{ python = \"my.py:f\", worker = @2 }]",
+                              "the reward python has no key \"worker\"; did you mean \"workers\"?");
+}
+
 TEST(Recipe, SaysWhichTokenizerIsTrained) {
   const RecipeFolder folder;
   EXPECT_EQ(folder.load(kGrpo).tokenizer.train, "characters");

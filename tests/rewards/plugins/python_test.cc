@@ -180,6 +180,30 @@ TEST(PythonReward, AGroupOfTheirScopeIsOneRequest) {
   EXPECT_EQ(score_group(*reward, {}, {"a", "b", "c"})[2].score, 3.0);
 }
 
+// Where the machine is idle it is more than 20,000.
+TEST(PythonReward, AWorkerScoresThousandsOfSamplesASecond) {
+  const PluginFolder folder;
+  folder.write("my.py",
+               "def f(completions, answer, **columns):\n"
+               "    return [float(c == a) for c, a in zip(completions, answer)]\n");
+  const auto reward = folder.make("python", "my.py:f", {{"timeout_ms", 30'000}});
+  Case from;
+  from.row.prompt = "1+1=";
+  from.row.columns = {{"answer", "2"}};
+  const std::vector<std::string> group(64, "2");
+  constexpr int kGroups = 200;
+  score_group(*reward, from, group);
+
+  const SteadyClock clock;
+  const Millis begin_ms = clock.now_ms();
+  for (int i = 0; i < kGroups; ++i) ASSERT_EQ(score_group(*reward, from, group).back().score, 1.0);
+  const double seconds = static_cast<double>(clock.now_ms() - begin_ms) / 1000.0;
+
+  const double per_second = kGroups * static_cast<double>(group.size()) / seconds;
+  std::cout << "python worker: " << per_second << " samples/s\n";
+  EXPECT_GT(per_second, 2'000.0);
+}
+
 TEST(PythonReward, ItsProcessesEndWithIt) {
   const PluginFolder folder;
   folder.write("my.py", "import subprocess\nsubprocess.Popen(['sleep', '1000'])\n" + std::string(kTrl));
