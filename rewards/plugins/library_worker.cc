@@ -9,7 +9,9 @@
 #include <cstdio>
 #include <iostream>
 #include <limits>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -95,12 +97,14 @@ Json answer(const sluice_reward& reward, void* state, const Json& request) {
     reply["error"] = problem[0] == '\0' ? "score() returned " + std::to_string(status) : std::string(problem);
     return reply;
   }
-  Json& list = reply["scores"] = Json::array();
-  Json& reasons = reply["reasons"] = Json::array();
+  Json list = Json::array();
+  Json reasons = Json::array();
   for (const double score : scores) {
     list.push_back(std::isfinite(score) ? Json(score) : Json());
     reasons.push_back(std::isinf(score) ? Json("bad output: the library gave an infinite score") : Json());
   }
+  reply["scores"] = std::move(list);
+  reply["reasons"] = std::move(reasons);
   return reply;
 }
 
