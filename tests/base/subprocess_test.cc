@@ -170,6 +170,25 @@ TEST(Subprocess, InheritsNoneOfOurDescriptors) {
               Not(HasSubstr(fs::read_symlink("/proc/self/fd/" + std::to_string(pipe.ends[0])).string())));
 }
 
+TEST(Subprocess, HandsALockToOurOwnProgramsAlone) {
+  const TempFolder folder;
+  write_plain(folder / "lock", "");
+  const int lock = ::open((folder / "lock").c_str(), O_RDONLY);  // without O_CLOEXEC
+  const auto holds = "[ -e /proc/self/fd/" + std::to_string(lock) + " ] && echo yes || echo no";
+
+  EXPECT_EQ(output_of(holds), "yes\n");
+  EXPECT_EQ(output_of(holds, {.keep_descriptors = false}), "no\n");
+  ::close(lock);
+}
+
+TEST(Subprocess, WritesItsErrorsWhereItIsTold) {
+  const Pipe pipe;
+  EXPECT_EQ(output_of("echo fine; echo wrong >&2", {.stderr_fd = pipe.ends[1]}), "fine\n");
+  char text[6];
+  ASSERT_EQ(::read(pipe.ends[0], text, sizeof text), 6);
+  EXPECT_EQ(std::string(text, sizeof text), "wrong\n");
+}
+
 TEST(Subprocess, StopsWithGraceWhenTheChildCooperates) {
   Pipe ready;
   auto child = Subprocess::start(
