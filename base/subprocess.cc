@@ -1,9 +1,13 @@
 #include "base/subprocess.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,6 +35,7 @@ using internal::UniqueFd;
 
 constexpr Millis kExecTimeout = 60'000;  // an unreachable network file system can hold execve() back
 constexpr Millis kKillTimeout = 10'000;  // after SIGKILL only the kernel can be slow
+constexpr int kFirstOwn = 64;            // what the start itself needs lies above what a child may ask for
 
 // What the child needs, made before fork(): after it, a child of a process with threads may not allocate.
 struct Launch {
@@ -39,13 +44,16 @@ struct Launch {
   std::vector<char*> argv;
   std::vector<char*> envp;
   const char* working_directory = nullptr;
-  int stdio[3] = {-1, -1, -1};  // -1: inherited
-  bool keep_descriptors = true;
-  int report = -1;  // takes an ExecFailure; closed by a successful execve()
+  int stdio[3] = {-1, -1, -1};              // -1: inherited
+  std::vector<std::pair<int, int>> inputs;  // ours, the child's
+  bool closed = false;
+  std::string filter_bytes;
+  sock_fprog filter{};  // of filter_bytes
+  int report = -1;      // takes an ExecFailure; closed by a successful execve()
   pid_t parent = -1;
 };
 
-enum class Step : int { Directory, Descriptors, Exec };
+enum class Step : int { Directory, Descriptors, Filter, Exec };
 struct ExecFailure {
   Step step;
   int error;
@@ -56,7 +64,9 @@ const char* step_name(Step step) {
     case Step::Directory:
       return "its working directory";
     case Step::Descriptors:
-      return "its standard streams";
+      return "its descriptors";
+    case Step::Filter:
+      return "its filter of system calls";
     case Step::Exec:
       return "the program";
   }
@@ -115,6 +125,24 @@ bool place(int fd, int target) {
   return retry([&] { return ::dup2(fd, target); }) == target;
 }
 
+// Async-signal-safe.
+bool place_all(const Launch& launch) {
+  for (int target = 0; target < 3; ++target) {
+    if (!place(launch.stdio[target], target)) return false;
+  }
+  if (launch.closed && ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) != 0) return false;
+  for (const auto& [ours, target] : launch.inputs) {
+    if (!place(ours, target)) return false;
+  }
+  return true;
+}
+
+// Async-signal-safe.
+bool install(const sock_fprog& filter) {
+  return filter.len == 0 || (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+                             ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0);
+}
+
 // A caught signal falls back to its default in execve(), an ignored one does not. Async-signal-safe.
 void reset_signals() {
   for (const int number : {SIGPIPE, SIGINT, SIGTERM, SIGCHLD}) ::signal(number, SIG_DFL);
@@ -131,10 +159,10 @@ void reset_signals() {
   ExecFailure failure{Step::Exec, 0};
   if (launch.working_directory != nullptr && ::chdir(launch.working_directory) != 0) {
     failure = {Step::Directory, errno};
-  } else if (!place(launch.stdio[0], 0) || !place(launch.stdio[1], 1) || !place(launch.stdio[2], 2)) {
+  } else if (!place_all(launch)) {
     failure = {Step::Descriptors, errno};
-  } else if (!launch.keep_descriptors && ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) != 0) {
-    failure = {Step::Descriptors, errno};
+  } else if (!install(launch.filter)) {
+    failure = {Step::Filter, errno};
   } else {
     ::execve(launch.program.c_str(), launch.argv.data(), launch.envp.data());
     failure = {Step::Exec, errno};
@@ -163,6 +191,28 @@ UniqueFd open_stream(const fs::path& file, int flags) {
   return fd;
 }
 
+// The same file, at a number that no child asks for.
+UniqueFd out_of_the_way(UniqueFd fd) {
+  UniqueFd moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, kFirstOwn));
+  require<EnvironmentError>(moved.valid(), "Subprocess: no descriptor is left: ", errno_text(errno));
+  return moved;
+}
+
+// Memory that reads as these bytes, and that whoever holds it cannot change.
+UniqueFd readable(const std::string& bytes) {
+  UniqueFd fd(::memfd_create("sluice-input", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  require<EnvironmentError>(fd.valid(), "Subprocess: memfd_create failed: ", errno_text(errno));
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t n = retry([&] { return ::write(fd.get(), bytes.data() + done, bytes.size() - done); });
+    require<EnvironmentError>(n > 0, "Subprocess: cannot keep an input of ", bytes.size(),
+                              " bytes: ", errno_text(errno));
+    done += static_cast<size_t>(n);
+  }
+  ::lseek(fd.get(), 0, SEEK_SET);
+  ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  return out_of_the_way(std::move(fd));
+}
+
 }  // namespace
 
 std::string describe(const ExitStatus& status) {
@@ -188,7 +238,20 @@ Subprocess Subprocess::start(const SubprocessOptions& options) {
   launch.envp.push_back(nullptr);
   if (!options.working_directory.empty()) launch.working_directory = options.working_directory.c_str();
   launch.parent = ::getpid();
-  launch.keep_descriptors = options.keep_descriptors;
+
+  std::vector<UniqueFd> inputs;
+  for (const auto& [number, bytes] : options.inputs) {
+    require(number == 0 || (number > 2 && number < kFirstOwn), "Subprocess: an input at descriptor ", number);
+    require(number != 0 || options.stdin_fd < 0, "Subprocess: two inputs at descriptor 0");
+    inputs.push_back(readable(bytes));
+    launch.inputs.emplace_back(inputs.back().get(), number);
+  }
+  launch.closed = options.closed;
+  launch.filter_bytes = options.system_call_filter;
+  require(launch.filter_bytes.size() % sizeof(sock_filter) == 0, "Subprocess: a filter of ",
+          launch.filter_bytes.size(), " bytes");
+  launch.filter.len = static_cast<unsigned short>(launch.filter_bytes.size() / sizeof(sock_filter));
+  launch.filter.filter = reinterpret_cast<sock_filter*>(launch.filter_bytes.data());
 
   UniqueFd output;
   UniqueFd nothing;
@@ -202,7 +265,7 @@ Subprocess Subprocess::start(const SubprocessOptions& options) {
   const bool piped = ::pipe2(ends, O_CLOEXEC) == 0;
   require<EnvironmentError>(piped, "cannot start '", name, "': ", errno_text(errno));
   const UniqueFd report(ends[0]);
-  UniqueFd child_report(ends[1]);
+  UniqueFd child_report = out_of_the_way(UniqueFd(ends[1]));
   launch.report = child_report.get();
 
   Subprocess child;

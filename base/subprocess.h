@@ -23,8 +23,12 @@ struct SubprocessOptions {
   int stdin_fd = -1;
   int stdout_fd = -1;
   int stderr_fd = -1;
-  // False for a program that is not ours: what Sluice hands on to its own processes is closed.
-  bool keep_descriptors = true;
+  // Descriptors of the child's (0 and 3 to 63), and what it reads there up to the end.
+  std::map<int, std::string> inputs;
+  // Nothing is inherited besides 0 to 2 and `inputs`, whatever its O_CLOEXEC.
+  bool closed = false;
+  // The child runs under this seccomp filter (a BPF program) and with PR_SET_NO_NEW_PRIVS; empty: neither.
+  std::string system_call_filter;
 };
 
 // How a child ended: an exit status, or the signal that killed it.
@@ -35,8 +39,9 @@ struct ExitStatus {
 };
 std::string describe(const ExitStatus& status);  // "exit 3", "killed by SIGKILL"
 
-// The child gets a clean signal mask and, of this process's descriptors, 0 to 2 and those without O_CLOEXEC:
-// in Sluice that is the FileLock's alone. Whatever is left of its group is killed when it ends.
+// The child gets a clean signal mask and, of this process's descriptors, 0 to 2 and, unless `closed`, those
+// without O_CLOEXEC: in Sluice that is the FileLock's alone. Whatever is left of its group is killed when it
+// ends.
 //
 // Must be started from a thread that lives as long as the process: the kernel ties the parent-death signal to
 // the thread. The destructor kills the whole group and reaps it.

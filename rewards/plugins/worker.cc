@@ -112,7 +112,7 @@ Worker::Worker(const WorkerOptions& options) {
                                 .stdin_fd = in.ends[0],
                                 .stdout_fd = out.ends[1],
                                 .stderr_fd = log.ends[1],
-                                .keep_descriptors = false});
+                                .closed = true});
   // Of private memory, since what a process only maps or sets aside (libraries, a GPU's addresses) is no use
   // of it. Set from outside just after the start, before the program can have taken much.
   if (options.memory_mb > 0) {

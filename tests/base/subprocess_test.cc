@@ -177,7 +177,7 @@ TEST(Subprocess, HandsALockToOurOwnProgramsAlone) {
   const auto holds = "[ -e /proc/self/fd/" + std::to_string(lock) + " ] && echo yes || echo no";
 
   EXPECT_EQ(output_of(holds), "yes\n");
-  EXPECT_EQ(output_of(holds, {.keep_descriptors = false}), "no\n");
+  EXPECT_EQ(output_of(holds, {.closed = true}), "no\n");
   ::close(lock);
 }
 
