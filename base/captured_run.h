@@ -1,0 +1,31 @@
+// A program run to its end, with what it wrote.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/subprocess.h"
+
+namespace sluice {
+
+struct CaptureLimits {
+  Millis wall_ms = 10'000;
+  uint64_t output_bytes = 1u << 20;  // of stdout, and of stderr
+};
+
+struct CapturedRun {
+  // How it ended; empty where it was killed for a limit.
+  std::optional<ExitStatus> status;
+  bool timed_out = false;
+  bool wrote_too_much = false;
+  std::string output;  // at most what the limits allow
+  std::string errors;
+};
+
+// Starts the program, reads its stdout and stderr (where they are not lent to something else), and kills its
+// whole group at a limit. Throws EnvironmentError when it cannot be started.
+CapturedRun run_captured(SubprocessOptions options, const CaptureLimits& limits);
+
+}  // namespace sluice
