@@ -64,6 +64,15 @@ const std::vector<Known>& table() {
         "(default 0) for other JSON.",
         {"schema", "path", "format_score"}},
        internal::make_json_schema},
+      {{"code_tests",
+        "1 when the completion's Python program passes all tests of the row's column `column` (default "
+        "\"tests\"), "
+        "statements that assert or {input, output}, else 0; `partial` = true for the share passed. It runs "
+        "in "
+        "the "
+        "`sandbox` (default \"namespaces\") with `timeout_s` (10) and `memory_mb` (1024).",
+        {"column", "setup", "partial", "timeout_s", "memory_mb", "sandbox", "python", "readable"}},
+       internal::make_code_tests},
       {{"keyword",
         "Share of `words` that stand in the completion as whole words or phrases; the case of letters counts "
         "with "

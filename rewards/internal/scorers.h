@@ -84,6 +84,7 @@ std::unique_ptr<RewardFunction> make_format_tags(const RewardSpec& spec, const R
 std::unique_ptr<RewardFunction> make_tag_count(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_regex(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_json_schema(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_code_tests(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_keyword(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_blocklist(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_rouge_l(const RewardSpec& spec, const RewardResources& resources);

@@ -17,10 +17,10 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
   }
   EXPECT_THAT(names,
               testing::ElementsAre("exact_answer", "numeric_answer", "math_answer", "gsm8k", "countdown",
-                                   "multiple_choice", "regex", "json_schema", "keyword", "blocklist",
-                                   "rouge_l", "bleu", "real_words", "format_tags", "tag_count", "language",
-                                   "repetition", "length", "soft_overlong", "reward_model", "python", "command",
-                                   "library", "http"));
+                                   "multiple_choice", "regex", "json_schema", "code_tests", "keyword",
+                                   "blocklist", "rouge_l", "bleu", "real_words", "format_tags", "tag_count",
+                                   "language", "repetition", "length", "soft_overlong", "reward_model", "python",
+                                   "command", "library", "http"));
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {
