@@ -15,7 +15,7 @@
 namespace sluice {
 
 // Without a sign of life for so long a process is silent, unless it said that it would be.
-inline constexpr Millis kSilentMs = 60'000;
+inline constexpr Millis kSilentMs = 50'000;
 
 // Names the file, once, before there are threads. Throws EnvironmentError when it cannot be made.
 void keep_pulse(const std::filesystem::path& file);
