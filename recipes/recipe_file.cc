@@ -238,7 +238,7 @@ Json read_reward(const toml::node& node, const Source& source) {
     } catch (const UsageError& error) {
       fail<UsageError>(at(source, what), ": ", error.what());
     }
-    reward["options"]["folder"] = source.folder.string();
+    reward["options"]["folder"] = fs::weakly_canonical(source.folder).string();
   }
   for (const auto& [key_name, value] : *table) {
     const std::string key(key_name.str());

@@ -28,7 +28,8 @@ constexpr size_t kProblemBytes = 500;
 constexpr size_t kTableBytes = sizeof(sluice_reward);
 
 const sluice_reward& load(const std::filesystem::path& library) {
-  void* handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  // A name without a slash would be looked up among the system's libraries.
+  void* handle = ::dlopen(std::filesystem::absolute(library).c_str(), RTLD_NOW | RTLD_LOCAL);
   require<DataError>(handle != nullptr, "cannot load it: ", handle == nullptr ? ::dlerror() : "");
   void* symbol = ::dlsym(handle, "sluice_reward_v1");
   require<DataError>(symbol != nullptr, library.string(),

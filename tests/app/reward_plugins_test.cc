@@ -42,6 +42,12 @@ def same(completions, answer, **columns):
     return [float(c.strip() == a) for c, a in zip(completions, answer)]
 )";
 
+constexpr const char* kSlowly = R"(
+def slowly(completions, **columns):
+    time.sleep(0.1)
+    return same(completions, **columns)
+)";
+
 constexpr const char* kProgram = R"(#!/usr/bin/env python3
 import json, sys
 print(json.dumps({"sluice_reward": 1, "name": "same"}), flush=True)
@@ -188,15 +194,15 @@ TEST(RewardPlugins, AServerEndsInTheWeightsOfTheBuiltIn) {
 
 TEST(RewardPlugins, AKilledRunTakesItsWorkersWithItAndGoesOn) {
   const Own own;
+  write_plain(own.workspace / "my.py", "import time\n" + std::string(kPython) + kSlowly);
   const std::vector<std::string> command = {"run", "recipe.toml", "--resume", "checkpoint.every=2",
-                                            "rewards=[{ python = \"my.py:same\" }]"};
+                                            "rewards=[{ python = \"my.py:slowly\" }]"};
   std::vector<Stranger> workers;
   {
     Sluice run(own.workspace, command);
     ASSERT_TRUE(run.wait_for_step("grpo", 3)) << run.out() << run.err();
     for (auto& process : run.descendants()) {
-      if (!process.command().empty() && process.command().front() == "python3")
-        workers.push_back(std::move(process));
+      if (process.runs((own.workspace / "my.py").string())) workers.push_back(std::move(process));
     }
     run.process().signal(SIGKILL);
     ASSERT_EQ(run.exit_code(), 128 + SIGKILL);

@@ -172,8 +172,8 @@ TEST(Recipe, ARewardOfOnesOwnIsNamedByItsKeyAndFoundFromTheRecipe) {
 }
 
 TEST(Recipe, RefusesARewardOfOnesOwnThatIsTwoThingsOrNone) {
-  expect_refused_in_the_stage("rewards = [{ python = \"my.py:f\", command = @\"./x\" }]",
-                              "a reward is one thing, this is ");
+  expect_refused_in_the_stage("rewards = [{ python = @\"my.py:f\", command = \"./x\" }]",
+                              "a reward is one thing, this is command and python");
   expect_refused_in_the_stage("rewards = [{ use = \"length\", http = @\"http://127.0.0.1\" }]",
                               "a reward is one thing, this is use and http");
   expect_refused_in_the_stage("rewards = [@{ use = \"python\" }]",
