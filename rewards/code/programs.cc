@@ -12,7 +12,7 @@ exec(compile(code, "solution.py", "exec"), {"__name__": "__main__", "__builtins_
 )py";
 
 const char* const kSolution = R"py(
-import json, os
+import builtins, json, os
 
 def serve():
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -58,6 +58,8 @@ def serve():
             return {unpack(key): unpack(item) for key, item in rest[0]}
         if kind == "object":
             return kept[rest[0]]
+        if kind == "builtin":
+            return getattr(builtins, rest[0])
         return {"list": list, "tuple": tuple, "set": set}[kind](unpack(item) for item in rest[0])
 
     def name_of(name):
@@ -119,7 +121,7 @@ for stream in range(3):
     os.dup2(nothing, stream)
 
 def say(verdict):
-    print(verdict, file=verdicts, flush=True)
+    print(verdict.replace("\n", " "), file=verdicts, flush=True)
 
 class Remote:
     """An object that stays with the solution."""
@@ -157,6 +159,9 @@ def pack(value):
         return ["dict", [[pack(key), pack(item)] for key, item in value.items()]]
     if kind is Remote:
         return ["object", value._number]
+    name = getattr(value, "__name__", None)
+    if isinstance(name, str) and getattr(builtins, name, None) is value:
+        return ["builtin", name]
     if isinstance(value, (range, map, filter, zip, type({}.keys()), type({}.values()), type({}.items()))):
         return pack(list(value))
     raise Unsupported(f"hands a {kind.__name__} to the solution")
@@ -190,7 +195,11 @@ def answer():
         raise (getattr(builtins, name) if name in EXPECTED else RuntimeError)(name)
     return unpack(reply["value"])
 
+asked = 0
+
 def ask(what, *operands):
+    global asked
+    asked += 1
     line = json.dumps([what, *map(pack, operands)]).encode() + b"\n"
     try:
         requests.write(line)
@@ -200,9 +209,9 @@ def ask(what, *operands):
     return answer()
 
 # The names in a test that are the solution's: those that nobody else gives a meaning. A solution's own idea of
-# `set` or `math` is not asked for; only where a test has no other name is the first one called the solution's,
-# as in `assert sum(10, 15) == 6`.
-def bind(tree, world):
+# `set` or `math` is not asked for; only where a test has nothing else of the solution's is the first one called
+# its, as in `assert sum(10, 15) == 6`.
+def bind(tree, world, is_test):
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     own = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
     for node in ast.walk(tree):
@@ -216,28 +225,36 @@ def bind(tree, world):
             own.add(node.name)
     roots = {node.value.id for node in ast.walk(tree)
              if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
-    asked = {node.id for node in names} - own - world.keys() - set(dir(builtins))
-    for name in roots & asked & sys.stdlib_module_names:
+    free = {node.id for node in names} - own - world.keys() - set(dir(builtins))
+    for name in roots & free & sys.stdlib_module_names:
         world[name] = importlib.import_module(name)
-        asked.discard(name)
-    if not asked:
+        free.discard(name)
+    if is_test and not free and not any(type(value) is Remote for value in world.values()):
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
         calls = [node for node in calls if node.func.id not in own and node.func.id not in world]
         if calls:
-            asked = {min(calls, key=lambda node: (node.lineno, node.col_offset)).func.id}
-    for name in sorted(asked):
+            free = {min(calls, key=lambda node: (node.lineno, node.col_offset)).func.id}
+    for name in sorted(free):
         world[name] = ask("name", name)
 
-def run_code(text, setup):
-    world = {"__name__": "tests"}
+def run_statements(text, world, is_test):
     try:
-        exec(setup, world)
         tree = ast.parse(text)
         statements = compile(tree, "tests", "exec")
-    except Exception as error:
-        raise Unsupported(f"raises {type(error).__name__} before it asks anything")
-    bind(tree, world)
+    except (SyntaxError, ValueError) as error:
+        raise Unsupported(f"is no Python: {error}")
+    bind(tree, world, is_test)
     exec(statements, world)
+
+def run_code(text, setup):
+    world, before = {"__name__": "tests"}, asked
+    try:
+        run_statements(setup, world, is_test=False)
+    except Exception as error:
+        if asked > before:
+            raise
+        raise Unsupported(f"cannot be set up: {type(error).__name__}: {error}")
+    run_statements(text, world, is_test=True)
 
 def as_lists(value):
     if isinstance(value, (list, tuple)):
