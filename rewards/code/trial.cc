@@ -117,7 +117,8 @@ Trial try_program(const std::string& program, const CodeCases& cases, const std:
 std::string python_problem(const TrialOptions& options) {
   const auto run = run_captured(sandboxed(start_of(kScript, "", options), options.policy), {});
   if (run.errors.starts_with(kStarted) && run.status && run.status->ok()) return "";
-  return run.timed_out ? "it does not start in time" : first_line(run.errors);
+  if (run.timed_out) return "it does not start in time";
+  return first_line(run.errors) + " (" + (run.status ? describe(*run.status) : "it writes without end") + ")";
 }
 
 }  // namespace sluice::rewards::code

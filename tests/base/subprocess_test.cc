@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -113,6 +115,36 @@ TEST(Subprocess, TalksOverBorrowedDescriptors) {
   EXPECT_EQ(from_child.line(), "hello");
   to_child.close_writer();  // the child's copy is gone too, so it sees the end
   EXPECT_TRUE(child.wait(kLong)->ok());
+}
+
+TEST(Subprocess, ReadsInputsOfBytes) {
+  const std::string large(200'000, 'x');
+  EXPECT_EQ(output_of("cat; cat <&3; wc -c <&9; (echo no >&3) 2>/dev/null || echo sealed",
+                      {.inputs = {{0, "first "}, {3, "second "}, {9, large}}}),
+            "first second 200000\nsealed\n");
+  EXPECT_THROW(Subprocess::start({.command = {"true"}, .inputs = {{1, ""}}}), Error);
+  EXPECT_THROW(Subprocess::start({.command = {"true"}, .inputs = {{64, ""}}}), Error);
+}
+
+TEST(Subprocess, CanBeClosedToWhatOthersInherit) {
+  const int fd = ::open("/etc/hostname", O_RDONLY);
+  EXPECT_THAT(output_of("ls -l /proc/self/fd"), HasSubstr("hostname"));
+  const auto descriptors = output_of("ls -l /proc/self/fd", {.inputs = {{20, "text"}}, .closed = true});
+  EXPECT_THAT(descriptors, Not(HasSubstr("hostname")));
+  EXPECT_THAT(descriptors, HasSubstr("sluice-input"));
+  ::close(fd);
+}
+
+TEST(Subprocess, RunsUnderAFilterOfSystemCalls) {
+  // Looks at the number of the call: getppid() kills, the rest is allowed.
+  const sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  auto child = Subprocess::start(
+      {.command = {"sh", "-c", "true"},  // a shell asks for its parent
+       .system_call_filter = std::string(reinterpret_cast<const char*>(program), sizeof program)});
+  EXPECT_EQ(describe(child.wait(kLong).value()), "killed by SIGSYS");
+  EXPECT_THROW(Subprocess::start({.command = {"true"}, .system_call_filter = "odd"}), Error);
 }
 
 TEST(Subprocess, ReadsNothingWithoutAnInput) { EXPECT_EQ(output_of("cat; echo end"), "end\n"); }
