@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/subprocess.h"
 #include "base/terminal.h"
+#include "rewards/sandbox.h"
 
 namespace sluice::app {
 namespace {
@@ -78,11 +79,14 @@ Command add_doctor(CLI::App& app) {
     const auto cores = std::thread::hardware_concurrency();
     const uint64_t space = free_bytes(std::filesystem::current_path());
     const DeviceInfo info = device_info();
+    const rewards::SandboxSupport& sandbox = rewards::sandbox_support();
+    const std::string level(rewards::sandbox_name(sandbox.level));
     if (arguments->json) {
       const Json report = {{"version", SLUICE_VERSION},
                            {"cores", cores},
                            {"free_bytes", space},
                            {"redis_server", redis},
+                           {"sandbox", {{"level", level}, {"why_not_more", sandbox.why_not_more}}},
                            {"cuda", to_json(info)}};
       std::cout << report.dump(2) << '\n';
       return 0;
@@ -90,6 +94,8 @@ Command add_doctor(CLI::App& app) {
     std::cout << "sluice " << SLUICE_VERSION << "\n  cores         " << cores << "\n  free here     "
               << format_bytes(space) << "\n  redis-server  "
               << (redis ? "found" : "missing, runs go on without it: apt-get install redis-server")
+              << "\n  sandbox       " << level
+              << (sandbox.why_not_more.empty() ? "" : ", not more: " + sandbox.why_not_more)
               << "\n  CUDA          "
               << (info.devices.empty() ? info.problem
                                        : "runtime " + info.runtime_version + ", NCCL " + info.nccl_version)

@@ -6,6 +6,7 @@
 #include "base/captured_run.h"
 #include "base/pipe.h"
 #include "rewards/code/programs.h"
+#include "rewards/internal/final_answer.h"
 
 namespace sluice::rewards::code {
 namespace {
@@ -115,10 +116,14 @@ Trial try_program(const std::string& program, const CodeCases& cases, const std:
 }
 
 std::string python_problem(const TrialOptions& options) {
-  const auto run = run_captured(sandboxed(start_of(kScript, "", options), options.policy), {});
-  if (run.errors.starts_with(kStarted) && run.status && run.status->ok()) return "";
+  // The youngest thing that the programs here use, of Python 3.10.
+  const auto run = run_captured(
+      sandboxed(start_of(kScript, "import sys\nsys.stdlib_module_names", options), options.policy), {});
   if (run.timed_out) return "it does not start in time";
-  return first_line(run.errors) + " (" + (run.status ? describe(*run.status) : "it writes without end") + ")";
+  if (run.errors.starts_with(kStarted) && run.status && run.status->ok()) return "";
+  const std::string_view said = internal::trim(run.errors);
+  return std::string(said.substr(said.rfind('\n') + 1)) + " (" +
+         (run.status ? describe(*run.status) : "it writes without end") + ")";
 }
 
 }  // namespace sluice::rewards::code

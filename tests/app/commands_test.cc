@@ -140,8 +140,11 @@ TEST(Commands, DoctorSaysWhatIsThere) {
   EXPECT_GE(report["cores"], 1);
   EXPECT_TRUE(report.contains("redis_server"));
   EXPECT_TRUE(report["cuda"].contains("devices"));
+  const std::string level = report["sandbox"]["level"];
+  EXPECT_EQ(level == "namespaces", report["sandbox"]["why_not_more"] == "");
   const auto without = sluice(workspace, {"doctor"}, {{"PATH", "/nowhere"}});
   EXPECT_THAT(without.out, HasSubstr("apt-get install redis-server"));
+  EXPECT_THAT(without.out, HasSubstr("sandbox       none, not more: limits: cannot start"));
 }
 
 TEST(Commands, HelpNamesEveryKeyAndReward) {
