@@ -171,6 +171,29 @@ Guide json_schema() {
           {R"({"age": 7, "age": 8})", 0, "a member twice is no JSON here", Json::object(), softer}}};
 }
 
+Guide code_tests() {
+  const Json calls = {{"tests", {"assert add(1, 2) == 3", "assert add(0, 0) == 0"}}};
+  const Json streams = {{"tests", {{{"input", "2 3\n"}, {"output", "5\n"}}}}};
+  const Json share = {{"partial", true}};
+  return {
+      .name = "code_tests",
+      .recipe = R"({ use = "code_tests", column = "test_list", setup = "test_setup_code" })",
+      .options = {{"column", "\"tests\"", "the row's tests: statements that assert, or {input, output}"},
+                  {"setup", "", "the row's column of statements that tests need"},
+                  {"partial", "false", "the share of tests passed, in place of 0"},
+                  {"timeout_s", "10", "for all tests of a completion"},
+                  {"memory_mb", "1024", "of each process"},
+                  {"sandbox", "\"namespaces\"", "the level (docs/sandbox.md); less is refused, not taken"},
+                  {"python", "\"/usr/bin/python3\"", "the interpreter"},
+                  {"readable", "[]", "what that needs besides /usr"}},
+      .cases = {{"```python\ndef add(a, b):\n    return a + b\n```", 1, "", calls},
+                {"def add(a, b): return a", 0, "the first test fails", calls},
+                {"def add(a, b): return 0", 0.5, "", calls, share},
+                {"import os; os._exit(0)", 0, "an exit is no pass", calls},
+                {"print(sum(map(int, input().split())))", 1, "", streams},
+                {"print('all tests passed')", 0, "", streams}}};
+}
+
 Guide keyword() {
   const Json words = {{"words", {"cat", "New York", "C++"}}};
   return {.name = "keyword",
@@ -367,10 +390,10 @@ std::string table(const std::vector<Cells>& rows) {
 
 const std::vector<RewardGuide>& reward_guides() {
   static const std::vector<RewardGuide> guides = {
-      exact_answer(),    numeric_answer(), math_answer(), gsm8k(),         countdown(),
-      multiple_choice(), regex(),          json_schema(), keyword(),       blocklist(),
-      rouge_l(),         bleu(),           real_words(),  format_tags(),   tag_count(),
-      language(),        repetition(),     length(),      soft_overlong(), reward_model()};
+      exact_answer(), numeric_answer(), math_answer(), gsm8k(),     countdown(), multiple_choice(),
+      regex(),        json_schema(),    code_tests(),  keyword(),   blocklist(), rouge_l(),
+      bleu(),         real_words(),     format_tags(), tag_count(), language(),  repetition(),
+      length(),       soft_overlong(),  reward_model()};
   return guides;
 }
 

@@ -22,12 +22,27 @@ constexpr int64_t kMaxWorkers = 256;
 constexpr int64_t kMaxRetries = 10;
 constexpr int64_t kMaxTimeoutMs = 3'600'000;
 constexpr int64_t kMaxMemoryMb = 1 << 20;
+constexpr int64_t kNoCpuLimit = 1 << 30;  // seconds
+constexpr int64_t kMaxProcesses = 512;
 
 int64_t bounded(const RewardSpec& spec, const char* key, int64_t fallback, int64_t least, int64_t most) {
   const auto value = option<int64_t>(spec, key, fallback);
   require<UsageError>(value >= least && value <= most, speaker(spec), ": ", key, " is ", value,
                       "; it goes from ", least, " to ", most);
   return value;
+}
+
+// A worker answers many groups, so that only its waiting, its memory and its processes are bounded.
+SandboxPolicy sandbox_of(const RewardSpec& spec, const std::filesystem::path& folder, int64_t memory_mb) {
+  SandboxPolicy policy{.level = sandbox_level(option<std::string>(spec, "sandbox", "none"), speaker(spec)),
+                       .limits = {.cpu_s = kNoCpuLimit, .processes = kMaxProcesses},
+                       .readable = {folder}};
+  if (memory_mb > 0) policy.limits.memory_bytes = static_cast<uint64_t>(memory_mb) << 20u;
+  for (const auto& path : option<std::vector<std::string>>(spec, "readable", {})) {
+    policy.readable.emplace_back(folder / path);
+  }
+  require_sandbox(policy.level, speaker(spec));
+  return policy;
 }
 
 bool takes_whole_groups(const RewardSpec& spec) {
@@ -40,8 +55,8 @@ bool takes_whole_groups(const RewardSpec& spec) {
 }  // namespace
 
 std::vector<std::string> process_keys(std::vector<std::string> own) {
-  own.insert(own.end(),
-             {"folder", "scope", "workers", "timeout_ms", "start_timeout_ms", "retries", "memory_mb"});
+  own.insert(own.end(), {"folder", "scope", "workers", "timeout_ms", "start_timeout_ms", "retries",
+                         "memory_mb", "sandbox", "readable"});
   return own;
 }
 
@@ -181,11 +196,14 @@ void ProcessReward::wait_before_another_start(const Slot& slot) const {
 
 std::unique_ptr<RewardFunction> make_process_reward(const RewardSpec& spec, std::vector<std::string> command,
                                                     std::map<std::string, std::string> environment) {
+  const auto folder = folder_of(spec);
+  const int64_t memory_mb = bounded(spec, "memory_mb", 4096, 0, kMaxMemoryMb);
   const ProcessRewardOptions options{
       .worker = {.command = std::move(command),
                  .environment = std::move(environment),
-                 .folder = folder_of(spec),
-                 .memory_mb = bounded(spec, "memory_mb", 4096, 0, kMaxMemoryMb)},
+                 .folder = folder,
+                 .memory_mb = memory_mb,
+                 .sandbox = sandbox_of(spec, folder, memory_mb)},
       .workers = bounded(spec, "workers", 1, 1, kMaxWorkers),
       .retries = bounded(spec, "retries", 1, 0, kMaxRetries),
       .whole_groups = takes_whole_groups(spec),

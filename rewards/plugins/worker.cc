@@ -29,26 +29,6 @@ constexpr size_t kChunk = 64u << 10;
 
 std::string errno_text() { return std::generic_category().message(errno); }
 
-// Both ends are closed in every other child.
-struct Pipe {
-  Pipe() {
-    require<EnvironmentError>(::pipe2(ends, O_CLOEXEC) == 0,
-                              "cannot make a pipe to a worker: ", errno_text());
-  }
-  Pipe(const Pipe&) = delete;
-  ~Pipe() {
-    for (const int end : ends) {
-      if (end >= 0) ::close(end);
-    }
-  }
-  int take(int side) {
-    const int end = std::exchange(ends[side], -1);
-    ::fcntl(end, F_SETFL, O_NONBLOCK);
-    return end;
-  }
-  int ends[2] = {-1, -1};
-};
-
 // Writing to a worker that is gone is an error of the write, not the end of this process.
 class NoBrokenPipeSignal {
  public:
@@ -103,32 +83,26 @@ std::string last_line(std::string_view text) {
 }  // namespace
 
 Worker::Worker(const WorkerOptions& options) {
-  Pipe in;
-  Pipe out;
-  Pipe log;
-  process_ = Subprocess::start({.command = options.command,
-                                .environment = options.environment,
-                                .working_directory = options.folder,
-                                .stdin_fd = in.ends[0],
-                                .stdout_fd = out.ends[1],
-                                .stderr_fd = log.ends[1],
-                                .closed = true});
+  process_ = Subprocess::start(sandboxed({.command = options.command,
+                                          .environment = options.environment,
+                                          .working_directory = options.folder,
+                                          .stdin_fd = to_worker_.read_end(),
+                                          .stdout_fd = from_worker_.write_end(),
+                                          .stderr_fd = log_.write_end(),
+                                          .closed = true},
+                                         options.sandbox));
   // Of private memory, since what a process only maps or sets aside (libraries, a GPU's addresses) is no use
   // of it. Set from outside just after the start, before the program can have taken much.
   if (options.memory_mb > 0) {
     limit(process_->pid(), RLIMIT_DATA, static_cast<rlim_t>(options.memory_mb) << 20u);
   }
   limit(process_->pid(), RLIMIT_CORE, 0);
-  to_worker_ = in.take(1);
-  from_worker_ = out.take(0);
-  log_ = log.take(0);
-}
-
-Worker::~Worker() {
-  process_.reset();  // kills the group
-  ::close(to_worker_);
-  ::close(from_worker_);
-  if (log_ >= 0) ::close(log_);
+  to_worker_.close_read();
+  from_worker_.close_write();
+  log_.close_write();
+  for (const int end : {to_worker_.write_end(), from_worker_.read_end(), log_.read_end()}) {
+    ::fcntl(end, F_SETFL, O_NONBLOCK);
+  }
 }
 
 void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what) {
@@ -160,10 +134,10 @@ void Worker::wait_for_all(std::span<Worker* const> workers) {
       if (!worker->busy_) continue;
       busy.push_back(worker);
       const bool writes = worker->written_ < worker->outgoing_.size();
-      waits.push_back({worker->from_worker_, POLLIN, 0});
+      waits.push_back({worker->from_worker_.read_end(), POLLIN, 0});
       waits.push_back({worker->process_->pidfd(), POLLIN, 0});
-      waits.push_back({writes ? worker->to_worker_ : -1, POLLOUT, 0});
-      waits.push_back({worker->log_, POLLIN, 0});
+      waits.push_back({writes ? worker->to_worker_.write_end() : -1, POLLOUT, 0});
+      waits.push_back({worker->log_.read_end(), POLLIN, 0});
       wait_ms = std::min(wait_ms, worker->deadline_ms_ - now_ms);
     }
     if (busy.empty()) return;
@@ -210,7 +184,7 @@ void Worker::fail_by_its_end(const std::string& otherwise) {
 
 void Worker::read_log() {
   char chunk[kChunk];
-  const ssize_t n = ::read(log_, chunk, sizeof chunk);
+  const ssize_t n = ::read(log_.read_end(), chunk, sizeof chunk);
   if (n > 0) {
     const std::string_view text(chunk, static_cast<size_t>(n));
     log_end_ += text;
@@ -219,13 +193,13 @@ void Worker::read_log() {
     if (before <= kMaxLogBytes) std::cerr << text.substr(0, kMaxLogBytes - before);
     if (before <= kMaxLogBytes && log_bytes_ > kMaxLogBytes) std::cerr << "\nsluice: the rest is left out\n";
   } else if (n == 0) {
-    ::close(std::exchange(log_, -1));
+    log_.close_read();
   }
 }
 
 void Worker::write() {
   const auto left = std::string_view(outgoing_).substr(written_);
-  const ssize_t n = ::write(to_worker_, left.data(), left.size());
+  const ssize_t n = ::write(to_worker_.write_end(), left.data(), left.size());
   if (n > 0) written_ += static_cast<size_t>(n);
   // It does not read any more. Whether it has ended, or answers all the same, is seen at its output.
   if (n < 0 && errno != EAGAIN && errno != EINTR) written_ = outgoing_.size();
@@ -233,7 +207,7 @@ void Worker::write() {
 
 void Worker::read() {
   char chunk[kChunk];
-  const ssize_t n = ::read(from_worker_, chunk, sizeof chunk);
+  const ssize_t n = ::read(from_worker_.read_end(), chunk, sizeof chunk);
   if (n < 0) {
     if (errno != EAGAIN && errno != EINTR) fail("crash", "cannot read its output: " + errno_text());
     return;
@@ -256,7 +230,7 @@ void Worker::read() {
 std::string Worker::why_unusable() {
   if (!failure_.empty()) return failure_;
   if (const auto status = process_->wait(0)) return "it ended between two groups: " + describe(*status);
-  pollfd entry{.fd = from_worker_, .events = POLLIN, .revents = 0};
+  pollfd entry{.fd = from_worker_.read_end(), .events = POLLIN, .revents = 0};
   if (::poll(&entry, 1, 0) == 0) return "";
   return (entry.revents & POLLIN) != 0 ? "it wrote what nobody had asked for" : "it closed its output";
 }

@@ -18,7 +18,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/pipe.h"
 #include "base/subprocess.h"
+#include "rewards/sandbox.h"
 
 namespace sluice::rewards::plugins {
 
@@ -27,6 +29,7 @@ struct WorkerOptions {
   std::map<std::string, std::string> environment;  // added to this process's
   std::filesystem::path folder;                    // where it runs
   int64_t memory_mb = 4096;                        // for each of its processes; 0: no limit
+  SandboxPolicy sandbox = {.level = SandboxLevel::None};
 };
 
 class Worker {
@@ -36,7 +39,6 @@ class Worker {
   explicit Worker(const WorkerOptions& options);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
-  ~Worker();
 
   // Begins an exchange: the line is written, unless it is empty, and one of at most `max_bytes` is awaited.
   void ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what);
@@ -59,11 +61,11 @@ class Worker {
   void write();
   void check(Millis now_ms);
 
-  std::optional<Subprocess> process_;
-  int to_worker_ = -1;
-  int from_worker_ = -1;
-  int log_ = -1;
-  std::string outgoing_;  // of which `written_` bytes are away
+  Pipe to_worker_;
+  Pipe from_worker_;
+  Pipe log_;
+  std::optional<Subprocess> process_;  // behind the pipes, so that its group is gone before they are
+  std::string outgoing_;               // of which `written_` bytes are away
   size_t written_ = 0;
   std::string incoming_;
   std::string what_;  // is awaited: "reply"

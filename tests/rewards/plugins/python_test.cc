@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "rewards/sandbox.h"
 #include "tests/rewards/plugins/plugin_cases.h"
 
 namespace sluice::rewards {
@@ -213,6 +214,35 @@ TEST(PythonReward, ItsProcessesEndWithIt) {
   reward.reset();
 
   EXPECT_TRUE(folder.comes_to(0));
+}
+
+TEST(PythonReward, IsHeldToTheSandboxThatItsRecipeAsksFor) {
+  if (sandbox_support().level < SandboxLevel::Namespaces) {
+    GTEST_SKIP() << "this machine gives no namespaces: " << sandbox_support().why_not_more;
+  }
+  const PluginFolder folder;
+  std::filesystem::permissions(folder / ".", std::filesystem::perms(0755));  // it is another user's in there
+  folder.write("my.py", R"(
+import socket
+
+def write(completions, **columns):
+    try:
+        open(columns["path"][0], "w")
+    except OSError:
+        return [0.5] * len(completions)
+
+def connect(completions, **columns):
+    socket.socket()
+    return [1.0] * len(completions)
+)");
+  Case from;
+  from.row.columns = {{"path", (folder / "written").string()}};
+  const Json sandbox = {{"sandbox", "namespaces"}};
+
+  EXPECT_EQ(score(*folder.make("python", "my.py:write", sandbox), from, "x").score, 0.5);
+  EXPECT_FALSE(std::filesystem::exists(folder / "written"));
+  EXPECT_THAT(score(*folder.make("python", "my.py:connect", sandbox), from, "x").unscored_reason,
+              StartsWith("crash: "));
 }
 
 }  // namespace
