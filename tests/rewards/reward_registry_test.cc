@@ -19,8 +19,8 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
               testing::ElementsAre("exact_answer", "numeric_answer", "math_answer", "gsm8k", "countdown",
                                    "multiple_choice", "regex", "json_schema", "code_tests", "keyword",
                                    "blocklist", "rouge_l", "bleu", "real_words", "format_tags", "tag_count",
-                                   "language", "repetition", "length", "soft_overlong", "reward_model", "python",
-                                   "command", "library", "http"));
+                                   "language", "repetition", "length", "soft_overlong", "reward_model",
+                                   "python", "command", "library", "http"));
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {
