@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -47,12 +48,12 @@ void bench_one(const Bench& bench, const Kind& kind, const std::string& model, i
   model::Network network(bench_config(model), at::kCPU);
   network.init(1);
   const int64_t group = kind.ragged ? group_of(options, batch) : 1;
-  const auto completions =
-      make_completions(network, {.batch = batch,
-                                 .group = group,
-                                 .prompt = options.prompt,
-                                 .shortest = kind.ragged ? kShortest : options.new_tokens,
-                                 .longest = options.new_tokens});
+  const auto completions = make_completions(
+      network, {.batch = batch,
+                .group = group,
+                .prompt = options.prompt,
+                .shortest = kind.ragged ? std::min(kShortest, options.new_tokens) : options.new_tokens,
+                .longest = options.new_tokens});
   Measured measured;
   const PeerWork work{.task = kind.task,
                       .model = model,

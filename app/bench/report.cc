@@ -45,7 +45,7 @@ std::string left(const std::string& text, size_t width) {
 
 void print_table_row(const BenchRow& row) {
   const double ours = row.tokens_per_s.median;
-  std::cout << left(row.row, 9) << left(row.model, 6) << left(row.dtype, 9)
+  std::cout << left(row.row, 13) << left(row.model, 6) << left(row.dtype, 9)
             << right(std::to_string(row.batch), 5) << right(fixed(ours), 12)
             << right(fixed(row.tokens_per_s.spread * 100, 0), 5) << " %  ";
   std::cout << (row.limit ? right(fixed(ours / row.limit->tokens_per_s * 100), 5) + " % of " +
@@ -105,9 +105,10 @@ void Report::add(const Ceilings& ceilings) {
     for (const auto& read : ceilings.reads) {
       std::cout << " " << read.mib << " MiB " << fixed(read.gb_s) << " GB/s,";
     }
-    std::cout << " hand-off " << fixed(ceilings.hand_off_ns, 0) << " ns\n"
-              << "row      model dtype    batch    tokens/s spread  of the limit      against the best peer"
-              << std::endl;
+    std::cout
+        << " hand-off " << fixed(ceilings.hand_off_ns, 0) << " ns\n"
+        << "row          model dtype    batch    tokens/s spread  of the limit      against the best peer"
+        << std::endl;
     return;
   }
   Json reads = Json::object();

@@ -152,6 +152,17 @@ TEST_F(Bench, MatchFailsWhereBitsDiffer) {
   EXPECT_EQ(finished.code, differs ? 1 : 0);
 }
 
+TEST_F(Bench, LearningHasALineForEachModelAndBatch) {
+  const auto lines = rows({"learn_ragged", "--model", "tiny", "--batch", "4", "--group", "2", "--prompt", "4",
+                           "--new", "16", "--reps", "1"});
+
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].at("row"), "learn_ragged");
+  EXPECT_EQ(lines[0].at("group"), 2);
+  EXPECT_EQ(lines[0].at("limited_by"), "flop");
+  EXPECT_GT(lines[0].at("tokens_per_s"), 0);
+}
+
 TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   const auto lines = rows({"--model", "tiny", "--batch", "2", "--prompt", "4", "--new", "3", "--requests",
                            "3", "--steps", "5", "--vocab", "100", "--reps", "1"});
@@ -159,15 +170,16 @@ TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   for (const auto& line : lines) names.insert(line.at("row"));
   // Both dtypes; `match` with 1 and 2 threads.
   EXPECT_EQ(names,
-            (std::multiset<std::string>{"decode", "decode", "draft", "draft", "draft", "draft", "match",
-                                        "match", "match", "match", "prefill", "prefill", "publish", "publish",
-                                        "ragged", "ragged", "sampler", "steady", "steady"}));
+            (std::multiset<std::string>{"adamw",  "decode", "decode",       "draft",   "draft",   "draft",
+                                        "draft",  "learn",  "learn_ragged", "logprob", "match",   "match",
+                                        "match",  "match",  "prefill",      "prefill", "publish", "publish",
+                                        "ragged", "ragged", "sampler",      "steady",  "steady"}));
 
   const auto text =
       sluice(workspace_, {"bench", "decode", "--model", "tiny", "--batch", "1", "--new", "2", "--reps", "1"});
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("ceilings of 2 threads: "));
-  EXPECT_THAT(text.out, HasSubstr("decode   tiny  float32"));
+  EXPECT_THAT(text.out, HasSubstr("decode       tiny  float32"));
 }
 
 TEST_F(Bench, RefusesWhatIsNoModelOrNoBatchOfGroups) {

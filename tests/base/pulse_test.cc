@@ -23,7 +23,7 @@ TEST(Pulse, SaysWhatIsDoneAndCountsSignsOfLife) {
   EXPECT_EQ(first->doing, "waits for the groups of step 12");
   EXPECT_EQ(first->limit_ms, 5'000);
   EXPECT_EQ(second->doing, "learns");  // shorter than what stood there
-  EXPECT_EQ(second->limit_ms, 60'000);
+  EXPECT_EQ(second->limit_ms, kSilentMs);
   EXPECT_EQ(second->beats, first->beats + 2);
   EXPECT_THAT(describe_pulse(), testing::HasSubstr("learns; the last sign of life was 0."));
 }
