@@ -219,10 +219,10 @@ TEST(HostilePlugIn, OneThatEndsBetweenTwoGroupsIsReplacedBeforeTheNext) {
   folder.write("my.py", R"(
 import os, threading
 def reward(completions, **columns):
-    threading.Timer(0.02, lambda: os._exit(0)).start()
+    threading.Timer(0.1, lambda: os._exit(0)).start()
     return [1.0] * len(completions)
 )");
-  const auto reward = folder.make("python", "my.py:reward");
+  const auto reward = folder.make("python", "my.py:reward", {{"retries", 1}});  // where its end is seen late
   for (int group = 0; group < 3; ++group) {
     EXPECT_EQ(score(*reward, {}, "x").score, 1.0);
     EXPECT_TRUE(folder.comes_to(0));
