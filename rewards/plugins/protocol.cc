@@ -78,7 +78,9 @@ void check_keys(const Json& reply) {
 
 Json sample_json(const RewardRequest& request) {
   const text::Row& row = *request.row;
-  Json sample = {{"prompt", row.prompt}, {"completion", request.completion}};
+  Json sample;
+  sample["prompt"] = row.prompt;
+  sample["completion"] = request.completion;
   if (!row.messages.is_null()) sample["messages"] = row.messages;
   sample["tokens"] = request.tokens;
   sample["truncated"] = request.truncated;
@@ -104,7 +106,9 @@ std::string read_hello(std::string_view line) {
 }
 
 std::string request_line(uint64_t id, std::span<const RewardRequest> samples) {
-  Json request = {{"id", id}, {"group", samples.empty() ? 0 : samples.front().group}};
+  Json request;
+  request["id"] = id;
+  request["group"] = samples.empty() ? 0 : samples.front().group;
   Json& list = request["samples"] = Json::array();
   for (const auto& sample : samples) list.push_back(sample_json(sample));
   return dump(request);

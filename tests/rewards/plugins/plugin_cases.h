@@ -37,11 +37,11 @@ class PluginFolder {
     return file;
   }
 
-  // Of a plug-in here, with short deadlines and no second try unless `options` says otherwise.
+  // Of a plug-in here, with no second try unless `options` says otherwise.
   RewardSpec spec(const std::string& kind, const Json& what, const Json& options = Json::object()) const {
     RewardSpec out;
     out.use = kind;
-    out.options = {{kind, what}, {"folder", folder_.path().string()}, {"timeout_ms", 400}, {"retries", 0}};
+    out.options = {{kind, what}, {"folder", folder_.path().string()}, {"timeout_ms", 20'000}, {"retries", 0}};
     if (kind != "http") out.options["start_timeout_ms"] = 20'000;
     out.options.update(options);
     out.where = "recipe.toml:7:3";
