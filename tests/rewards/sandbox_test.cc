@@ -31,8 +31,9 @@ int processes_with(const std::string& word) {
   int found = 0;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     std::ifstream file(entry.path() / "cmdline", std::ios::binary);
-    const std::string line((std::istreambuf_iterator<char>(file)), {});
-    if (line.find(word) != std::string::npos) ++found;
+    std::ostringstream line;
+    line << file.rdbuf();  // of a process that ends meanwhile, nothing
+    if (line.str().find(word) != std::string::npos) ++found;
   }
   return found;
 }
