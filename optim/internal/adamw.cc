@@ -2,9 +2,17 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace sluice::optim {
+namespace {
+
+// Numbers that a processor's second-level cache holds of weights, gradient, both moments and the denominator:
+// all that is done to them is done before the next ones are fetched.
+constexpr int64_t kBlock = 1 << 16;
+
+}  // namespace
 
 AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& options)
     : AdamW(parameters, options, [](const model::ParameterSlot&) { return true; }) {}
@@ -26,15 +34,19 @@ void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, double lr,
   const double root_correction = std::sqrt(1.0 - std::pow(options_.beta2, t));
 
   decay(weights, decayed_, lr * options_.weight_decay);
-  int64_t first = 0;
+  int64_t first = 0;  // in the moments
   for (const auto& stretch : own_) {
-    const auto g = stretch.of(grad);
-    const auto m = first_moment_.narrow(0, first, stretch.count);
-    const auto v = second_moment_.narrow(0, first, stretch.count);
-    m.lerp_(g, 1.0 - options_.beta1);
-    v.mul_(options_.beta2).addcmul_(g, g, 1.0 - options_.beta2);
-    const auto denominator = v.sqrt().mul_(1.0 / root_correction).add_(options_.eps);
-    stretch.of(weights).addcdiv_(m, denominator, -step_size);
+    const int64_t block = weights.is_cpu() ? kBlock : stretch.count;
+    for (int64_t done = 0; done < stretch.count; done += block) {
+      const int64_t count = std::min(block, stretch.count - done);
+      const auto g = grad.narrow(0, stretch.first + done, count);
+      const auto m = first_moment_.narrow(0, first + done, count);
+      const auto v = second_moment_.narrow(0, first + done, count);
+      m.lerp_(g, 1.0 - options_.beta1);
+      v.mul_(options_.beta2).addcmul_(g, g, 1.0 - options_.beta2);
+      const auto denominator = v.sqrt().mul_(1.0 / root_correction).add_(options_.eps);
+      weights.narrow(0, stretch.first + done, count).addcdiv_(m, denominator, -step_size);
+    }
     first += stretch.count;
   }
 }
