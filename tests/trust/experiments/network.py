@@ -109,6 +109,10 @@ def network(place, count, random_):
     for tool, package in (("unshare", "util-linux"), ("nsenter", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")):
         if shutil.which(tool) is None:
             return {"skipped": f"there is no {tool}: install the Debian package {package}"}
+    probe = subprocess.run(["unshare", "--net", "sh", "-c", "ip link set lo up && nft add table inet faults"],
+                           capture_output=True, text=True)
+    if probe.returncode != 0:
+        return {"skipped": f"this machine gives no network of one's own: {probe.stderr.strip()}"}
     seconds = 10 if count > 4 else 2
     kinds = ["cut", "loss", "half_open", "flips", "heads"]
     counts = {"faults": 0, "cut_seconds": seconds, "dropped": 0, "recovery_s": 0.0, "flipped": 0,
