@@ -16,6 +16,7 @@
 #include <stop_token>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/pulse.h"
 #include "rewards/internal/scorers.h"
 #include "rewards/plugin.h"
@@ -163,10 +164,14 @@ class Http final : public RewardFunction {
       if (!too_long) reply.append(bytes, size);
       return !too_long;
     };
+    const SteadyClock clock;
+    const Millis began_ms = clock.now_ms();
     const Watch watch(client, timeout_ms_);
     const auto result = client.send(request);
+    // The client may see the end of the time before the watch does.
+    const bool late = watch.late() || (!result && clock.now_ms() - began_ms >= timeout_ms_);
     if (too_long) return "bad output: a reply of more than " + std::to_string(max_bytes) + " bytes";
-    if (watch.late()) return "timeout: no reply within " + std::to_string(timeout_ms_) + " ms";
+    if (late) return "timeout: no reply within " + std::to_string(timeout_ms_) + " ms";
     if (!result) {
       return "no connection to " + url_.host + ":" + std::to_string(url_.port) + ": " +
              httplib::to_string(result.error());
