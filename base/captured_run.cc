@@ -78,7 +78,9 @@ CapturedRun run_captured(SubprocessOptions options, const CaptureLimits& limits)
     wait_for(child, output, errors, deadline_ms - clock.now_ms());
     // Asked before the last read: what it wrote before it ended is there by then.
     run.status = child.wait(0);
-    run.wrote_too_much = !output.read(limits.output_bytes) || !errors.read(limits.output_bytes);
+    const bool output_fits = output.read(limits.output_bytes);
+    const bool errors_fit = errors.read(limits.output_bytes);  // also where the other does not
+    run.wrote_too_much = !output_fits || !errors_fit;
     run.timed_out = !run.status && clock.now_ms() >= deadline_ms;
   }
   if (run.wrote_too_much) run.status.reset();

@@ -40,5 +40,13 @@ TEST(CapturedRun, SaysThatAProgramIsNotThere) {
   EXPECT_THROW(run_captured({.command = {"sluice-no-such-program"}}, {}), EnvironmentError);
 }
 
+TEST(CapturedRun, HasTheWordsThatCameBeforeTooMuchOutput) {
+  const auto run = run_captured({.command = {"sh", "-c", "echo begun >&2; exec head -c 1000000 /dev/zero"}},
+                                {.output_bytes = 1000});
+
+  EXPECT_TRUE(run.wrote_too_much);
+  EXPECT_EQ(run.errors, "begun\n");
+}
+
 }  // namespace
 }  // namespace sluice
