@@ -1,7 +1,8 @@
 #include <ATen/ATen.h>
 #include <torch/optim/adamw.h>
 
-#include <chrono>
+#include <functional>
+#include <vector>
 
 #include "app/bench/load.h"
 #include "app/bench/rows.h"
@@ -15,14 +16,11 @@ namespace {
 // once more.
 constexpr double kBytesOfNumber = 8 * sizeof(float);
 
-template <class F>
-double median_seconds(int64_t reps, const F& work) {
+double median_seconds(int64_t reps, const std::function<void()>& work) {
   std::vector<double> seconds;
   work();  // warms
   for (int64_t i = 0; i < reps; ++i) {
-    const auto began = std::chrono::steady_clock::now();
-    work();
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+    seconds.push_back(seconds_of(work));
   }
   return summarise(seconds).median;
 }

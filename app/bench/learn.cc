@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,9 +34,7 @@ std::vector<double> rates_of(const Work& work, double tokens, int64_t reps) {
   std::vector<double> rates;
   work();  // warms
   for (int64_t i = 0; i < reps; ++i) {
-    const auto began = std::chrono::steady_clock::now();
-    work();
-    rates.push_back(tokens / std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+    rates.push_back(tokens / seconds_of(work));
   }
   return rates;
 }

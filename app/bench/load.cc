@@ -38,6 +38,12 @@ double own_seconds() {
 
 }  // namespace
 
+double seconds_of(const std::function<void()>& work) {
+  const auto began = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
 LoadWatch::LoadWatch() : wall_s_(wall_seconds()), machine_s_(machine_seconds()), own_s_(own_seconds()) {}
 
 double LoadWatch::others() const {

@@ -1,7 +1,11 @@
-// Whether the machine was quiet while something was measured.
+// How long something took, and whether the machine was quiet meanwhile.
 #pragma once
 
+#include <functional>
+
 namespace sluice::app {
+
+double seconds_of(const std::function<void()>& work);
 
 // A row with more than this kept busy by others says little.
 inline constexpr double kQuietCores = 0.1;

@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 #include <sys/mman.h>
 
-#include <chrono>
 #include <cstring>
 #include <functional>
 #include <vector>
@@ -12,12 +11,6 @@
 
 namespace sluice::app {
 namespace {
-
-double seconds_of(const std::function<void()>& work) {
-  const auto began = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
 
 // Memory of a process alone, on large pages where the system has some.
 class PrivateMemory {

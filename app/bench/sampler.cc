@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <chrono>
 #include <functional>
 
 #include "app/bench/rows.h"
@@ -13,12 +12,6 @@ namespace sluice::app {
 namespace {
 
 constexpr int64_t kRows = 16;
-
-double seconds_of(const std::function<void()>& work) {
-  const auto began = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
 
 // A token and its log-prob for each row of `logits` [rows, vocab], which are overwritten.
 void draw_rows(const at::Tensor& logits, const model::DrawOptions& options, model::DrawScratch& scratch) {

@@ -18,8 +18,8 @@
 
 #include "base/clock.h"
 #include "base/pulse.h"
-#include "rewards/internal/scorers.h"
 #include "rewards/plugin.h"
+#include "rewards/plugins/bounds.h"
 #include "rewards/plugins/protocol.h"
 
 namespace sluice::rewards::internal {
@@ -29,8 +29,6 @@ using plugins::max_reply_bytes;
 using plugins::outcomes_of;
 
 constexpr Millis kPauseMs = 100;  // before the first retry, twice as long before each next one
-constexpr int64_t kMaxRetries = 10;
-constexpr int64_t kMaxTimeoutMs = 3'600'000;
 
 struct Url {
   std::string host;
@@ -102,13 +100,8 @@ class Http final : public RewardFunction {
       : name_(spec.name.empty() ? plugin_name("http", spec.options.at("http")) : spec.name),
         url_(parse_url(spec)),
         column_(option<std::string>(spec, "column", "answer")),
-        timeout_ms_(option<int64_t>(spec, "timeout_ms", 30'000)),
-        retries_(option<int64_t>(spec, "retries", 1)) {
-    require<UsageError>(timeout_ms_ > 0 && timeout_ms_ <= kMaxTimeoutMs, speaker(spec), ": timeout_ms is ",
-                        timeout_ms_, "; it goes from 1 to ", kMaxTimeoutMs);
-    require<UsageError>(retries_ >= 0 && retries_ <= kMaxRetries, speaker(spec), ": retries is ", retries_,
-                        "; it goes from 0 to ", kMaxRetries);
-  }
+        timeout_ms_(plugins::bounded(spec, "timeout_ms", 30'000, 1, plugins::kMaxTimeoutMs)),
+        retries_(plugins::bounded(spec, "retries", 1, 0, plugins::kMaxRetries)) {}
 
   const std::string& name() const override { return name_; }
 

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/pulse.h"
-#include "rewards/internal/scorers.h"
 #include "rewards/plugin.h"
+#include "rewards/plugins/bounds.h"
 #include "rewards/plugins/protocol.h"
 
 namespace sluice::rewards::plugins {
@@ -19,18 +19,8 @@ using internal::speaker;
 constexpr Millis kFirstPauseMs = 100;  // before the second start in a row, twice as long before each next one
 constexpr Millis kLongestPauseMs = 5'000;
 constexpr int64_t kMaxWorkers = 256;
-constexpr int64_t kMaxRetries = 10;
-constexpr int64_t kMaxTimeoutMs = 3'600'000;
 constexpr int64_t kMaxMemoryMb = 1 << 20;
 constexpr int64_t kNoCpuLimit = 1 << 30;  // seconds
-constexpr int64_t kMaxProcesses = 512;
-
-int64_t bounded(const RewardSpec& spec, const char* key, int64_t fallback, int64_t least, int64_t most) {
-  const auto value = option<int64_t>(spec, key, fallback);
-  require<UsageError>(value >= least && value <= most, speaker(spec), ": ", key, " is ", value,
-                      "; it goes from ", least, " to ", most);
-  return value;
-}
 
 // A worker answers many groups, so that only its waiting, its memory and its processes are bounded.
 SandboxPolicy sandbox_of(const RewardSpec& spec, const std::filesystem::path& folder, int64_t memory_mb) {

@@ -21,7 +21,6 @@ namespace sluice::rewards::plugins {
 namespace {
 
 constexpr Millis kBeatMs = 250;
-constexpr size_t kMaxProcesses = 512;
 constexpr size_t kMaxLogBytes = 64u << 10;  // of an exchange
 constexpr size_t kMaxLastWords = 200;
 constexpr Millis kEndMs = 200;  // for a process that has closed its output to be gone
@@ -62,8 +61,8 @@ void limit(pid_t pid, __rlimit_resource resource, rlim_t most) {
 }
 
 // Of the process and those it has started, as far as `most`; one that outlived its parent is not seen.
-size_t count_processes(pid_t pid, size_t most) {
-  size_t count = 1;
+int64_t count_processes(pid_t pid, int64_t most) {
+  int64_t count = 1;
   const auto name = std::to_string(pid);
   std::ifstream children("/proc/" + name + "/task/" + name + "/children");
   for (pid_t child = 0; count < most && children >> child;) count += count_processes(child, most - count);

@@ -24,6 +24,8 @@
 
 namespace sluice::rewards::plugins {
 
+inline constexpr int64_t kMaxProcesses = 512;  // that a worker may become
+
 struct WorkerOptions {
   std::vector<std::string> command;
   std::map<std::string, std::string> environment;  // added to this process's
