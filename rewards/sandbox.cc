@@ -278,6 +278,10 @@ const SandboxSupport& sandbox_support() {
   return support;
 }
 
+void require_sandbox(SandboxLevel level, const std::string& who) {
+  if (level != SandboxLevel::None) require_sandbox(level, who, sandbox_support());
+}
+
 void require_sandbox(SandboxLevel level, const std::string& who, const SandboxSupport& support) {
   require<EnvironmentError>(level <= support.level, who, ": sandbox = \"", sandbox_name(level),
                             "\" is not to be had here, this machine gives \"", sandbox_name(support.level),

@@ -65,8 +65,9 @@ struct SandboxSupport {
 SandboxSupport probe_sandbox();
 const SandboxSupport& sandbox_support();  // probed once
 
-// Throws EnvironmentError naming `who` when the machine gives less than the level.
-void require_sandbox(SandboxLevel level, const std::string& who,
-                     const SandboxSupport& support = sandbox_support());
+// Throws EnvironmentError naming `who` when the machine gives less than the level. Nothing is probed for
+// None.
+void require_sandbox(SandboxLevel level, const std::string& who);
+void require_sandbox(SandboxLevel level, const std::string& who, const SandboxSupport& support);
 
 }  // namespace sluice::rewards
