@@ -19,7 +19,7 @@ help:
 	@echo 'make trust   build, and break runs in every way: nothing lost, nothing learned twice (half an hour)'
 	@echo 'make fuzz    give the readers of foreign files RUNS (1000000) broken ones each, under sanitizers'
 	@echo 'make demo    build, and train a small word model from nothing on this CPU'
-	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is'
+	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is, their twins anywhere'
 	@echo 'make bench   build, and measure this machine'
 	@echo 'make format  rewrite the sources with clang-format'
 	@echo 'make lint    check the format and the walls between the rooms'

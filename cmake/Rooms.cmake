@@ -63,6 +63,8 @@ function(sluice_tests room)
   set_tests_properties(${room} PROPERTIES TIMEOUT 600)
   if(sources MATCHES "_cuda_test\\.cc")
     add_test(NAME ${room}_gpu COMMAND ${room}_test --gtest_filter=Cuda*)
+    # Beside them, so that a build with CUDA is tried where there is no GPU too.
+    set_tests_properties(${room} PROPERTIES LABELS gpu_twin)
     # The words a Cuda suite skips with where there is no GPU; one GPU is shared by all of them.
     set_tests_properties(${room}_gpu PROPERTIES LABELS gpu TIMEOUT 600 RESOURCE_LOCK gpu
                                                 SKIP_REGULAR_EXPRESSION "needs a CUDA device")

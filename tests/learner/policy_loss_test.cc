@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -328,6 +329,44 @@ TEST(PolicyLoss, OfEachKindHasTheGradientOfCentralDifferences) {
                                  policy_loss(at(down), options).loss.item<double>()) /
                                 (2 * kStep);
       EXPECT_NEAR(in.logprobs.grad()[static_cast<int64_t>(i)].item<double>(), difference, 1e-8);
+    }
+  }
+}
+
+// Those with a weight that is held constant: differences of the same loss with the weight of the point.
+TEST(PolicyLoss, OfAHeldWeightHasTheGradientOfCentralDifferences) {
+  const std::vector<double> point = {-0.3, -1.9, -0.75, -2.4, -0.11, -3.2},
+                            good = {0.9, 0.9, -1.3, -0.2, -0.2, 0.4};
+  const auto in_at = [&](const std::vector<double>& values) {
+    return PolicyLossInputs{.logprobs = trained(values),
+                            .old_logprobs = constant({-0.35, -1.2, -0.7, -2.9, -0.12, -2.5}),
+                            .ref_logprobs = {},
+                            .advantages = constant(good),
+                            .weights = aggregation_weights(Aggregation::SeqMeanTokenMean, {2, 1, 3},
+                                                           {.tokens = 6, .sequences = 3}),
+                            .lengths = {2, 1, 3}};
+  };
+  for (const auto& options : {PolicyLossOptions{.surrogate = Surrogate::WeightClip, .weight_high = 1.2},
+                              PolicyLossOptions{.surrogate = Surrogate::GammaWeight},
+                              PolicyLossOptions{.ratio = RatioLevel::SequenceToken}}) {
+    const auto in = in_at(point);
+    const auto loss = policy_loss(in, options);
+    loss.loss.backward();
+    const auto token = [&](int64_t i, double logprob) {
+      const auto at_i = [i](const at::Tensor& tensor) { return tensor[i].item<double>(); };
+      const auto here = static_cast<size_t>(i);
+      if (options.surrogate != Surrogate::Clip) {
+        return at_i(in.weights) * at_i(loss.token_loss) / point[here] * logprob;
+      }
+      const double ratio = at_i(loss.ratio) * std::exp(logprob - point[here]);
+      return -at_i(in.weights) * std::min(ratio * good[here], std::clamp(ratio, 0.8, 1.2) * good[here]);
+    };
+    constexpr double kStep = 1e-6;
+    for (int64_t i = 0; i < in.logprobs.numel(); ++i) {
+      const double logprob = point[static_cast<size_t>(i)];
+      EXPECT_NEAR(in.logprobs.grad()[i].item<double>(),
+                  (token(i, logprob + kStep) - token(i, logprob - kStep)) / (2 * kStep), 1e-8)
+          << static_cast<int>(options.surrogate) << ", token " << i;
     }
   }
 }
