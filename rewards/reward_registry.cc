@@ -164,6 +164,13 @@ const std::vector<Known>& table() {
         "`ground_truth` are the row's column `column` (default \"answer\").",
         {"http", "column", "folder", "timeout_ms", "retries"}},
        internal::make_http},
+      {{"judge",
+        "The points, from 0 to 1, that a language model gives by your `rubric`: `judge` = "
+        "\"http://127.0.0.1:8000/v1\" is "
+        "an endpoint as OpenAI's, `model` its name there; `key_env` names the variable with the key.",
+        {"judge", "model", "rubric", "column", "scale", "key_env", "max_tokens", "parallel", "folder",
+         "timeout_ms", "retries"}},
+       internal::make_judge},
   };
   return known;
 }

@@ -99,5 +99,6 @@ std::unique_ptr<RewardFunction> make_python(const RewardSpec& spec, const Reward
 std::unique_ptr<RewardFunction> make_command(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_library(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_http(const RewardSpec& spec, const RewardResources& resources);
+std::unique_ptr<RewardFunction> make_judge(const RewardSpec& spec, const RewardResources& resources);
 
 }  // namespace sluice::rewards::internal

@@ -20,7 +20,7 @@ TEST(RewardRegistry, NamesEveryScorerWithASentence) {
                                    "multiple_choice", "regex", "json_schema", "code_tests", "keyword",
                                    "blocklist", "rouge_l", "bleu", "real_words", "format_tags", "tag_count",
                                    "language", "repetition", "length", "soft_overlong", "reward_model",
-                                   "python", "command", "library", "http"));
+                                   "python", "command", "library", "http", "judge"));
 }
 
 TEST(RewardRegistry, SuggestsTheNearestName) {

@@ -135,12 +135,12 @@ TEST_F(HttpReward, NobodyListeningIsAReason) {
   EXPECT_THAT(score(*reward, from_, "2").unscored_reason, HasSubstr("no connection to 127.0.0.1:1"));
 }
 
-TEST_F(HttpReward, RefusesWhatIsNoServerOfThisMachine) {
+TEST_F(HttpReward, RefusesAnotherMachineWithoutTls) {
   const auto refusal = [&](const std::string& url) {
     return message_of<UsageError>([&] { folder_.make("http", url); });
   };
   EXPECT_THAT(refusal("127.0.0.1:80"), HasSubstr("is no URL of the form"));
-  EXPECT_THAT(refusal("https://127.0.0.1/x"), HasSubstr("is no URL of the form"));
+  EXPECT_THAT(refusal("http:///x"), HasSubstr("names no host"));
   EXPECT_THAT(refusal("http://example.org/score"), HasSubstr("is another machine's"));
   EXPECT_THAT(refusal("http://127.0.0.1.example.org/score"), HasSubstr("is another machine's"));
   EXPECT_THAT(refusal("http://127.0.0.1:99999/score"), HasSubstr("has no port from 1 to 65535"));

@@ -42,7 +42,7 @@ class PluginFolder {
     RewardSpec out;
     out.use = kind;
     out.options = {{kind, what}, {"folder", folder_.path().string()}, {"timeout_ms", 20'000}, {"retries", 0}};
-    if (kind != "http") out.options["start_timeout_ms"] = 20'000;
+    if (kind != "http" && kind != "judge") out.options["start_timeout_ms"] = 20'000;
     out.options.update(options);
     out.where = "recipe.toml:7:3";
     return out;
