@@ -14,6 +14,7 @@
 #include "base/terminal.h"
 #include "model/model_directory.h"
 #include "recipes/inputs.h"
+#include "rewards/plugin.h"
 #include "text/chat_prompts.h"
 
 namespace sluice::recipes {
@@ -125,15 +126,18 @@ transport::Identity stage_identity(const RunDirectory& run, const std::string& s
                                    const text::Tokenizer& tokenizer, const model::ModelConfig& config) {
   const auto chat = text::load_chat_template(model);
   const Recipe recipe = run.recipe();
-  Json rewards = Json::array();
+  Json rewards_said = Json::array();
   for (const auto& reward : recipe.stage(stage).rewards) {
-    rewards.push_back({reward.use, reward.name, reward.weight, reward.options});
+    const auto file = rewards::plugin_file(reward);
+    const bool is_there = !file.empty() && fs::is_regular_file(file);
+    rewards_said.push_back(
+        {reward.use, reward.name, reward.weight, reward.options, is_there ? sha256_file(file) : ""});
   }
   return {.run = run.id(),
           .tokenizer_hash = tokenizer.hash(),
           .model_hash = sha256_hex(model::model_config_to_json(config, "").dump()),
           .template_hash = chat ? chat->hash() : "",
-          .rewards_hash = sha256_hex(rewards.dump())};
+          .rewards_hash = sha256_hex(rewards_said.dump())};
 }
 
 Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe) {

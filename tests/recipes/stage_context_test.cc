@@ -52,6 +52,23 @@ struct FindStart : testing::Test {
   std::unique_ptr<model::Network> network_ = tiny_network();
 };
 
+TEST(StageIdentity, IsAnotherWhenThePlugInsFileIs) {
+  const RecipeFolder folder;
+  const auto recipe = folder.load(
+      "data = { use = \"text\", path = \"corpus.txt\" }\ntokenizer = { train = \"characters\" }\n"
+      "rewards = [{ python = \"my.py:reward\" }]\n\n[[stages]]\nuse = \"grpo\"\nsteps = 4\n");
+  const auto run = open_run(folder.path() / "runs", recipe, false);
+  const auto tokenizer = text::train_character_tokenizer("to be\n");
+  const auto network = tiny_network();
+  const auto hash_with = [&](const std::string& code) {
+    folder.write(code, "my.py");
+    return stage_identity(run.directory, "grpo", folder.path(), *tokenizer, network->config()).rewards_hash;
+  };
+  const auto hash = hash_with("def reward(completions, **_): return [1.0 for _ in completions]\n");
+  EXPECT_NE(hash_with("def reward(completions, **_): return [0.0 for _ in completions]\n"), hash);
+  EXPECT_EQ(hash_with("def reward(completions, **_): return [1.0 for _ in completions]\n"), hash);
+}
+
 TEST_F(FindStart, BeginsWithTheEndOfTheStageBefore) {
   write(2, "sft", 2, false);
   write(4, "sft", 4, true);
