@@ -21,8 +21,8 @@ bool is_plugin(std::string_view use);
 // UsageError, without a place, when it is neither.
 std::string plugin_name(std::string_view kind, const Json& what);
 
-// The Python file, the program or the library that an entry of a recipe runs; what it reads or imports besides
-// is not known. Empty for an entry that runs no file, and for a program that is looked up on PATH.
+// The Python file, the program or the library that an entry of a recipe runs; what it reads or imports
+// besides is not known. Empty for an entry that runs no file, and for a program that is looked up on PATH.
 std::filesystem::path plugin_file(const RewardSpec& spec);
 
 }  // namespace sluice::rewards

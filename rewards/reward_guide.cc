@@ -330,7 +330,13 @@ Guide reward_model() {
           .recipe = R"({ use = "reward_model", path = "models/judge", clip = 3 })",
           .options = {{"path", "", "a directory of sequence classification with one label"},
                       {"stage", "", "or an earlier stage of the recipe that trains one"},
-                      {"clip", "", "scores are kept between -clip and clip"}},
+                      {"clip", "", "scores are kept between -clip and clip"},
+                      {"device", "", "cpu, cuda or cuda:1; the recipe's where it is not given"},
+                      {"process", "false", "the model is in a process of its own, not in each actor's"},
+                      {"timeout_ms", "30000", "of that process, for a group"},
+                      {"start_timeout_ms", "60000", "and to load the model"},
+                      {"retries", "1", "of a group, each with a new process"},
+                      {"memory_mb", "0", "of private memory that it may take; 0: any"}},
           .cases = {}};
 }
 

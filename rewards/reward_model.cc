@@ -8,12 +8,16 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
+#include <string_view>
 
+#include "base/subprocess.h"
 #include "model/model_directory.h"
 #include "model/network.h"
 #include "rewards/internal/scorers.h"
+#include "rewards/plugins/process_reward.h"
 #include "text/chat_template.h"
 #include "text/conversation_tokens.h"
 #include "text/tokenizer.h"
@@ -22,6 +26,9 @@ namespace sluice::rewards::internal {
 namespace {
 
 using Tokens = std::vector<int32_t>;
+
+// Of a model in a process of its own; `timeout_ms` is of a group, `start_timeout_ms` of loading it.
+constexpr std::array kProcessKeys = {"process", "timeout_ms", "start_timeout_ms", "retries", "memory_mb"};
 
 std::filesystem::path path_of(const RewardSpec& spec) {
   require<UsageError>(
@@ -56,7 +63,7 @@ class RewardModel final : public RewardFunction {
   RewardModel(const RewardSpec& spec, const RewardResources& resources)
       : name_(spec.name.empty() ? spec.use : spec.name),
         path_(path_of(spec)),
-        device_(resources.device),
+        device_(option<std::string>(spec, "device", resources.device)),
         clip_(option<double>(spec, "clip", 0.0)) {
     require<UsageError>(!spec.options.contains("clip") || (std::isfinite(clip_) && clip_ > 0), speaker(spec),
                         ": clip is ", clip_, "; scores are kept between -clip and clip, which is above 0");
@@ -89,7 +96,6 @@ class RewardModel final : public RewardFunction {
     return outcomes;
   }
 
- private:
   // At the first group: whoever only checks a recipe has no need of the weights.
   void load() {
     if (network_ != nullptr) return;
@@ -97,6 +103,7 @@ class RewardModel final : public RewardFunction {
     network_->freeze();
   }
 
+ private:
   Tokens tokens_of(const RewardRequest& request) const {
     const text::Row& row = *request.row;
     if (chat_ && is_asked_by_messages(row)) {
@@ -148,10 +155,37 @@ class RewardModel final : public RewardFunction {
   std::unique_ptr<model::Network> network_;  // null before the first group
 };
 
+// This program with the model in it; a group goes to one process whole.
+std::unique_ptr<RewardFunction> in_its_own_process(const RewardSpec& spec, const RewardResources& resources) {
+  Json options = spec.options;
+  for (const char* key : kProcessKeys) options.erase(key);
+  options["path"] = std::filesystem::absolute(path_of(spec)).string();
+  if (!options.contains("device")) options["device"] = resources.device;
+  RewardSpec process = spec;
+  if (process.name.empty()) process.name = spec.use;
+  process.options["scope"] = "group";
+  if (!process.options.contains("memory_mb")) process.options["memory_mb"] = 0;
+  return plugins::make_process_reward(
+      process, {own_executable().string(), "reward-worker", "--model", options.dump()});
+}
+
 }  // namespace
 
+std::unique_ptr<RewardFunction> make_loaded_reward_model(const RewardSpec& spec) {
+  auto reward = std::make_unique<RewardModel>(spec, RewardResources{});
+  reward->load();
+  return reward;
+}
+
 std::unique_ptr<RewardFunction> make_reward_model(const RewardSpec& spec, const RewardResources& resources) {
-  return std::make_unique<RewardModel>(spec, resources);
+  auto here = std::make_unique<RewardModel>(spec, resources);  // throws for a mistake
+  const bool process = option<bool>(spec, "process", false);
+  for (const char* key : kProcessKeys) {
+    require<UsageError>(process || !spec.options.contains(key) || std::string_view(key) == "process",
+                        speaker(spec), ": ", key, " is of a model in a process of its own, process = true");
+  }
+  if (process) return in_its_own_process(spec, resources);
+  return here;
 }
 
 }  // namespace sluice::rewards::internal

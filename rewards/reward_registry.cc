@@ -137,8 +137,11 @@ const std::vector<Known>& table() {
        internal::make_soft_overlong},
       {{"reward_model",
         "What a reward model says at the completion's last token: the directory `path`, or what the stage "
-        "`stage` before this one trained; kept between -`clip` and `clip` where that is given.",
-        {"path", "stage", "clip"}},
+        "`stage` before this one trained; kept between -`clip` and `clip` where that is given; on a `device` "
+        "or in "
+        "a `process` of its own.",
+        {"path", "stage", "clip", "device", "process", "timeout_ms", "start_timeout_ms", "retries",
+         "memory_mb"}},
        internal::make_reward_model},
       {{"python",
         "What a function of a Python file says: `python` = \"my.py:reward\", with TRL's or verl's signature "

@@ -95,6 +95,8 @@ std::unique_ptr<RewardFunction> make_repetition(const RewardSpec& spec, const Re
 std::unique_ptr<RewardFunction> make_length(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_soft_overlong(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_reward_model(const RewardSpec& spec, const RewardResources& resources);
+// Whose weights are there already; throws DataError when they cannot be read.
+std::unique_ptr<RewardFunction> make_loaded_reward_model(const RewardSpec& spec);
 std::unique_ptr<RewardFunction> make_python(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_command(const RewardSpec& spec, const RewardResources& resources);
 std::unique_ptr<RewardFunction> make_library(const RewardSpec& spec, const RewardResources& resources);

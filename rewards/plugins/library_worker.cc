@@ -1,13 +1,7 @@
-#include "rewards/library_worker.h"
-
 #include <dlfcn.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <iostream>
 #include <limits>
 #include <memory>
 #include <string>
@@ -18,6 +12,8 @@
 #include "base/json.h"
 #include "include/sluice_reward.h"
 #include "rewards/plugins/protocol.h"
+#include "rewards/plugins/worker_side.h"
+#include "rewards/reward_worker.h"
 
 namespace sluice::rewards {
 namespace {
@@ -92,11 +88,10 @@ Json answer(const sluice_reward& reward, void* state, const Json& request) {
   std::vector<double> scores(samples.size(), std::numeric_limits<double>::quiet_NaN());
   char problem[kProblemBytes] = "";
   const int status = reward.score(state, views.data(), views.size(), scores.data(), problem, sizeof problem);
-  Json reply = {{"id", request.at("id")}};
   if (status != 0) {
     problem[sizeof problem - 1] = '\0';
-    reply["error"] = problem[0] == '\0' ? "score() returned " + std::to_string(status) : std::string(problem);
-    return reply;
+    return {
+        {"error", problem[0] == '\0' ? "score() returned " + std::to_string(status) : std::string(problem)}};
   }
   Json list = Json::array();
   Json reasons = Json::array();
@@ -104,41 +99,23 @@ Json answer(const sluice_reward& reward, void* state, const Json& request) {
     list.push_back(std::isfinite(score) ? Json(score) : Json());
     reasons.push_back(std::isinf(score) ? Json("bad output: the library gave an infinite score") : Json());
   }
-  reply["scores"] = std::move(list);
-  reply["reasons"] = std::move(reasons);
-  return reply;
-}
-
-// The protocol's own stdout: what the library prints goes to stderr.
-std::FILE* take_stdout() {
-  const int own = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-  ::dup2(STDERR_FILENO, STDOUT_FILENO);
-  return ::fdopen(own, "w");
-}
-
-void write(std::FILE* replies, const Json& message) {
-  const auto line = message.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  std::fwrite(line.data(), 1, line.size(), replies);
-  std::fflush(replies);
+  return {{"scores", std::move(list)}, {"reasons", std::move(reasons)}};
 }
 
 }  // namespace
 
 int run_library_worker(const std::filesystem::path& library) {
-  std::FILE* replies = take_stdout();
+  plugins::WorkerSide side;
   const sluice_reward* reward = nullptr;
   try {
     reward = &load(library);
   } catch (const DataError& error) {
-    write(replies, {{"sluice_reward", plugins::kProtocol}, {"error", error.what()}});
+    side.say_why_not(error.what());
     return static_cast<int>(ExitCode::Data);
   }
   void* state = reward->open == nullptr ? nullptr : reward->open();
-  write(replies,
-        {{"sluice_reward", plugins::kProtocol}, {"name", reward->name == nullptr ? "" : reward->name}});
-  for (std::string line; std::getline(std::cin, line);) {
-    write(replies, answer(*reward, state, Json::parse(line)));
-  }
+  side.say_hello(reward->name == nullptr ? "" : reward->name);
+  side.answer_all([&](const Json& request) { return answer(*reward, state, request); });
   if (reward->close != nullptr) reward->close(state);
   return 0;
 }

@@ -69,5 +69,14 @@ TEST(RewardModelRun, ThePolicyIsScoredByTheModelWithinItsClip) {
                           [](const Json& eval) { return eval.at("metric") == "pair_accuracy"; }));
 }
 
+TEST(RewardModelRun, InAProcessOfItsOwnTheModelSaysTheSame) {
+  const Workspace workspace;
+  auto command = kShort;
+  command.push_back("grpo.rewards=[{use=\"reward_model\", stage=\"reward_model\", clip=3, process=true}]");
+  const auto run = sluice(workspace, command);
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_EQ(weights_of(workspace, "latest/hf"), weights_of(undisturbed(), "latest/hf"));
+}
+
 }  // namespace
 }  // namespace sluice::app

@@ -107,6 +107,13 @@ TEST(RewardModel, KeepsScoresWithinTheClipAndSaysWhatTheyWere) {
   EXPECT_DOUBLE_EQ(outcome.parts.at("unclipped"), whole);
 }
 
+TEST(RewardModel, RefusesWhatIsOfAProcessWhereItHasNone) {
+  const Folder folder;
+  const auto message = message_of<UsageError>([&] { make_reward(folder.spec({{"timeout_ms", 1000}}), {}); });
+  EXPECT_THAT(message,
+              testing::HasSubstr("timeout_ms is of a model in a process of its own, process = true"));
+}
+
 TEST(RewardModel, LeavesWhatItHasNoRoomForUnscored) {
   const Folder folder;
   const auto reward = make_reward(folder.spec(), {});
