@@ -143,7 +143,9 @@ def fail_one_call(place, role, n):
     else:
         call, file = failed[0]
         log = place.log(run)
-        expect(status == 4, f"{what}, {call} of {file}, failed, and {run} ended with {status}; see its log")
+        # The mark of its last acknowledgement may fail an actor when the learner has ended: then nothing is missing.
+        complete = role == "actor" and status == 0
+        expect(status == 4 or complete, f"{what}, {call} of {file}, failed, and {run} ended with {status}; see its log")
         expect(final_name(file) in log and "Input/output error" in log,
                f"{what}: nobody says that {file} failed; see the log of {run}")
         check_no_torn_file(place.root(run))
