@@ -34,8 +34,9 @@ class Critic {
   bool update();
   void reject() { optimizer_.reject(); }
 
-  // Of the updates since it was last asked: value_loss and critic/grad_norm, their means; vf_clipfrac, the
-  // share of tokens past the clip; critic/learning_rate; critic/nonfinite_skips and critic/spike_skips.
+  // Of the updates since it was last asked, over all ranks: value_loss and critic/grad_norm, their means;
+  // vf_clipfrac, the share of tokens past the clip; critic/learning_rate; critic/nonfinite_skips and
+  // critic/spike_skips.
   StepMetrics take_metrics();
 
  private:

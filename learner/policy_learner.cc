@@ -14,12 +14,11 @@
 #include "learner/early_stop.h"
 #include "learner/entropy_bonus.h"
 #include "learner/internal/batch_metrics.h"
-#include "learner/internal/fault_finder.h"
 #include "learner/internal/injected.h"
-#include "learner/internal/log_ratio.h"
+#include "learner/internal/rank_values.h"
 #include "learner/internal/segments.h"
-#include "learner/internal/statistics.h"
 #include "learner/internal/step_parts.h"
+#include "learner/internal/step_tally.h"
 #include "learner/internal/token_returns.h"
 
 namespace sluice::learner {
@@ -27,129 +26,12 @@ namespace {
 
 double sum_of(const at::Tensor& values) { return values.sum(at::kDouble).item<double>(); }
 
-// Sum, count and maximum of what is not negative.
-struct Spread {
-  double sum = 0.0, max = 0.0;
-  int64_t count = 0;
-
-  void add(const at::Tensor& values) {
-    if (values.numel() == 0) return;
-    sum += sum_of(values);
-    max = std::max(max, values.max().item<double>());
-    count += values.numel();
-  }
-  void report(const std::string& mean_name, const std::string& max_name, StepMetrics& metrics) const {
-    if (count == 0) return;
-    metrics[mean_name] = sum / static_cast<double>(count);
-    metrics[max_name] = max;
-  }
-};
-
 // What was really sampled from: the recorded policy divided by what top-k and top-p kept of it.
 at::Tensor sampled_logprobs(const MicroBatch& micro) {
   return micro.behaviour_logprobs - micro.kept_mass.log();
 }
 
 }  // namespace
-
-// What the micro-batches of a step add up to.
-struct PolicyLearner::Tally {
-  int64_t updates = 0;
-  int64_t tokens = 0;  // that went through the network
-  int64_t sequences = 0;
-  int64_t step_tokens = 0, step_nonempty = 0;  // of the updates, also what was left out
-  double loss = 0.0, entropy = 0.0, mismatch_kl = 0.0, masked = 0.0;
-  std::optional<double> aux_loss;
-  double clipped_low_min = 1.0, clipped_high_max = 0.0;  // shares of a sequence
-  PolicyLossSums sums{.ratio_max = 0.0, .ratio_min = std::numeric_limits<double>::infinity()};
-  RatioSums rho;
-  Spread same_version_diff, diff;
-  Spread sequence_kl;  // of each completion's mean
-  internal::FaultFinder faults;
-
-  void add(const PolicyLossSums& more) {
-    sums.policy_loss += more.policy_loss;
-    sums.clipped_low += more.clipped_low;
-    sums.clipped_high += more.clipped_high;
-    sums.dual_clipped += more.dual_clipped;
-    sums.kl += more.kl;
-    sums.ppo_kl += more.ppo_kl;
-    sums.approx_kl += more.approx_kl;
-    sums.ratio += more.ratio;
-    sums.ratio_max = std::max(sums.ratio_max, more.ratio_max);
-    sums.ratio_min = std::min(sums.ratio_min, more.ratio_min);
-  }
-
-  void add_sequences(const PolicyLoss& loss, const std::vector<int64_t>& lengths) {
-    for (const double share : sequence_shares(loss.clipped_low, lengths)) {
-      clipped_low_min = std::min(clipped_low_min, share);
-      ++sequences;
-    }
-    for (const double share : sequence_shares(loss.clipped_high, lengths)) {
-      clipped_high_max = std::max(clipped_high_max, share);
-    }
-  }
-
-  // Of the recorded log-probs and those of the weights that sampled: before anything was learned.
-  void add_mismatch(const MicroBatch& micro, const at::Tensor& logprobs, int64_t version) {
-    const auto difference = logprobs - micro.behaviour_logprobs;
-    const auto same_version = difference.masked_select(micro.versions.eq(version));
-    const auto log_ratio = internal::bounded(same_version);
-    diff.add(difference.abs());
-    same_version_diff.add(same_version.abs());
-    mismatch_kl += sum_of(log_ratio.expm1() - log_ratio);
-  }
-
-  void report(const PolicyLearnerOptions& options, StepMetrics& metrics) const {
-    const auto at_least_one = [](int64_t count) { return static_cast<double>(std::max<int64_t>(1, count)); };
-    // A token left out has advantage 0, so it is neither clipped nor part of the loss.
-    const bool whole = options.loss.by_sequence();
-    const double all = at_least_one(whole ? step_nonempty : step_tokens), steps = at_least_one(updates);
-    metrics["loss"] = loss / steps;
-    metrics["policy_loss"] = sums.policy_loss / steps;
-    if (aux_loss) metrics["aux_loss"] = *aux_loss / steps;
-    metrics["clip_ratio/low_mean"] = sums.clipped_low / all;
-    metrics["clip_ratio/high_mean"] = sums.clipped_high / all;
-    metrics["clip_ratio/region_mean"] = (sums.clipped_low + sums.clipped_high) / all;
-    metrics["clip_ratio/low_min"] = sequences == 0 || sequences < step_nonempty ? 0.0 : clipped_low_min;
-    metrics["clip_ratio/high_max"] = clipped_high_max;
-    if (options.loss.dual_clip != 0.0) metrics["clip_ratio/dual"] = sums.dual_clipped / all;
-    if (sequence_kl.count > 0) {
-      metrics["kl/sequence_mean"] = sequence_kl.sum / static_cast<double>(sequence_kl.count);
-    }
-    if (tokens == 0) return;
-
-    const auto seen = static_cast<double>(tokens);
-    const double ratios = whole ? at_least_one(sequences) : seen;
-    metrics["entropy"] = entropy / seen;
-    metrics["ratio/mean"] = sums.ratio / ratios;
-    metrics["ratio/max"] = sums.ratio_max;
-    metrics["ratio/min"] = sums.ratio_min;
-    metrics["ppo_kl"] = sums.ppo_kl / seen;
-    metrics["approx_kl"] = sums.approx_kl / seen;
-    if (options.loss.beta != 0.0 && !options.kl_in_reward) metrics["kl"] = sums.kl / seen;
-    report_corrections(options, metrics);
-    if (same_version_diff.count > 0) {
-      metrics["mismatch_kl"] = mismatch_kl / static_cast<double>(same_version_diff.count);
-    }
-    same_version_diff.report("logprob_diff/mean", "logprob_diff/max", metrics);
-    diff.report("sampling/logp_diff_mean", "sampling/logp_diff_max", metrics);
-  }
-
-  void report_corrections(const PolicyLearnerOptions& options, StepMetrics& metrics) const {
-    const bool masks = options.max_sequence_kl > 0.0 || options.moment_threshold > 0.0 ||
-                       options.entropy_share < 1.0 || options.correction.kind != Correction::None;
-    if (masks) metrics["masked_fraction"] = masked / static_cast<double>(tokens);
-    if (rho.count == 0) return;
-    const auto count = static_cast<double>(rho.count);
-    metrics["rollout_is/mean"] = rho.sum / count;
-    metrics["rollout_is/max"] = rho.max;
-    metrics["rollout_is/min"] = rho.min;
-    metrics["rollout_is/ess"] = rho.effective_share();
-    metrics["rollout_is/fraction_high"] = rho.above / count;
-    metrics["rollout_is/fraction_low"] = rho.below / count;
-  }
-};
 
 PolicyLearner::PolicyLearner(model::Network& network, const reference::ReferencePolicy* reference,
                              optim::Optimizer& optimizer, const PolicyLearnerOptions& options, Critic* critic)
@@ -175,6 +57,10 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
           "PolicyLearner: a critic and the baseline that is one go together");
 }
 
+bool PolicyLearner::is_own(const Part& part) const {
+  return part.micro.rank == optimizer_.collective().rank();
+}
+
 std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
   // A token of advantage 0 learns from these alone, a critic from every token.
   const bool all_learn = critic_ != nullptr || options_.loss.beta != 0.0 ||
@@ -184,7 +70,8 @@ std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batc
   for (const auto& groups : split_groups(batch, options_.minibatches)) {
     Update update{.denominators = denominators_of(batch, groups), .parts = {}};
     auto micro_batches = cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
-                                                all_learn ? IdleGroups::Keep : IdleGroups::LeaveOut, groups);
+                                                all_learn ? IdleGroups::Keep : IdleGroups::LeaveOut, groups,
+                                                optimizer_.collective().size());
     int64_t rows = 0;
     for (const auto& micro : micro_batches) rows += micro.batch.num_rows();
     for (auto& micro : micro_batches) {
@@ -215,6 +102,7 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
       options_.needs_reference() && (options_.kl_in_reward || options_.updates_per_step() > 1);
   for (auto& update : updates) {
     for (auto& part : update.parts) {
+      if (!is_own(part)) continue;
       const auto& micro = part.micro;
       if (forward) {
         const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
@@ -230,6 +118,14 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
         part.end_values = std::move(values.ends);
       }
     }
+  }
+  auto& ranks = optimizer_.collective();
+  if (forward) internal::share_values(ranks, updates, &Part::proximal);
+  if (options_.entropy_share < 1.0) internal::share_values(ranks, updates, &Part::entropy);
+  if (reference) internal::share_values(ranks, updates, &Part::reference);
+  if (critic_ != nullptr) {
+    internal::share_values(ranks, updates, &Part::values);
+    internal::share_values(ranks, updates, &Part::end_values, /*ends=*/true);
   }
 }
 
@@ -325,7 +221,8 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
     objective = objective + entropy_bonus(out.entropy, denominators.tokens, coefficients_.entropy());
   }
   if (out.balance_loss.defined()) {
-    tally.aux_loss = tally.aux_loss.value_or(0.0) + part.share * out.balance_loss.item<double>();
+    tally.aux_loss += part.share * out.balance_loss.item<double>();
+    ++tally.aux_losses;
     if (options_.router_aux_loss != 0.0) {
       objective = objective + out.balance_loss * (options_.router_aux_loss * part.share);
     }
@@ -365,7 +262,9 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     if (critic_ != nullptr) critic_->begin();
     const double loss_before = tally.loss, kl_before = tally.sums.approx_kl;
     const int64_t tokens_before = tally.tokens;
-    for (const auto& part : update.parts) learn(part, update.denominators, version, i == 0, tally);
+    for (const auto& part : update.parts) {
+      if (is_own(part)) learn(part, update.denominators, version, i == 0, tally);
+    }
     if (i > 0 && options_.target_kl > 0.0 &&
         moved_too_far(tally.sums.approx_kl - kl_before, tally.tokens - tokens_before, options_.target_kl,
                       optimizer_.collective())) {
@@ -378,11 +277,12 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     const double loss = tally.loss - loss_before;
     const bool sound = !tally.faults.found() && std::isfinite(loss);
     if (!(critic_alone ? teach_critic(sound) : move_policy(sound, metrics))) {
-      fault_ = tally.faults.fault(loss);
+      fault_ = tally.faults.fault(loss, batch.groups.size(), optimizer_.collective());
       break;
     }
   }
   if (tally.updates > 0 && !critic_alone) metrics["grad_norm"] /= static_cast<double>(tally.updates);
+  tally.take_together(optimizer_.collective());
   finish(batch, tally, !critic_alone, metrics);
   metrics.merge(optimizer_.skip_counts());
   if (critic_ != nullptr) metrics.merge(critic_->take_metrics());

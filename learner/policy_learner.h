@@ -21,6 +21,7 @@ namespace sluice::learner {
 class Critic;
 namespace internal {
 struct StepPart;
+struct StepTally;
 struct StepUpdate;
 }  // namespace internal
 
@@ -117,6 +118,9 @@ class PolicyLearner {
   // lets gae() call the late tokens of a good completion good and the early ones bad.
   //
   // An update whose loss or gradient is not finite on any rank is skipped on all, and ends the step.
+  //
+  // Of several ranks, those of the optimizer, each calls this with the same batch, computes its share of the
+  // micro-batches, and returns the same metrics.
   StepMetrics step(const TrainingBatch& batch, int64_t version);
   // Of the last step.
   const StepFault& fault() const { return fault_; }
@@ -127,7 +131,8 @@ class PolicyLearner {
  private:
   using Part = internal::StepPart;
   using Update = internal::StepUpdate;
-  struct Tally;
+  using Tally = internal::StepTally;
+  bool is_own(const Part& part) const;
   std::vector<Update> plan(const TrainingBatch& batch) const;
   // What is computed before the first update: proximal and reference log-probs, advantages of tokens, masks.
   void prepare(const TrainingBatch& batch, std::vector<Update>& updates, StepMetrics& metrics) const;

@@ -84,6 +84,27 @@ void cut_group(const TrainingBatch& batch, size_t index, int64_t max_tokens, std
   if (!piece.completions.empty()) pieces.push_back(std::move(piece));
 }
 
+size_t end_of(const TrainingBatch& batch, const GroupRange& groups) {
+  const size_t behind = batch.groups.size() - std::min(batch.groups.size(), groups.first);
+  return groups.first + std::min(groups.count, behind);
+}
+
+std::vector<Piece> cut_groups(const TrainingBatch& batch, int64_t max_tokens, IdleGroups idle,
+                              const GroupRange& groups, int64_t ranks) {
+  std::vector<Piece> pieces;
+  const size_t end = end_of(batch, groups);
+  for (size_t i = groups.first; i < end; ++i) {
+    const bool is_idle = std::ranges::all_of(batch.advantages[i], [](double value) { return value == 0.0; });
+    if (is_idle && idle == IdleGroups::LeaveOut) continue;
+    cut_group(batch, i, max_tokens, pieces);
+  }
+  if (ranks == 1) return pieces;
+  int64_t rows = 0;
+  for (const auto& piece : pieces) rows += piece.rows;
+  const int64_t share = (rows + ranks - 1) / ranks;
+  return share == 0 || share >= max_tokens ? pieces : cut_groups(batch, share, idle, groups, /*ranks=*/1);
+}
+
 // Collects pieces, then makes the tensors at once.
 class MicroBatchBuilder {
  public:
@@ -133,11 +154,6 @@ class MicroBatchBuilder {
   std::vector<float> logprobs_, kept_mass_, advantages_;
   std::vector<CompletionIndex> completions_;
 };
-
-size_t end_of(const TrainingBatch& batch, const GroupRange& groups) {
-  const size_t behind = batch.groups.size() - std::min(batch.groups.size(), groups.first);
-  return groups.first + std::min(groups.count, behind);
-}
 
 GroupNumbers lengths_of(const TrainingBatch& batch) {
   GroupNumbers lengths;
@@ -227,23 +243,27 @@ StepDenominators denominators_of(const TrainingBatch& batch, const GroupRange& g
 
 std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
                                                const at::Device& device, IdleGroups idle,
-                                               const GroupRange& groups) {
-  require(max_tokens > 0, "cut_into_micro_batches: packs of ", max_tokens, " rows");
-  std::vector<Piece> pieces;
-  const size_t end = end_of(batch, groups);
-  for (size_t i = groups.first; i < end; ++i) {
-    const bool is_idle = std::ranges::all_of(batch.advantages[i], [](double value) { return value == 0.0; });
-    if (is_idle && idle == IdleGroups::LeaveOut) continue;
-    cut_group(batch, i, max_tokens, pieces);
-  }
-  std::vector<int64_t> lengths;
-  for (const auto& piece : pieces) lengths.push_back(piece.rows);
+                                               const GroupRange& groups, int64_t ranks) {
+  require(max_tokens > 0 && ranks > 0, "cut_into_micro_batches: packs of ", max_tokens, " rows on ", ranks,
+          " ranks");
+  const auto pieces = cut_groups(batch, max_tokens, idle, groups, ranks);
+  std::vector<int64_t> rows;
+  for (const auto& piece : pieces) rows.push_back(piece.rows);
 
   std::vector<MicroBatch> micro_batches;
-  for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
-    MicroBatchBuilder builder(batch);
-    for (const int64_t item : bin) builder.add(pieces[static_cast<size_t>(item)]);
-    micro_batches.push_back(builder.build(device));
+  int64_t rank = 0;
+  for (const auto& own : model::share_out(rows, ranks)) {
+    std::vector<int64_t> lengths;
+    for (const int64_t item : own) lengths.push_back(rows[static_cast<size_t>(item)]);
+    for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
+      MicroBatchBuilder builder(batch);
+      for (const int64_t item : bin) {
+        builder.add(pieces[static_cast<size_t>(own[static_cast<size_t>(item)])]);
+      }
+      micro_batches.push_back(builder.build(device));
+      micro_batches.back().rank = rank;
+    }
+    ++rank;
   }
   return micro_batches;
 }

@@ -66,6 +66,7 @@ struct MicroBatch {
   at::Tensor versions;            // [targets] int64
   at::Tensor end_rows;            // [bootstrapped completions] int64, in order: the row of the last token
   std::vector<CompletionIndex> completions = {};  // whose tokens these are, in order
+  int64_t rank = 0;                               // of the learner, which computes it
 };
 
 // A group all of whose advantages are exactly 0 has no gradient but that of the KL term: without one it can
@@ -83,8 +84,11 @@ StepDenominators denominators_of(const TrainingBatch& batch, const GroupRange& g
 
 // Cuts the groups at `max_tokens` rows a pack, best fit decreasing over groups (a group larger than that is
 // cut between completions, its prompt repeated). The order is a pure function of the batch.
+//
+// Of several ranks each gets about as many rows, and packs of its own: a group of more rows than an even
+// share is cut too.
 std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64_t max_tokens,
                                                const at::Device& device, IdleGroups idle = IdleGroups::Keep,
-                                               const GroupRange& groups = kAllGroups);
+                                               const GroupRange& groups = kAllGroups, int64_t ranks = 1);
 
 }  // namespace sluice::learner

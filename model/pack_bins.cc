@@ -9,14 +9,23 @@
 #include "base/error.h"
 
 namespace sluice::model {
+namespace {
+
+std::vector<int64_t> longest_first(const std::vector<int64_t>& lengths) {
+  std::vector<int64_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return lengths[static_cast<size_t>(a)] > lengths[static_cast<size_t>(b)];
+  });
+  return order;
+}
+
+}  // namespace
 
 std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<int64_t>& lengths, int64_t capacity) {
   require(capacity > 0, "pack_best_fit: a capacity of ", capacity);
-  std::vector<int64_t> order(lengths.size());
-  std::iota(order.begin(), order.end(), 0);
+  const auto order = longest_first(lengths);
   const auto length_of = [&](int64_t item) { return lengths[static_cast<size_t>(item)]; };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return length_of(a) > length_of(b); });
 
   std::vector<std::vector<int64_t>> bins;
   std::set<std::pair<int64_t, size_t>> open;  // (room left, bin): the tightest that fits is a lower bound
@@ -34,6 +43,19 @@ std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<int64_t>& leng
     if (room > length) open.insert({room - length, bin});
   }
   return bins;
+}
+
+std::vector<std::vector<int64_t>> share_out(const std::vector<int64_t>& lengths, int64_t shares) {
+  require(shares > 0, "share_out: ", shares, " shares");
+  std::vector<std::vector<int64_t>> items(static_cast<size_t>(shares));
+  std::vector<int64_t> taken(items.size(), 0);
+  for (const int64_t item : longest_first(lengths)) {
+    const auto least = std::ranges::min_element(taken);
+    *least += lengths[static_cast<size_t>(item)];
+    items[static_cast<size_t>(least - taken.begin())].push_back(item);
+  }
+  for (auto& share : items) std::ranges::sort(share);
+  return items;
 }
 
 }  // namespace sluice::model

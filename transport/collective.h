@@ -1,9 +1,15 @@
-// Sums over the ranks of a learner. A group of one is the ordinary case.
+// Sums over the ranks of a learner, and what can be told with them. A group of one is the ordinary case.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
 
 namespace sluice::transport {
 
@@ -14,6 +20,9 @@ class Collective {
   virtual int64_t size() const = 0;
   // Adds `tensor` over all ranks, in place; every rank gets the same bits.
   virtual void all_reduce_sum(at::Tensor& tensor) = 0;
+  // Returns when every rank has come here: for what takes one of them longer than a sum may. Throws Error
+  // naming those that have not come within the time.
+  virtual void meet(Millis /*patience_ms*/) {}
 };
 
 // One rank: every sum is what it was.
@@ -23,5 +32,21 @@ class SoloCollective final : public Collective {
   int64_t size() const override { return 1; }
   void all_reduce_sum(at::Tensor&) override {}
 };
+
+// Which of the processes of a group this is, and where they find each other.
+struct RankOptions {
+  std::filesystem::path meeting = {};  // a file, for ranks of one host: new for each group
+  int64_t rank = 0, size = 1;
+  Millis timeout_ms = 60'000;  // of finding each other, and of each sum
+  std::string address = {};    // host:port in place of the file, where rank 0 listens, or torchrun's agent
+};
+// By Gloo on the CPU and NCCL on GPUs; a group of one needs neither.
+std::unique_ptr<Collective> join_ranks(const RankOptions& options, const at::Device& device);
+
+// The bytes of rank 0, on every rank. The others' are not looked at.
+std::string broadcast(Collective& ranks, const std::string& bytes);
+
+// What each rank says, by rank, on every rank; all say equally many numbers. A sum with zeros is exact.
+std::vector<std::vector<double>> gather(Collective& ranks, const std::vector<double>& own);
 
 }  // namespace sluice::transport

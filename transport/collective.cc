@@ -1,0 +1,46 @@
+#include "transport/collective.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "transport/gloo_collective.h"
+#include "transport/nccl_collective.h"
+
+namespace sluice::transport {
+
+std::unique_ptr<Collective> join_ranks(const RankOptions& options, const at::Device& device) {
+  if (options.size == 1) return std::make_unique<SoloCollective>();
+  if (device.is_cuda()) return make_nccl_collective(options, device);
+  return std::make_unique<GlooCollective>(options);
+}
+
+std::string broadcast(Collective& ranks, const std::string& bytes) {
+  if (ranks.size() == 1) return bytes;
+  const bool speaks = ranks.rank() == 0;
+  auto count = at::full({1}, speaks ? static_cast<int64_t>(bytes.size()) : 0, at::kLong);
+  ranks.all_reduce_sum(count);
+  const auto size = static_cast<size_t>(count.item<int64_t>());
+  if (size == 0) return {};
+  auto tensor = at::zeros({count.item<int64_t>()}, at::kByte);
+  if (speaks) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), size);
+  ranks.all_reduce_sum(tensor);
+  return {static_cast<const char*>(tensor.const_data_ptr()), size};
+}
+
+std::vector<std::vector<double>> gather(Collective& ranks, const std::vector<double>& own) {
+  if (ranks.size() == 1 || own.empty()) return std::vector(static_cast<size_t>(ranks.size()), own);
+  const auto count = static_cast<int64_t>(own.size());
+  auto all = at::zeros({ranks.size(), count}, at::kDouble);
+  std::ranges::copy(own, all.mutable_data_ptr<double>() + ranks.rank() * count);
+  ranks.all_reduce_sum(all);
+  std::vector<std::vector<double>> rows;
+  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
+    const double* row = all.const_data_ptr<double>() + rank * count;
+    rows.emplace_back(row, row + count);
+  }
+  return rows;
+}
+
+}  // namespace sluice::transport
