@@ -1,7 +1,9 @@
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "app/command.h"
+#include "app/launchers.h"
 #include "base/pulse.h"
 #include "base/signals.h"
 #include "base/state_dump.h"
@@ -30,12 +32,19 @@ int exit_status(int signal) { return signal == 0 ? 0 : 128 + signal; }
 
 Command add_learner(CLI::App& app) {
   auto arguments = add_role(app);
-  return [arguments] {
+  auto rank = std::make_shared<std::optional<int64_t>>();
+  app.add_option(
+      "--rank", *rank,
+      "Which of the stage's learner.ranks this is, all on this machine; without it what torchrun or "
+      "Slurm says in the environment, or 0");
+  return [arguments, rank] {
     StopSignals signals;
-    const StateDump state_dump("learner-0");
     const recipes::RunDirectory run(arguments->run);
-    keep_pulse(run.pulse("learner", 0));
-    return exit_status(recipes::run_stage(run, arguments->stage, [&signals] { return signals.received(); }));
+    const auto options = rank_options(*rank, run.meeting());
+    const StateDump state_dump("learner-" + std::to_string(options.rank));
+    keep_pulse(run.pulse("learner", options.rank));
+    return exit_status(recipes::run_stage(
+        run, arguments->stage, [&signals] { return signals.received(); }, options));
   };
 }
 

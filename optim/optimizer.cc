@@ -38,6 +38,8 @@ void check_options(const OptimizerOptions& options, int64_t total_steps) {
   require(options.spike_ratio == 0.0 || (finite(options.spike_ratio) && options.spike_ratio > 1.0),
           "Optimizer: spike_ratio ", options.spike_ratio, " is neither 0 nor more than 1");
   require(options.spike_window > 0, "Optimizer: a spike_window of ", options.spike_window, " steps");
+  require(!options.shard || options.kind != "muon",
+          "Optimizer: muon looks at whole matrices; it is not sharded");
   require(total_steps > 0, "Optimizer: a run of ", total_steps, " steps");
   schedule_multiplier(options.schedule, 0, total_steps);  // throws for options that make no sense
 }
@@ -53,6 +55,28 @@ const at::Tensor& find_state(const std::vector<model::NamedTensor>& state, const
   return tensor;
 }
 
+constexpr int64_t kShardStep = 64;  // numbers: shards begin where vectors do
+
+// A part of the parameters as parameters of their own: what lies in it of each.
+model::Parameters part_of(const model::Parameters& whole, const Shard& shard) {
+  model::Parameters part;
+  for (const auto& slot : whole.slots()) {
+    const int64_t first = std::max(slot.offset, shard.first);
+    const int64_t end = std::min(slot.offset + slot.count, shard.first + shard.count);
+    if (first < end) part.add({.name = slot.name, .shape = {end - first}, .kind = slot.kind});
+  }
+  part.bind(whole.flat().narrow(0, shard.first, shard.count), /*requires_grad=*/false);
+  return part;
+}
+
+// A sum of zeros and one rank's bits, which a sum of numbers would not keep: -0 is one of them.
+void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& ranks) {
+  flat.narrow(0, 0, own.first).zero_();
+  flat.narrow(0, own.first + own.count, flat.numel() - own.first - own.count).zero_();
+  auto bits = flat.view(at::kInt);
+  ranks.all_reduce_sum(bits);
+}
+
 // One of the numbers becomes what SLUICE_FAIL wants it to be.
 void inject(Failpoint point, const at::Tensor& numbers) {
   if (const auto value = injected(point)) numbers.narrow(0, 0, 1).fill_(*value);
@@ -60,20 +84,30 @@ void inject(Failpoint point, const at::Tensor& numbers) {
 
 }  // namespace
 
+Shard shard_of(int64_t num_numbers, int64_t rank, int64_t ranks) {
+  const int64_t even = (num_numbers + ranks - 1) / ranks;
+  const int64_t each = (even + kShardStep - 1) / kShardStep * kShardStep;
+  const int64_t first = std::min(num_numbers, rank * each);
+  return {.first = first, .count = std::min(num_numbers - first, each)};
+}
+
 Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
                      const OptimizerOptions& options, int64_t total_steps)
     : network_(network),
       collective_(collective),
       options_(options),
       total_steps_(total_steps),
-      grad_(at::zeros_like(network.trained().flat())) {
+      grad_(at::zeros_like(network.trained().flat())),
+      own_(is_sharded() ? shard_of(grad_.numel(), collective.rank(), collective.size())
+                        : Shard{0, grad_.numel()}) {
   check_options(options, total_steps);
   require(grad_.scalar_type() == at::kFloat, "Optimizer: weights of type ", grad_.dtype().name(),
           " are not trained, only float32 is");
   for (const auto& slot : network_.trained().slots()) {
     grad_views_.push_back(grad_.narrow(0, slot.offset, slot.count).view(slot.shape));
   }
-  rule_ = make_update_rule(network_.trained(), options_);
+  rule_ = is_sharded() ? make_update_rule(part_of(network_.trained(), own_), options_)
+                       : make_update_rule(network_.trained(), options_);
   if (options_.spike_ratio > 0.0) {
     guard_ = std::make_unique<SpikeGuard>(options_.spike_ratio, options_.spike_window);
   }
@@ -106,6 +140,7 @@ void Optimizer::reject() { grad_.fill_(std::numeric_limits<float>::quiet_NaN());
 UpdateReport Optimizer::step() {
   const c10::NoGradGuard no_grad;
   check_grads();
+  collected_.clear();
   inject(Failpoint::Gradient, grad_);
   collective_.all_reduce_sum(grad_);
 
@@ -123,9 +158,16 @@ UpdateReport Optimizer::step() {
   const double scale = options_.max_grad_norm / (norm + kClipEps);
   if (options_.max_grad_norm > 0.0 && scale < 1.0) grad_.mul_(scale);
   ++num_applied_;
-  rule_->update(network_.trained().flat(), grad_, lr, num_applied_);
+  move_weights(lr);
   inject(Failpoint::Weight, network_.trained().flat());
   return {.grad_norm = norm, .lr = lr, .applied = true};
+}
+
+void Optimizer::move_weights(double lr) {
+  const auto& flat = network_.trained().flat();
+  const auto part = [this](const at::Tensor& all) { return all.narrow(0, own_.first, own_.count); };
+  rule_->update(part(flat), part(grad_), lr, num_applied_);
+  if (is_sharded()) fill_from_shards(flat.detach(), own_, collective_);
 }
 
 int64_t Optimizer::num_spikes() const { return guard_ == nullptr ? 0 : guard_->num_spikes(); }
@@ -135,8 +177,26 @@ std::map<std::string, double> Optimizer::skip_counts() const {
           {"spike_skips", static_cast<double>(num_spikes())}};
 }
 
+int64_t Optimizer::state_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : rule_->state()) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+void Optimizer::collect() {
+  if (!is_sharded()) return;
+  collected_.clear();
+  for (const auto& [name, tensor] : rule_->state()) {
+    auto whole = at::zeros_like(grad_);
+    whole.narrow(0, own_.first, own_.count).copy_(tensor);
+    fill_from_shards(whole, own_, collective_);
+    if (collective_.rank() == 0) collected_.push_back({name, whole.cpu()});
+  }
+}
+
 std::vector<model::NamedTensor> Optimizer::state() const {
-  auto state = rule_->state();
+  auto state = is_sharded() ? collected_ : rule_->state();
+  require(state.size() == rule_->state().size(), "Optimizer::state: what ranks remember is not collected");
   for (auto& [name, tensor] : state) {
     tensor = tensor.to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
   }
@@ -149,7 +209,9 @@ void Optimizer::load(const std::vector<model::NamedTensor>& state) {
   const auto remembered = rule_->state();
   std::vector<at::Tensor> found;
   for (const auto& [name, tensor] : remembered) {
-    found.push_back(find_state(state, name, tensor.scalar_type(), tensor.numel()));
+    const int64_t count = is_sharded() ? grad_.numel() : tensor.numel();
+    const auto& whole = find_state(state, name, tensor.scalar_type(), count);
+    found.push_back(is_sharded() ? whole.narrow(0, own_.first, own_.count) : whole);
   }
   const auto counters = find_state(state, kCounters, at::kLong, 3).contiguous();
   const auto* count = counters.const_data_ptr<int64_t>();

@@ -38,6 +38,7 @@ struct OptimizerOptions {
   double spike_ratio = 0.0;    // skips a step whose gradient norm is so many times the usual one; 0: none
   int64_t spike_window = 50;   // steps that the usual norm is a mean of
   ScheduleOptions schedule = {};
+  bool shard = false;  // each rank remembers and moves its part of the weights alone (ZeRO-1; not for Muon)
 };
 
 const std::vector<std::string>& optimizer_kinds();   // adamw, muon, sgd
@@ -51,6 +52,12 @@ struct UpdateReport {
   bool applied = false;
   bool spike = false;
 };
+
+// The numbers of the flat buffers that a rank of several moves: parts of one size, but for the last ones.
+struct Shard {
+  int64_t first = 0, count = 0;
+};
+Shard shard_of(int64_t num_numbers, int64_t rank, int64_t ranks);
 
 class SpikeGuard;
 class UpdateRule;
@@ -77,14 +84,21 @@ class Optimizer {
   // Both by their metric names, nonfinite_skips and spike_skips.
   std::map<std::string, double> skip_counts() const;
 
+  int64_t state_bytes() const;  // of what the rule remembers, on this rank
+
+  // Before state() where ranks remember parts, on every rank: brings all of it to rank 0, until the next
+  // step.
+  void collect();
   // Copies of what the rule remembers, counters and the usual norm as named tensors on the CPU, for a
-  // checkpoint. load() checks names, shapes and types (DataError).
+  // checkpoint: the same for any number of ranks. load() checks names, shapes and types (DataError).
   std::vector<model::NamedTensor> state() const;
   void load(const std::vector<model::NamedTensor>& state);
 
  private:
   void bind_grads();
   void check_grads() const;
+  bool is_sharded() const { return options_.shard && collective_.size() > 1; }
+  void move_weights(double lr);
 
   model::Network& network_;
   transport::Collective& collective_;
@@ -92,8 +106,10 @@ class Optimizer {
   const int64_t total_steps_;
   at::Tensor grad_;                     // [num_parameters] float32
   std::vector<at::Tensor> grad_views_;  // of grad_, in the order of the network's parameters
+  const Shard own_;                     // what rule_ moves
   std::unique_ptr<UpdateRule> rule_;
-  std::unique_ptr<SpikeGuard> guard_;  // null where spikes are not skipped
+  std::vector<model::NamedTensor> collected_;  // by collect()
+  std::unique_ptr<SpikeGuard> guard_;          // null where spikes are not skipped
   int64_t num_steps_ = 0, num_applied_ = 0, num_skipped_ = 0;
 };
 

@@ -170,7 +170,7 @@ std::vector<std::string> evaluation_lines(const Json& measured) {
 }
 
 int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                         const StopRequest& stop) {
+                         const StopRequest& stop, transport::Collective&) {
   const SteadyClock clock;
   const Millis began = clock.now_ms();
   const Checkpoint checkpoint = find_start(run, recipe, stage).checkpoint;

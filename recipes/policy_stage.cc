@@ -18,13 +18,14 @@
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
 #include "recipes/audit.h"
+#include "recipes/internal/policy_match.h"
 #include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
+#include "recipes/internal/policy_trainer.h"
 #include "recipes/internal/prompt_order.h"
 #include "recipes/internal/retention.h"
 #include "recipes/internal/stage_context.h"
-#include "recipes/internal/stage_critic.h"
-#include "recipes/internal/stage_reference.h"
+#include "recipes/internal/stage_ranks.h"
 #include "transport/collective.h"
 
 namespace sluice::recipes {
@@ -34,14 +35,6 @@ constexpr Millis kProgressLimitMs = 60'000;  // no wait without progress is long
 constexpr double kCanaryError = 1e-6;        // that a known score may be off by
 constexpr Millis kWaitMs = 250;              // between looks at signals and Redis
 
-// Between what actors recorded and what the learner computes with the same weights (promise 3).
-struct LogprobBound {
-  double mean, max;
-};
-constexpr LogprobBound kCpuBound{1e-5, 1e-4};  // float32: the order of sums alone
-constexpr LogprobBound kCudaBound{5e-3, 0.1};
-constexpr LogprobBound kInt8Bound{0.05, 2.0};  // rollout.weights = "int8"
-
 std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& group) {
   return {{"group", std::to_string(group.group)},
           {"step", std::to_string(group.step + 1)},
@@ -50,20 +43,20 @@ std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& gro
           {"tokens", std::to_string(group.num_tokens())}};
 }
 
-// A policy stage under way: everything that lives from its first step to its last.
+// A policy stage under way, as rank 0 has it: everything that lives from its first step to its last.
 class PolicyStage {
  public:
-  PolicyStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, const StopRequest& stop)
+  PolicyStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, const StopRequest& stop,
+              transport::Collective& ranks)
       : run_(run),
         recipe_(recipe),
         stage_(stage),
         stop_(stop),
-        start_(find_start(run, recipe, stage)),
+        ranks_(ranks),
+        start_(find_start(run, recipe, stage, ranks)),
         first_step_(start_.first_step()),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
-        network_(load_trained(run, recipe, stage, start_)),
-        optimizer_(*network_, collective_, stage.optim, stage.num_updates()),
-        critic_(make_critic(recipe, stage, start_, *network_, collective_)),
+        trainer_(run, recipe, stage, start_, ranks),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         prompts_(open_prompts(stage, start_.checkpoint.model())),
         prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
@@ -73,39 +66,27 @@ class PolicyStage {
                        .share = stage.rollout.replay,
                        .below = stage.rollout.replay_below}),
         began_(clock_.now_ms()),
-        values_(stage.learner.value_memory),
         num_tokens_(start_.num_tokens),
         saved_(start_.stage_step),
         score_(stage.checkpoint.best_by) {
-    if (start_.resumed) {
-      load_optimizer(start_.checkpoint, optimizer_);
-      versions_ = load_versions(start_.checkpoint);
-    }
-    start_.recall("values", values_);
+    if (start_.resumed) versions_ = load_versions(start_.checkpoint);
     start_.recall("replays", prompt_order_);
-    if (stage.learner.loss.beta > 0)
-      reference_ = std::make_unique<StageReference>(run, recipe, stage, start_, stage.reference_mix);
-    for (const auto& reward : stage.rewards) {
-      reward_names_.push_back(reward.name);
-      reward_weights_.push_back(reward.weight);
-    }
+    for (const auto& reward : stage.rewards) reward_names_.push_back(reward.name);
   }
 
   int run() {
     monitor_.say_left_out(prompts_->num_left_out());
     start_server();
-    learner_.emplace(*network_, reference_ ? &reference_->policy() : nullptr, optimizer_, stage_.learner,
-                     critic_ ? &critic_->critic() : nullptr);
-    start_.recall("coefficients", learner_->coefficients());
-    if (const auto stopped = learn()) return *stopped;
-    return finish();
+    const auto stopped = learn();
+    give(ranks_, {.kind = Order::Kind::End, .status = stopped.value_or(0)});
+    return stopped ? *stopped : finish();
   }
 
  private:
   // To the end of the stage, or to a signal.
   std::optional<int> learn() {
     const Describes describes([this] { return describe_server(); });
-    StepWatch& watch = watch_.emplace(monitor_, optimizer_, stage_, start_);
+    StepWatch& watch = watch_.emplace(monitor_, trainer_.optimizer(), stage_, start_);
     if (server_->status().restored_to == start_.stage_step) watch.forgive();
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
       const Millis began = clock_.now_ms();
@@ -114,6 +95,7 @@ class PolicyStage {
       const Millis waited = clock_.now_ms();
       if (auto* redis = monitor_.redis()) redis->batched(ids_of(*groups));
       const auto ids = ids_of(*groups);
+      give(ranks_, {.kind = Order::Kind::Learn, .groups = *groups});
       learner::StepHealth health;
       auto metrics = train(s, std::move(*groups), health);
       const auto verdict = watch.after(s + 1, health, metrics);
@@ -150,22 +132,23 @@ class PolicyStage {
   }
 
   void start_server() {
-    auto identity =
-        stage_identity(run_, stage_.name, start_.checkpoint.model(), *tokenizer_, network_->config());
+    auto identity = stage_identity(run_, stage_.name, start_.checkpoint.model(), *tokenizer_,
+                                   trainer_.network().config());
     identity.role = "learner";
     identity.name = "learner-0";
-    const learner::RolloutServerOptions options{.address = run_.rollout_address(stage_),
-                                                .journal = run_.journal(stage_.name),
-                                                .ledger = ledger_options(recipe_, stage_),
-                                                .identity = identity,
-                                                .min_scored = stage_.rollout.min_scored,
-                                                .refill_fallback = stage_.rollout.refill_fallback,
-                                                .reward_weights = reward_weights_,
-                                                .limits = {.max_samples = stage_.rollout.group_size,
-                                                           .max_tokens = network_->config().max_position,
-                                                           .vocab_size = network_->config().vocab_size},
-                                                .actor_timeout_ms = stage_.rollout.lease_ms,
-                                                .quarantine = run_.quarantine() / stage_.name};
+    const learner::RolloutServerOptions options{
+        .address = run_.rollout_address(stage_),
+        .journal = run_.journal(stage_.name),
+        .ledger = ledger_options(recipe_, stage_),
+        .identity = identity,
+        .min_scored = stage_.rollout.min_scored,
+        .refill_fallback = stage_.rollout.refill_fallback,
+        .reward_weights = trainer_.reward_weights(),
+        .limits = {.max_samples = stage_.rollout.group_size,
+                   .max_tokens = trainer_.network().config().max_position,
+                   .vocab_size = trainer_.network().config().vocab_size},
+        .actor_timeout_ms = stage_.rollout.lease_ms,
+        .quarantine = run_.quarantine() / stage_.name};
     auto* redis = monitor_.redis();
     const learner::RolloutEvents events{.queued =
                                             [redis](const std::vector<const buffers::RolloutGroup*>& groups) {
@@ -192,10 +175,10 @@ class PolicyStage {
     at::Tensor flat;  // in the memory of a version that no lease will name
     const auto kept = versions_.lower_bound(version - stage_.rollout.staleness);
     for (auto gone = versions_.begin(); gone != kept; gone = versions_.erase(gone)) flat = gone->second;
-    if (!flat.defined()) flat = at::empty({network_->flat().numel()}, at::kFloat);
+    if (!flat.defined()) flat = at::empty({trainer_.network().flat().numel()}, at::kFloat);
     {
       const at::NoGradGuard no_grad;
-      flat.copy_(network_->merged_flat());
+      flat.copy_(trainer_.network().merged_flat());
     }
     publish(version, flat);
     versions_[version] = std::move(flat);
@@ -203,7 +186,8 @@ class PolicyStage {
 
   void publish(int64_t version, const at::Tensor& flat) {
     const auto rounding = stage_.rollout.int8_weights ? model::Rounding::Int8 : recipe_.model.rounding;
-    const auto weights = model::Network::snapshot(network_->config(), network_->device(), rounding, flat);
+    const auto& network = trainer_.network();
+    const auto weights = model::Network::snapshot(network.config(), network.device(), rounding, flat);
     server_->publish(
         version,
         {.layout = weights.layout, .bytes = static_cast<uint64_t>(weights.bytes), .write = weights.write});
@@ -224,6 +208,7 @@ class PolicyStage {
         return groups;
       }
       if (stop_() != 0) return std::nullopt;
+      give(ranks_, {.kind = Order::Kind::Wait});
       show_notices();
       const auto status = server_->status();
       show_state(step, status);
@@ -252,24 +237,18 @@ class PolicyStage {
 
   learner::StepMetrics train(int64_t step, std::vector<buffers::RolloutGroup> groups,
                              learner::StepHealth& health) {
-    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": learns");
-    const auto batch =
-        learner::make_training_batch(step, std::move(groups), reward_weights_, stage_.learner.advantage,
-                                     stage_.rollout.sampling.max_new_tokens, &values_);
+    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": learns", stage_.ranks.silence_ms());
+    const auto batch = trainer_.make_batch(step, std::move(groups));
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
-    auto metrics = learner_->step(batch, step);
+    auto metrics = trainer_.learn(batch);
     reach(Failpoint::StepLearned);
-    const auto& fault = learner_->fault();
-    health = health_of(fault, *network_, batch, metrics, stage_.learner.temperature);
-    if (stage_.learner.advantage.baseline == learner::Baseline::History && fault.cause.empty()) {
-      values_.learn(learner::prompts_of(batch), batch.rewards);
-    }
+    const auto& fault = trainer_.fault();
+    health = health_of(fault, trainer_.network(), batch, metrics, stage_.learner.temperature);
     if (stage_.rollout.replay > 0) {
       metrics["replayed"] = static_cast<double>(prompt_order_.trained(batch, step));
     }
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
-    if (reference_) reference_->follow(*network_, step + 1);
     write_rollouts(run_.rollouts(first_step_ + step + 1), batch);  // before the journal has it for trained
     server_->trained(step, poisoned_of(batch, fault));
     reach(Failpoint::StepTrained);
@@ -290,44 +269,13 @@ class PolicyStage {
     }
   }
 
-  // Computes the first group again with the weights it was sampled from, before anything is learned from it.
+  // Before anything is learned.
   learner::StepMetrics check_match(const learner::TrainingBatch& batch) const {
-    learner::TrainingBatch first;
-    first.groups.push_back(batch.groups.front());
-    first.advantages.emplace_back(first.groups.front().completions.size(), 0.0);
-    first.max_new_tokens = batch.max_new_tokens;
-    const int64_t version = first.groups.front().oldest_version();
+    const int64_t version = batch.groups.front().oldest_version();
     const auto weights = versions_.find(version);
     require(weights != versions_.end(), stage_.name, ": a group of version ", version,
             " came, which is gone");
-    model::Network policy(network_->config(), network_->device());
-    policy.round_products(recipe_.model.rounding);
-    {
-      const at::NoGradGuard no_grad;
-      policy.flat().copy_(weights->second);
-    }
-    double sum = 0, worst = 0, count = 0;
-    for (const auto& micro :
-         learner::cut_into_micro_batches(first, stage_.batch.micro_batch_tokens, policy.device())) {
-      const at::NoGradGuard no_grad;
-      const auto computed = policy.logprobs(micro.batch, micro.targets, stage_.learner.temperature).logprobs;
-      const auto same_version = micro.versions.eq(version);
-      const auto difference = (computed - micro.behaviour_logprobs).abs().masked_select(same_version);
-      if (difference.numel() == 0) continue;
-      sum += difference.sum().item<double>();
-      worst = std::max(worst, difference.max().item<double>());
-      count += static_cast<double>(difference.numel());
-    }
-    const double mean = count > 0 ? sum / count : 0.0;
-    const LogprobBound bound = stage_.rollout.int8_weights ? kInt8Bound
-                               : policy.device().is_cpu()  ? kCpuBound
-                                                           : kCudaBound;
-    require(mean <= bound.mean && worst <= bound.max, stage_.name, ": the log-probs of ",
-            first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,
-            " at most, the bounds are ", bound.mean, " and ", bound.max,
-            stage_.rollout.int8_weights ? "; rounding weights to int8 costs this policy too much"
-                                        : "; the two do not run the same weights or the same code");
-    return {{"logprob_diff/mean", mean}, {"logprob_diff/max", worst}};
+    return recipes::check_match(batch, weights->second, trainer_.network(), recipe_, stage_);
   }
 
   void finish_step(int64_t step, const std::vector<uint64_t>& ids, learner::StepMetrics metrics,
@@ -340,6 +288,7 @@ class PolicyStage {
     const double step_tokens = metrics["num_tokens"];
     num_tokens_ += step_tokens;
     metrics["num_tokens"] = num_tokens_;
+    if (ranks_.size() > 1) metrics["ranks"] = static_cast<double>(ranks_.size());
     metrics["policy/version"] = static_cast<double>(step + 1);
     metrics["policy/lag"] = metrics["staleness/mean"];
     metrics["step_time"] = static_cast<double>(clock_.now_ms() - began) / 1000.0;
@@ -407,20 +356,18 @@ class PolicyStage {
     if (const auto problem = score_.problem(); !problem.empty()) monitor_.say(problem);
     auto older = versions_;
     older.erase(done);
+    give(ranks_, {.kind = Order::Kind::Save});
+    trainer_.prepare_checkpoint(done);
+    auto contents = trainer_.contents(*tokenizer_);
+    contents.versions = &older;
+    contents.memory = {{"guard", watch_->state()},
+                       {"coefficients", trainer_.coefficients()},
+                       {"values", trainer_.values()},
+                       {"replays", prompt_order_.state(done)}};
     write_checkpoint(run_.checkpoints(),
-                     start_.state_after(stage_, done, seconds(), num_tokens_, score_.take()),
-                     {.network = *network_,
-                      .tokenizer = *tokenizer_,
-                      .optimizer = &optimizer_,
-                      .versions = &older,
-                      .critic = critic_ ? &critic_->network() : nullptr,
-                      .critic_optimizer = critic_ ? &critic_->optimizer() : nullptr,
-                      .reference = reference_ ? reference_->state() : at::Tensor(),
-                      .memory = {{"guard", watch_->state()},
-                                 {"coefficients", learner_->coefficients().state()},
-                                 {"values", values_.state()},
-                                 {"replays", prompt_order_.state(done)}}},
+                     start_.state_after(stage_, done, seconds(), num_tokens_, score_.take()), contents,
                      stage_.checkpoint);
+    ranks_.meet(kRankPatienceMs);
     saved_ = done;
     // The end of a stage is kept besides.
     const auto kept = stage_.checkpoint.keep_last + (done == stage_.steps ? 1 : 0);
@@ -437,8 +384,10 @@ class PolicyStage {
   [[noreturn]] void end(learner::Verdict verdict, int64_t done) {
     if (verdict == learner::Verdict::Stop) {
       save(done);
+      give(ranks_, {.kind = Order::Kind::End});
       watch_->stop();
     }
+    give(ranks_, {.kind = Order::Kind::End});
     const auto before = server_->status().restored_to;
     if (before) watch_->stop(", after it went back to step " + std::to_string(*before) + " once already");
     server_->restore(saved_);
@@ -461,13 +410,13 @@ class PolicyStage {
       monitor_.say(stage_.name + ": " + std::to_string(count) + " groups: " + reason);
     }
     server_.reset();
-    if (reference_) reference_->policy().check_unmoved();
+    trainer_.check_reference();
     run_.write_stage_result(stage_.name, {{"name", stage_.name},
                                           {"use", stage_.use},
                                           {"steps", stage_.steps},
                                           {"seconds", seconds()},
                                           {"started_from", start_.started_from},
-                                          {"weights_sha256", network_->weights_hash()},
+                                          {"weights_sha256", trainer_.network().weights_hash()},
                                           {"law", to_json(law)},
                                           {"reasons", reasons}});
     return 0;
@@ -477,24 +426,18 @@ class PolicyStage {
   const Recipe& recipe_;
   const StageSpec& stage_;
   const StopRequest& stop_;
+  transport::Collective& ranks_;
   const SteadyClock clock_;
   const StageStart start_;
   const int64_t first_step_;  // optimizer steps of the run before this stage
   const std::unique_ptr<text::Tokenizer> tokenizer_;
-  const std::unique_ptr<model::Network> network_;
-  transport::SoloCollective collective_;
-  optim::Optimizer optimizer_;
-  const std::unique_ptr<StageCritic> critic_;  // null without one
+  PolicyTrainer trainer_;
   StageMonitor monitor_;
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;
   const Millis began_;
-  learner::ValueTracker values_;
-  std::unique_ptr<StageReference> reference_;
-  std::optional<learner::PolicyLearner> learner_;  // while it runs, as the next
-  std::optional<StepWatch> watch_;
+  std::optional<StepWatch> watch_;  // while it runs
   std::vector<std::string> reward_names_;
-  std::vector<double> reward_weights_;
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
   double num_tokens_;                       // trained on in this stage
   int64_t saved_;                           // steps of the stage that the newest checkpoint holds
@@ -507,11 +450,39 @@ class PolicyStage {
   std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above
 };
 
+// What another rank does: learns what rank 0 has it learn from.
+int follow(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+           transport::Collective& ranks) {
+  const auto start = find_start(run, recipe, stage, ranks);
+  PolicyTrainer trainer(run, recipe, stage, start, ranks);
+  const Millis limit = stage.ranks.silence_ms();
+  for (int64_t step = start.stage_step;;) {
+    now_doing(stage.name + " step " + std::to_string(step + 1) + ": waits for rank 0", limit);
+    auto order = take_order(ranks);
+    switch (order.kind) {
+      case Order::Kind::Wait:
+        break;
+      case Order::Kind::Learn:
+        now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns", limit);
+        trainer.learn(trainer.make_batch(step++, std::move(order.groups)));
+        break;
+      case Order::Kind::Save:
+        now_doing(stage.name + ": waits for the checkpoint of rank 0", kRankPatienceMs + limit);
+        trainer.prepare_checkpoint(step);
+        ranks.meet(kRankPatienceMs);
+        break;
+      case Order::Kind::End:
+        return static_cast<int>(order.status);
+    }
+  }
+}
+
 }  // namespace
 
 int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                     const StopRequest& stop) {
-  return PolicyStage(run, recipe, stage, stop).run();
+                     const StopRequest& stop, transport::Collective& ranks) {
+  if (ranks.rank() != 0) return follow(run, recipe, stage, ranks);
+  return PolicyStage(run, recipe, stage, stop, ranks).run();
 }
 
 }  // namespace sluice::recipes

@@ -260,7 +260,7 @@ class PreferenceStage {
 }  // namespace
 
 int run_preference_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                         const StopRequest& stop) {
+                         const StopRequest& stop, transport::Collective&) {
   return PreferenceStage(run, recipe, stage, stop).run();
 }
 

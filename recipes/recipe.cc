@@ -7,6 +7,7 @@
 #include "recipes/internal/algorithm.h"
 #include "recipes/internal/data_loop.h"
 #include "recipes/internal/preference.h"
+#include "recipes/internal/rank_spec.h"
 #include "recipes/internal/recipe_file.h"
 #include "recipes/internal/refills.h"
 #include "recipes/internal/reward_models.h"
@@ -148,7 +149,8 @@ optim::OptimizerOptions read_optim(const Json& json) {
                        .min_ratio = json.at("min_ratio"),
                        .stable_steps = steps_of(json.at("stable_steps")),
                        .decay_steps = steps_of(json.at("decay_steps")),
-                       .decay_shape = json.at("decay_shape")}};
+                       .decay_shape = json.at("decay_shape")},
+          .shard = json.value("shard", false)};
 }
 
 StageSpec read_stage(const Json& json, uint64_t seed) {
@@ -172,6 +174,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                    .neftune_alpha = batch.at("neftune_alpha"),
                    .tag_weights = batch.at("tag_weights").get<std::map<std::string, double>>()};
   }
+  if (json.contains("learner")) stage.ranks = internal::read_ranks(json.at("learner"));
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
   if (json.contains("algorithm")) {
     const auto& algorithm = json.at("algorithm");
@@ -224,6 +227,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     internal::check_algorithm(stage);
     internal::check_refills(stage);
   }
+  internal::check_ranks(stage, stage.ranks.count);
   return stage;
 }
 
@@ -330,6 +334,7 @@ std::string describe(const Recipe& recipe) {
     }
     for (const auto& reward : stage.rewards)
       out << (&reward == &stage.rewards.front() ? "; reward " : " + ") << reward.weight << " " << reward.name;
+    if (stage.ranks.count > 1) out << "; " << stage.ranks.count << " ranks";
     if (!stage.data_from.empty()) out << "; from what " << stage.data_from << " keeps";
     out << '\n';
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/pulse.h"
 #include "buffers/rollout_group.h"
 #include "learner/advantages.h"
 #include "learner/policy_learner.h"
@@ -106,6 +107,15 @@ struct SamplesSpec {
   bool pairs = false;       // of a right and a wrong completion
 };
 
+// The processes that train a stage together.
+struct RankSpec {
+  int64_t count = 1;
+  Millis timeout_ms = 50'000;  // of a rank that the others wait for within a step
+
+  // A rank that waits for another gives no sign of life meanwhile.
+  Millis silence_ms() const { return count == 1 ? kSilentMs : timeout_ms + kSilentMs; }
+};
+
 struct DistillSpec {
   std::filesystem::path teacher;
   sft::DistillOptions options;
@@ -130,6 +140,7 @@ struct StageSpec {
   RolloutSpec rollout;
   BatchSpec batch;
   optim::OptimizerOptions optim;
+  RankSpec ranks;
   learner::PolicyLearnerOptions learner;
   CriticSpec critic;
   MixSpec reference_mix;  // of a policy stage

@@ -136,7 +136,7 @@ void check_kept(const StageSpec& stage, const Sampled& sampled) {
 }  // namespace
 
 int run_rejection_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                        const StopRequest& stop) {
+                        const StopRequest& stop, transport::Collective&) {
   const SteadyClock clock;
   const Millis began = clock.now_ms();
   const Checkpoint checkpoint = find_start(run, recipe, stage).checkpoint;

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json_lines.h"
+#include "base/subprocess.h"
 #include "base/temporary_folder.h"
 #include "buffers/group_id.h"
 #include "buffers/journal.h"
@@ -87,6 +88,8 @@ class Sources {
     for (int64_t s = start().step + 1; s <= step; ++s) {
       if (const auto what = missing(s); !what.empty()) refuse(what);
     }
+    if (ranks() == 0)
+      refuse("the number of ranks changed between the steps ", start().step + 1, " and ", step);
   }
 
   // Those before the step, newest first; the first is whole, and the one to begin with.
@@ -94,6 +97,15 @@ class Sources {
   const CheckpointState& start() const { return checkpoints_.front().state; }
   const std::map<int64_t, Json>& lines() const { return lines_; }
   const Batches& batches() const { return batches_; }
+  // That took the steps: how many there are is a part of what they computed. 0 where it changed on the way.
+  int64_t ranks() const {
+    std::set<int64_t> found;
+    for (int64_t s = start().step + 1; s <= step_; ++s) {
+      const auto line = lines_.find(s);
+      if (line != lines_.end()) found.insert(static_cast<int64_t>(line->second.value("ranks", 1.0)));
+    }
+    return found.size() == 1 ? *found.begin() : 0;
+  }
 
  private:
   void find_checkpoints() {
@@ -171,10 +183,12 @@ class Sources {
 // A run as it stood before a step, in a folder that goes with the object.
 class PastRun {
  public:
-  PastRun(const RunDirectory& run, const StageSpec& stage, const std::vector<Checkpoint>& checkpoints)
+  PastRun(const RunDirectory& run, const StageSpec& stage, const std::vector<Checkpoint>& checkpoints,
+          int64_t ranks)
       : folder_("replay"), original_(run.root()) {
     try {
-      for (const char* name : {"checkpoints", "journal", "quarantine", "rollouts", "stages"}) {
+      for (const char* name :
+           {"checkpoints", "journal", "logs", "pulse", "quarantine", "rollouts", "stages"}) {
         fs::create_directory(root() / name);
       }
       for (const auto& checkpoint : checkpoints) link(checkpoint);
@@ -186,7 +200,7 @@ class PastRun {
       fail<EnvironmentError>("replay: ", error.what(), "; TMPDIR names another place for temporary files");
     }
     write_file_atomically(root() / "recipe.resolved.json",
-                          alone(read_json(original_ / "recipe.resolved.json")).dump(2) + "\n");
+                          alone(read_json(original_ / "recipe.resolved.json"), ranks).dump(2) + "\n");
     run_.emplace(root());
   }
 
@@ -220,9 +234,10 @@ class PastRun {
   }
 
   // Nobody watches it, and no actor finds it.
-  static Json alone(Json recipe) {
+  static Json alone(Json recipe, int64_t ranks) {
     recipe["monitor"]["redis"] = "off";
     for (auto& stage : recipe["stages"]) {
+      if (stage.contains("learner")) stage["learner"]["ranks"] = ranks;
       if (stage.contains("rollout")) stage["rollout"]["address"] = nullptr;
     }
     return recipe;
@@ -233,16 +248,30 @@ class PastRun {
   std::optional<RunDirectory> run_;
 };
 
+// All but the first of them, which is this process.
+std::vector<Subprocess> start_other_ranks(const RunDirectory& run, const std::string& stage, int64_t count) {
+  std::vector<Subprocess> others;
+  for (int64_t rank = 1; rank < count; ++rank) {
+    others.push_back(Subprocess::start({.command = {own_executable().string(), "learner", run.root().string(),
+                                                    "--stage", stage, "--rank", std::to_string(rank)},
+                                        .output = run.log("learner", rank)}));
+  }
+  return others;
+}
+
 // Lets the stage go on to the end of the step, of which a checkpoint is then there. False when `stop` ended
 // it before.
-bool take_again(const PastRun& past, const std::string& stage, int64_t step, const StopRequest& stop) {
+bool take_again(const PastRun& past, const std::string& stage, int64_t step, int64_t ranks,
+                const StopRequest& stop) {
   const auto done = [&] { return read_lines(past.run(), stage).contains(step); };
   const StopRequest at_the_step = [&] {
     const int signal = stop();
     return signal == 0 && done() ? SIGTERM : signal;
   };
+  const auto others = start_other_ranks(past.run(), stage, ranks);
   try {
-    run_stage(past.run(), stage, at_the_step);
+    run_stage(past.run(), stage, at_the_step,
+              {.meeting = past.run().meeting(), .size = ranks, .timeout_ms = 0});
   } catch (const DataError& error) {
     fail<DataError>(past.of_the_original(error.what()));
   } catch (const HealthError&) {  // a step that ended the run ends its replay, once it is reported
@@ -308,8 +337,8 @@ std::optional<Replay> replay(const RunDirectory& run, int64_t step, const StopRe
   const Place place = find_place(run, recipe, step);
   const StageSpec& stage = place.stage;
   const Sources sources(run, place, step);
-  const PastRun past(run, stage, sources.checkpoints());
-  if (!take_again(past, stage.name, step, stop)) return std::nullopt;
+  const PastRun past(run, stage, sources.checkpoints(), sources.ranks());
+  if (!take_again(past, stage.name, step, sources.ranks(), stop)) return std::nullopt;
 
   Replay replay{.stage = stage.name, .from = sources.checkpoints().front().name()};
   const auto recomputed = read_lines(past.run(), stage.name);

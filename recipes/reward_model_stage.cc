@@ -130,7 +130,7 @@ class RewardModelStage {
 }  // namespace
 
 int run_reward_model_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                           const StopRequest& stop) {
+                           const StopRequest& stop, transport::Collective&) {
   return RewardModelStage(run, recipe, stage, stop).run();
 }
 

@@ -52,6 +52,19 @@ std::string difference(const Json& was, const Json& is, const std::string& path 
   return path + " was " + was.dump() + " and is now " + is.dump();
 }
 
+// A run goes on with other processes than it began with: a checkpoint is the same for any number of them.
+Json without_ranks(Json recipe) {
+  for (auto& stage : recipe["stages"]) {
+    stage.erase("learner");
+    if (stage.contains("optim")) stage["optim"].erase("shard");
+  }
+  return recipe;
+}
+
+void write_recipe(const fs::path& root, const Recipe& recipe) {
+  write_file_atomically(root / "recipe.resolved.json", recipe.resolved.dump(2) + "\n");
+}
+
 void check_name(const std::string& name) {
   require<UsageError>(!name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos,
                       "run: \"", name, "\" is no name for a directory; pass --name NAME");
@@ -61,7 +74,7 @@ void create(const fs::path& root, const Recipe& recipe) {
   for (const char* folder : {"checkpoints", "journal", "logs", "pulse", "quarantine", "rollouts", "stages"}) {
     fs::create_directories(root / folder);
   }
-  write_file_atomically(root / "recipe.resolved.json", recipe.resolved.dump(2) + "\n");
+  write_recipe(root, recipe);
   const Json run = {{"schema", 1}, {"id", random_id()}, {"name", recipe.name}, {"started", wall_seconds()}};
   write_file_atomically(root / "run.json", run.dump(2) + "\n");
 }
@@ -136,9 +149,11 @@ OpenedRun open_run(const fs::path& runs, const Recipe& recipe, bool resume) {
   const bool resumed = used();
   if (resumed) {
     const Json was = read_json(root / "recipe.resolved.json");
-    require<UsageError>(was == recipe.resolved, "run: the recipe is not the one ", root.string(),
-                        " was started with: ", difference(was, recipe.resolved),
+    require<UsageError>(without_ranks(was) == without_ranks(recipe.resolved),
+                        "run: the recipe is not the one ", root.string(),
+                        " was started with: ", difference(without_ranks(was), without_ranks(recipe.resolved)),
                         "; resume with the same recipe and overrides, or choose another --name");
+    if (was != recipe.resolved) write_recipe(root, recipe);
   } else {
     create(root, recipe);
   }

@@ -266,6 +266,13 @@ std::vector<SchemaKey> make_schema() {
           "`{ answer = 2.0 }` weighs learned tokens between <answer> and </answer>, tags included; 0: "
           "they are not learned."}),
 
+      integer("learner", "ranks", 1, 1, 1024,
+              "Processes that train the stage together, each on its share of every step: 2 on a machine of "
+              "two sockets, or as many as there are GPUs. A resumed run may have another number."),
+      number("learner", "rank_timeout_s", 50, 0.1, 86400,
+             "Seconds that a rank waits for the others within a step; then the run ends with the name of the "
+             "one that did not come."),
+
       text("optim", "kind", "adamw", optim::optimizer_kinds(),
            "The update rule; muon moves hidden matrices by their orthogonalised momentum and leaves the rest "
            "to "
@@ -299,6 +306,11 @@ std::vector<SchemaKey> make_schema() {
       with("kind", {"muon"}, number("optim", "adamw_lr_factor", 1.0, 0, 1e6, "On lr, of what AdamW moves.")),
       number("optim", "weight_decay", 0.01, 0, 10, "Decoupled weight decay; spares norms and embeddings."),
       boolean("optim", "decay_all", false, "Decay norms and embeddings too."),
+      without(
+          "kind", {"muon"},
+          boolean("optim", "shard", false,
+                  "Each of several ranks keeps the moments of its part of the weights alone and moves that "
+                  "(ZeRO-1): with 4 ranks a quarter of the moments on each, for one more sum a step.")),
       number("optim", "max_grad_norm", 1.0, 1e-9, 1e9, "The gradient is scaled down to this L2 norm."),
       number("optim", "spike_ratio", 0.0, 0, 1e6,
              "An update whose gradient norm is so many times the usual one is skipped and counted in "
@@ -570,6 +582,7 @@ const std::vector<SchemaTable>& schema_tables() {
       {"data", {kSupervised, kPreference, kReward, kPolicy, kSampling, kEvaluation}, "The dataset."},
       {"rollout", {kPolicy, kSampling, kEvaluation}, "How completions are generated."},
       {"batch", {kSupervised, kPreference, kReward, kPolicy}, "How a step is put together."},
+      {"learner", {kSupervised, kPreference, kReward, kPolicy}, "Who computes the update."},
       {"optim", {kSupervised, kPreference, kReward, kPolicy}, "The update."},
       {"teacher", {kSupervised}, "Whom a `distill` stage learns from, and how.", "distill"},
       {"samples", {kSampling}, "What a `rejection_sampling` stage keeps of its completions."},

@@ -127,7 +127,7 @@ class SftStage {
 }  // namespace
 
 int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                  const StopRequest& stop) {
+                  const StopRequest& stop, transport::Collective&) {
   return SftStage(run, recipe, stage, stop).run();
 }
 

@@ -14,6 +14,7 @@
 #include "base/philox.h"
 #include "base/pulse.h"
 #include "model/model_directory.h"
+#include "recipes/internal/rank_spec.h"
 #include "recipes/internal/reward_models.h"
 #include "recipes/internal/stage_context.h"
 
@@ -22,7 +23,8 @@ namespace {
 
 struct StageRunner {
   StageRole role;
-  int (*run)(const RunDirectory&, const Recipe&, const StageSpec&, const StopRequest&);
+  int (*run)(const RunDirectory&, const Recipe&, const StageSpec&, const StopRequest&,
+             transport::Collective&);
 };
 constexpr StageRunner kRunners[] = {
     {StageRole::Supervised, run_sft_stage},           {StageRole::Preference, run_preference_stage},
@@ -64,13 +66,19 @@ std::unique_ptr<actors::Drafter> make_drafter(const StageSpec& stage, const mode
 
 }  // namespace
 
-int run_stage(const RunDirectory& run, const std::string& name, const StopRequest& stop) {
+int run_stage(const RunDirectory& run, const std::string& name, const StopRequest& stop,
+              const transport::RankOptions& rank) {
   use_one_thread();
   const Recipe recipe = run.recipe();
   const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
   now_doing(name + ": loads its model", kLoadLimitMs);
+  auto options = rank;
+  if (options.size == 0) options.size = stage.ranks.count;
+  if (options.timeout_ms == 0) options.timeout_ms = stage.ranks.timeout_ms;
+  internal::check_ranks(stage, options.size);
+  const auto ranks = transport::join_ranks(options, device_of(recipe));
   for (const auto& runner : kRunners) {
-    if (stage.role == runner.role) return runner.run(run, recipe, stage, stop);
+    if (stage.role == runner.role) return runner.run(run, recipe, stage, stop, *ranks);
   }
   fail("stage ", name, ": nothing runs a stage of kind ", stage.use);
 }

@@ -10,6 +10,7 @@
 #include "recipes/run_directory.h"
 #include "rewards/canaries.h"
 #include "rewards/reward_mix.h"
+#include "transport/collective.h"
 
 namespace sluice::recipes {
 
@@ -32,7 +33,11 @@ rewards::Canaries make_canaries(const StageSpec& stage);
 // Runs a stage from the newest checkpoint to its end and leaves its result. Returns 0, or the signal that
 // stopped it after it finished its step and wrote a checkpoint. Prints one line a step. Throws HealthError
 // for numbers that are not worth going on with, BeginAgain the first time where that may help.
-int run_stage(const RunDirectory& run, const std::string& stage, const StopRequest& stop);
+//
+// Where several processes train the stage, `rank` says which this is and how they meet; a size or a time-out
+// of 0 is the recipe's. All but rank 0 print nothing and do as that does.
+int run_stage(const RunDirectory& run, const std::string& stage, const StopRequest& stop,
+              const transport::RankOptions& rank);
 
 // Serves a stage with rollouts until the learner says stop. Returns 0 or the signal that stopped it.
 int run_actor(const RunDirectory& run, const std::string& stage, int64_t index, const StopRequest& stop);

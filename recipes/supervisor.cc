@@ -35,7 +35,8 @@ namespace {
 
 constexpr Millis kStepGraceMs = 60'000;  // for the learner to finish its step and write a checkpoint
 constexpr Millis kActorGraceMs = 3'000;
-constexpr Millis kLastWordsMs = 500;  // of a process that is to be killed
+constexpr Millis kRankGraceMs = 5'000;  // for a rank to notice that another is gone, or has ended
+constexpr Millis kLastWordsMs = 500;    // of a process that is to be killed
 constexpr uintmax_t kRoomForWords = 64 << 10;
 constexpr size_t kMaxDeaths = 5;           // of one actor
 constexpr Millis kDeathWindowMs = 60'000;  // within this time
@@ -89,10 +90,9 @@ class Role {
     SubprocessOptions options{
         .command = {own_executable().string(), role, run.root().string(), "--stage", stage},
         .environment = environment};
-    if (role == "actor") {
-      options.command.insert(options.command.end(), {"--index", std::to_string(index)});
-      options.output = run.log(role, index);
-    }
+    options.command.insert(options.command.end(),
+                           {role == "actor" ? "--index" : "--rank", std::to_string(index)});
+    if (role == "actor" || index > 0) options.output = run.log(role, index);
     return options;
   }
 
@@ -151,11 +151,85 @@ class ActorSlot {
   std::deque<Millis> deaths_;
 };
 
+// The ranks of a stage's learner: they end together, each of them by what rank 0 says, or none of them well.
+class Learner {
+ public:
+  Learner(const RunDirectory& run, const StageSpec& stage) : run_(run), stage_(stage.name) {
+    std::filesystem::remove(run.meeting());
+    for (int64_t rank = 0; rank < stage.ranks.count; ++rank)
+      ranks_.emplace_back(run, stage.name, "learner", rank);
+  }
+
+  // How rank 0 ended; or another, when that one did not end well and so ended all of them. Empty while they
+  // live.
+  std::optional<ExitStatus> look(Millis now) {
+    for (auto& rank : ranks_) rank.watch(now);
+    const bool lost = std::ranges::any_of(ranks_, [](Role& rank) {
+      const auto status = rank.process().wait(0);
+      return status && !is_end(*status);
+    });
+    if (!lost && !ranks_.front().process().wait(0)) return std::nullopt;
+    return end();
+  }
+
+  void signal(int number) { ranks_.front().process().signal(number); }
+  // Within the time, or killed; then it is said.
+  ExitStatus wait(Millis timeout_ms) {
+    if (ranks_.front().process().wait(timeout_ms)) return end();
+    std::cerr << "sluice: the learner did not end its step within " << timeout_ms / 1000
+              << " s and is killed; --resume goes on from the last checkpoint\n";
+    for (auto& rank : ranks_) rank.process().stop(0);
+    return *ranks_.front().process().wait(0);
+  }
+
+  void add_to(std::vector<pollfd>& waits) {
+    for (auto& rank : ranks_) {
+      if (!rank.process().wait(0)) waits.push_back({rank.process().pidfd(), POLLIN, 0});
+    }
+  }
+  void ask() {
+    for (auto& rank : ranks_) rank.ask();
+  }
+
+ private:
+  // What a rank ends with that was told to; rank 0 itself says more.
+  static bool is_end(const ExitStatus& status) {
+    return status.signal == 0 && (status.code == 0 || status.code == 128 + SIGINT ||
+                                  status.code == 128 + SIGTERM || status.code == BeginAgain::kStatus);
+  }
+
+  // Lets all say what they have to say. The one that was killed is to blame, else rank 0 knows best.
+  ExitStatus end() {
+    for (auto& rank : ranks_) rank.process().wait(kRankGraceMs);
+    std::optional<size_t> blamed;
+    for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+      const auto status = ranks_[rank].process().wait(0);
+      if (!status || is_end(*status)) continue;
+      if (status->signal != 0 || !blamed) blamed = rank;
+      if (status->signal != 0) break;
+    }
+    for (auto& rank : ranks_) rank.process().stop(0);
+    const ExitStatus status = *ranks_[blamed.value_or(0)].process().wait(0);
+    if (blamed.value_or(0) > 0) {
+      std::cerr << "sluice: rank " << *blamed << " of the learner of stage " << stage_ << " ended ("
+                << describe(status) << ") and all of them with it";
+      if (status.signal == 0)
+        std::cerr << ": " << last_words(run_.log("learner", static_cast<int64_t>(*blamed)));
+      std::cerr << '\n';
+    }
+    return status;
+  }
+
+  const RunDirectory& run_;
+  const std::string stage_;
+  std::deque<Role> ranks_;
+};
+
 // The processes of one stage, from start to end.
 class StageProcesses {
  public:
   StageProcesses(const RunDirectory& run, const StageSpec& stage, StopSignals& signals)
-      : signals_(signals), address_(run.rollout_address(stage)), learner_(run, stage.name, "learner", 0) {
+      : signals_(signals), address_(run.rollout_address(stage)), learner_(run, stage) {
     if (!stage.has_actors()) return;
     for (int64_t i = 0; i < stage.rollout.actors; ++i) actors_.emplace_back(run, stage.name, i);
   }
@@ -176,13 +250,12 @@ class StageProcesses {
  private:
   ExitStatus watch() {
     std::optional<ExitStatus> ended;
-    while (!(ended = learner_.process().wait(0))) {
+    while (!(ended = learner_.look(clock_.now_ms()))) {
       wait_for_something();
       if (asked_.exchange(false)) answer();
-      learner_.watch(clock_.now_ms());
       if (const int signal = signals_.received()) return stop_learner(signal);
       // An actor that ends while the learner is ending as well was told to: look at the learner first.
-      if ((ended = learner_.process().wait(0))) break;
+      if ((ended = learner_.look(clock_.now_ms()))) break;
       for (auto& actor : actors_) actor.look(clock_.now_ms());
     }
     return *ended;
@@ -190,7 +263,8 @@ class StageProcesses {
 
   // Until a process ends or a signal comes; at most a second.
   void wait_for_something() {
-    std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}, {learner_.process().pidfd(), POLLIN, 0}};
+    std::vector<pollfd> waits{{signals_.fd(), POLLIN, 0}};
+    learner_.add_to(waits);
     for (auto& actor : actors_) {
       if (!actor.process().wait(0)) waits.push_back({actor.process().pidfd(), POLLIN, 0});
     }
@@ -199,11 +273,8 @@ class StageProcesses {
 
   ExitStatus stop_learner(int signal) {
     say("stopping after this step: a checkpoint is written, --resume goes on from it");
-    learner_.process().signal(signal);
-    if (const auto status = learner_.process().wait(kStepGraceMs)) return *status;
-    std::cerr << "sluice: the learner did not end its step within " << kStepGraceMs / 1000
-              << " s and is killed; --resume goes on from the last checkpoint\n";
-    return learner_.process().stop(0);
+    learner_.signal(signal);
+    return learner_.wait(kStepGraceMs);
   }
 
   // To SIGUSR2.
@@ -229,7 +300,7 @@ class StageProcesses {
   StopSignals& signals_;
   const std::string address_;  // of the rollouts
   const SteadyClock clock_;
-  Role learner_;
+  Learner learner_;
   std::deque<ActorSlot> actors_;
   std::atomic<bool> asked_ = false;
   const Describes describes_{[this] {

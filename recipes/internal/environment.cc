@@ -32,16 +32,22 @@ std::string accelerator(const Recipe& recipe) {
 }  // namespace
 
 Json environment(const Recipe& recipe) {
+  Json ranks = Json::object();
+  for (const auto& stage : recipe.stages) {
+    if (stage.trains()) ranks[stage.name] = stage.ranks.count;
+  }
   return {{"program", sha256_file(own_executable())},
           {"torch", TORCH_VERSION},
           {"processor", processor()},
           {"vectors", at::get_cpu_capability()},
-          {"accelerator", accelerator(recipe)}};
+          {"accelerator", accelerator(recipe)},
+          {"ranks", ranks}};
 }
 
 std::vector<std::string> differences(const Json& was, const Json& is) {
   std::vector<std::string> lines;
   for (const auto& [name, value] : is.items()) {
+    if (name == "ranks" && !was.contains(name)) continue;  // noted before there were any
     const Json before = was.value(name, Json());
     if (before != value) lines.push_back(name + " is " + value.dump() + ", it was " + before.dump());
   }

@@ -164,21 +164,22 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
   const auto found = latest_checkpoint(run.checkpoints(), &damaged);
   for (const auto& problem : damaged)
     std::cerr << "sluice: damaged checkpoint left alone: " << problem << '\n';
-  Checkpoint checkpoint = found ? *found : make_initial_checkpoint(run, recipe);
+  const Checkpoint checkpoint = found ? *found : make_initial_checkpoint(run, recipe);
   point_at(run.checkpoints() / "latest", checkpoint.directory);
-  if (checkpoint.state.stage != stage.name) {
-    check_origin(checkpoint, recipe, stage);
-    return {.checkpoint = checkpoint, .started_from = checkpoint.name()};
-  }
-  const CheckpointState state = checkpoint.state;
-  auto memory = load_memory(checkpoint);
-  return {.checkpoint = std::move(checkpoint),
+  if (checkpoint.state.stage != stage.name) check_origin(checkpoint, recipe, stage);
+  return start_from(checkpoint, stage);
+}
+
+StageStart start_from(const Checkpoint& checkpoint, const StageSpec& stage) {
+  const CheckpointState& state = checkpoint.state;
+  if (state.stage != stage.name) return {.checkpoint = checkpoint, .started_from = checkpoint.name()};
+  return {.checkpoint = checkpoint,
           .resumed = true,
           .stage_step = state.stage_step,
           .seconds = state.stage_seconds,
           .num_tokens = state.num_tokens,
           .started_from = state.started_from,
-          .memory = std::move(memory)};
+          .memory = load_memory(checkpoint)};
 }
 
 Checkpoint find_origin(const RunDirectory& run, const StageSpec& stage, const StageStart& start) {

@@ -19,6 +19,7 @@
 #include "rewards/reward_mix.h"
 #include "text/dataset.h"
 #include "text/tokenizer.h"
+#include "transport/collective.h"
 #include "transport/handshake.h"
 
 namespace sluice::recipes {
@@ -75,17 +76,17 @@ class StageMonitor {
 };
 
 int run_preference_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                         const StopRequest& stop);
+                         const StopRequest& stop, transport::Collective& ranks);
 int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                  const StopRequest& stop);
+                  const StopRequest& stop, transport::Collective& ranks);
 int run_reward_model_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                           const StopRequest& stop);
+                           const StopRequest& stop, transport::Collective& ranks);
 int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                     const StopRequest& stop);
+                     const StopRequest& stop, transport::Collective& ranks);
 int run_rejection_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                        const StopRequest& stop);
+                        const StopRequest& stop, transport::Collective& ranks);
 int run_evaluation_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                         const StopRequest& stop);
+                         const StopRequest& stop, transport::Collective& ranks);
 
 // The checkpoint a stage begins or goes on with, and what of the stage is behind it.
 struct StageStart {
@@ -112,6 +113,8 @@ struct StageStart {
 // From the newest whole checkpoint; damaged ones are named on stderr, and `latest` is put right. Makes the
 // initial one in a new run. Throws DataError when the end of the stage before is not there.
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage);
+// From this one.
+StageStart start_from(const Checkpoint& checkpoint, const StageSpec& stage);
 
 // What the stage began with: its reference, and the weights its adapters stand beside. Throws DataError when
 // it is damaged.

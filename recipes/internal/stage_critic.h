@@ -20,7 +20,7 @@ class StageCritic {
 
   learner::Critic& critic() { return critic_; }
   const model::Network& network() const { return *network_; }
-  const optim::Optimizer& optimizer() const { return optimizer_; }
+  optim::Optimizer& optimizer() { return optimizer_; }
 
  private:
   const std::unique_ptr<model::Network> network_;

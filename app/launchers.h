@@ -1,0 +1,18 @@
+// Which rank of a learner a process is, as whoever started it says.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "transport/collective.h"
+
+namespace sluice::app {
+
+// The `rank` that was named, of as many as the recipe says, which find each other at the file. Without one:
+// what torchrun says (RANK, WORLD_SIZE), or Slurm (SLURM_PROCID, SLURM_NTASKS), whose ranks find each other
+// at MASTER_ADDR and MASTER_PORT, by default 127.0.0.1 and 29500; else rank 0. Throws UsageError for an
+// environment that does not hold together.
+transport::RankOptions rank_options(const std::optional<int64_t>& rank, const std::filesystem::path& meeting);
+
+}  // namespace sluice::app

@@ -1,0 +1,54 @@
+#include "recipes/internal/stage_ranks.h"
+
+#include "base/byte_codec.h"
+#include "base/error.h"
+
+namespace sluice::recipes {
+
+StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                      transport::Collective& ranks) {
+  if (ranks.rank() != 0) {
+    ranks.meet(kRankPatienceMs);
+    return start_from(open_checkpoint(run.checkpoints() / transport::broadcast(ranks, {})), stage);
+  }
+  auto start = find_start(run, recipe, stage);
+  ranks.meet(kRankPatienceMs);
+  transport::broadcast(ranks, start.checkpoint.name());
+  return start;
+}
+
+void check_in_step(transport::Collective& ranks, const model::Network& network, std::string_view when) {
+  if (ranks.size() == 1) return;
+  ranks.meet(kRankPatienceMs);
+  const std::string own = network.weights_hash();
+  const bool same = transport::broadcast(ranks, own) == own;
+  std::string names;
+  const auto all = transport::gather(ranks, {same ? 1.0 : 0.0});
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank].front() != 1.0) names += (names.empty() ? "" : ", ") + std::to_string(rank);
+  }
+  require(names.empty(), "the weights ", when, " are not the same on all ranks: those of rank ", names,
+          " differ from rank 0's; nothing is written, --resume goes on from the last checkpoint");
+}
+
+void give(transport::Collective& ranks, const Order& order) {
+  if (ranks.size() == 1) return;
+  ByteWriter bytes;
+  bytes.u8(static_cast<uint8_t>(order.kind));
+  bytes.i64(order.status);
+  bytes.u32(static_cast<uint32_t>(order.groups.size()));
+  for (const auto& group : order.groups) bytes.bytes(buffers::encode_group(group));
+  transport::broadcast(ranks, bytes.str());
+}
+
+Order take_order(transport::Collective& ranks) {
+  const std::string bytes = transport::broadcast(ranks, {});
+  ByteReader reader(bytes, "an order of rank 0");
+  Order order{.kind = static_cast<Order::Kind>(reader.u8()), .groups = {}, .status = reader.i64()};
+  const uint32_t count = reader.u32();
+  for (uint32_t i = 0; i < count; ++i) order.groups.push_back(buffers::decode_group(reader.bytes()));
+  reader.finish();
+  return order;
+}
+
+}  // namespace sluice::recipes

@@ -1,0 +1,45 @@
+// A stage on several ranks: rank 0 finds, decides, reports and writes, the others follow it step by step.
+//
+// Each holds the whole network and takes its share of each step; what rank 0 tells them is all that they know
+// of the run. A group of one rank does none of this.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "buffers/rollout_group.h"
+#include "model/network.h"
+#include "recipes/internal/stage_context.h"
+#include "transport/collective.h"
+
+namespace sluice::recipes {
+
+// Rank 0 may be so long about what the others have no part in: a checkpoint, held-out examples.
+inline constexpr Millis kRankPatienceMs = 600'000;
+
+// What rank 0 finds is what all begin with.
+StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                      transport::Collective& ranks);
+
+// Throws Error naming the ranks whose weights are not those of rank 0. Waits for them as long as loading may
+// take.
+void check_in_step(transport::Collective& ranks, const model::Network& network, std::string_view when);
+
+// What rank 0 has the others of a policy stage do next.
+struct Order {
+  enum class Kind : uint8_t {
+    Wait,   // for the next order
+    Learn,  // from the groups
+    Save,   // what is sharded goes to rank 0, which writes a checkpoint
+    End,
+  };
+  Kind kind = Kind::Wait;
+  std::vector<buffers::RolloutGroup> groups = {};
+  int64_t status = 0;  // of the process, when it ends
+};
+// Given by rank 0, taken by the others.
+void give(transport::Collective& ranks, const Order& order);
+Order take_order(transport::Collective& ranks);
+
+}  // namespace sluice::recipes
