@@ -7,6 +7,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/held_out.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/step_loop.h"
 #include "recipes/internal/teacher.h"
 #include "sft/distill_trainer.h"
@@ -21,16 +22,18 @@ namespace {
 // A supervised stage under way.
 class SftStage {
  public:
-  SftStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, const StopRequest& stop)
+  SftStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, const StopRequest& stop,
+           transport::Collective& ranks)
       : run_(run),
         stage_(stage),
         stop_(stop),
-        start_(find_start(run, recipe, stage)),
+        ranks_(ranks),
+        start_(find_start(run, recipe, stage, ranks)),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         chat_(text::load_chat_template(start_.checkpoint.model())),
         network_(load_trained(run, recipe, stage, start_)),
-        optimizer_(*network_, collective_, stage.optim, stage.steps),
-        monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        optimizer_(*network_, ranks, stage.optim, stage.steps),
+        monitor_(run, recipe, stage, start_.checkpoint.state.step, ranks.rank()),
         examples_(open_examples(recipe)),
         held_out_(stage, *tokenizer_, the_chat()),
         teacher_(internal::load_teacher(recipe, stage, *tokenizer_, network_->config().max_position)) {
@@ -46,6 +49,7 @@ class SftStage {
                                        .noise = {.alpha = stage.batch.neftune_alpha,
                                                  .seed = stage_seed(recipe, stage.name)}});
     }
+    check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
   }
 
   int run() {
@@ -58,7 +62,7 @@ class SftStage {
                         return CheckpointContents{
                             .network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_};
                       }});
-    if (signal != 0) return signal;
+    if (signal != 0 || ranks_.rank() != 0) return signal;
     Json result = {{"name", stage_.name}, {"use", stage_.use}, {"steps", stage_.steps}};
     if (held_out_.is_due(stage_.steps)) {
       // It is not there when the process was asked to stop meanwhile, and when this is all that was left to
@@ -108,11 +112,11 @@ class SftStage {
   const RunDirectory& run_;
   const StageSpec& stage_;
   const StopRequest& stop_;
+  transport::Collective& ranks_;
   const StageStart start_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::optional<text::ChatTemplate> chat_;
   const std::unique_ptr<model::Network> network_;
-  transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
   StageMonitor monitor_;
   sft::ExampleStream examples_;
@@ -127,8 +131,8 @@ class SftStage {
 }  // namespace
 
 int run_sft_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                  const StopRequest& stop, transport::Collective&) {
-  return SftStage(run, recipe, stage, stop).run();
+                  const StopRequest& stop, transport::Collective& ranks) {
+  return SftStage(run, recipe, stage, stop, ranks).run();
 }
 
 }  // namespace sluice::recipes

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <optional>
 
 #include "base/error.h"
 
@@ -26,14 +25,16 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
     step_weight += total_weight(example);
   }
 
-  const auto packs = pack_examples(examples, options_.micro_batch_tokens, network_.device());
+  auto& ranks = optimizer_.collective();
+  const auto packs = pack_examples(examples, options_.micro_batch_tokens, network_.device(), ranks.size());
   int64_t step_rows = 0;
   for (const auto& pack : packs) step_rows += pack.batch.num_rows();
 
-  double loss_sum = 0.0, entropy_sum = 0.0, correct = 0.0;
-  std::optional<double> aux_loss;
+  double loss_sum = 0.0, entropy_sum = 0.0, correct = 0.0, aux_loss = 0.0;
+  bool has_experts = false;
   optimizer_.zero_grad();
   for (const auto& pack : packs) {
+    if (pack.rank != ranks.rank()) continue;
     at::Tensor noise;
     if (options_.noise.alpha > 0.0)
       noise = embedding_noise(pack, network_.config().hidden_size, number, options_.noise);
@@ -41,7 +42,8 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
     auto loss = supervised_loss(out.logprobs, pack.weights, step_weight, options_.loss);
     if (out.balance_loss.defined()) {
       const double share = static_cast<double>(pack.batch.num_rows()) / static_cast<double>(step_rows);
-      aux_loss = aux_loss.value_or(0.0) + share * out.balance_loss.item<double>();
+      aux_loss += share * out.balance_loss.item<double>();
+      has_experts = true;
       if (options_.router_aux_loss != 0.0)
         loss = loss + out.balance_loss * (options_.router_aux_loss * share);
     }
@@ -52,15 +54,22 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
   }
   if (!std::isfinite(loss_sum)) optimizer_.reject();
   const auto update = optimizer_.step();
+  const auto all =
+      transport::gather(ranks, {loss_sum, entropy_sum, correct, aux_loss, has_experts ? 1.0 : 0.0});
+  const auto sum_of = [&all](size_t i) {
+    double sum = 0.0;
+    for (const auto& of_rank : all) sum += of_rank[i];
+    return sum;
+  };
 
-  StepMetrics metrics = {{"loss", loss_sum},
-                         {"entropy", entropy_sum / static_cast<double>(step_targets)},
-                         {"mean_token_accuracy", correct / static_cast<double>(step_targets)},
+  StepMetrics metrics = {{"loss", sum_of(0)},
+                         {"entropy", sum_of(1) / static_cast<double>(step_targets)},
+                         {"mean_token_accuracy", sum_of(2) / static_cast<double>(step_targets)},
                          {"num_tokens", static_cast<double>(step_tokens)},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
   metrics.merge(optimizer_.skip_counts());
-  if (aux_loss) metrics["aux_loss"] = *aux_loss;
+  if (sum_of(4) > 0.0) metrics["aux_loss"] = sum_of(3);
   return metrics;
 }
 

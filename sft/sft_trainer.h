@@ -35,8 +35,8 @@ class SftTrainer {
  public:
   SftTrainer(model::Network& network, optim::Optimizer& optimizer, const SftOptions& options);
 
-  // One update from these examples, each of which has a target; `number` keys the step's noise. Throws
-  // DataError when there is none.
+  // One update from these examples, of which each of the optimizer's ranks, called alike, takes its share;
+  // each has a target; `number` keys the step's noise. Throws DataError when there is none.
   StepMetrics step(std::span<const Example> examples, int64_t number = 0);
 
  private:

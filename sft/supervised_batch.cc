@@ -30,6 +30,30 @@ int64_t num_input_rows(const Example& example) {
   return std::distance(last, example.weights.rend()) - 1;
 }
 
+SupervisedBatch pack(std::span<const Example> examples, const std::vector<int64_t>& items,
+                     const std::vector<int64_t>& lengths, const at::Device& device) {
+  model::PackedBatchBuilder rows;
+  std::vector<int64_t> target_rows, target_tokens;
+  std::vector<float> weights;
+  for (const int64_t item : items) {
+    const Example& example = examples[static_cast<size_t>(item)];
+    const auto length = static_cast<size_t>(lengths[static_cast<size_t>(item)]);
+    const int64_t first_row = rows.num_rows();
+    rows.add(std::span(example.tokens).first(length));
+    for (size_t i = 1; i <= length; ++i) {
+      if (!is_target(example.weights[i])) continue;
+      target_rows.push_back(first_row + static_cast<int64_t>(i) - 1);
+      target_tokens.push_back(example.tokens[i]);
+      weights.push_back(example.weights[i]);
+    }
+  }
+  return {.batch = rows.build(device),
+          .targets = {at::tensor(target_rows, at::kLong).to(device),
+                      at::tensor(target_tokens, at::kLong).to(device)},
+          .weights = at::tensor(weights, at::kFloat).to(device),
+          .examples = items};
+}
+
 }  // namespace
 
 int64_t num_targets(const Example& example) { return std::ranges::count_if(example.weights, is_target); }
@@ -39,34 +63,24 @@ double total_weight(const Example& example) {
 }
 
 std::vector<SupervisedBatch> pack_examples(std::span<const Example> examples, int64_t max_tokens,
-                                           const at::Device& device) {
+                                           const at::Device& device, int64_t ranks) {
   std::vector<int64_t> lengths;
   for (const Example& example : examples) {
     check_example(example);
     lengths.push_back(num_input_rows(example));
   }
   std::vector<SupervisedBatch> batches;
-  for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
-    model::PackedBatchBuilder rows;
-    std::vector<int64_t> target_rows, target_tokens;
-    std::vector<float> weights;
-    for (const int64_t item : bin) {
-      const Example& example = examples[static_cast<size_t>(item)];
-      const auto length = static_cast<size_t>(lengths[static_cast<size_t>(item)]);
-      const int64_t first_row = rows.num_rows();
-      rows.add(std::span(example.tokens).first(length));
-      for (size_t i = 1; i <= length; ++i) {
-        if (!is_target(example.weights[i])) continue;
-        target_rows.push_back(first_row + static_cast<int64_t>(i) - 1);
-        target_tokens.push_back(example.tokens[i]);
-        weights.push_back(example.weights[i]);
-      }
+  int64_t rank = 0;
+  for (const auto& own : model::share_out(lengths, ranks)) {
+    std::vector<int64_t> own_lengths;
+    for (const int64_t item : own) own_lengths.push_back(lengths[static_cast<size_t>(item)]);
+    for (const auto& bin : model::pack_best_fit(own_lengths, max_tokens)) {
+      std::vector<int64_t> items;
+      for (const int64_t place : bin) items.push_back(own[static_cast<size_t>(place)]);
+      batches.push_back(pack(examples, items, lengths, device));
+      batches.back().rank = rank;
     }
-    batches.push_back({.batch = rows.build(device),
-                       .targets = {at::tensor(target_rows, at::kLong).to(device),
-                                   at::tensor(target_tokens, at::kLong).to(device)},
-                       .weights = at::tensor(weights, at::kFloat).to(device),
-                       .examples = {bin.begin(), bin.end()}});
+    ++rank;
   }
   return batches;
 }

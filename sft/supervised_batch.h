@@ -26,12 +26,14 @@ struct SupervisedBatch {
   model::TokenTargets targets;
   at::Tensor weights;             // [targets] float32
   std::vector<int64_t> examples;  // whose sequences these are, in order
+  int64_t rank = 0;               // of the learner, which computes it
 };
 
 // Best fit decreasing at `max_tokens` rows a pack; a longer example gets a pack of its own. What follows the
 // last target's predecessor predicts nothing and is left out. Throws Error for an example without a target,
 // with its first token as one, with a weight for each of another number of tokens, or one that is negative.
+// Of several ranks each gets about as many rows, and packs of its own.
 std::vector<SupervisedBatch> pack_examples(std::span<const Example> examples, int64_t max_tokens,
-                                           const at::Device& device);
+                                           const at::Device& device, int64_t ranks = 1);
 
 }  // namespace sluice::sft

@@ -21,13 +21,12 @@ void share_values(transport::Collective& ranks, std::vector<StepUpdate>& updates
     return first;
   };
   const int64_t total = for_each_stretch([](StepPart&, int64_t, int64_t) {});
-  if (total == 0) return;
   at::Tensor all;
   for_each_stretch([&](StepPart& part, int64_t first, int64_t count) {
     if (!all.defined()) all = at::zeros({total}, part.micro.behaviour_logprobs.options());
     if (part.micro.rank == ranks.rank()) all.narrow(0, first, count).copy_(part.*of_part);
   });
-  ranks.all_reduce_sum(all);  // with zeros: exact
+  if (total > 0) ranks.all_reduce_sum(all);  // with zeros: exact
   for_each_stretch(
       [&](StepPart& part, int64_t first, int64_t count) { part.*of_part = all.narrow(0, first, count); });
 }

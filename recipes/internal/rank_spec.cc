@@ -11,9 +11,10 @@ RankSpec read_ranks(const Json& json) {
 
 void check_ranks(const StageSpec& stage, int64_t count) {
   if (count == 1) return;
-  const bool shares_its_step = stage.role == StageRole::Policy;
+  const bool shares_its_step =
+      stage.role == StageRole::Policy || (stage.role == StageRole::Supervised && !stage.distill);
   require<UsageError>(shares_its_step, "stage ", stage.name, ": ", count,
-                      " ranks are for policy stages, grpo and its family; one of kind ", stage.use,
+                      " ranks are for grpo and its family and for supervised stages; one of kind ", stage.use,
                       " trains on one, learner.ranks = 1");
 }
 

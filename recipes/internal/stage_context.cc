@@ -205,11 +205,16 @@ std::unique_ptr<model::Network> load_trained(const RunDirectory& run, const Reci
 }
 
 StageMonitor::StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                           int64_t last_step)
-    : stage_(stage), jsonl_(run.metrics(), last_step), redis_(make_redis(run, recipe)) {}
+                           int64_t last_step, int64_t rank)
+    : stage_(stage) {
+  if (rank != 0) return;
+  jsonl_.emplace(run.metrics(), last_step);
+  redis_ = make_redis(run, recipe);
+}
 
 void StageMonitor::report(int64_t step, int64_t stage_step, std::map<std::string, double> metrics,
                           const std::string& note) {
+  if (!jsonl_) return;
   const monitor::StepReport report{.stage = stage_.name,
                                    .step = step,
                                    .stage_step = stage_step,
@@ -217,7 +222,7 @@ void StageMonitor::report(int64_t step, int64_t stage_step, std::map<std::string
                                    .wall_time = wall_seconds(),
                                    .metrics = std::move(metrics),
                                    .note = note};
-  jsonl_.write(report);
+  jsonl_->write(report);
   if (redis_) redis_->write(report);
   std::cout << monitor::step_line(report) << std::endl;
   tick();
@@ -234,6 +239,7 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
 }
 
 void StageMonitor::say(const std::string& text) {
+  if (!jsonl_) return;
   std::cout << text << std::endl;
   if (redis_) redis_->event(text);
 }

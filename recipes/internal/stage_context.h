@@ -51,10 +51,12 @@ transport::Identity stage_identity(const RunDirectory& run, const std::string& s
                                    const std::filesystem::path& model, const text::Tokenizer& tokenizer,
                                    const model::ModelConfig& config);
 
-// Where reports of this process go: metrics.jsonl, the terminal, Redis when the recipe has it.
+// Where reports of this process go: metrics.jsonl, the terminal, Redis when the recipe has it. Of several
+// ranks the first alone has something to say.
 class StageMonitor {
  public:
-  StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, int64_t last_step);
+  StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, int64_t last_step,
+               int64_t rank = 0);
 
   // Fills in stage, steps and the time, and hands the report to every sink.
   void report(int64_t step, int64_t stage_step, std::map<std::string, double> metrics,
@@ -71,7 +73,7 @@ class StageMonitor {
 
  private:
   const StageSpec& stage_;
-  monitor::JsonlSink jsonl_;
+  std::optional<monitor::JsonlSink> jsonl_;  // empty on the other ranks
   std::unique_ptr<monitor::RedisMonitor> redis_;
 };
 

@@ -4,15 +4,18 @@
 #include <utility>
 
 #include "base/pulse.h"
+#include "recipes/internal/stage_ranks.h"
 
 namespace sluice::recipes {
 
 StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageStart& start,
-                   StageMonitor& monitor, const optim::Optimizer& optimizer, const StopRequest& stop)
+                   StageMonitor& monitor, optim::Optimizer& optimizer, const StopRequest& stop)
     : run_(run),
       stage_(stage),
       start_(start),
       monitor_(monitor),
+      optimizer_(optimizer),
+      ranks_(optimizer.collective()),
       stop_(stop),
       watch_(monitor, optimizer, stage, start),
       score_(stage.checkpoint.best_by),
@@ -22,18 +25,22 @@ StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageS
 
 int StepLoop::run(const StepWork& work) {
   for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
-    now_doing(stage_.name + " step " + std::to_string(s + 1) + ": learns");
+    now_doing(stage_.name + " step " + std::to_string(s + 1) + ": learns", stage_.ranks.silence_ms());
     const Millis step_began = clock_.now_ms();
     auto metrics = work.learn(s);
     watch_.after(s + 1, metrics);
     metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
-    if (work.measure) metrics.merge(work.measure(s + 1));
+    if (ranks_.size() > 1) metrics["ranks"] = static_cast<double>(ranks_.size());
+    if (work.measure) {
+      if (ranks_.rank() == 0) metrics.merge(work.measure(s + 1));
+      ranks_.meet(kRankPatienceMs);
+    }
     score_.add(metrics);
     monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
     monitor_.show_state(start_.first_step() + s + 1, s + 1);
-    const int signal = stop_();
+    const int signal = static_cast<int>(gather(ranks_, {static_cast<double>(stop_())}).front().front());
     const bool last = s + 1 == stage_.steps;
     if (last || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1, work.contents());
     if (signal != 0 && !last) return signal;
@@ -48,9 +55,12 @@ double StepLoop::seconds() const {
 void StepLoop::save(int64_t done, CheckpointContents contents) {
   if (const auto problem = score_.problem(); !problem.empty()) monitor_.say(problem);
   contents.memory = {{"guard", watch_.state()}};
-  checkpoint_ = write_checkpoint(run_.checkpoints(),
-                                 start_.state_after(stage_, done, seconds(), num_tokens_, score_.take()),
-                                 contents, stage_.checkpoint);
+  check_in_step(ranks_, contents.network, "after step " + std::to_string(done) + " of stage " + stage_.name);
+  optimizer_.collect();
+  const auto state = start_.state_after(stage_, done, seconds(), num_tokens_, score_.take());
+  if (ranks_.rank() == 0)
+    checkpoint_ = write_checkpoint(run_.checkpoints(), state, contents, stage_.checkpoint);
+  ranks_.meet(kRankPatienceMs);
 }
 
 }  // namespace sluice::recipes

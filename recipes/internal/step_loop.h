@@ -18,7 +18,7 @@ namespace sluice::recipes {
 struct StepWork {
   // One update; `step` counts from 0 in the stage. Its num_tokens are those of the step.
   std::function<learner::StepMetrics(int64_t step)> learn;
-  // What is reported after `done` steps besides, outside the time of the step. May be null.
+  // What is reported after `done` steps besides, outside the time of the step; on rank 0. May be null.
   std::function<learner::StepMetrics(int64_t done)> measure;
   // Of a checkpoint, all but what is remembered.
   std::function<CheckpointContents()> contents;
@@ -26,9 +26,10 @@ struct StepWork {
 
 class StepLoop {
  public:
-  // All of them outlive it. Time and tokens of a resumed stage are counted on.
+  // All of them outlive it. Time and tokens of a resumed stage are counted on. Of several ranks, those of the
+  // optimizer, each has a loop: they learn together, and rank 0 measures, reports, is stopped and saves.
   StepLoop(const RunDirectory& run, const StageSpec& stage, const StageStart& start, StageMonitor& monitor,
-           const optim::Optimizer& optimizer, const StopRequest& stop);
+           optim::Optimizer& optimizer, const StopRequest& stop);
 
   // To the end of the stage: 0; or to a signal, which it returns when a checkpoint is written. Throws
   // HealthError where StepWatch does.
@@ -45,6 +46,8 @@ class StepLoop {
   const StageSpec& stage_;
   const StageStart& start_;
   StageMonitor& monitor_;
+  optim::Optimizer& optimizer_;
+  transport::Collective& ranks_;
   const StopRequest& stop_;
   StepWatch watch_;
   internal::Score score_;  // since the last checkpoint

@@ -86,12 +86,14 @@ class SplitStep {
     reference_->freeze();
   }
 
-  // Of some groups' share of the step.
-  at::Tensor gradient(const SplitCase& of, TrainingBatch batch, int64_t rows,
-                      const GroupRange& groups = kAllGroups) {
+  // Of a rank's share of the step.
+  at::Tensor gradient(const SplitCase& of, TrainingBatch batch, int64_t rows, int64_t rank = 0,
+                      int64_t ranks = 1) {
     if (of.kl == KlIn::Reward) put_kl_in_rewards(of, batch, rows);
     for (const auto& parameter : policy_->parameters()) parameter.tensor.mutable_grad().reset();
-    for (const auto& micro : cut_into_micro_batches(batch, rows, at::kCPU, IdleGroups::Keep, groups)) {
+    for (const auto& micro :
+         cut_into_micro_batches(batch, rows, at::kCPU, IdleGroups::Keep, kAllGroups, ranks)) {
+      if (micro.rank != rank) continue;
       auto options = of.loss;
       if (of.kl != KlIn::Loss) options.beta = 0.0;
       policy_loss({.logprobs = policy_->logprobs(micro.batch, micro.targets, 1.0).logprobs,
@@ -164,24 +166,27 @@ TEST_P(PolicySplit, HasTheSameGradientHoweverItIsCutAndOrdered) {
 INSTANTIATE_TEST_SUITE_P(Every, PolicySplit, testing::ValuesIn(split_cases()),
                          [](const auto& named) { return named.param.name; });
 
-// Three groups on one rank, two on the other, the flat gradient summed.
+// Each rank's share, the flat gradient summed; four ranks on some of the losses.
 TEST(PolicySplitOverRanks, HasTheSameGradientAsOnOne) {
   const auto batch = make_batch();
-  for (const auto type : {at::kDouble, at::kFloat}) {
-    SplitStep alone(type);
-    std::vector<at::Tensor> whole;
-    for (const auto& of : split_cases()) whole.push_back(alone.gradient(of, batch, kSplits[0]).clone());
-    spawn_ranks(2, [&](transport::Collective& group) {
-      SplitStep step(type);
-      const GroupRange own = group.rank() == 0 ? GroupRange{0, 3} : GroupRange{3, 2};
-      auto expected = whole.begin();
-      for (const auto& of : split_cases()) {
-        SCOPED_TRACE(of.name);
-        auto gradient = step.gradient(of, batch, /*rows=*/60, own);
-        group.all_reduce_sum(gradient);
-        expect_same_gradient(gradient, *expected++);
-      }
-    });
+  auto cases = split_cases();
+  for (const int64_t ranks : {2, 4}) {
+    if (ranks == 4) std::erase_if(cases, [i = 0](const auto&) mutable { return i++ % 10 != 0; });
+    for (const auto type : {at::kDouble, at::kFloat}) {
+      SplitStep alone(type);
+      std::vector<at::Tensor> whole;
+      for (const auto& of : cases) whole.push_back(alone.gradient(of, batch, kSplits[0]).clone());
+      spawn_ranks(ranks, [&](transport::Collective& group) {
+        SplitStep step(type);
+        auto expected = whole.begin();
+        for (const auto& of : cases) {
+          SCOPED_TRACE(of.name);
+          auto gradient = step.gradient(of, batch, /*rows=*/60, group.rank(), ranks);
+          group.all_reduce_sum(gradient);
+          expect_same_gradient(gradient, *expected++);
+        }
+      });
+    }
   }
 }
 

@@ -20,6 +20,7 @@
 #include "model/safetensors.h"
 #include "tests/base/temp_folder.h"
 #include "tests/optim/error_text.h"
+#include "tests/spawn_ranks.h"
 #include "tests/spec_example.h"
 #include "tests/tiny_network.h"
 
@@ -487,6 +488,81 @@ TEST(Optimizer, RefusesOptionsThatMakeNoSense) {
     EXPECT_THAT(error_text([&, &options = options] { Fixture{options}; }), HasSubstr(text));
   }
   EXPECT_THAT(error_text([] { Fixture({}, /*total_steps=*/0); }), HasSubstr("a run of 0 steps"));
+}
+
+// Twenty updates by gradients of the seed, which are the ranks' shares of them.
+struct Moved {
+  at::Tensor weights;
+  std::vector<model::NamedTensor> state;
+  int64_t state_bytes = 0;
+};
+
+Moved move(const OptimizerOptions& options, transport::Collective& ranks,
+           const std::vector<model::NamedTensor>& loaded = {}) {
+  const auto network = tiny_network();
+  Optimizer optimizer(*network, ranks, options, /*total_steps=*/100);
+  if (!loaded.empty()) optimizer.load(loaded);
+  for (int64_t step = 0; step < 20; ++step) {
+    optimizer.zero_grad();
+    const c10::NoGradGuard no_grad;
+    for (const auto& [name, tensor] : network->parameters()) {
+      tensor.mutable_grad().copy_((tensor * static_cast<double>(step + 1)).sin() /
+                                  static_cast<double>(ranks.size()));
+    }
+    EXPECT_TRUE(optimizer.step().applied);
+  }
+  optimizer.collect();
+  return {network->flat().clone(), ranks.rank() == 0 ? optimizer.state() : std::vector<model::NamedTensor>(),
+          optimizer.state_bytes()};
+}
+
+TEST(ShardedOptimizer, MovesTheSameWeightsWithAPartOfTheMomentsEach) {
+  for (const char* kind : {"adamw", "sgd"}) {
+    for (const int64_t size : {2, 4}) {
+      std::vector<Moved> whole(static_cast<size_t>(size)), parts(whole);
+      spawn_ranks(size, [&](transport::Collective& ranks) {
+        const auto rank = static_cast<size_t>(ranks.rank());
+        whole[rank] = move({.kind = kind, .lr = 1e-3}, ranks);
+        parts[rank] = move({.kind = kind, .lr = 1e-3, .shard = true}, ranks);
+      });
+      const int64_t numbers = whole[0].weights.numel(), moments = std::string(kind) == "adamw" ? 2 : 1;
+      EXPECT_EQ(whole[0].state_bytes, moments * 4 * numbers);
+      int64_t bytes = 0;
+      for (int64_t rank = 0; rank < size; ++rank) {
+        const auto& part = parts[static_cast<size_t>(rank)];
+        EXPECT_TRUE(at::equal(part.weights, whole[0].weights)) << kind << " on rank " << rank;
+        EXPECT_EQ(part.state_bytes, moments * 4 * shard_of(numbers, rank, size).count);
+        EXPECT_LE(part.state_bytes, moments * 4 * (numbers / size + 64));
+        bytes += part.state_bytes;
+      }
+      EXPECT_EQ(bytes, whole[0].state_bytes);
+      ASSERT_EQ(parts[0].state.size(), whole[0].state.size());
+      for (size_t i = 0; i < parts[0].state.size(); ++i) {
+        EXPECT_EQ(parts[0].state[i].name, whole[0].state[i].name);
+        EXPECT_TRUE(at::equal(parts[0].state[i].tensor, whole[0].state[i].tensor));
+      }
+    }
+  }
+}
+
+TEST(ShardedOptimizer, GoesOnFromTheStateOfAnotherNumberOfRanks) {
+  transport::SoloCollective alone;
+  const auto before = move({.lr = 1e-3}, alone);
+  const auto expected = move({.lr = 1e-3}, alone, before.state);
+  spawn_ranks(3, [&](transport::Collective& ranks) {
+    const auto moved = move({.lr = 1e-3, .shard = true}, ranks, before.state);
+    EXPECT_LE((moved.weights - expected.weights).norm().item<double>(),
+              1e-5 * expected.weights.norm().item<double>());
+  });
+}
+
+TEST(ShardedOptimizer, IsNotForMuonAndSaysWhatIsNotCollected) {
+  spawn_ranks(2, [](transport::Collective& ranks) {
+    const auto network = tiny_network();
+    EXPECT_THROW(Optimizer(*network, ranks, {.kind = "muon", .shard = true}, 10), Error);
+    const Optimizer optimizer(*network, ranks, {.shard = true}, 10);
+    EXPECT_THROW(optimizer.state(), Error);
+  });
 }
 
 }  // namespace

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/philox.h"
 #include "sft/reward_loss.h"
+#include "sft/sft_trainer.h"
 #include "sft/supervised_batch.h"
 #include "sft/supervised_loss.h"
 #include "tests/spawn_ranks.h"
@@ -81,6 +83,44 @@ TEST_P(SupervisedSplit, HasTheSameGradientOnTwoRanks) {
 INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
                          testing::Combine(testing::Values(LossKind::Nll, LossKind::Dft),
                                           testing::Values(at::kDouble, at::kFloat)));
+
+// What twenty steps of a trainer make of a rank.
+struct Trained {
+  at::Tensor weights;
+  StepMetrics first, last;
+};
+
+Trained train(transport::Collective& ranks) {
+  const auto network = tiny_network_of(at::kFloat, 7);
+  optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+  SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
+  Trained trained;
+  for (int64_t step = 0; step < 20; ++step) {
+    trained.last = trainer.step(make_examples(static_cast<size_t>(5 + step % 3)), step);
+    if (step == 0) trained.first = trained.last;
+  }
+  trained.weights = network->flat().clone();
+  return trained;
+}
+
+TEST(SupervisedRanks, LearnWhatOneLearns) {
+  transport::SoloCollective alone;
+  const auto whole = train(alone);
+  for (const int64_t size : {2, 4}) {
+    std::vector<Trained> ranks(static_cast<size_t>(size));
+    spawn_ranks(
+        size, [&](transport::Collective& group) { ranks[static_cast<size_t>(group.rank())] = train(group); });
+    for (const auto& rank : ranks) {
+      EXPECT_TRUE(at::equal(rank.weights, ranks[0].weights));
+      EXPECT_EQ(rank.last, ranks[0].last);
+    }
+    EXPECT_LE((ranks[0].weights - whole.weights).norm().item<double>(),
+              1e-5 * whole.weights.norm().item<double>());
+    ASSERT_EQ(ranks[0].first.size(), whole.first.size());
+    for (const auto& [name, value] : whole.first)
+      EXPECT_NEAR(ranks[0].first.at(name), value, 1e-4 * std::max(1.0, std::abs(value))) << name;
+  }
+}
 
 // Of rewards as leaves: six pairs, and prompts with three, two and four ranked completions.
 TEST(RewardSplit, HasTheSameGradientHoweverPairsAndPromptsAreCut) {

@@ -2,6 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -75,6 +80,55 @@ TEST(GlooCollective, NamesTheRankThatDoesNotComeToASum) {
   };
   const auto message = message_of<Error>([&] { spawn_ranks(2, run, /*timeout_ms=*/300); });
   EXPECT_THAT(message, HasSubstr("rank 0 of 2, sum 2 of 5 numbers: rank 1 did not come within 300 ms"));
+}
+
+TEST(GlooCollective, WaitsLongerWhereItIsToldTo) {
+  const auto run = [](Collective& group) {
+    if (group.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    group.meet(/*patience_ms=*/10'000);
+    auto one = at::ones({1});
+    group.all_reduce_sum(one);
+    EXPECT_EQ(one.item<double>(), 2.0);
+  };
+  spawn_ranks(2, run, /*timeout_ms=*/300);
+}
+
+TEST(GlooCollective, NamesTheRankThatDoesNotComeToAMeeting) {
+  const auto run = [](Collective& group) {
+    if (group.rank() == 1) return;
+    group.meet(/*patience_ms=*/200);
+  };
+  EXPECT_THAT(message_of<Error>([&] { spawn_ranks(2, run); }),
+              HasSubstr("rank 0 of 2 waited 200 ms for rank 1"));
+}
+
+// Two of three, at the port that rank 0 listens to.
+TEST(GlooCollective, MeetsAtAnAddress) {
+  const std::string address = "127.0.0.1:" + std::to_string(20'000 + ::getpid() % 20'000);
+  std::vector<std::string> told(2);
+  const auto run = [&](int64_t rank) {
+    at::set_num_threads(1);
+    GlooCollective group({.rank = rank, .size = 2, .timeout_ms = 10'000, .address = address});
+    told[static_cast<size_t>(rank)] = broadcast(group, rank == 0 ? "bytes" : "other bytes");
+  };
+  { const std::jthread first(run, 0), second(run, 1); }
+  EXPECT_EQ(told, std::vector<std::string>({"bytes", "bytes"}));
+  EXPECT_THAT(message_of<UsageError>([] { GlooCollective({.size = 2, .address = "localhost"}); }),
+              HasSubstr("\"localhost\" is none"));
+}
+
+TEST(Collective, TellsAllWhatRankZeroSaysAndWhatEachSays) {
+  spawn_ranks(3, [](Collective& group) {
+    const std::string bytes("a\0b\xff", 4);
+    EXPECT_EQ(broadcast(group, group.rank() == 0 ? bytes : "nothing"), bytes);
+    EXPECT_EQ(broadcast(group, ""), "");
+    const auto rank = static_cast<double>(group.rank());
+    const auto all = gather(group, {rank, 0.1});
+    EXPECT_EQ(all, (std::vector<std::vector<double>>{{0.0, 0.1}, {1.0, 0.1}, {2.0, 0.1}}));
+  });
+  SoloCollective alone;
+  EXPECT_EQ(broadcast(alone, "me"), "me");
+  EXPECT_EQ(gather(alone, {1.0}), (std::vector<std::vector<double>>{{1.0}}));
 }
 
 TEST(GlooCollective, RefusesARankOutsideItsGroupAndATensorWithGaps) {

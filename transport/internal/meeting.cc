@@ -16,7 +16,7 @@ namespace sluice::transport::internal {
 namespace {
 
 constexpr const char *kBegun = "begun", *kFailed = "failed";
-constexpr Millis kPauseMs = 20;
+constexpr Millis kPauseMs = 5;
 constexpr Millis kWitnessMs = 3'000;  // for the others to notice a failure too
 
 std::string key_of(const char* name, int64_t rank) { return std::string(name) + "/" + std::to_string(rank); }

@@ -1,0 +1,183 @@
+// A run whose stages are trained by several processes: it ends in the same weights each time, says who is
+// gone, and goes on with another number of them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/files.h"
+#include "tests/app/sluice_process.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr Millis kFaultMs = 60'000;  // within which a fault ends the run (promise 4)
+
+const std::vector<std::string> kRun = {"run", "recipe.toml"};
+
+std::vector<std::string> on_ranks(int64_t count, std::vector<std::string> more = {}) {
+  auto arguments = kRun;
+  arguments.push_back("learner.ranks=" + std::to_string(count));
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+std::string weights_of(const Workspace& workspace) {
+  return read_json(workspace.run() / "stages" / "grpo.json").at("weights_sha256");
+}
+
+// What two ranks end in when they are left alone.
+const Workspace& undisturbed() {
+  static const Workspace workspace;
+  static const bool ran = [] {
+    const auto run = sluice(workspace, on_ranks(2));
+    EXPECT_EQ(run.code, 0) << run.out << run.err;
+    EXPECT_EQ(run.err, "");
+    return true;
+  }();
+  EXPECT_TRUE(ran);
+  return workspace;
+}
+
+// The process of a rank.
+const Stranger* rank_of(const std::vector<Stranger>& family, const std::string& rank) {
+  const auto found = std::find_if(family.begin(), family.end(), [&](const Stranger& process) {
+    return process.runs("learner") && process.command().back() == rank;
+  });
+  return found == family.end() ? nullptr : &*found;
+}
+
+// Sends rank `rank` the signal in the grpo stage; returns how the run ended and what it said.
+Finished hit(const Workspace& workspace, const std::string& rank, int signal,
+             const std::vector<std::string>& arguments) {
+  Sluice run(workspace, arguments);
+  EXPECT_TRUE(run.wait_for_step("grpo", 7)) << run.out() << run.err();
+  const auto family = run.descendants();
+  const auto* process = rank_of(family, rank);
+  if (process == nullptr) {
+    ADD_FAILURE() << "there is no rank " << rank;
+    return {};
+  }
+  process->signal(signal);
+  const int code = run.exit_code(kFaultMs);
+  for (const auto& other : family) EXPECT_TRUE(other.gone(5'000)) << other.command().at(1);
+  return {code, run.out(), run.err()};
+}
+
+TEST(RanksRun, KeepTheLawAndAreAuditedAndReplayed) {
+  const auto& workspace = undisturbed();
+  for (const auto& line : workspace.metrics()) {
+    EXPECT_EQ(line.at("ranks"), 2.0);
+    if (line.at("stage") == "grpo") EXPECT_TRUE(law_closes(line, "law/")) << line;
+  }
+  const auto audit = sluice(workspace, {"audit", "runs/tiny"});
+  EXPECT_EQ(audit.code, 0) << audit.out << audit.err;
+  for (const char* step : {"4", "24"}) {  // of sft, of grpo
+    const auto replay = sluice(workspace, {"replay", "runs/tiny", "--step", step});
+    EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+  }
+}
+
+TEST(RanksRun, EndInTheSameWeightsEachTimeAndBeginLikeOne) {
+  const Workspace again, one;
+  const auto run = sluice(again, on_ranks(2));
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_EQ(weights_of(again), weights_of(undisturbed()));
+
+  const auto alone = sluice(one, kRun);
+  ASSERT_EQ(alone.code, 0) << alone.out << alone.err;
+  const auto steps = undisturbed().metrics(), of_one = one.metrics();
+  for (size_t i = 0; i < 6; ++i) {  // the same examples: those of sft do not depend on the weights
+    for (const char* name : {"loss", "grad_norm", "entropy"}) {
+      EXPECT_NEAR(steps[i].at(name).get<double>(), of_one[i].at(name).get<double>(), 1e-4) << name;
+    }
+  }
+}
+
+TEST(RanksRun, SharedMomentsEndInTheSameWeights) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, on_ranks(2, {"optim.shard=true"}));
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_EQ(weights_of(workspace), weights_of(undisturbed()));
+  const auto state = fs::path("checkpoints") / "latest" / "state" / "optimizer.safetensors";
+  EXPECT_EQ(sha256_file(workspace.run() / state), sha256_file(undisturbed().run() / state));
+}
+
+TEST(RanksRun, AKilledRankIsNamedAndTheRunGoesOnToTheSameWeights) {
+  const Workspace workspace;
+  for (const auto* rank : {"1", "0"}) {
+    auto arguments = on_ranks(2);
+    if (fs::exists(workspace.run())) arguments.push_back("--resume");
+    const auto run = hit(workspace, rank, SIGKILL, arguments);
+    EXPECT_EQ(run.code, 1) << run.out << run.err;
+    EXPECT_THAT(run.err, HasSubstr("the learner of stage grpo was killed by SIGKILL"));
+    EXPECT_THAT(run.err, HasSubstr("--resume"));
+    if (*rank == '1') EXPECT_THAT(run.err, HasSubstr("rank 1 of the learner of stage grpo ended"));
+  }
+  const auto resumed = sluice(workspace, on_ranks(2, {"--resume"}));
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  EXPECT_EQ(weights_of(workspace), weights_of(undisturbed()));
+}
+
+TEST(RanksRun, AStoppedRankIsNamedByTheOther) {
+  const Workspace workspace;
+  const auto run = hit(workspace, "1", SIGSTOP, on_ranks(2, {"learner.rank_timeout_s=3"}));
+  EXPECT_EQ(run.code, 1) << run.out << run.err;
+  EXPECT_THAT(run.err, HasSubstr("rank 1 did not come within 3000 ms"));
+}
+
+TEST(RanksRun, AStoppedRankZeroIsNamedByTheOther) {
+  const Workspace workspace;
+  const auto run = hit(workspace, "0", SIGSTOP, on_ranks(2, {"learner.rank_timeout_s=3"}));
+  EXPECT_EQ(run.code, 1) << run.out << run.err;
+  EXPECT_THAT(run.err, HasSubstr("rank 0 did not come within 3000 ms"));
+}
+
+TEST(RanksRun, GoesOnWithAnotherNumberOfRanks) {
+  const Workspace workspace;
+  sluice_until(workspace, on_ranks(2, {"optim.shard=true"}), "grpo", 7, SIGTERM);
+  const auto resumed = sluice(workspace, on_ranks(3, {"optim.shard=true", "--resume"}));
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  EXPECT_THAT(resumed.out, HasSubstr("this environment is another: ranks is"));
+  EXPECT_EQ(workspace.metrics().back().at("ranks"), 3.0);
+  const auto audit = sluice(workspace, {"audit", "runs/tiny"});
+  EXPECT_EQ(audit.code, 0) << audit.out << audit.err;
+  const auto replay = sluice(workspace, {"replay", "runs/tiny", "--step", "26"});
+  EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+}
+
+TEST(RanksRun, AStageThatOneProcessTrainsSaysSo) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"check", "recipe.toml", "eval.learner.ranks=2"});
+  EXPECT_EQ(run.code, 2) << run.out << run.err;
+}
+
+// As torchrun --no_python and srun start them: nothing but the environment says which rank a process is.
+TEST(RanksLaunched, FindEachOtherByTheEnvironment) {
+  for (const bool slurm : {false, true}) {
+    const Workspace workspace;
+    sluice_until(workspace, kRun, "sft", 2, SIGTERM);
+    const std::string port = std::to_string(20'000 + ::getpid() % 20'000 + (slurm ? 1 : 0));
+    const auto rank = [&](const char* number) {
+      std::map<std::string, std::string> environment{{"MASTER_PORT", port}};
+      environment[slurm ? "SLURM_PROCID" : "RANK"] = number;
+      environment[slurm ? "SLURM_NTASKS" : "WORLD_SIZE"] = "2";
+      if (!slurm) environment["MASTER_ADDR"] = "127.0.0.1";
+      return environment;
+    };
+    const std::vector<std::string> learner = {"learner", "runs/tiny", "--stage", "sft"};
+    Sluice first(workspace, learner, rank("0")), second(workspace, learner, rank("1"));
+    EXPECT_EQ(first.exit_code(), 0) << first.out() << first.err();
+    EXPECT_EQ(second.exit_code(), 0) << second.out() << second.err();
+    EXPECT_EQ(second.out(), "");
+    EXPECT_EQ(workspace.metrics().back().at("ranks"), 2.0);
+    EXPECT_TRUE(fs::exists(workspace.run() / "stages" / "sft.json"));
+  }
+}
+
+}  // namespace
+}  // namespace sluice::app
