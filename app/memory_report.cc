@@ -11,6 +11,7 @@
 #include "base/terminal.h"
 #include "model/model_directory.h"
 #include "model/scalar_head.h"
+#include "optim/optimizer.h"
 
 namespace sluice::app {
 namespace {
@@ -117,7 +118,7 @@ class Planner {
 
   RoleMemory reference(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
     const model::MemoryUse use{.packed_type = packed_type(), .rows = rows(stage, sequences, longest)};
-    return {.role = "reference", .plan = model::plan_memory(inputs_.model, use)};
+    return on_ranks(stage, {.role = "reference", .plan = model::plan_memory(inputs_.model, use)});
   }
 
   std::optional<at::ScalarType> packed_type(bool int8_weights = false) const {
@@ -130,16 +131,28 @@ class Planner {
     return std::min(std::max(stage.batch.micro_batch_tokens, longest), sequences * longest);
   }
 
+  // Each rank has all of it, but for the moments where these are shared.
+  static RoleMemory on_ranks(const recipes::StageSpec& stage, RoleMemory role) {
+    role.count = stage.ranks.count;
+    if (!stage.optim.shard) return role;
+    constexpr int64_t kMomentBytes = 8;  // of a number
+    role.plan.optimizer =
+        kMomentBytes *
+        optim::shard_of(role.plan.optimizer / kMomentBytes, /*rank=*/0, stage.ranks.count).count;
+    return role;
+  }
+
   RoleMemory learner(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
     const model::MemoryUse use{
         .trains = true, .lora = recipe_.model.lora, .rows = rows(stage, sequences, longest)};
-    return {.role = "learner", .plan = model::plan_memory(inputs_.model, use)};
+    return on_ranks(stage, {.role = "learner", .plan = model::plan_memory(inputs_.model, use)});
   }
 
   // In the learner's process, whole even where the policy's adapters alone are trained.
   RoleMemory critic(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
     const model::MemoryUse use{.trains = true, .rows = rows(stage, sequences, longest)};
-    return {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)};
+    return on_ranks(
+        stage, {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }
 
   // One sequence more than are decoded: a prompt that still has samples to start. Samples that share a prompt
