@@ -1,9 +1,13 @@
 #include "app/launchers.h"
 
+#include <stdlib.h>
+
 #include <charconv>
 #include <cstdlib>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -42,6 +46,19 @@ transport::RankOptions rank_options(const std::optional<int64_t>& rank,
           .size = number(torchrun ? "WORLD_SIZE" : "SLURM_NTASKS"),
           .timeout_ms = 0,
           .address = variable("MASTER_ADDR", "127.0.0.1") + ":" + variable("MASTER_PORT", "29500")};
+}
+
+void keep_own_gpu(const transport::RankOptions& options) {
+  int64_t place = options.rank;
+  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"}) {
+    if (!options.address.empty() && !variable(name).empty()) place = number(name);
+  }
+  std::istringstream visible(variable("CUDA_VISIBLE_DEVICES"));
+  std::vector<std::string> devices;
+  for (std::string device; std::getline(visible, device, ',');) devices.push_back(device);
+  if (!devices.empty() && place >= std::ssize(devices)) return;
+  const auto own = devices.empty() ? std::to_string(place) : devices[static_cast<size_t>(place)];
+  ::setenv("CUDA_VISIBLE_DEVICES", own.c_str(), /*overwrite=*/1);
 }
 
 }  // namespace sluice::app

@@ -15,4 +15,8 @@ namespace sluice::app {
 // environment that does not hold together.
 transport::RankOptions rank_options(const std::optional<int64_t>& rank, const std::filesystem::path& meeting);
 
+// Leaves this process one of the GPUs that it sees, before CUDA looks at them: the one of its number among
+// the ranks of the machine. Who sees fewer keeps them.
+void keep_own_gpu(const transport::RankOptions& options);
+
 }  // namespace sluice::app

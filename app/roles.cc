@@ -41,6 +41,7 @@ Command add_learner(CLI::App& app) {
     StopSignals signals;
     const recipes::RunDirectory run(arguments->run);
     const auto options = rank_options(*rank, run.meeting());
+    keep_own_gpu(options);
     const StateDump state_dump("learner-" + std::to_string(options.rank));
     keep_pulse(run.pulse("learner", options.rank));
     return exit_status(recipes::run_stage(

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "learner/value_loss.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::learner {
 
@@ -57,15 +58,11 @@ bool Critic::update() {
 
 StepMetrics Critic::take_metrics() {
   auto sums = std::exchange(sums_, {});
-  const auto all =
-      transport::gather(optimizer_.collective(), {sums.loss, sums.clipped, static_cast<double>(sums.tokens)});
-  sums.loss = sums.clipped = 0.0;
-  sums.tokens = 0;
-  for (const auto& of_rank : all) {
-    sums.loss += of_rank[0];
-    sums.clipped += of_rank[1];
-    sums.tokens += static_cast<int64_t>(of_rank[2]);
-  }
+  const auto together = transport::sum_over(optimizer_.collective(),
+                                            {sums.loss, sums.clipped, static_cast<double>(sums.tokens)});
+  sums.loss = together[0];
+  sums.clipped = together[1];
+  sums.tokens = static_cast<int64_t>(together[2]);
   StepMetrics metrics;
   for (const auto& [name, count] : optimizer_.skip_counts()) metrics["critic/" + name] = count;
   if (sums.updates == 0) return metrics;

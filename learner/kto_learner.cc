@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "learner/internal/preference_update.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::learner {
 namespace {
@@ -16,6 +17,11 @@ void add(const KtoClassSums& more, KtoClassSums& sums) {
   sums.examples += more.examples;
   sums.rewards += more.rewards;
   sums.logps += more.logps;
+}
+
+void take_together(KtoClassSums& sums, transport::Collective& ranks) {
+  const auto all = transport::sum_over(ranks, {static_cast<double>(sums.examples), sums.rewards, sums.logps});
+  sums = {.examples = static_cast<int64_t>(all[0]), .rewards = all[1], .logps = all[2]};
 }
 
 void report(const KtoClassSums& sums, const std::string& name, StepMetrics& metrics) {
@@ -62,8 +68,10 @@ KtoLearner::KtoLearner(model::Network& network, optim::Optimizer& optimizer, Ref
 double KtoLearner::z0_of(std::span<const PreferenceExample> examples) const {
   if (!options_.has_z0) return 0.0;
   const auto others = mismatched(examples, options_.max_length);
-  const auto packs = pack_preferences(others, options_.micro_batch_tokens, network_.device());
-  const auto policy = of_all_packs(packs, [&](const PreferencePack& pack) {
+  auto& ranks = optimizer_.collective();
+  const auto packs = pack_preferences(others, options_.micro_batch_tokens, network_.device(),
+                                      /*with_prompts=*/false, ranks.size());
+  const auto policy = of_all_packs(packs, /*columns=*/1, ranks, [&](const PreferencePack& pack) {
     return example_logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
   });
   return kto_z0(policy.select(1, 0), reference_(others).select(1, 0));
@@ -73,13 +81,16 @@ StepMetrics KtoLearner::step(std::span<const PreferenceExample> examples) {
   require<DataError>(!examples.empty(), "KtoLearner: a step without examples");
   require<DataError>(examples.front().completions.size() == 1, "KtoLearner: an example of ",
                      examples.front().completions.size(), " completions has one too many to be judged");
-  const auto packs = pack_preferences(examples, options_.micro_batch_tokens, network_.device());
+  auto& ranks = optimizer_.collective();
+  const auto packs = pack_preferences(examples, options_.micro_batch_tokens, network_.device(),
+                                      /*with_prompts=*/false, ranks.size());
   const auto reference = reference_(examples).select(1, 0);
   const double z0 = z0_of(examples);
 
   internal::PreferenceUpdate update(network_, optimizer_, options_.router_aux_loss, examples, packs);
   KtoClassSums desirable, undesirable;
   for (const auto& pack : packs) {
+    if (pack.rank != ranks.rank()) continue;
     const auto logps = example_logps(pack, update.forward(pack).logprobs).select(1, 0);
     const KtoLossInputs inputs{
         .policy_logps = logps,
@@ -93,6 +104,8 @@ StepMetrics KtoLearner::step(std::span<const PreferenceExample> examples) {
   }
 
   auto metrics = update.finish();
+  take_together(desirable, ranks);
+  take_together(undesirable, ranks);
   report(desirable, "chosen", metrics);
   report(undesirable, "rejected", metrics);
   if (desirable.examples > 0 && undesirable.examples > 0) {

@@ -111,7 +111,7 @@ std::string hash_of(std::span<const PreferenceExample> examples) {
 }
 
 std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> examples, int64_t max_tokens,
-                                             const at::Device& device, bool with_prompts) {
+                                             const at::Device& device, bool with_prompts, int64_t ranks) {
   require(max_tokens > 0, "pack_preferences: packs of ", max_tokens, " rows");
   std::vector<int64_t> lengths;
   for (size_t i = 0; i < examples.size(); ++i) {
@@ -119,14 +119,15 @@ std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> 
     lengths.push_back(num_rows(examples[i]));
   }
   std::vector<PreferencePack> packs;
-  for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
+  for (const auto& [rank, items] : model::pack_for_ranks(lengths, max_tokens, ranks)) {
     internal::CompletionRows rows;
-    for (const int64_t item : bin) add_rows(examples[static_cast<size_t>(item)], rows);
+    for (const int64_t item : items) add_rows(examples[static_cast<size_t>(item)], rows);
     packs.push_back({.batch = rows.batch(device),
                      .targets = rows.targets(device),
                      .lengths = rows.lengths(),
-                     .examples = bin,
-                     .prompt_lengths = {}});
+                     .examples = items,
+                     .prompt_lengths = {},
+                     .rank = rank});
     if (with_prompts) add_prompts(examples, packs.back());
   }
   return packs;
@@ -163,6 +164,22 @@ at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,
   }
   require(!packs.empty(), "of_all_packs: there are no packs");
   return at::cat(values).index_select(0, at::tensor(examples, at::kLong).argsort());
+}
+
+at::Tensor of_all_packs(const std::vector<PreferencePack>& packs, int64_t columns,
+                        transport::Collective& ranks,
+                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack) {
+  if (ranks.size() == 1) return of_all_packs(packs, of_pack);
+  const c10::NoGradGuard no_grad;
+  int64_t examples = 0;
+  for (const auto& pack : packs) examples += std::ssize(pack.examples);
+  auto all = at::zeros({examples, columns}, at::kDouble);
+  for (const auto& pack : packs) {
+    if (pack.rank != ranks.rank()) continue;
+    all.index_copy_(0, at::tensor(pack.examples, at::kLong), of_pack(pack).to(at::kCPU, at::kDouble));
+  }
+  ranks.all_reduce_sum(all);  // with zeros: exact
+  return all;
 }
 
 }  // namespace sluice::learner

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/packed_batch.h"
+#include "transport/collective.h"
 
 namespace sluice::learner {
 
@@ -42,6 +43,7 @@ struct PreferencePack {
   std::vector<int64_t> lengths;         // counted tokens of each completion, in order
   std::vector<int64_t> examples;        // whose completions these are, in order
   std::vector<int64_t> prompt_lengths;  // tokens of each of their prompts that are targets, or empty
+  int64_t rank = 0;                     // of the learner, which computes it
 
   int64_t num_completion_targets() const;
 };
@@ -49,9 +51,10 @@ struct PreferencePack {
 // Best fit decreasing at `max_tokens` rows a pack; a larger example gets a pack of its own. The order is a
 // pure function of the batch. Throws DataError for an example with an empty prompt, a completion of which no
 // token counts or whose mask is of another length, and for examples that differ in their number of
-// completions.
+// completions. Of several ranks each gets about as many rows, and packs of its own.
 std::vector<PreferencePack> pack_preferences(std::span<const PreferenceExample> examples, int64_t max_tokens,
-                                             const at::Device& device, bool with_prompts = false);
+                                             const at::Device& device, bool with_prompts = false,
+                                             int64_t ranks = 1);
 
 // [examples, completions] float64 from log-probs [targets] of a pack, passes gradients: the sum over each
 // completion's tokens. `ld_alpha` weighs those of a pair that the shorter completion has no counterpart of
@@ -64,6 +67,10 @@ at::Tensor prompt_logps(const PreferencePack& pack, const at::Tensor& logprobs);
 // [all examples, ...] float64 on the CPU, without gradients, in the order of the batch: what `of_pack` gives
 // for those of each pack, [examples, ...].
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,
+                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack);
+// On every rank, each of which computes its own packs: [all examples, columns].
+at::Tensor of_all_packs(const std::vector<PreferencePack>& packs, int64_t columns,
+                        transport::Collective& ranks,
                         const std::function<at::Tensor(const PreferencePack& pack)>& of_pack);
 
 }  // namespace sluice::learner

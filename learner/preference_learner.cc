@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "learner/completion_logps.h"
 #include "learner/internal/preference_update.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::learner {
 namespace {
@@ -74,6 +75,19 @@ void add(const PreferenceLossSums& more, PreferenceLossSums& sums) {
   sums.nll += more.nll;
 }
 
+void take_together(PreferenceLossSums& sums, transport::Collective& ranks) {
+  const auto all =
+      transport::sum_over(ranks, {static_cast<double>(sums.pairs), sums.rewards_chosen, sums.rewards_rejected,
+                                  sums.correct, sums.logps_chosen, sums.logps_rejected, sums.nll});
+  sums = {.pairs = static_cast<int64_t>(all[0]),
+          .rewards_chosen = all[1],
+          .rewards_rejected = all[2],
+          .correct = all[3],
+          .logps_chosen = all[4],
+          .logps_rejected = all[5],
+          .nll = all[6]};
+}
+
 void report(const PreferenceLossSums& sums, StepMetrics& metrics) {
   const auto pairs = static_cast<double>(sums.pairs);
   metrics["rewards/chosen"] = sums.rewards_chosen / pairs;
@@ -130,9 +144,11 @@ at::Tensor PreferenceLearner::reference_of(std::span<const PreferenceExample> pa
   return needs_reference(options_.terms) ? reference_(pairs) : at::Tensor();
 }
 
-// Of the pairs in their own order, whatever the packs.
-at::Tensor PreferenceLearner::all_logps(const std::vector<PreferencePack>& packs) const {
-  return of_all_packs(packs, [&](const PreferencePack& pack) {
+// Of the pairs in their own order, whatever the packs and the ranks.
+at::Tensor PreferenceLearner::all_logps(const std::vector<PreferencePack>& packs,
+                                        transport::Collective& ranks) const {
+  const bool learns_another = has_sft_ && (options_.ld_alpha != 1.0 || options_.nll_over_prompt);
+  return of_all_packs(packs, learns_another ? 3 : 2, ranks, [&](const PreferencePack& pack) {
     return logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
   });
 }
@@ -142,7 +158,9 @@ StepMetrics PreferenceLearner::measure(std::span<const PreferenceExample> pairs)
       pack_preferences(pairs, options_.micro_batch_tokens, network_.device(), options_.nll_over_prompt);
   const auto step = denominators_of(pairs, options_.nll_over_prompt);
   StepMetrics metrics;
-  report(whole_step(all_logps(packs), reference_of(pairs), pairs, options_.terms, step).loss.sums, metrics);
+  transport::SoloCollective alone;
+  report(whole_step(all_logps(packs, alone), reference_of(pairs), pairs, options_.terms, step).loss.sums,
+         metrics);
   return metrics;
 }
 
@@ -150,8 +168,9 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   require<DataError>(!pairs.empty(), "PreferenceLearner: a step without pairs");
   require<DataError>(pairs.front().completions.size() == 2, "PreferenceLearner: an example of ",
                      pairs.front().completions.size(), " completions is no pair");
-  const auto packs =
-      pack_preferences(pairs, options_.micro_batch_tokens, network_.device(), options_.nll_over_prompt);
+  auto& ranks = optimizer_.collective();
+  const auto packs = pack_preferences(pairs, options_.micro_batch_tokens, network_.device(),
+                                      options_.nll_over_prompt, ranks.size());
   const auto step = denominators_of(pairs, options_.nll_over_prompt);
   const auto reference = reference_of(pairs);
 
@@ -163,11 +182,12 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   };
   at::Tensor gradient;  // of the log-probs of the step, where they had to be there at once
   if (needs_whole_step(options_.terms)) {
-    const auto whole = whole_step(all_logps(packs), reference, pairs, options_.terms, step);
-    count(whole.loss);
+    const auto whole = whole_step(all_logps(packs, ranks), reference, pairs, options_.terms, step);
+    if (ranks.rank() == 0) count(whole.loss);  // every rank has it
     gradient = whole.gradient;
   }
   for (const auto& pack : packs) {
+    if (pack.rank != ranks.rank()) continue;
     const auto out = update.forward(pack);
     const auto own = logps(pack, out.logprobs);
     if (gradient.defined()) {
@@ -183,6 +203,7 @@ StepMetrics PreferenceLearner::step(std::span<const PreferenceExample> pairs) {
   }
 
   auto metrics = update.finish();
+  take_together(sums, ranks);
   report(sums, metrics);
   if (has_sft_) metrics["nll_loss"] = sums.nll / static_cast<double>(step.sft_tokens);
   for (const auto& pair : pairs) metrics["num_tokens"] += static_cast<double>(num_tokens(pair));

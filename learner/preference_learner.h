@@ -48,7 +48,7 @@ class PreferenceLearner {
 
  private:
   at::Tensor reference_of(std::span<const PreferenceExample> pairs) const;
-  at::Tensor all_logps(const std::vector<PreferencePack>& packs) const;
+  at::Tensor all_logps(const std::vector<PreferencePack>& packs, transport::Collective& ranks) const;
   at::Tensor logps(const PreferencePack& pack, const at::Tensor& logprobs) const;
   at::Tensor pair_weights(const PreferencePack& pack, const model::BatchLogprobs& out) const;
 

@@ -251,19 +251,11 @@ std::vector<MicroBatch> cut_into_micro_batches(const TrainingBatch& batch, int64
   for (const auto& piece : pieces) rows.push_back(piece.rows);
 
   std::vector<MicroBatch> micro_batches;
-  int64_t rank = 0;
-  for (const auto& own : model::share_out(rows, ranks)) {
-    std::vector<int64_t> lengths;
-    for (const int64_t item : own) lengths.push_back(rows[static_cast<size_t>(item)]);
-    for (const auto& bin : model::pack_best_fit(lengths, max_tokens)) {
-      MicroBatchBuilder builder(batch);
-      for (const int64_t item : bin) {
-        builder.add(pieces[static_cast<size_t>(own[static_cast<size_t>(item)])]);
-      }
-      micro_batches.push_back(builder.build(device));
-      micro_batches.back().rank = rank;
-    }
-    ++rank;
+  for (const auto& pack : model::pack_for_ranks(rows, max_tokens, ranks)) {
+    MicroBatchBuilder builder(batch);
+    for (const int64_t item : pack.items) builder.add(pieces[static_cast<size_t>(item)]);
+    micro_batches.push_back(builder.build(device));
+    micro_batches.back().rank = pack.rank;
   }
   return micro_batches;
 }

@@ -20,6 +20,20 @@ std::vector<int64_t> longest_first(const std::vector<int64_t>& lengths) {
   return order;
 }
 
+// Each in order.
+std::vector<std::vector<int64_t>> share_out(const std::vector<int64_t>& lengths, int64_t shares) {
+  require(shares > 0, "pack_for_ranks: ", shares, " ranks");
+  std::vector<std::vector<int64_t>> items(static_cast<size_t>(shares));
+  std::vector<int64_t> taken(items.size(), 0);
+  for (const int64_t item : longest_first(lengths)) {
+    const auto least = std::ranges::min_element(taken);
+    *least += lengths[static_cast<size_t>(item)];
+    items[static_cast<size_t>(least - taken.begin())].push_back(item);
+  }
+  for (auto& share : items) std::ranges::sort(share);
+  return items;
+}
+
 }  // namespace
 
 std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<int64_t>& lengths, int64_t capacity) {
@@ -45,17 +59,19 @@ std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<int64_t>& leng
   return bins;
 }
 
-std::vector<std::vector<int64_t>> share_out(const std::vector<int64_t>& lengths, int64_t shares) {
-  require(shares > 0, "share_out: ", shares, " shares");
-  std::vector<std::vector<int64_t>> items(static_cast<size_t>(shares));
-  std::vector<int64_t> taken(items.size(), 0);
-  for (const int64_t item : longest_first(lengths)) {
-    const auto least = std::ranges::min_element(taken);
-    *least += lengths[static_cast<size_t>(item)];
-    items[static_cast<size_t>(least - taken.begin())].push_back(item);
+std::vector<RankPack> pack_for_ranks(const std::vector<int64_t>& lengths, int64_t capacity, int64_t ranks) {
+  std::vector<RankPack> packs;
+  int64_t rank = 0;
+  for (const auto& own : share_out(lengths, ranks)) {
+    std::vector<int64_t> own_lengths;
+    for (const int64_t item : own) own_lengths.push_back(lengths[static_cast<size_t>(item)]);
+    for (const auto& bin : pack_best_fit(own_lengths, capacity)) {
+      auto& pack = packs.emplace_back(RankPack{.rank = rank, .items = {}});
+      for (const int64_t place : bin) pack.items.push_back(own[static_cast<size_t>(place)]);
+    }
+    ++rank;
   }
-  for (auto& share : items) std::ranges::sort(share);
-  return items;
+  return packs;
 }
 
 }  // namespace sluice::model

@@ -10,8 +10,13 @@ namespace sluice::model {
 // ties. An item longer than `capacity` gets a bin of its own.
 std::vector<std::vector<int64_t>> pack_best_fit(const std::vector<int64_t>& lengths, int64_t capacity);
 
-// Indices of each of so many shares, about equal in length and each in order: longer items first, then lower
-// index, to the share that has least, the first on ties.
-std::vector<std::vector<int64_t>> share_out(const std::vector<int64_t>& lengths, int64_t shares);
+// Items of one pack, in order, and the rank of a learner that it is for.
+struct RankPack {
+  int64_t rank = 0;
+  std::vector<int64_t> items;
+};
+// Shares of about equal length for so many ranks, each packed by itself. Longer items first, then lower
+// index, go to the rank that has least, the first on ties.
+std::vector<RankPack> pack_for_ranks(const std::vector<int64_t>& lengths, int64_t capacity, int64_t ranks);
 
 }  // namespace sluice::model

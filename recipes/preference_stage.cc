@@ -11,6 +11,7 @@
 #include "base/philox.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/stage_reference.h"
 #include "recipes/internal/step_loop.h"
 #include "reference/logprob_cache.h"
@@ -66,35 +67,37 @@ ExamplesFound read_examples(const StageSpec& stage, const Checkpoint& checkpoint
 class PreferenceStage {
  public:
   PreferenceStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                  const StopRequest& stop)
+                  const StopRequest& stop, transport::Collective& ranks)
       : run_(run),
         recipe_(recipe),
         stage_(stage),
         spec_(stage.preference),
         stop_(stop),
-        start_(find_start(run, recipe, stage)),
+        ranks_(ranks),
+        start_(find_start(run, recipe, stage, ranks)),
         seed_(stage_seed(recipe, stage.name)),
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         found_(read_examples(stage, start_.checkpoint, *tokenizer_, seed_)),
         network_(load_trained(run, recipe, stage, start_)),
-        optimizer_(*network_, collective_, stage.optim, stage.steps),
-        monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        optimizer_(*network_, ranks, stage.optim, stage.steps),
+        monitor_(run, recipe, stage, start_.checkpoint.state.step, ranks.rank()),
         order_(found_.training, seed_) {
     if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
     if (found_.dropped > 0) {
       monitor_.say(stage.name + ": " + std::to_string(found_.dropped) +
                    " rows of which batch.max_length leaves no completion are left out");
     }
+    check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
   }
 
   int run() {
-    if (spec_.needs_reference() && !prepare_reference()) return stop_();
+    if (spec_.needs_reference() && !prepare_reference()) return told_to_stop();
     make_learner();
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
     const int signal = loop.run({.learn = [this](int64_t step) { return learn(step); },
                                  .measure = [this](int64_t done) { return measure(done); },
                                  .contents = [this] { return contents(); }});
-    if (signal != 0) return signal;
+    if (signal != 0 || ranks_.rank() != 0) return signal;
     if (reference_) reference_->policy().check_unmoved();
     Json result = {{"name", stage_.name},
                    {"use", stage_.use},
@@ -108,6 +111,10 @@ class PreferenceStage {
 
  private:
   int64_t num_examples() const { return std::ssize(found_.examples); }
+  // The signal that rank 0 has, on every rank.
+  int told_to_stop() const {
+    return static_cast<int>(transport::gather(ranks_, {static_cast<double>(stop_())}).front().front());
+  }
   // Of a judged completion the reference has to say more: what it thinks of it
   // under other prompts.
   bool is_asked_again() const { return spec_.judged() && spec_.kto.has_z0; }
@@ -131,32 +138,39 @@ class PreferenceStage {
         .how = "ld_alpha " + std::to_string(spec_.pairs.ld_alpha) + ", products " +
                std::to_string(static_cast<int>(recipe_.model.rounding)) + ", " + recipe_.device};
     std::string damage;
-    auto logprobs = reference::load_logprobs(file, key, num_examples() * completions, damage);
+    const bool leads = ranks_.rank() == 0;
+    const auto found =
+        leads ? reference::load_logprobs(file, key, num_examples() * completions, damage) : std::nullopt;
     if (!damage.empty()) monitor_.say(stage_.name + ": computing it anew, as " + damage);
-    if (!logprobs) {
-      logprobs = compute_table();
-      if (!logprobs) return false;
-      reference::save_logprobs(file, key, *logprobs);
+    table_ = at::zeros({num_examples(), completions}, at::kDouble);
+    if (found) std::ranges::copy(*found, table_.mutable_data_ptr<double>());
+    if (transport::gather(ranks_, {found ? 1.0 : 0.0}).front().front() != 0.0) {
+      ranks_.all_reduce_sum(table_);  // with zeros: exact
+      return true;
     }
-    table_ = at::tensor(*logprobs, at::kDouble).view({num_examples(), completions});
+    if (!compute_table()) return false;
+    const auto* first = table_.const_data_ptr<double>();
+    if (leads) reference::save_logprobs(file, key, {first, first + table_.numel()});
     return true;
   }
 
-  std::optional<std::vector<double>> compute_table() {
+  // Each rank some examples, then the next ones.
+  bool compute_table() {
     const Millis began = clock_.now_ms();
-    std::vector<double> logprobs;
-    for (int64_t first = 0; first < num_examples(); first += kExamplesAtOnce) {
-      if (stop_() != 0) return std::nullopt;
+    const int64_t round = ranks_.size() * kExamplesAtOnce;
+    for (int64_t next = 0; next < num_examples(); next += round) {
+      if (told_to_stop() != 0) return false;
+      const int64_t first = next + ranks_.rank() * kExamplesAtOnce;
       const int64_t count = std::min(kExamplesAtOnce, num_examples() - first);
-      const auto some =
-          compute(std::span(found_.examples).subspan(static_cast<size_t>(first), static_cast<size_t>(count)))
-              .contiguous();
-      logprobs.insert(logprobs.end(), some.const_data_ptr<double>(),
-                      some.const_data_ptr<double>() + some.numel());
+      if (count <= 0) continue;
+      table_.narrow(0, first, count)
+          .copy_(compute(
+              std::span(found_.examples).subspan(static_cast<size_t>(first), static_cast<size_t>(count))));
     }
+    ranks_.all_reduce_sum(table_);  // with zeros: exact
     monitor_.say(stage_.name + ": reference log-probs of " + std::to_string(num_examples()) +
                  " examples in " + std::to_string((clock_.now_ms() - began) / 1000) + " s");
-    return logprobs;
+    return true;
   }
 
   at::Tensor compute(std::span<const PreferenceExample> examples) const {
@@ -239,13 +253,13 @@ class PreferenceStage {
   const StageSpec& stage_;
   const PreferenceSpec& spec_;
   const StopRequest& stop_;
+  transport::Collective& ranks_;
   const SteadyClock clock_;
   const StageStart start_;
   const uint64_t seed_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const ExamplesFound found_;
   const std::unique_ptr<model::Network> network_;
-  transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
   StageMonitor monitor_;
   std::unique_ptr<StageReference> reference_;  // null when nothing more is asked of it
@@ -260,8 +274,8 @@ class PreferenceStage {
 }  // namespace
 
 int run_preference_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                         const StopRequest& stop, transport::Collective&) {
-  return PreferenceStage(run, recipe, stage, stop).run();
+                         const StopRequest& stop, transport::Collective& ranks) {
+  return PreferenceStage(run, recipe, stage, stop, ranks).run();
 }
 
 }  // namespace sluice::recipes

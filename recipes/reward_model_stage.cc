@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/reward_pairs.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/step_loop.h"
 #include "sft/reward_trainer.h"
 #include "text/chat_template.h"
@@ -33,26 +34,28 @@ std::unique_ptr<model::Network> load_reward_model(const Recipe& recipe, const St
 class RewardModelStage {
  public:
   RewardModelStage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                   const StopRequest& stop)
+                   const StopRequest& stop, transport::Collective& ranks)
       : run_(run),
         stage_(stage),
         stop_(stop),
-        start_(find_start(run, recipe, stage)),
+        ranks_(ranks),
+        start_(find_start(run, recipe, stage, ranks)),
         policy_(find_origin(run, stage, start_).model()),
         tokenizer_(text::load_tokenizer(policy_)),
         chat_(text::load_chat_template(policy_)),
         training_(read(stage.data.path)),
         network_(load_reward_model(recipe, stage, start_)),
-        optimizer_(*network_, collective_, stage.optim, stage.steps),
+        optimizer_(*network_, ranks, stage.optim, stage.steps),
         trainer_(*network_, optimizer_,
                  {.micro_batch_tokens = stage.batch.micro_batch_tokens, .loss = stage.reward_loss}),
-        monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        monitor_(run, recipe, stage, start_.checkpoint.state.step, ranks.rank()),
         order_(std::ssize(training_.pairs), stage_seed(recipe, stage.name)) {
     if (start_.resumed) load_optimizer(start_.checkpoint, optimizer_);
     if (training_.dropped > 0) {
       monitor_.say(stage.name + ": " + std::to_string(training_.dropped) +
                    " pairs that batch.max_length has no room for are left out");
     }
+    check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
   }
 
   int run() {
@@ -60,7 +63,7 @@ class RewardModelStage {
     const int signal = loop.run({.learn = [this](int64_t step) { return trainer_.step(batch_of(step)); },
                                  .measure = nullptr,
                                  .contents = [this] { return contents(); }});
-    return signal != 0 ? signal : finish(loop);
+    return signal != 0 || ranks_.rank() != 0 ? signal : finish(loop);
   }
 
  private:
@@ -114,13 +117,13 @@ class RewardModelStage {
   const RunDirectory& run_;
   const StageSpec& stage_;
   const StopRequest& stop_;
+  transport::Collective& ranks_;
   const StageStart start_;
   const std::filesystem::path policy_;  // its model directory
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::optional<text::ChatTemplate> chat_;
   const internal::PairsFound training_;
   const std::unique_ptr<model::Network> network_;
-  transport::SoloCollective collective_;
   optim::Optimizer optimizer_;
   sft::RewardTrainer trainer_;
   StageMonitor monitor_;
@@ -130,8 +133,8 @@ class RewardModelStage {
 }  // namespace
 
 int run_reward_model_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                           const StopRequest& stop, transport::Collective&) {
-  return RewardModelStage(run, recipe, stage, stop).run();
+                           const StopRequest& stop, transport::Collective& ranks) {
+  return RewardModelStage(run, recipe, stage, stop, ranks).run();
 }
 
 }  // namespace sluice::recipes

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/operators.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::sft {
 namespace {
@@ -89,17 +90,19 @@ StepMetrics DistillTrainer::step(std::span<const Example> examples) {
     step_weight += total_weight(example);
   }
   optimizer_.zero_grad();
-  Sums sums;
-  for (const auto& pack : pack_examples(examples, micro_batch_tokens_, network_.device())) {
-    learn(pack, step_weight, sums);
+  Sums own;
+  auto& ranks = optimizer_.collective();
+  for (const auto& pack : pack_examples(examples, micro_batch_tokens_, network_.device(), ranks.size())) {
+    if (pack.rank == ranks.rank()) learn(pack, step_weight, own);
   }
-  if (!std::isfinite(sums.loss)) optimizer_.reject();
+  if (!std::isfinite(own.loss)) optimizer_.reject();
   const auto update = optimizer_.step();
+  const auto sums = transport::sum_over(ranks, {own.loss, own.kl, own.nll, own.entropy});
 
-  StepMetrics metrics = {{"loss", sums.loss},
-                         {"kl", sums.kl / step_weight},
-                         {"nll", sums.nll / step_weight},
-                         {"entropy", sums.entropy / num_targets_of_step},
+  StepMetrics metrics = {{"loss", sums[0]},
+                         {"kl", sums[1] / step_weight},
+                         {"nll", sums[2] / step_weight},
+                         {"entropy", sums[3] / num_targets_of_step},
                          {"num_tokens", num_tokens},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};

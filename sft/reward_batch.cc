@@ -48,7 +48,7 @@ RewardBatch pack(std::span<const ComparedPair> pairs, const std::vector<int64_t>
 int64_t ComparedPair::num_tokens() const { return num_rows(*this) + std::ssize(prompt); }
 
 std::vector<RewardBatch> pack_pairs(std::span<const ComparedPair> pairs, int64_t max_tokens,
-                                    const at::Device& device) {
+                                    const at::Device& device, int64_t ranks) {
   require(max_tokens > 0, "pack_pairs: packs of ", max_tokens, " rows");
   std::vector<int64_t> lengths;
   for (size_t i = 0; i < pairs.size(); ++i) {
@@ -56,8 +56,10 @@ std::vector<RewardBatch> pack_pairs(std::span<const ComparedPair> pairs, int64_t
     lengths.push_back(num_rows(pairs[i]));
   }
   std::vector<RewardBatch> batches;
-  for (const auto& bin : model::pack_best_fit(lengths, max_tokens))
-    batches.push_back(pack(pairs, bin, device));
+  for (const auto& [rank, items] : model::pack_for_ranks(lengths, max_tokens, ranks)) {
+    batches.push_back(pack(pairs, items, device));
+    batches.back().rank = rank;
+  }
   return batches;
 }
 

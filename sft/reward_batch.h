@@ -24,11 +24,13 @@ struct RewardBatch {
   model::PackedBatch batch;
   at::Tensor chosen_rows, rejected_rows;  // [pairs] int64, where the scores are
   at::Tensor margins;                     // [pairs] float32
+  int64_t rank = 0;                       // of the learner, which computes it
 };
 
 // Best fit decreasing at `max_tokens` rows a pack; a larger pair gets a pack of its own. Both sequences of a
-// pair are said to grow to the longer one. Throws DataError for a prompt or a completion without a token.
+// pair are said to grow to the longer one. Throws DataError for a prompt or a completion without a token. Of
+// several ranks each gets about as many rows, and packs of its own.
 std::vector<RewardBatch> pack_pairs(std::span<const ComparedPair> pairs, int64_t max_tokens,
-                                    const at::Device& device);
+                                    const at::Device& device, int64_t ranks = 1);
 
 }  // namespace sluice::sft

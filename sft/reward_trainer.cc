@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::sft {
 namespace {
@@ -25,6 +26,22 @@ void add(const RewardLossSums& more, RewardLossSums& sums) {
   sums.squares += more.squares;
   sums.min_reward = std::min(sums.min_reward, more.min_reward);
   sums.max_reward = std::max(sums.max_reward, more.max_reward);
+}
+
+void take_together(RewardLossSums& sums, transport::Collective& ranks) {
+  const auto all = transport::gather(ranks, {static_cast<double>(sums.pairs), sums.correct, sums.margin,
+                                             sums.rewards, sums.squares, sums.min_reward, sums.max_reward});
+  sums = {};
+  for (const auto& rank : all) {
+    add({.pairs = static_cast<int64_t>(rank[0]),
+         .correct = rank[1],
+         .margin = rank[2],
+         .rewards = rank[3],
+         .squares = rank[4],
+         .min_reward = rank[5],
+         .max_reward = rank[6]},
+        sums);
+  }
 }
 
 std::map<std::string, double> metrics_of(const RewardLossSums& sums) {
@@ -51,7 +68,9 @@ std::map<std::string, double> RewardTrainer::step(std::span<const ComparedPair> 
   double loss_sum = 0.0, num_tokens = 0.0;
   RewardLossSums sums;
   optimizer_.zero_grad();
-  for (const auto& pack : pack_pairs(pairs, options_.micro_batch_tokens, network_.device())) {
+  auto& ranks = optimizer_.collective();
+  for (const auto& pack : pack_pairs(pairs, options_.micro_batch_tokens, network_.device(), ranks.size())) {
+    if (pack.rank != ranks.rank()) continue;
     const auto share = loss_of(network_, pack, std::ssize(pairs), options_.loss);
     share.loss.backward();
     loss_sum += share.loss.item<double>();
@@ -61,8 +80,9 @@ std::map<std::string, double> RewardTrainer::step(std::span<const ComparedPair> 
   const auto update = optimizer_.step();
 
   for (const auto& pair : pairs) num_tokens += static_cast<double>(pair.num_tokens());
+  take_together(sums, ranks);
   auto metrics = metrics_of(sums);
-  metrics["loss"] = loss_sum;
+  metrics["loss"] = transport::sum_over(ranks, {loss_sum}).front();
   metrics["num_tokens"] = num_tokens;
   metrics["grad_norm"] = update.grad_norm;
   metrics["learning_rate"] = update.lr;

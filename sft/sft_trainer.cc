@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::sft {
 
@@ -54,22 +55,17 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
   }
   if (!std::isfinite(loss_sum)) optimizer_.reject();
   const auto update = optimizer_.step();
-  const auto all =
-      transport::gather(ranks, {loss_sum, entropy_sum, correct, aux_loss, has_experts ? 1.0 : 0.0});
-  const auto sum_of = [&all](size_t i) {
-    double sum = 0.0;
-    for (const auto& of_rank : all) sum += of_rank[i];
-    return sum;
-  };
+  const auto sums =
+      transport::sum_over(ranks, {loss_sum, entropy_sum, correct, aux_loss, has_experts ? 1.0 : 0.0});
 
-  StepMetrics metrics = {{"loss", sum_of(0)},
-                         {"entropy", sum_of(1) / static_cast<double>(step_targets)},
-                         {"mean_token_accuracy", sum_of(2) / static_cast<double>(step_targets)},
+  StepMetrics metrics = {{"loss", sums[0]},
+                         {"entropy", sums[1] / static_cast<double>(step_targets)},
+                         {"mean_token_accuracy", sums[2] / static_cast<double>(step_targets)},
                          {"num_tokens", static_cast<double>(step_tokens)},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
   metrics.merge(optimizer_.skip_counts());
-  if (sum_of(4) > 0.0) metrics["aux_loss"] = sum_of(3);
+  if (sums[4] > 0.0) metrics["aux_loss"] = sums[3];
   return metrics;
 }
 

@@ -70,17 +70,9 @@ std::vector<SupervisedBatch> pack_examples(std::span<const Example> examples, in
     lengths.push_back(num_input_rows(example));
   }
   std::vector<SupervisedBatch> batches;
-  int64_t rank = 0;
-  for (const auto& own : model::share_out(lengths, ranks)) {
-    std::vector<int64_t> own_lengths;
-    for (const int64_t item : own) own_lengths.push_back(lengths[static_cast<size_t>(item)]);
-    for (const auto& bin : model::pack_best_fit(own_lengths, max_tokens)) {
-      std::vector<int64_t> items;
-      for (const int64_t place : bin) items.push_back(own[static_cast<size_t>(place)]);
-      batches.push_back(pack(examples, items, lengths, device));
-      batches.back().rank = rank;
-    }
-    ++rank;
+  for (const auto& [rank, items] : model::pack_for_ranks(lengths, max_tokens, ranks)) {
+    batches.push_back(pack(examples, items, lengths, device));
+    batches.back().rank = rank;
   }
   return batches;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "learner/internal/segments.h"
+#include "transport/rank_sums.h"
 
 namespace sluice::learner::internal {
 
@@ -58,17 +59,18 @@ void PreferenceUpdate::backward(at::Tensor objective) {
 StepMetrics PreferenceUpdate::finish() {
   if (!std::isfinite(loss_)) optimizer_.reject();
   const auto update = optimizer_.step();
-  StepMetrics metrics = {{"loss", loss_},
-                         {"entropy", entropy_ / static_cast<double>(targets_)},
+  const auto sums = transport::sum_over(optimizer_.collective(),
+                                        {loss_, entropy_, static_cast<double>(chosen_.tokens), chosen_.logits,
+                                         static_cast<double>(rejected_.tokens), rejected_.logits,
+                                         aux_loss_ ? 1.0 : 0.0, aux_loss_.value_or(0.0)});
+  StepMetrics metrics = {{"loss", sums[0]},
+                         {"entropy", sums[1] / static_cast<double>(targets_)},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
   metrics.merge(optimizer_.skip_counts());
-  const auto report = [&metrics](const char* name, const Side& side) {
-    if (side.tokens > 0) metrics[name] = side.logits / static_cast<double>(side.tokens);
-  };
-  report("logits/chosen", chosen_);
-  report("logits/rejected", rejected_);
-  if (aux_loss_) metrics["aux_loss"] = *aux_loss_;
+  if (sums[2] > 0.0) metrics["logits/chosen"] = sums[3] / sums[2];
+  if (sums[4] > 0.0) metrics["logits/rejected"] = sums[5] / sums[4];
+  if (sums[6] > 0.0) metrics["aux_loss"] = sums[7];
   return metrics;
 }
 

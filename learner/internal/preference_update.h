@@ -25,9 +25,9 @@ class PreferenceUpdate {
   // Of the last forward; its experts' balancing loss is added.
   void backward(at::Tensor objective);
   void add_loss(double share) { loss_ += share; }
-  // Moves the weights, unless the loss is not finite: loss, entropy (the mean over completions' targets),
-  // logits/{chosen,rejected}, grad_norm, learning_rate, nonfinite_skips, spike_skips, and aux_loss of a
-  // network with experts.
+  // Moves the weights, unless the loss is not finite, and measures over all ranks: loss, entropy (the mean
+  // over completions' targets), logits/{chosen,rejected}, grad_norm, learning_rate, nonfinite_skips,
+  // spike_skips, and aux_loss of a network with experts.
   StepMetrics finish();
 
  private:
@@ -42,7 +42,7 @@ class PreferenceUpdate {
   optim::Optimizer& optimizer_;
   const double router_aux_loss_;
   const std::span<const PreferenceExample> examples_;
-  int64_t rows_ = 0, targets_ = 0;  // of the step, those of prompts left out
+  int64_t rows_ = 0, targets_ = 0;  // of the step on all ranks, those of prompts left out
   at::Tensor balance_;              // of the last forward, times its share of the rows; may be undefined
   double loss_ = 0.0, entropy_ = 0.0;
   Side chosen_, rejected_;

@@ -10,12 +10,9 @@ RankSpec read_ranks(const Json& json) {
 }
 
 void check_ranks(const StageSpec& stage, int64_t count) {
-  if (count == 1) return;
-  const bool shares_its_step =
-      stage.role == StageRole::Policy || (stage.role == StageRole::Supervised && !stage.distill);
-  require<UsageError>(shares_its_step, "stage ", stage.name, ": ", count,
-                      " ranks are for grpo and its family and for supervised stages; one of kind ", stage.use,
-                      " trains on one, learner.ranks = 1");
+  require<UsageError>(count == 1 || stage.trains(), "stage ", stage.name, ": ", count,
+                      " ranks are for stages that train; one of kind ", stage.use,
+                      " has one, learner.ranks = 1");
 }
 
 }  // namespace sluice::recipes::internal
