@@ -4,13 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
 
 #include "base/philox.h"
+#include "model/scalar_head.h"
+#include "sft/distill_trainer.h"
 #include "sft/reward_loss.h"
+#include "sft/reward_trainer.h"
 #include "sft/sft_trainer.h"
 #include "sft/supervised_batch.h"
 #include "sft/supervised_loss.h"
+#include "tests/rank_steps.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
 
@@ -84,42 +88,60 @@ INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
                          testing::Combine(testing::Values(LossKind::Nll, LossKind::Dft),
                                           testing::Values(at::kDouble, at::kFloat)));
 
-// What twenty steps of a trainer make of a rank.
-struct Trained {
-  at::Tensor weights;
-  StepMetrics first, last;
-};
-
-Trained train(transport::Collective& ranks) {
-  const auto network = tiny_network_of(at::kFloat, 7);
-  optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
-  SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
-  Trained trained;
-  for (int64_t step = 0; step < 20; ++step) {
-    trained.last = trainer.step(make_examples(static_cast<size_t>(5 + step % 3)), step);
-    if (step == 0) trained.first = trained.last;
+// What a trainer makes of a network on each rank.
+RankOutcome train(model::Network& network, const std::function<StepMetrics(int64_t step)>& learn) {
+  RankOutcome outcome;
+  for (int64_t step = 0; step < kRankSteps; ++step) {
+    outcome.last = learn(step);
+    if (step == 0) outcome.first = outcome.last;
   }
-  trained.weights = network->flat().clone();
-  return trained;
+  outcome.weights = network.flat().clone();
+  return outcome;
+}
+
+std::vector<Example> examples_of_step(int64_t step) {
+  return make_examples(static_cast<size_t>(5 + step % 3));
 }
 
 TEST(SupervisedRanks, LearnWhatOneLearns) {
-  transport::SoloCollective alone;
-  const auto whole = train(alone);
-  for (const int64_t size : {2, 4}) {
-    std::vector<Trained> ranks(static_cast<size_t>(size));
-    spawn_ranks(
-        size, [&](transport::Collective& group) { ranks[static_cast<size_t>(group.rank())] = train(group); });
-    for (const auto& rank : ranks) {
-      EXPECT_TRUE(at::equal(rank.weights, ranks[0].weights));
-      EXPECT_EQ(rank.last, ranks[0].last);
-    }
-    EXPECT_LE((ranks[0].weights - whole.weights).norm().item<double>(),
-              1e-5 * whole.weights.norm().item<double>());
-    ASSERT_EQ(ranks[0].first.size(), whole.first.size());
-    for (const auto& [name, value] : whole.first)
-      EXPECT_NEAR(ranks[0].first.at(name), value, 1e-4 * std::max(1.0, std::abs(value))) << name;
+  expect_as_on_one_rank([](transport::Collective& ranks) {
+    const auto network = tiny_network_of(at::kFloat, 7);
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+    SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
+    return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+  });
+}
+
+TEST(SupervisedRanks, LearnFromATeacherWhatOneLearns) {
+  const auto teacher = tiny_network_of(at::kFloat, 8);
+  teacher->freeze();
+  expect_as_on_one_rank([&](transport::Collective& ranks) {
+    const auto network = tiny_network_of(at::kFloat, 7);
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+    DistillTrainer trainer(*network, *teacher, optimizer, /*micro_batch_tokens=*/40, {});
+    return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step)); });
+  });
+}
+
+std::vector<ComparedPair> make_pairs(size_t count) {
+  std::vector<ComparedPair> pairs;
+  const auto examples = make_examples(3 * count);
+  for (size_t i = 0; i < count; ++i) {
+    pairs.push_back({.prompt = examples[3 * i].tokens,
+                     .chosen = examples[3 * i + 1].tokens,
+                     .rejected = examples[3 * i + 2].tokens});
   }
+  return pairs;
+}
+
+TEST(SupervisedRanks, LearnARewardModelAsOne) {
+  expect_as_on_one_rank([](transport::Collective& ranks) {
+    const auto network = model::with_scalar_head(*tiny_network_of(at::kFloat, 7), 3);
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+    RewardTrainer trainer(*network, optimizer, {.micro_batch_tokens = 60});
+    return train(*network,
+                 [&](int64_t step) { return trainer.step(make_pairs(static_cast<size_t>(3 + step % 3))); });
+  });
 }
 
 // Of rewards as leaves: six pairs, and prompts with three, two and four ranked completions.

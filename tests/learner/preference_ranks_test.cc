@@ -1,0 +1,71 @@
+// A preference step on several ranks is that on one.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "learner/kto_learner.h"
+#include "learner/preference_learner.h"
+#include "learner/reference_logps.h"
+#include "tests/learner/preference_examples.h"
+#include "tests/rank_steps.h"
+#include "tests/split_step.h"
+
+namespace sluice::learner {
+namespace {
+
+constexpr int64_t kRows = 60;
+
+RankOutcome learn(const std::function<StepMetrics(std::span<const PreferenceExample>)>& step,
+                  const model::Network& network, size_t completions) {
+  RankOutcome outcome;
+  for (uint64_t i = 0; i < static_cast<uint64_t>(kRankSteps); ++i) {
+    outcome.last = step(random_examples(5 + i % 3, completions, /*seed=*/i));
+    if (i == 0) outcome.first = outcome.last;
+  }
+  outcome.weights = network.flat().clone();
+  return outcome;
+}
+
+struct Policies {
+  explicit Policies(transport::Collective& ranks)
+      : optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100) {}
+
+  ReferenceLogps reference_logps() const {
+    return [this](std::span<const PreferenceExample> examples) {
+      return learner::reference_logps(reference, examples, at::kCPU, {.micro_batch_tokens = kRows});
+    };
+  }
+
+  std::unique_ptr<model::Network> network = tiny_network_of(at::kFloat, 7);
+  reference::ReferencePolicy reference{tiny_network_of(at::kFloat, 8)};
+  optim::Optimizer optimizer;
+};
+
+TEST(PreferenceRanks, LearnFromPairsWhatOneLearns) {
+  const std::vector<std::vector<PreferenceTerm>> kinds = {
+      {{.type = PreferenceType::Sigmoid}},
+      {{.type = PreferenceType::Sigmoid}, {.type = PreferenceType::Sft, .weight = 0.5}},
+      {{.type = PreferenceType::Aot}}};
+  for (const auto& terms : kinds) {
+    SCOPED_TRACE(static_cast<int>(terms.front().type));
+    expect_as_on_one_rank([&](transport::Collective& ranks) {
+      Policies policies(ranks);
+      PreferenceLearner learner(*policies.network, policies.optimizer, policies.reference_logps(),
+                                {.terms = terms, .micro_batch_tokens = kRows});
+      return learn([&](auto pairs) { return learner.step(pairs); }, *policies.network, 2);
+    });
+  }
+}
+
+TEST(PreferenceRanks, LearnFromJudgedCompletionsWhatOneLearns) {
+  expect_as_on_one_rank([](transport::Collective& ranks) {
+    Policies policies(ranks);
+    KtoLearner learner(*policies.network, policies.optimizer, policies.reference_logps(),
+                       {.max_length = 64, .micro_batch_tokens = kRows});
+    return learn([&](auto examples) { return learner.step(examples); }, *policies.network, 1);
+  });
+}
+
+}  // namespace
+}  // namespace sluice::learner
