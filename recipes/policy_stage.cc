@@ -18,6 +18,7 @@
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
 #include "recipes/audit.h"
+#include "recipes/internal/policy_follower.h"
 #include "recipes/internal/policy_match.h"
 #include "recipes/internal/policy_memory.h"
 #include "recipes/internal/policy_reports.h"
@@ -78,7 +79,7 @@ class PolicyStage {
     monitor_.say_left_out(prompts_->num_left_out());
     start_server();
     const auto stopped = learn();
-    give(ranks_, {.kind = Order::Kind::End, .status = stopped.value_or(0)});
+    give(ranks_, Order::Kind::End, stopped.value_or(0));
     return stopped ? *stopped : finish();
   }
 
@@ -95,7 +96,7 @@ class PolicyStage {
       const Millis waited = clock_.now_ms();
       if (auto* redis = monitor_.redis()) redis->batched(ids_of(*groups));
       const auto ids = ids_of(*groups);
-      give(ranks_, {.kind = Order::Kind::Learn, .groups = *groups});
+      give_to_learn(ranks_, *groups);
       learner::StepHealth health;
       auto metrics = train(s, std::move(*groups), health);
       const auto verdict = watch.after(s + 1, health, metrics);
@@ -208,7 +209,7 @@ class PolicyStage {
         return groups;
       }
       if (stop_() != 0) return std::nullopt;
-      give(ranks_, {.kind = Order::Kind::Wait});
+      give(ranks_, Order::Kind::Wait);
       show_notices();
       const auto status = server_->status();
       show_state(step, status);
@@ -356,7 +357,7 @@ class PolicyStage {
     if (const auto problem = score_.problem(); !problem.empty()) monitor_.say(problem);
     auto older = versions_;
     older.erase(done);
-    give(ranks_, {.kind = Order::Kind::Save});
+    give(ranks_, Order::Kind::Save);
     trainer_.prepare_checkpoint(done);
     auto contents = trainer_.contents(*tokenizer_);
     contents.versions = &older;
@@ -384,10 +385,10 @@ class PolicyStage {
   [[noreturn]] void end(learner::Verdict verdict, int64_t done) {
     if (verdict == learner::Verdict::Stop) {
       save(done);
-      give(ranks_, {.kind = Order::Kind::End});
+      give(ranks_, Order::Kind::End);
       watch_->stop();
     }
-    give(ranks_, {.kind = Order::Kind::End});
+    give(ranks_, Order::Kind::End);
     const auto before = server_->status().restored_to;
     if (before) watch_->stop(", after it went back to step " + std::to_string(*before) + " once already");
     server_->restore(saved_);
@@ -450,38 +451,11 @@ class PolicyStage {
   std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above
 };
 
-// What another rank does: learns what rank 0 has it learn from.
-int follow(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-           transport::Collective& ranks) {
-  const auto start = find_start(run, recipe, stage, ranks);
-  PolicyTrainer trainer(run, recipe, stage, start, ranks);
-  const Millis limit = stage.ranks.silence_ms();
-  for (int64_t step = start.stage_step;;) {
-    now_doing(stage.name + " step " + std::to_string(step + 1) + ": waits for rank 0", limit);
-    auto order = take_order(ranks);
-    switch (order.kind) {
-      case Order::Kind::Wait:
-        break;
-      case Order::Kind::Learn:
-        now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns", limit);
-        trainer.learn(trainer.make_batch(step++, std::move(order.groups)));
-        break;
-      case Order::Kind::Save:
-        now_doing(stage.name + ": waits for the checkpoint of rank 0", kRankPatienceMs + limit);
-        trainer.prepare_checkpoint(step);
-        ranks.meet(kRankPatienceMs);
-        break;
-      case Order::Kind::End:
-        return static_cast<int>(order.status);
-    }
-  }
-}
-
 }  // namespace
 
 int run_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                      const StopRequest& stop, transport::Collective& ranks) {
-  if (ranks.rank() != 0) return follow(run, recipe, stage, ranks);
+  if (ranks.rank() != 0) return follow_policy_stage(run, recipe, stage, ranks);
   return PolicyStage(run, recipe, stage, stop, ranks).run();
 }
 

@@ -4,6 +4,18 @@
 #include "base/error.h"
 
 namespace sluice::recipes {
+namespace {
+
+std::string encode(Order::Kind kind, int64_t status, const std::vector<buffers::RolloutGroup>& groups) {
+  ByteWriter bytes;
+  bytes.u8(static_cast<uint8_t>(kind));
+  bytes.i64(status);
+  bytes.u32(static_cast<uint32_t>(groups.size()));
+  for (const auto& group : groups) bytes.bytes(buffers::encode_group(group));
+  return bytes.take();
+}
+
+}  // namespace
 
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                       transport::Collective& ranks) {
@@ -31,14 +43,12 @@ void check_in_step(transport::Collective& ranks, const model::Network& network, 
           " differ from rank 0's; nothing is written, --resume goes on from the last checkpoint");
 }
 
-void give(transport::Collective& ranks, const Order& order) {
-  if (ranks.size() == 1) return;
-  ByteWriter bytes;
-  bytes.u8(static_cast<uint8_t>(order.kind));
-  bytes.i64(order.status);
-  bytes.u32(static_cast<uint32_t>(order.groups.size()));
-  for (const auto& group : order.groups) bytes.bytes(buffers::encode_group(group));
-  transport::broadcast(ranks, bytes.str());
+void give(transport::Collective& ranks, Order::Kind kind, int64_t status) {
+  if (ranks.size() > 1) transport::broadcast(ranks, encode(kind, status, {}));
+}
+
+void give_to_learn(transport::Collective& ranks, const std::vector<buffers::RolloutGroup>& groups) {
+  if (ranks.size() > 1) transport::broadcast(ranks, encode(Order::Kind::Learn, /*status=*/0, groups));
 }
 
 Order take_order(transport::Collective& ranks) {

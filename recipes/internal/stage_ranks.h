@@ -39,7 +39,8 @@ struct Order {
   int64_t status = 0;  // of the process, when it ends
 };
 // Given by rank 0, taken by the others.
-void give(transport::Collective& ranks, const Order& order);
+void give(transport::Collective& ranks, Order::Kind kind, int64_t status = 0);
+void give_to_learn(transport::Collective& ranks, const std::vector<buffers::RolloutGroup>& groups);
 Order take_order(transport::Collective& ranks);
 
 }  // namespace sluice::recipes

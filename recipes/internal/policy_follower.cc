@@ -1,0 +1,39 @@
+#include "recipes/internal/policy_follower.h"
+
+#include <string>
+#include <utility>
+
+#include "base/pulse.h"
+#include "recipes/internal/policy_trainer.h"
+#include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_ranks.h"
+
+namespace sluice::recipes {
+
+int follow_policy_stage(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
+                        transport::Collective& ranks) {
+  const auto start = find_start(run, recipe, stage, ranks);
+  PolicyTrainer trainer(run, recipe, stage, start, ranks);
+  const Millis limit = stage.ranks.silence_ms();
+  for (int64_t step = start.stage_step;;) {
+    now_doing(stage.name + " step " + std::to_string(step + 1) + ": waits for rank 0", limit);
+    auto order = take_order(ranks);
+    switch (order.kind) {
+      case Order::Kind::Wait:
+        break;
+      case Order::Kind::Learn:
+        now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns", limit);
+        trainer.learn(trainer.make_batch(step++, std::move(order.groups)));
+        break;
+      case Order::Kind::Save:
+        now_doing(stage.name + ": waits for the checkpoint of rank 0", kRankPatienceMs + limit);
+        trainer.prepare_checkpoint(step);
+        ranks.meet(kRankPatienceMs);
+        break;
+      case Order::Kind::End:
+        return static_cast<int>(order.status);
+    }
+  }
+}
+
+}  // namespace sluice::recipes
