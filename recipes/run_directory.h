@@ -46,7 +46,7 @@ class RunDirectory {
     return root_ / "pulse" / (role + "-" + std::to_string(index));
   }
   // Where the ranks of a stage find each other; removed before they are started.
-  std::filesystem::path meeting() const { return root_ / "meeting"; }
+  std::filesystem::path meeting() const { return root_ / "pulse" / "meeting"; }
   std::filesystem::path redis_socket() const { return root_ / "redis.sock"; }
   // Where actors find the learner: the recipe's address, else an ipc socket in here (or a short one, see
   // base/socket_path.h).

@@ -33,6 +33,22 @@ TEST(PackBins, KeepsItemsWithoutLengthAndMakesNoBinOfNothing) {
   EXPECT_EQ(pack_best_fit({}, 4), Bins{});
 }
 
+TEST(PackBins, GivesEachRankAboutAsMuch) {
+  // 7 to the first, 6 to the second, 5 to the second as it has less, 4 and 3 to the first, each packed to 10.
+  const auto packs = pack_for_ranks({3, 4, 5, 6, 7}, 10, /*ranks=*/2);
+  Bins items;
+  std::vector<int64_t> ranks;
+  for (const auto& pack : packs) {
+    items.push_back(pack.items);
+    ranks.push_back(pack.rank);
+  }
+  EXPECT_EQ(ranks, (std::vector<int64_t>{0, 0, 1, 1}));
+  EXPECT_EQ(items, (Bins{{4, 0}, {1}, {3}, {2}}));
+  EXPECT_EQ(pack_for_ranks({6, 6, 7, 3, 4}, 10, /*ranks=*/1).front().items,
+            pack_best_fit({6, 6, 7, 3, 4}, 10).front());
+  EXPECT_THROW(pack_for_ranks({1}, 10, /*ranks=*/0), Error);
+}
+
 TEST(PackBins, RefusesACapacityOfZeroAndANegativeLength) {
   EXPECT_THROW(pack_best_fit({1}, 0), Error);
   EXPECT_THROW(pack_best_fit({-1}, 4), Error);

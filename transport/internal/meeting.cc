@@ -1,9 +1,15 @@
 #include "transport/internal/meeting.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
-#include <string_view>
+#include <cstring>
+#include <functional>
+#include <future>
 #include <thread>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -15,11 +21,18 @@
 namespace sluice::transport::internal {
 namespace {
 
-constexpr const char *kBegun = "begun", *kFailed = "failed";
 constexpr Millis kPauseMs = 5;
-constexpr Millis kWitnessMs = 3'000;  // for the others to notice a failure too
+constexpr Millis kWitnessMs = 3'000;   // for the others to notice a failure too
+constexpr Millis kSearchMs = 5'000;    // for who is to blame; a store that has stopped does not say
+constexpr const char* kHere = "here";  // a rank, in the store
 
 std::string key_of(const char* name, int64_t rank) { return std::string(name) + "/" + std::to_string(rank); }
+
+std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+std::string file_of(const RankOptions& options, int64_t rank) {
+  return options.meeting.string() + "." + std::to_string(rank);
+}
 
 std::string list(const std::vector<int64_t>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
@@ -55,11 +68,74 @@ c10::intrusive_ptr<c10d::Store> open_tcp(const RankOptions& options) {
                                                 c10::make_intrusive<c10d::TCPStore>(host, tcp));
 }
 
+bool wait_until(const std::function<bool()>& condition, Millis patience_ms) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(patience_ms);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs));
+  }
+  return true;
+}
+
+// Who has stopped or died within a sum has begun it as the others have, and does not say that it failed.
+std::vector<int64_t> culprits(Progress& progress, int64_t begun) {
+  if (auto late = progress.behind(Progress::Begun, begun); !late.empty()) return late;
+  progress.tell(Progress::Failed, begun);
+  std::vector<int64_t> silent;
+  wait_until([&] { return (silent = progress.behind(Progress::Failed, begun)).empty(); }, kWitnessMs);
+  return silent;
+}
+
 }  // namespace
 
 std::string first_line(const std::exception& error) {
   const std::string text = error.what();
   return text.substr(0, text.find('\n'));
+}
+
+Progress::Progress(const RankOptions& options, c10::intrusive_ptr<c10d::Store> store)
+    : options_(options), store_(std::move(store)) {
+  if (options.address.empty()) {
+    const auto file = file_of(options, options.rank);
+    own_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    require<EnvironmentError>(own_ >= 0, "ranks: cannot write ", file, ": ", std::strerror(errno));
+  }
+  tell(Begun, 0);
+}
+
+Progress::~Progress() {
+  if (own_ >= 0) ::close(own_);
+}
+
+void Progress::tell(Kind kind, int64_t number) {
+  if (own_ >= 0) {
+    const auto written = ::pwrite(own_, &number, sizeof number, kind * ssize_t{sizeof number});
+    require<EnvironmentError>(written == sizeof number, "ranks: cannot write ",
+                              file_of(options_, options_.rank), ": ", std::strerror(errno));
+  } else {
+    store_->set(key_of(kind == Begun ? "begun" : "failed", options_.rank), bytes_of(std::to_string(number)));
+  }
+}
+
+int64_t Progress::read(Kind kind, int64_t rank) const {
+  if (own_ < 0) {
+    const auto key = key_of(kind == Begun ? "begun" : "failed", rank);
+    return store_->check({key}) ? std::stoll(store_->get_to_str(key)) : -1;
+  }
+  const int file = ::open(file_of(options_, rank).c_str(), O_RDONLY | O_CLOEXEC);
+  int64_t number = -1;
+  if (file < 0) return number;
+  if (::pread(file, &number, sizeof number, kind * ssize_t{sizeof number}) != sizeof number) number = -1;
+  ::close(file);
+  return number;
+}
+
+std::vector<int64_t> Progress::behind(Kind kind, int64_t number) const {
+  std::vector<int64_t> ranks;
+  for (int64_t rank = 0; rank < options_.size; ++rank) {
+    if (read(kind, rank) < number) ranks.push_back(rank);
+  }
+  return ranks;
 }
 
 Meeting::Meeting(const RankOptions& options) : options_(options) {
@@ -71,12 +147,16 @@ Meeting::Meeting(const RankOptions& options) : options_(options) {
   std::string why;
   try {
     open();
-    set(kBegun, 0);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms);
-    while (!(missing = behind(kBegun, 0)).empty() && std::chrono::steady_clock::now() < until) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs));
-    }
-    if (missing.empty()) return;
+    progress_ = std::make_shared<Progress>(options, store_);
+    store_->set(key_of(kHere, options.rank), bytes_of("1"));
+    const auto all_are_here = [&] {
+      missing.clear();
+      for (int64_t rank = 0; rank < options.size; ++rank) {
+        if (!store_->check({key_of(kHere, rank)})) missing.push_back(rank);
+      }
+      return missing.empty();
+    };
+    if (wait_until(all_are_here, options.timeout_ms)) return;
     why = list(missing) + " did not come";
   } catch (const UsageError&) {
     throw;
@@ -99,23 +179,10 @@ std::string Meeting::who() const {
   return "rank " + std::to_string(options_.rank) + " of " + std::to_string(options_.size);
 }
 
-void Meeting::set(const std::string& name, int64_t value) {
-  const std::string text = std::to_string(value);
-  store_->set(key_of(name.c_str(), options_.rank), std::vector<uint8_t>(text.begin(), text.end()));
-}
-
-std::vector<int64_t> Meeting::behind(const char* name, int64_t value) {
-  std::vector<int64_t> ranks;
-  for (int64_t rank = 0; rank < options_.size; ++rank) {
-    const auto key = key_of(name, rank);
-    if (!store_->check({key}) || std::stoll(store_->get_to_str(key)) < value) ranks.push_back(rank);
-  }
-  return ranks;
-}
-
 int64_t Meeting::begin() {
+  ++begun_;
   try {
-    set(kBegun, ++begun_);
+    progress_->tell(Progress::Begun, begun_);
   } catch (const std::exception& error) {
     give_up("sum " + std::to_string(begun_), error);
   }
@@ -123,43 +190,34 @@ int64_t Meeting::begin() {
 }
 
 void Meeting::wait_for_all(Millis patience_ms) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(patience_ms);
+  std::vector<int64_t> missing;
+  bool all = false;
   try {
-    std::vector<int64_t> missing;
-    while (!(missing = behind(kBegun, begun_)).empty()) {
-      require(std::chrono::steady_clock::now() < until, who(), " waited ", patience_ms, " ms for ",
-              list(missing));
-      std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs));
-    }
-  } catch (const Error&) {
-    throw;
+    all = wait_until([&] { return (missing = progress_->behind(Progress::Begun, begun_)).empty(); },
+                     patience_ms);
   } catch (const std::exception& error) {
     give_up("a wait", error);
   }
-}
-
-// Who has stopped or died within a sum has begun it as the others have, and does not say that it failed.
-std::vector<int64_t> Meeting::culprits() {
-  try {
-    if (auto late = behind(kBegun, begun_); !late.empty()) return late;
-    set(kFailed, begun_);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kWitnessMs);
-    std::vector<int64_t> silent;
-    while (!(silent = behind(kFailed, begun_)).empty() && std::chrono::steady_clock::now() < until) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs));
-    }
-    return silent;
-  } catch (const std::exception&) {
-    return {0};  // with whom the store has gone
-  }
+  require(all, who(), " waited ", patience_ms, " ms for ", list(missing));
 }
 
 void Meeting::give_up(const std::string& what, const std::exception& error) {
-  const auto blamed = culprits();
+  // Not in this thread: where the store has stopped with rank 0, it does not answer.
+  std::promise<std::vector<int64_t>> found;
+  auto blamed = found.get_future();
+  std::thread([found = std::move(found), progress = progress_, begun = begun_]() mutable {
+    try {
+      found.set_value(culprits(*progress, begun));
+    } catch (const std::exception&) {
+      found.set_value({0});  // with whom the store has gone
+    }
+  }).detach();
+  const bool answered = blamed.wait_for(std::chrono::milliseconds(kSearchMs)) == std::future_status::ready;
+  const auto ranks = answered ? blamed.get() : std::vector<int64_t>{0};
   fail(who(), ", ", what, ": ",
-       blamed.empty() ? first_line(error)
-                      : list(blamed) + " did not come within " + std::to_string(options_.timeout_ms) +
-                            " ms (" + first_line(error) + ")");
+       ranks.empty() ? first_line(error)
+                     : list(ranks) + " did not come within " + std::to_string(options_.timeout_ms) + " ms (" +
+                           first_line(error) + ")");
 }
 
 }  // namespace sluice::transport::internal

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
@@ -9,6 +10,28 @@
 #include "transport/collective.h"
 
 namespace sluice::transport::internal {
+
+// How far each rank is: what was begun and what failed last, by number. In a file of 16 bytes beside the
+// meeting's for each of one host, in the store for others.
+class Progress {
+ public:
+  Progress(const RankOptions& options, c10::intrusive_ptr<c10d::Store> store);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  enum Kind { Begun, Failed };
+  void tell(Kind kind, int64_t number);
+  // The ranks whose number is lower, or not there.
+  std::vector<int64_t> behind(Kind kind, int64_t number) const;
+
+ private:
+  int64_t read(Kind kind, int64_t rank) const;
+
+  RankOptions options_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  int own_ = -1;  // the file, where there is one
+};
 
 // Used by one thread.
 class Meeting {
@@ -31,13 +54,10 @@ class Meeting {
 
  private:
   void open();
-  void set(const std::string& key, int64_t value);
-  // The ranks whose number under the name is lower, or not there.
-  std::vector<int64_t> behind(const char* name, int64_t value);
-  std::vector<int64_t> culprits();
 
   const RankOptions options_;
   c10::intrusive_ptr<c10d::Store> store_;
+  std::shared_ptr<Progress> progress_;
   int64_t begun_ = 0;
 };
 
