@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -37,6 +38,10 @@ struct GenerationResult {
   // completions.
   double ttft_s = 0, tpot_s = 0;
 };
+
+// A completion that has ended, of the request's sample; its text may be filled in.
+using CompletionEnded =
+    std::function<void(const GenerationRequest& request, int64_t sample, buffers::Completion& completion)>;
 
 struct EngineOptions {
   int64_t max_rows = 128;  // completions decoded together
@@ -73,6 +78,8 @@ class Engine {
   // Throws Error when prompt plus max_new_tokens do not fit the model's positions or the cache, or the prompt
   // is empty.
   void submit(GenerationRequest request);
+  // Called within step(), for each completion as soon as it has ended: before step() returns its request.
+  void when_completion_ends(CompletionEnded told) { completion_ended_ = std::move(told); }
   // One token for every completion under way; returns the requests that finished. Nothing to do returns
   // nothing.
   std::vector<GenerationResult> step(int64_t version);
@@ -140,6 +147,7 @@ class Engine {
   std::vector<std::unique_ptr<Active>> active_;  // in the order of their submission
   const std::unique_ptr<State> state_;
   const std::unique_ptr<Drafter> drafter_;  // or null
+  CompletionEnded completion_ended_;        // or nothing
   uint64_t num_tokens_ = 0, num_preempted_ = 0, num_drafted_ = 0, num_accepted_ = 0;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };

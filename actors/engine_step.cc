@@ -310,6 +310,7 @@ void Engine::end_sample(Sample& sample, buffers::FinishReason reason) {
   sample.stop_text.reset();
   release(sample.pages);
   ++sample.owner->num_finished;
+  if (completion_ended_) completion_ended_(sample.owner->request, sample.index, sample.completion);
   if (drafter_ != nullptr) drafter_->forget(sample.owner->request.id, sample.index);
 }
 

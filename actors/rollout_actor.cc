@@ -14,6 +14,7 @@
 #include "actors/group_scorer.h"
 #include "actors/internal/learner_link.h"
 #include "actors/internal/policy_versions.h"
+#include "actors/internal/scoring_lane.h"
 #include "actors/stop_ids.h"
 #include "base/error.h"
 #include "base/pulse.h"
@@ -27,6 +28,7 @@ using transport::FrameType;
 using transport::MappedWeights;
 
 constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
+constexpr Millis kScoreMs = 5;  // between two looks at the learner, while scores are all that is waited for
 
 // Its weights are mapped ones from the first lease on: nobody writes to them, and the engine may count on it.
 model::Network& ready(model::Network& network, bool int8_weights) {
@@ -43,9 +45,7 @@ class RolloutActor {
                const RolloutActorOptions& options, std::unique_ptr<Drafter> drafter)
       : network_(network),
         tokenizer_(tokenizer),
-        rewards_(rewards),
         options_(options),
-        canaries_(options.canaries),
         link_(options,
               std::make_unique<transport::DealerSocket>(options.address,
                                                         transport::run_hash(options.identity.run)),
@@ -54,7 +54,17 @@ class RolloutActor {
               clock_),
         // What the chat template adds has been in the configuration since the first checkpoint.
         engine_(ready(network, options.int8_weights), stop_ids(network.config(), &tokenizer, nullptr),
-                options.engine, &tokenizer, std::move(drafter)) {}
+                options.engine, &tokenizer, std::move(drafter)),
+        lane_(rewards, options.canaries) {
+    engine_.when_completion_ends(
+        [this](const GenerationRequest& request, int64_t sample, buffers::Completion& completion) {
+          completion.text = completion_text(completion, tokenizer_, request.sampling.stop_strings);
+          lane_.add(request.id, sample,
+                    {.tokens = completion.tokens,
+                     .text = completion.text,
+                     .truncated = completion.finish == buffers::FinishReason::Length});
+        });
+  }
 
   ActorEnd run(const std::function<bool()>& interrupted);
 
@@ -65,7 +75,12 @@ class RolloutActor {
     Millis received_at = 0;
     int64_t history = 0;  // of the run, when it was received
   };
+  struct Decoded {
+    Held held;
+    GenerationResult result;
+  };
 
+  void say_what_is_done();
   bool receive();
   void take_on(Lease lease);
   void start_leases();
@@ -74,33 +89,34 @@ class RolloutActor {
   void go_on_with_newest();
   void let_go_of_versions();
   void finish(GenerationResult result);
-  std::vector<buffers::ScorerWatch> watched(const std::vector<double>& seconds, uint64_t group);
+  void send_scored(Millis wait_ms);
+  void send(Decoded decoded, GroupScores scores);
+  Held* find_here(uint64_t group);
+  bool full() const { return std::ssize(scoring_) >= options_.unscored_groups; }
   ActorLoad load() const;
 
   model::Network& network_;
   const text::Tokenizer& tokenizer_;
-  const rewards::RewardMix& rewards_;
   const RolloutActorOptions options_;
-  rewards::Canaries canaries_;
   const SteadyClock clock_;
   LearnerLink link_;
   PolicyVersions versions_;
   std::shared_ptr<const MappedWeights> in_use_;  // under the network, so it outlives the engine's work
   Engine engine_;
-  std::deque<Held> queue_;              // not begun, in the order they came
-  std::map<uint64_t, Held> under_way_;  // in the engine, by group
-  int64_t group_size_ = 0;              // of the last lease
-  uint64_t tokens_at_change_ = 0;       // of the engine, when weights last came between two of its steps
+  std::deque<Held> queue_;               // not begun, in the order they came
+  std::map<uint64_t, Held> under_way_;   // in the engine, by group
+  std::map<uint64_t, Decoded> scoring_;  // decoded, not wholly scored
+  int64_t group_size_ = 0;               // of the last lease
+  uint64_t tokens_at_change_ = 0;        // of the engine, when weights last came between two of its steps
+  std::optional<uint64_t> beats_;  // of the lane's, that were passed on; while it is all that is waited for
+  ScoringLane lane_;               // last, so that it stops before anything it uses is destroyed
 };
 
 ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
   while (!interrupted()) {
-    if (engine_.idle()) {
-      now_doing("waits for leases from " + options_.address);
-    } else {
-      beat();
-    }
+    say_what_is_done();
     if (!receive()) return ActorEnd::Stopped;
+    send_scored(engine_.idle() && !scoring_.empty() ? kScoreMs : 0);
     if (options_.mix_versions) go_on_with_newest();
     start_leases();
     if (engine_.idle()) continue;
@@ -109,9 +125,22 @@ ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
   return ActorEnd::Interrupted;
 }
 
+// A lane that hangs is seen once there is nothing left to decode: then its signs of life are this thread's.
+void RolloutActor::say_what_is_done() {
+  if (engine_.idle() && !scoring_.empty()) {
+    const auto pulse = lane_.pulse();
+    if (std::exchange(beats_, pulse.beats) == pulse.beats) return;
+    return now_doing("waits for the scores of " + std::to_string(scoring_.size()) + " groups: " + pulse.doing,
+                     pulse.limit_ms);
+  }
+  beats_.reset();
+  if (!engine_.idle()) return beat();
+  now_doing("waits for leases from " + options_.address);
+}
+
 // All that has come; waits a little when there is nothing to do. False when the learner says stop.
 bool RolloutActor::receive() {
-  Millis wait_ms = engine_.idle() ? kIdleMs : 0;
+  Millis wait_ms = engine_.idle() && scoring_.empty() ? kIdleMs : 0;
   while (const auto frame = link_.next(load(), wait_ms)) {
     wait_ms = 0;
     switch (frame->type) {
@@ -138,8 +167,9 @@ void RolloutActor::take_on(Lease lease) {
   group_size_ = completions_of(lease);
   // A lease given again names a group that may still be here.
   if (link_.has_unacknowledged(lease.group)) return link_.send_again(lease.group);
-  if (const auto found = under_way_.find(lease.group); found != under_way_.end()) {
-    found->second.lease.attempt = lease.attempt;
+  Held* const here = find_here(lease.group);
+  if (here != nullptr && here->history == link_.history()) {
+    here->lease.attempt = lease.attempt;
     return;
   }
   const auto queued = std::find_if(queue_.begin(), queue_.end(),
@@ -153,8 +183,14 @@ void RolloutActor::take_on(Lease lease) {
   }
 }
 
+RolloutActor::Held* RolloutActor::find_here(uint64_t group) {
+  if (const auto found = under_way_.find(group); found != under_way_.end()) return &found->second;
+  const auto found = scoring_.find(group);
+  return found == scoring_.end() ? nullptr : &found->second.held;
+}
+
 void RolloutActor::start_leases() {
-  for (auto held = queue_.begin(); held != queue_.end();) {
+  for (auto held = queue_.begin(); held != queue_.end() && !full();) {
     if (versions_.is_gone(held->lease)) {  // it came late, and is another's by now
       held = queue_.erase(held);
       continue;
@@ -194,6 +230,7 @@ bool RolloutActor::start(Held& held) {
   const bool fits =
       engine_.mixes_groups() && engine_.num_unfinished() + completions_of(lease) <= options_.engine.max_rows;
   if (!engine_.idle() && !fits) return false;
+  if (find_here(lease.group) != nullptr) return false;  // of another history, and on its way out
   auto weights = versions_.find(lease);
   require(weights != nullptr || clock_.now_ms() - held.received_at < options_.silence_ms,
           options_.identity.name, ": group ", lease.group, " waited ", options_.silence_ms,
@@ -214,6 +251,7 @@ bool RolloutActor::start(Held& held) {
   } catch (const Error& error) {
     throw Error(lease.row.where() + ": " + error.what(), error.code());
   }
+  lane_.begin(lease.group, lease.row, lease.num_samples, lease.greedy_baseline);
   return true;
 }
 
@@ -225,40 +263,39 @@ void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
 }
 
 void RolloutActor::finish(GenerationResult result) {
-  auto held = std::move(under_way_.extract(result.id).mapped());
-  if (held.history != link_.history()) return;  // of weights that never were; it will be leased again
-  const auto& lease = held.lease;
-  const auto score = [&](std::vector<buffers::Completion>& completions) {
-    return score_completions(completions, lease.row, lease.group, tokenizer_, rewards_,
-                             lease.sampling.stop_strings);
-  };
-  std::vector<rewards::RewardOutcome> greedy;
-  if (lease.greedy_baseline) {  // which is no part of the group that scorers see together
-    std::vector<buffers::Completion> alone(1, std::move(result.completions.back()));
-    result.completions.pop_back();
-    score(alone);
-    greedy = std::move(alone.front().outcomes);
-  }
-  const auto scorers = watched(score(result.completions), lease.group);
-  link_.send_group({.group = lease.group,
-                    .attempt = lease.attempt,
-                    .step = lease.step,
-                    .prompt = std::move(held.prompt),
-                    .prompt_text = lease.row.prompt,
-                    .completions = std::move(result.completions),
-                    .greedy = std::move(greedy),
-                    .scorers = scorers,
-                    .ttft_s = result.ttft_s,
-                    .tpot_s = result.tpot_s});
+  const uint64_t group = result.id;
+  auto held = std::move(under_way_.extract(group).mapped());
+  scoring_.emplace(group, Decoded{std::move(held), std::move(result)});
 }
 
-std::vector<buffers::ScorerWatch> RolloutActor::watched(const std::vector<double>& seconds, uint64_t group) {
-  std::vector<buffers::ScorerWatch> scorers;
-  for (const double one : seconds) scorers.push_back({.seconds = one});
-  if (!canaries_.due(group)) return scorers;
-  const auto errors = canaries_.errors(rewards_);
-  for (size_t k = 0; k < errors.size(); ++k) scorers[k].canary_error = errors[k];
-  return scorers;
+void RolloutActor::send_scored(Millis wait_ms) {
+  for (auto& scores : lane_.take(wait_ms)) {
+    auto decoded = std::move(scoring_.extract(scores.group).mapped());
+    // Of weights that never were: it will be leased again.
+    if (decoded.held.history == link_.history()) send(std::move(decoded), std::move(scores));
+  }
+}
+
+void RolloutActor::send(Decoded decoded, GroupScores scores) {
+  auto& [held, result] = decoded;
+  std::vector<rewards::RewardOutcome> greedy;
+  if (held.lease.greedy_baseline) {
+    greedy = std::move(scores.outcomes.back());
+    result.completions.pop_back();
+  }
+  for (size_t i = 0; i < result.completions.size(); ++i) {
+    result.completions[i].outcomes = std::move(scores.outcomes[i]);
+  }
+  link_.send_group({.group = held.lease.group,
+                    .attempt = held.lease.attempt,
+                    .step = held.lease.step,
+                    .prompt = std::move(held.prompt),
+                    .prompt_text = held.lease.row.prompt,
+                    .completions = std::move(result.completions),
+                    .greedy = std::move(greedy),
+                    .scorers = std::move(scores.scorers),
+                    .ttft_s = result.ttft_s,
+                    .tpot_s = result.tpot_s});
 }
 
 ActorLoad RolloutActor::load() const {
@@ -266,9 +303,10 @@ ActorLoad RolloutActor::load() const {
   if (engine_.mixes_groups() && group_size_ > 0) {
     at_once = std::max<int64_t>(1, options_.engine.max_rows / group_size_);
   }
-  const auto leases = std::ssize(queue_) + std::ssize(under_way_);
-  return {.credit = link_.full() ? 0 : std::max<int64_t>(0, at_once + options_.leases_ahead - leases),
-          .leases = leases,
+  const auto to_decode = std::ssize(queue_) + std::ssize(under_way_);
+  const bool takes_more = !link_.full() && !full();
+  return {.credit = takes_more ? std::max<int64_t>(0, at_once + options_.leases_ahead - to_decode) : 0,
+          .leases = to_decode + std::ssize(scoring_),
           .tokens = engine_.num_tokens()};
 }
 

@@ -26,8 +26,9 @@ struct RolloutActorOptions {
   bool int8_weights = false;                 // on the CPU: products multiply with rounded weights
   // Groups under way go on with newer weights as soon as they are there; else a group has one version.
   bool mix_versions = false;
-  rewards::Canaries canaries;  // scored with the groups that they are due with
-  int64_t leases_ahead = 2;    // taken on beyond the one under way
+  rewards::Canaries canaries;    // scored with the groups that they are due with
+  int64_t leases_ahead = 2;      // taken on beyond the one under way
+  int64_t unscored_groups = 64;  // decoded and waiting for their scores: then no other is begun
   Millis heartbeat_ms = 1'000;
   Millis connect_timeout_ms = 60'000;  // to be welcomed
   Millis silence_ms = 30'000;          // the learner must be heard of within this

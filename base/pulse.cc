@@ -31,6 +31,8 @@ Keeper& keeper() {
   return instance;
 }
 
+thread_local SidePulse* side_pulse = nullptr;  // of this thread, where it has one
+
 // Over what was there, in one call.
 void write(Keeper& keeper) {
   keeper.beat_at = SteadyClock().now_ms();
@@ -58,6 +60,12 @@ void keep_pulse(const std::filesystem::path& file) {
 }
 
 void now_doing(std::string_view what, Millis limit_ms) {
+  if (side_pulse != nullptr) {
+    const std::lock_guard lock(side_pulse->mutex_);
+    Pulse& pulse = side_pulse->pulse_;
+    pulse = {.beats = pulse.beats + 1, .limit_ms = limit_ms, .doing = std::string(what)};
+    return;
+  }
   auto& keep = keeper();
   const std::lock_guard lock(keep.mutex);
   keep.pulse.doing = what.substr(0, kMostBytes);
@@ -67,6 +75,11 @@ void now_doing(std::string_view what, Millis limit_ms) {
 }
 
 void beat() {
+  if (side_pulse != nullptr) {
+    const std::lock_guard lock(side_pulse->mutex_);
+    ++side_pulse->pulse_.beats;
+    return;
+  }
   auto& keep = keeper();
   const std::lock_guard lock(keep.mutex);
   ++keep.pulse.beats;
@@ -80,6 +93,13 @@ std::string describe_pulse() {
   out << keep.pulse.doing << "; the last sign of life was " << std::fixed << std::setprecision(1)
       << static_cast<double>(SteadyClock().now_ms() - keep.beat_at) / 1000.0 << " s ago";
   return out.str();
+}
+
+void SidePulse::adopt() { side_pulse = this; }
+
+Pulse SidePulse::now() const {
+  const std::lock_guard lock(mutex_);
+  return pulse_;
 }
 
 std::optional<Pulse> read_pulse(const std::filesystem::path& file) {

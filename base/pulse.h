@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,5 +36,21 @@ struct Pulse {
 };
 // Empty where there is none yet.
 std::optional<Pulse> read_pulse(const std::filesystem::path& file);
+
+// Of a thread beside the one that does the work. What it says and its signs of life stay in here, since they
+// say nothing of that one; which passes them on where it waits for nothing else.
+class SidePulse {
+ public:
+  // Called by the thread beside; it ends before this does.
+  void adopt();
+  // From any thread.
+  Pulse now() const;
+
+ private:
+  friend void now_doing(std::string_view what, Millis limit_ms);
+  friend void beat();
+  mutable std::mutex mutex_;
+  Pulse pulse_;  // guarded by mutex_
+};
 
 }  // namespace sluice

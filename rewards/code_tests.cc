@@ -93,6 +93,9 @@ class CodeTests final : public RewardFunction {
     threads.clear();
     return outcomes;
   }
+  std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples) override {
+    return score(samples);
+  }
 
  private:
   RewardOutcome score_or_reason(const RewardRequest& request) const {

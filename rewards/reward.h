@@ -41,6 +41,14 @@ class RewardFunction {
   virtual ~RewardFunction() = default;
   virtual const std::string& name() const = 0;
   virtual std::vector<RewardOutcome> score(std::span<const RewardRequest> group) = 0;
+
+  // Whether it wants a group as a whole, once all of it is there. Else what it says of a completion depends
+  // on that one alone, and it is asked as soon as the completion has ended.
+  virtual bool takes_whole_groups() const { return false; }
+  // Completions that have ended, each answered as if score() were asked for it alone; so by default.
+  virtual std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples);
+  // From another thread: what is under way is not wanted any more, nor anything that would come.
+  virtual void interrupt() {}
 };
 
 // One entry of a recipe's `rewards`: which scorer, its weight, and its own keys.

@@ -38,11 +38,14 @@ RewardOutcome checked(const std::string& name, RewardOutcome outcome) {
   return RewardOutcome::scored(*outcome.score, std::move(outcome.parts));
 }
 
-std::vector<RewardOutcome> score_safely(RewardFunction& function, const std::string& name,
+using Ask = std::vector<RewardOutcome> (RewardFunction::*)(std::span<const RewardRequest>);
+
+std::vector<RewardOutcome> score_safely(RewardFunction& function, Ask ask,
                                         std::span<const RewardRequest> group) {
+  const std::string& name = function.name();
   std::vector<RewardOutcome> outcomes;
   try {
-    outcomes = function.score(group);
+    outcomes = (function.*ask)(group);
   } catch (const std::exception& error) {
     return all_unscored(group.size(), name + " failed: " + error.what());
   } catch (...) {
@@ -52,8 +55,9 @@ std::vector<RewardOutcome> score_safely(RewardFunction& function, const std::str
     return all_unscored(group.size(),
                         text(name, " gave ", outcomes.size(), " outcomes for a group of ", group.size()));
   }
-  if (!outcomes.empty()) {
-    if (const auto score = injected(Failpoint::Reward)) outcomes.front() = RewardOutcome::scored(*score);
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    if (group[i].sample != 0) continue;
+    if (const auto score = injected(Failpoint::Reward)) outcomes[i] = RewardOutcome::scored(*score);
   }
   for (auto& outcome : outcomes) outcome = checked(name, std::move(outcome));
   return outcomes;
@@ -84,12 +88,24 @@ std::vector<std::vector<RewardOutcome>> RewardMix::score(std::span<const RewardR
   for (auto& row : rows) row.reserve(functions_.size());
   for (size_t k = 0; k < functions_.size(); ++k) {
     const auto began = std::chrono::steady_clock::now();
-    auto outcomes = score_safely(*functions_[k], names_[k], group);
+    auto outcomes = score_group(k, group);
     if (seconds != nullptr)
       seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
     for (size_t i = 0; i < rows.size(); ++i) rows[i].push_back(std::move(outcomes[i]));
   }
   return rows;
+}
+
+std::vector<RewardOutcome> RewardMix::score_group(size_t k, std::span<const RewardRequest> group) const {
+  return score_safely(*functions_[k], &RewardFunction::score, group);
+}
+
+std::vector<RewardOutcome> RewardMix::score_each(size_t k, std::span<const RewardRequest> samples) const {
+  return score_safely(*functions_[k], &RewardFunction::score_each, samples);
+}
+
+void RewardMix::interrupt() const {
+  for (const auto& function : functions_) function->interrupt();
 }
 
 std::optional<double> total_reward(std::span<const RewardOutcome> outcomes, std::span<const double> weights) {

@@ -29,6 +29,15 @@ class RewardMix {
   std::vector<std::vector<RewardOutcome>> score(std::span<const RewardRequest> group,
                                                 std::vector<double>* seconds = nullptr) const;
 
+  // Of scorer k alone, with the same promise: a group as a whole, or completions that have ended, for scorers
+  // that do not want whole groups.
+  bool takes_whole_groups(size_t k) const { return functions_[k]->takes_whole_groups(); }
+  std::vector<RewardOutcome> score_group(size_t k, std::span<const RewardRequest> group) const;
+  std::vector<RewardOutcome> score_each(size_t k, std::span<const RewardRequest> samples) const;
+
+  // From another thread than the one that scores: it is to come to an end, and nothing is scored from now on.
+  void interrupt() const;
+
  private:
   std::vector<std::unique_ptr<RewardFunction>> functions_;
   std::vector<std::string> names_;

@@ -74,6 +74,9 @@ class RewardModel final : public RewardFunction {
 
   const std::string& name() const override { return name_; }
 
+  // Their prompt is computed once.
+  bool takes_whole_groups() const override { return true; }
+
   std::vector<RewardOutcome> score(std::span<const RewardRequest> group) override {
     load();
     std::vector<RewardOutcome> outcomes(group.size());

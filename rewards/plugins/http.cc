@@ -29,6 +29,8 @@ class Http final : public RewardFunction {
                 "scores a group with " + name_) {}
 
   const std::string& name() const override { return name_; }
+  bool takes_whole_groups() const override { return true; }
+  void interrupt() override { client_.interrupt(); }
 
   std::vector<RewardOutcome> score(std::span<const RewardRequest> group) override {
     const auto reply = client_.post("", body_of(group), max_reply_bytes(group.size()));
@@ -70,7 +72,7 @@ class Http final : public RewardFunction {
 
   const std::string name_;
   const std::string column_;
-  const plugins::HttpClient client_;
+  plugins::HttpClient client_;
 };
 
 }  // namespace

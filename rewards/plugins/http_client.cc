@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <httplib.h>
 
-#include <atomic>
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
@@ -28,13 +28,18 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || (is_address && host.starts_with("127."));
 }
 
-// Ends a client's request at the deadline, however slowly it goes on.
+// Ends a client's request at the deadline, however slowly it goes on, or when nobody wants it any more.
 class Watch {
  public:
-  Watch(httplib::Client& client, Millis timeout_ms)
-      : thread_([this, &client, timeout_ms](const std::stop_token& stop) {
+  Watch(httplib::Client& client, Millis timeout_ms, const std::atomic<bool>& interrupted)
+      : thread_([this, &client, timeout_ms, &interrupted](const std::stop_token& stop) {
+          const SteadyClock clock;
+          const Millis deadline_ms = clock.now_ms() + timeout_ms;
           std::unique_lock lock(mutex_);
-          wake_.wait_for(lock, stop, std::chrono::milliseconds(timeout_ms), [] { return false; });
+          while (!stop.stop_requested() && !interrupted && clock.now_ms() < deadline_ms) {
+            const Millis wait_ms = std::min(kPauseMs, deadline_ms - clock.now_ms());
+            wake_.wait_for(lock, stop, std::chrono::milliseconds(wait_ms), [] { return false; });
+          }
           while (!stop.stop_requested()) {  // what is still connecting does not hear it
             late_ = true;
             client.stop();
@@ -97,8 +102,8 @@ HttpClient::HttpClient(Url url, std::string bearer, Millis timeout_ms, int64_t r
       doing_(std::move(doing)) {}
 
 HttpReply HttpClient::post(const std::string& path, const std::string& body, size_t max_bytes) const {
-  HttpReply reply;
-  for (int64_t attempt = 0; attempt <= retries_; ++attempt) {
+  HttpReply reply{.problem = "nobody waits for it any more"};
+  for (int64_t attempt = 0; attempt <= retries_ && !interrupted_; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs << (attempt - 1)));
     now_doing(doing_, timeout_ms_ + kSilentMs);
     reply = post_once(path, body, max_bytes);
@@ -128,7 +133,7 @@ HttpReply HttpClient::post_once(const std::string& path, const std::string& body
   };
   const SteadyClock clock;
   const Millis began_ms = clock.now_ms();
-  const Watch watch(client, timeout_ms_);
+  const Watch watch(client, timeout_ms_, interrupted_);
   const auto result = client.send(request);
   // The client may see the end of the time before the watch does.
   const bool late = watch.late() || (!result && clock.now_ms() - began_ms >= timeout_ms_);

@@ -1,6 +1,7 @@
 // A request of JSON to a server that scores, which ends whatever the server does.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 
@@ -35,6 +36,8 @@ class HttpClient {
   // Posts to the URL with `path` behind it. A request without a good reply is repeated `retries` times, each
   // with the whole time.
   HttpReply post(const std::string& path, const std::string& body, size_t max_bytes) const;
+  // Ends what is under way soon, and all that is asked from here on.
+  void interrupt() { interrupted_ = true; }
 
  private:
   HttpReply post_once(const std::string& path, const std::string& body, size_t max_bytes) const;
@@ -44,6 +47,7 @@ class HttpClient {
   const Millis timeout_ms_;
   const int64_t retries_;
   const std::string doing_;
+  std::atomic<bool> interrupted_ = false;
 };
 
 }  // namespace sluice::rewards::plugins

@@ -70,6 +70,10 @@ class Judge final : public RewardFunction {
                 "scores a completion with " + name_) {}
 
   const std::string& name() const override { return name_; }
+  std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples) override {
+    return score(samples);
+  }
+  void interrupt() override { client_.interrupt(); }
 
   std::vector<RewardOutcome> score(std::span<const RewardRequest> group) override {
     std::vector<RewardOutcome> outcomes(group.size());
@@ -136,7 +140,7 @@ class Judge final : public RewardFunction {
 
   const std::string name_, model_, rubric_, column_;
   const int64_t scale_, max_tokens_, parallel_;
-  const plugins::HttpClient client_;
+  plugins::HttpClient client_;
 };
 
 }  // namespace

@@ -66,11 +66,28 @@ ProcessReward::ProcessReward(const RewardSpec& spec, const ProcessRewardOptions&
 
 std::vector<RewardOutcome> ProcessReward::score(std::span<const RewardRequest> group) {
   std::vector<RewardOutcome> outcomes(group.size());
-  auto parts = cut(group);
-  for (int64_t attempt = 0; attempt <= options_.retries && !parts.empty(); ++attempt) {
-    parts = ask(parts, outcomes);
+  ask_until_answered(cut(group), outcomes);
+  return outcomes;
+}
+
+// A request for each, so that what comes of it does not depend on how many had ended by then.
+std::vector<RewardOutcome> ProcessReward::score_each(std::span<const RewardRequest> samples) {
+  std::vector<RewardOutcome> outcomes(samples.size());
+  for (size_t begin = 0; begin < samples.size(); begin += slots_.size()) {
+    std::vector<Part> parts;
+    for (size_t i = begin; i < std::min(samples.size(), begin + slots_.size()); ++i) {
+      parts.push_back({i, samples.subspan(i, 1)});
+    }
+    ask_until_answered(std::move(parts), outcomes);
   }
   return outcomes;
+}
+
+// No more parts than workers.
+void ProcessReward::ask_until_answered(std::vector<Part> parts, std::vector<RewardOutcome>& outcomes) {
+  for (int64_t attempt = 0; attempt <= options_.retries && !parts.empty() && !interrupted_; ++attempt) {
+    parts = ask(parts, outcomes);
+  }
 }
 
 // Even parts, one for each worker that gets any.
@@ -99,7 +116,7 @@ std::vector<ProcessReward::Part> ProcessReward::ask(std::span<const Part> parts,
     asked.push_back(slots_[i].worker.get());
   }
   now_doing("scores a group with " + name_, options_.timeout_ms + kSilentMs);
-  Worker::wait_for_all(asked);
+  Worker::wait_for_all(asked, interrupted_);
   std::vector<Part> failed;
   for (size_t i = 0; i < parts.size(); ++i) {
     const size_t count = parts[i].samples.size();
@@ -140,7 +157,7 @@ std::vector<std::string> ProcessReward::make_ready(size_t num_slots) {
   }
   if (started.empty()) return problems;
   now_doing("waits for the reward " + name_ + " to start", options_.start_timeout_ms + kSilentMs);
-  Worker::wait_for_all(started);
+  Worker::wait_for_all(started, interrupted_);
   for (size_t i = 0; i < num_slots; ++i) {
     Slot& slot = slots_[i];
     if (std::ranges::find(started, slot.worker.get()) == started.end()) continue;

@@ -2,6 +2,7 @@
 // fail.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,6 +38,9 @@ class ProcessReward final : public RewardFunction {
 
   const std::string& name() const override { return name_; }
   std::vector<RewardOutcome> score(std::span<const RewardRequest> group) override;
+  bool takes_whole_groups() const override { return options_.whole_groups; }
+  std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples) override;
+  void interrupt() override { interrupted_ = true; }
 
  private:
   struct Slot {
@@ -50,6 +54,7 @@ class ProcessReward final : public RewardFunction {
   };
 
   std::vector<Part> cut(std::span<const RewardRequest> group) const;
+  void ask_until_answered(std::vector<Part> parts, std::vector<RewardOutcome>& outcomes);
   std::vector<std::string> make_ready(size_t num_slots);
   std::vector<Part> ask(std::span<const Part> parts, std::vector<RewardOutcome>& outcomes);
   std::string start(Slot& slot);
@@ -61,6 +66,7 @@ class ProcessReward final : public RewardFunction {
   const SteadyClock clock_;
   std::vector<Slot> slots_;
   uint64_t last_id_ = 0;
+  std::atomic<bool> interrupted_ = false;
 };
 
 // The one place where the options of a recipe and the command of a kind become workers: what is to stand

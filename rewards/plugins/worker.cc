@@ -120,7 +120,7 @@ void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std
   busy_ = true;
 }
 
-void Worker::wait_for_all(std::span<Worker* const> workers) {
+void Worker::wait_for_all(std::span<Worker* const> workers, const std::atomic<bool>& interrupted) {
   const SteadyClock clock;
   const NoBrokenPipeSignal no_signal;
   while (true) {
@@ -129,6 +129,8 @@ void Worker::wait_for_all(std::span<Worker* const> workers) {
     const Millis now_ms = clock.now_ms();
     Millis wait_ms = kBeatMs;
     for (Worker* worker : workers) {
+      if (worker->busy_ && interrupted)
+        worker->fail("interrupted", "no " + worker->what_ + " is wanted any more");
       if (worker->busy_) worker->check(now_ms);
       if (!worker->busy_) continue;
       busy.push_back(worker);

@@ -5,9 +5,10 @@
 // writes to stderr goes to this process's, up to a bound for each exchange. Several are asked at once:
 //
 //   first.ask(line, limits); second.ask(line, limits);
-//   Worker::wait_for_all(workers);      // then each has an answer or a failure
+//   Worker::wait_for_all(workers, stop);  // then each has an answer or a failure
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -44,8 +45,9 @@ class Worker {
 
   // Begins an exchange: the line is written, unless it is empty, and one of at most `max_bytes` is awaited.
   void ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what);
-  // Reads and writes until no exchange of these is under way.
-  static void wait_for_all(std::span<Worker* const> workers);
+  // Reads and writes until no exchange of these is under way; all fail soon after `interrupted` has become
+  // true.
+  static void wait_for_all(std::span<Worker* const> workers, const std::atomic<bool>& interrupted);
 
   // Of the last exchange: the line without its end, or why there is none, "timeout: no reply within 300 ms".
   // After a failure the worker is of no more use.

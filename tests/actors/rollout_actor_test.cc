@@ -16,7 +16,9 @@
 #include "actors/group_scorer.h"
 #include "base/byte_codec.h"
 #include "base/error.h"
+#include "base/pulse.h"
 #include "tests/actors/actor_cases.h"
+#include "tests/actors/scorer_cases.h"
 #include "tests/base/temp_folder.h"
 #include "transport/shared_weights.h"
 #include "transport/sockets.h"
@@ -82,6 +84,10 @@ class RolloutActor : public testing::Test {
       }
       if (received->frame.type == type) return *received;
     }
+  }
+  // Waits for a heartbeat that counts at least so many tokens.
+  void await_tokens(uint64_t tokens) {
+    while (ByteReader(await(FrameType::Heartbeat).frame.payload, "heartbeat").u64() < tokens) continue;
   }
   buffers::RolloutGroup await_group() {
     const auto frame = await(FrameType::Group).frame;
@@ -163,7 +169,7 @@ class RolloutActor : public testing::Test {
 
   const TempFolder folder_;
   const std::unique_ptr<text::Tokenizer> tokenizer_ = letters();
-  const rewards::RewardMix rewards_ = character_count();
+  rewards::RewardMix rewards_ = character_count();
   const std::unique_ptr<model::Network> first_ = decided_network(7), second_ = decided_network(8);
   RolloutActorOptions options_;
   std::optional<transport::RouterSocket> router_;
@@ -228,6 +234,58 @@ TEST_F(RolloutActor, ScoresAGreedyCompletionWhereTheLeaseWantsOne) {
   score_completions(completions, wanted.row, 3, *tokenizer_, rewards_, {});
   EXPECT_EQ(group.greedy[0].score, completions[0].outcomes[0].score);
   EXPECT_EQ(group.greedy[0].unscored_reason, completions[0].outcomes[0].unscored_reason);
+}
+
+TEST_F(RolloutActor, GoesOnDecodingWhileAScorerThinks) {
+  Gate gate;
+  rewards_.add(std::make_unique<Gated>(gate), 1.0);
+  start_and_welcome();
+  announce(0, *first_);
+  uint64_t tokens = 0;
+  for (const uint64_t group : {1, 2, 3}) {
+    give(lease(group, 0));
+    for (const auto& completion : expected(*first_, lease(group, 0))) tokens += completion.tokens.size();
+  }
+  await_tokens(tokens);  // though not one of the first group has its score
+
+  gate.open();
+
+  for (const uint64_t group : {1, 2, 3}) {
+    const auto made = await_group();
+    EXPECT_EQ(made.group, group);
+    expect_made_by(*first_, lease(group, 0), made);
+    for (const auto& completion : made.completions) EXPECT_EQ(completion.outcomes.at(1).score, 1.0);
+  }
+}
+
+TEST_F(RolloutActor, TakesNothingMoreOnWhenTooManyGroupsWaitForTheirScores) {
+  Gate gate;
+  rewards_.add(std::make_unique<Gated>(gate), 1.0);
+  options_.unscored_groups = 1;
+  start_and_welcome();
+  announce(0, *first_);
+  await_credit(3);
+  give(lease(1, 0));
+  await_credit(0);
+  give(lease(2, 0));
+  await(FrameType::Heartbeat);
+  EXPECT_THAT(describe_pulse(), HasSubstr("waits for the scores of 1 groups: scores group 1 with gated"));
+
+  gate.open();
+
+  EXPECT_EQ(await_group().group, 1);
+  EXPECT_EQ(await_group().group, 2);
+}
+
+TEST_F(RolloutActor, StopsAtOnceWhileAScorerHangs) {
+  Gate gate;
+  rewards_.add(std::make_unique<Gated>(gate), 1.0);
+  start_and_welcome();
+  announce(0, *first_);
+  give(lease(1, 0));
+  gate.await_somebody();
+  interrupted_ = true;
+  EXPECT_EQ(await_end(), ActorEnd::Interrupted);
 }
 
 TEST_F(RolloutActor, LeavesToItsSuccessorWhatTheLearnerDoesNotHave) {

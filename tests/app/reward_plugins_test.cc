@@ -44,7 +44,7 @@ def same(completions, answer, **columns):
 
 constexpr const char* kSlowly = R"(
 def slowly(completions, **columns):
-    time.sleep(0.1)
+    time.sleep(0.01)
     return same(completions, **columns)
 )";
 

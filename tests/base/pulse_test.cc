@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "tests/base/temp_folder.h"
 
 namespace sluice {
@@ -26,6 +28,27 @@ TEST(Pulse, SaysWhatIsDoneAndCountsSignsOfLife) {
   EXPECT_EQ(second->limit_ms, kSilentMs);
   EXPECT_EQ(second->beats, first->beats + 2);
   EXPECT_THAT(describe_pulse(), testing::HasSubstr("learns; the last sign of life was 0."));
+}
+
+TEST(Pulse, OfAThreadBesideStaysWithIt) {
+  const TempFolder folder;
+  keep_pulse(folder / "actor-0");
+  now_doing("decodes");
+  const auto before = read_pulse(folder / "actor-0");
+  SidePulse side;
+
+  std::jthread([&side] {
+    side.adopt();
+    now_doing("scores", 7'000);
+    beat();
+  }).join();
+
+  EXPECT_EQ(side.now().doing, "scores");
+  EXPECT_EQ(side.now().limit_ms, 7'000);
+  EXPECT_EQ(side.now().beats, 2u);
+  const auto after = read_pulse(folder / "actor-0");
+  EXPECT_EQ(after->doing, "decodes");
+  EXPECT_EQ(after->beats, before->beats);
 }
 
 TEST(Pulse, IsThereInPartForNobody) {

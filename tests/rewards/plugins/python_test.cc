@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+#include <set>
+
 #include "base/error.h"
 #include "rewards/sandbox.h"
 #include "tests/rewards/plugins/plugin_cases.h"
@@ -171,6 +174,46 @@ def f(completions, **columns):
   ASSERT_EQ(sizes.size(), 3u);
   for (const auto& [said, samples] : sizes) EXPECT_EQ(static_cast<int>(said) % 100, samples);  // 2, 2 and 3
   EXPECT_EQ(folder.num_processes(), 3);
+}
+
+TEST(PythonReward, CompletionsThatHaveEndedAreRequestsOfTheirOwnForAllWorkers) {
+  const PluginFolder folder;
+  folder.write("my.py", R"(
+import os
+def f(completions, **columns):
+    assert completions != ["bad"]
+    return [os.getpid() * 100 + len(completions)] * len(completions)
+)");
+  const auto reward = folder.make("python", "my.py:f", {{"workers", 3}});
+  const Case from;
+  std::vector<RewardRequest> requests(7, from.request("x"));
+  requests[4] = from.request("bad");
+
+  const auto outcomes = reward->score_each(requests);
+
+  EXPECT_FALSE(reward->takes_whole_groups());
+  std::set<double> workers;
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    if (i == 4) {
+      EXPECT_EQ(outcomes[i].unscored_reason, "error: AssertionError: ");
+      continue;
+    }
+    EXPECT_EQ(static_cast<int64_t>(*outcomes[i].score) % 100, 1);  // one in each
+    workers.insert(*outcomes[i].score);
+  }
+  EXPECT_EQ(workers.size(), 3u);
+}
+
+TEST(PythonReward, IsGivenUpWhenNobodyWantsItsAnswer) {
+  const PluginFolder folder;
+  folder.write("my.py", "import time\ndef f(completions, **columns):\n    time.sleep(1000)\n");
+  const auto reward = folder.make("python", "my.py:f", {{"timeout_ms", 900'000}, {"retries", 10}});
+  auto answer = std::async(std::launch::async, [&] { return score(*reward, {}, "x"); });
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+
+  reward->interrupt();
+
+  EXPECT_EQ(answer.get().unscored_reason, "interrupted: no reply is wanted any more");
 }
 
 TEST(PythonReward, AGroupOfTheirScopeIsOneRequest) {

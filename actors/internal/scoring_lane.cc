@@ -1,0 +1,153 @@
+#include "actors/internal/scoring_lane.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/error.h"
+#include "buffers/group_id.h"
+
+namespace sluice::actors {
+namespace {
+
+using rewards::RewardRequest;
+
+double seconds_since(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+}  // namespace
+
+ScoringLane::ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries)
+    : rewards_(rewards),
+      canaries_(std::move(canaries)),
+      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+ScoringLane::~ScoringLane() {
+  thread_.request_stop();
+  rewards_.interrupt();
+}
+
+void ScoringLane::begin(uint64_t group, text::Row row, int64_t num_samples, bool greedy_too) {
+  const size_t scorers = rewards_.names().size();
+  auto job = std::make_unique<Job>();
+  job->row = std::move(row);
+  job->num_samples = static_cast<size_t>(num_samples);
+  job->completions.resize(job->num_samples + (greedy_too ? 1 : 0));
+  job->scores = {
+      .group = group,
+      .outcomes = std::vector(job->completions.size(), std::vector<rewards::RewardOutcome>(scorers)),
+      .scorers = std::vector<buffers::ScorerWatch>(scorers)};
+  const std::lock_guard lock(mutex_);
+  jobs_.push_back(std::move(job));
+}
+
+void ScoringLane::add(uint64_t group, int64_t sample, EndedCompletion completion) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        std::ranges::find_if(jobs_, [group](const auto& job) { return job->scores.group == group; });
+    require(found != jobs_.end(), "scoring: a completion of group ", group, ", which did not begin");
+    auto& job = **found;
+    job.completions.at(static_cast<size_t>(sample)) = std::move(completion);
+    job.ended.push_back(static_cast<size_t>(sample));
+  }
+  wake_.notify_all();
+}
+
+std::vector<GroupScores> ScoringLane::take(Millis wait_ms) {
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return failure_ || !scored_.empty(); });
+  if (failure_) std::rethrow_exception(failure_);
+  return std::exchange(scored_, {});
+}
+
+void ScoringLane::run(const std::stop_token& stop) {
+  pulse_.adopt();
+  at::init_num_threads();  // as many as the thread that decodes was told
+  try {
+    while (true) {
+      Job* job = nullptr;
+      std::vector<size_t> ended;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, stop, [&] { return (job = next_job()) != nullptr; });
+        if (stop.stop_requested()) return;
+        ended.swap(job->ended);
+      }
+      score_each(*job, ended);
+      job->num_asked += ended.size();
+      if (job->num_asked == job->completions.size() && !stop.stop_requested()) finish(*job);
+    }
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    failure_ = std::current_exception();
+    wake_.notify_all();
+  }
+}
+
+// The oldest with something to ask for; null without one.
+ScoringLane::Job* ScoringLane::next_job() {
+  const auto found = std::ranges::find_if(jobs_, [](const auto& job) { return !job->ended.empty(); });
+  return found == jobs_.end() ? nullptr : found->get();
+}
+
+RewardRequest ScoringLane::request_of(const Job& job, size_t i) const {
+  const auto& completion = job.completions[i];
+  return {.group = job.scores.group,
+          .sample = i < job.num_samples ? static_cast<int64_t>(i) : 0,  // the greedy one is alone
+          .row = &job.row,
+          .completion = completion.text,
+          .tokens = completion.tokens,
+          .truncated = completion.truncated};
+}
+
+void ScoringLane::score_each(Job& job, const std::vector<size_t>& ended) {
+  std::vector<RewardRequest> requests;
+  requests.reserve(ended.size());
+  for (const size_t i : ended) requests.push_back(request_of(job, i));
+  for (size_t k = 0; k < rewards_.names().size(); ++k) {
+    if (rewards_.takes_whole_groups(k)) continue;
+    say(job, k);
+    const auto began = std::chrono::steady_clock::now();
+    auto outcomes = rewards_.score_each(k, requests);
+    job.scores.scorers[k].seconds += seconds_since(began);
+    for (size_t i = 0; i < ended.size(); ++i) job.scores.outcomes[ended[i]][k] = std::move(outcomes[i]);
+  }
+}
+
+// Completions begin .. end - 1 as a group.
+void ScoringLane::score_group(Job& job, size_t begin, size_t end) {
+  std::vector<RewardRequest> requests;
+  requests.reserve(end - begin);
+  for (size_t i = begin; i < end; ++i) requests.push_back(request_of(job, i));
+  for (size_t k = 0; k < rewards_.names().size(); ++k) {
+    if (!rewards_.takes_whole_groups(k)) continue;
+    say(job, k);
+    const auto began = std::chrono::steady_clock::now();
+    auto outcomes = rewards_.score_group(k, requests);
+    job.scores.scorers[k].seconds += seconds_since(began);
+    for (size_t i = begin; i < end; ++i) job.scores.outcomes[i][k] = std::move(outcomes[i - begin]);
+  }
+}
+
+void ScoringLane::finish(Job& job) {
+  if (job.completions.size() > job.num_samples) score_group(job, job.num_samples, job.completions.size());
+  score_group(job, 0, job.num_samples);
+  if (canaries_.due(job.scores.group)) {
+    const auto errors = canaries_.errors(rewards_);
+    for (size_t k = 0; k < errors.size(); ++k) job.scores.scorers[k].canary_error = errors[k];
+  }
+  const std::lock_guard lock(mutex_);
+  scored_.push_back(std::move(job.scores));
+  std::erase_if(jobs_, [&job](const auto& one) { return one.get() == &job; });
+  wake_.notify_all();
+}
+
+void ScoringLane::say(const Job& job, size_t scorer) const {
+  now_doing("scores group " + buffers::group_name(job.scores.group) + " with " + rewards_.names()[scorer]);
+}
+
+}  // namespace sluice::actors

@@ -1,0 +1,85 @@
+// Scores beside decoding: a thread asks the scorers for each completion as soon as it has ended, and those
+// that take whole groups for a group once all of it is there.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/pulse.h"
+#include "buffers/rollout_group.h"
+#include "rewards/canaries.h"
+#include "rewards/reward_mix.h"
+
+namespace sluice::actors {
+
+// What scorers see of one.
+struct EndedCompletion {
+  std::vector<int32_t> tokens;
+  std::string text;
+  bool truncated = false;
+};
+
+struct GroupScores {
+  uint64_t group = 0;
+  std::vector<std::vector<rewards::RewardOutcome>> outcomes;  // [completions][scorers]
+  std::vector<buffers::ScorerWatch> scorers;
+};
+
+// Asked by one thread. What a group's outcomes are depends neither on when its completions end nor on how
+// long scorers take, as far as each scorer's word for a completion, or for a whole group, does not.
+class ScoringLane {
+ public:
+  // The mix is this lane's alone from now on. Destruction interrupts it.
+  ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries);
+  ~ScoringLane();
+
+  // Completions of it will come: so many samples, and behind them a greedy one, which is no part of the group
+  // that scorers see together.
+  void begin(uint64_t group, text::Row row, int64_t num_samples, bool greedy_too);
+  void add(uint64_t group, int64_t sample, EndedCompletion completion);
+
+  // The groups scored since the last time, after up to `wait_ms` without one.
+  std::vector<GroupScores> take(Millis wait_ms);
+  // What the thread does, and its signs of life.
+  Pulse pulse() const { return pulse_.now(); }
+
+ private:
+  struct Job {
+    text::Row row;
+    size_t num_samples = 0;
+    std::vector<EndedCompletion> completions;  // each written once, before it is named in `ended`
+    std::vector<size_t> ended;                 // and not asked for yet; guarded by mutex_
+    size_t num_asked = 0;                      // with what follows, thread_'s alone
+    GroupScores scores;
+  };
+
+  void run(const std::stop_token& stop);
+  Job* next_job();
+  rewards::RewardRequest request_of(const Job& job, size_t i) const;
+  void score_each(Job& job, const std::vector<size_t>& ended);
+  void score_group(Job& job, size_t begin, size_t end);
+  void finish(Job& job);
+  void say(const Job& job, size_t scorer) const;
+
+  const rewards::RewardMix& rewards_;
+  rewards::Canaries canaries_;  // used by thread_ alone
+  SidePulse pulse_;
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  // Guarded by mutex_.
+  std::deque<std::unique_ptr<Job>> jobs_;  // in the order they began
+  std::vector<GroupScores> scored_;
+  std::exception_ptr failure_;
+  std::jthread thread_;  // last, so that it stops before anything it uses is destroyed
+};
+
+}  // namespace sluice::actors
