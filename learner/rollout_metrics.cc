@@ -108,8 +108,8 @@ void report_times(const TrainingBatch& batch, StepMetrics& metrics) {
     ttft += group.ttft_s / count;
     tpot += group.tpot_s / count;
   }
-  metrics["time/ttft"] = ttft;
-  metrics["time/tpot"] = tpot;
+  metrics["completions/ttft"] = ttft;
+  metrics["completions/tpot"] = tpot;
 }
 
 }  // namespace

@@ -27,6 +27,7 @@
 #include "recipes/internal/retention.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_ranks.h"
+#include "recipes/internal/step_clock.h"
 #include "transport/collective.h"
 
 namespace sluice::recipes {
@@ -89,24 +90,25 @@ class PolicyStage {
     const Describes describes([this] { return describe_server(); });
     StepWatch& watch = watch_.emplace(monitor_, trainer_.optimizer(), stage_, start_);
     if (server_->status().restored_to == start_.stage_step) watch.forgive();
+    step_clock_.emplace(clock_);
     for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
-      const Millis began = clock_.now_ms();
       auto groups = wait_for_batch(s);
       if (!groups) return save_and_stop(s);
-      const Millis waited = clock_.now_ms();
+      step_clock_->ends("wait");
       if (auto* redis = monitor_.redis()) redis->batched(ids_of(*groups));
       const auto ids = ids_of(*groups);
       give_to_learn(ranks_, *groups);
       learner::StepHealth health;
       auto metrics = train(s, std::move(*groups), health);
       const auto verdict = watch.after(s + 1, health, metrics);
-      metrics["time/wait"] = static_cast<double>(waited - began) / 1000.0;
-      metrics["time/train"] = static_cast<double>(clock_.now_ms() - waited) / 1000.0;
-      finish_step(s, ids, std::move(metrics), began);
+      finish_step(s, ids, std::move(metrics));
       if (verdict != learner::Verdict::GoOn) end(verdict, s + 1);
       const int signal = stop_();
       const bool last = s + 1 == stage_.steps, due = (s + 1) % stage_.checkpoint.every == 0;
-      if (last || due || signal != 0 || journal_has_grown()) save(s + 1);
+      if (last || due || signal != 0 || journal_has_grown()) {
+        save(s + 1);
+        step_clock_->ends("save");
+      }
       if (signal != 0 && s + 1 < stage_.steps) return signal;
     }
     return std::nullopt;
@@ -242,6 +244,7 @@ class PolicyStage {
     const auto batch = trainer_.make_batch(step, std::move(groups));
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
+    step_clock_->ends("batch");
     auto metrics = trainer_.learn(batch);
     reach(Failpoint::StepLearned);
     const auto& fault = trainer_.fault();
@@ -250,10 +253,13 @@ class PolicyStage {
       metrics["replayed"] = static_cast<double>(prompt_order_.trained(batch, step));
     }
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
+    step_clock_->ends("train");
     write_rollouts(run_.rollouts(first_step_ + step + 1), batch);  // before the journal has it for trained
     server_->trained(step, poisoned_of(batch, fault));
     reach(Failpoint::StepTrained);
+    step_clock_->ends("record");
     if (health.broken.empty()) publish(step + 1);
+    step_clock_->ends("publish");
     reach(Failpoint::VersionPublished);
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
@@ -279,8 +285,7 @@ class PolicyStage {
     return recipes::check_match(batch, weights->second, trainer_.network(), recipe_, stage_);
   }
 
-  void finish_step(int64_t step, const std::vector<uint64_t>& ids, learner::StepMetrics metrics,
-                   Millis began) {
+  void finish_step(int64_t step, const std::vector<uint64_t>& ids, learner::StepMetrics metrics) {
     if (auto* redis = monitor_.redis()) redis->ended(ids);
     const auto status = server_->status();
     require(status.law.holds(), stage_.name, ": the law is broken: ", describe(status.law));
@@ -292,7 +297,8 @@ class PolicyStage {
     if (ranks_.size() > 1) metrics["ranks"] = static_cast<double>(ranks_.size());
     metrics["policy/version"] = static_cast<double>(step + 1);
     metrics["policy/lag"] = metrics["staleness/mean"];
-    metrics["step_time"] = static_cast<double>(clock_.now_ms() - began) / 1000.0;
+    step_clock_->ends("report");
+    step_clock_->report(metrics);
     metrics["tokens_per_s"] = step_tokens / std::max(metrics["step_time"], 1e-3);
     show_notices();
     tokens_per_s_ = metrics["tokens_per_s"];
@@ -437,7 +443,8 @@ class PolicyStage {
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;
   const Millis began_;
-  std::optional<StepWatch> watch_;  // while it runs
+  std::optional<StepWatch> watch_;  // while it runs, as the next
+  std::optional<internal::StepClock> step_clock_;
   std::vector<std::string> reward_names_;
   std::map<int64_t, at::Tensor> versions_;  // that leases may name
   double num_tokens_;                       // trained on in this stage

@@ -110,6 +110,33 @@ TEST(WholeRun, TwoActorsAndALearnerKeepTheLaw) {
   }
 }
 
+// All the time of a stage is in some step, and all of a step in some part of it.
+TEST(WholeRun, TheTimeOfAStepIsTheSumOfItsParts) {
+  const Workspace workspace;
+  ASSERT_EQ(sluice(workspace, {"run", "recipe.toml"}).code, 0);
+
+  double steps_s = 0, first_s = 0, last_s = 0;
+  for (const auto& line : workspace.metrics()) {
+    if (line.at("stage") != "grpo") continue;
+    double parts_s = 0;
+    for (const auto& [name, value] : line.items()) {
+      if (name.starts_with("time/")) parts_s += value.get<double>();
+    }
+    const double step_s = line.at("step_time"), wall_s = line.at("wall_time");
+    EXPECT_NEAR(parts_s, step_s, 0.02 * step_s);
+    for (const char* part : {"wait", "batch", "train", "record", "publish", "report"}) {
+      EXPECT_TRUE(line.contains(std::string("time/") + part)) << part;
+    }
+    if (first_s == 0) {
+      first_s = wall_s;
+    } else {
+      steps_s += step_s;
+    }
+    last_s = wall_s;
+  }
+  EXPECT_NEAR(steps_s, last_s - first_s, 0.02 * (last_s - first_s) + 0.01);
+}
+
 TEST(WholeRun, SameSeedSameWeights) {
   const Workspace workspace;
   const auto run = sluice(workspace, {"run", "recipe.toml"});
