@@ -18,6 +18,7 @@
 #include "actors/stop_ids.h"
 #include "base/error.h"
 #include "base/pulse.h"
+#include "base/trace.h"
 #include "buffers/group_id.h"
 
 namespace sluice::actors {
@@ -120,7 +121,10 @@ ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
     if (options_.mix_versions) go_on_with_newest();
     start_leases();
     if (engine_.idle()) continue;
-    for (auto& result : engine_.step(in_use_->version())) finish(std::move(result));
+    const int64_t began_us = trace_clock_us();
+    auto results = engine_.step(in_use_->version());
+    traced("decode", began_us);
+    for (auto& result : results) finish(std::move(result));
   }
   return ActorEnd::Interrupted;
 }
@@ -257,6 +261,7 @@ bool RolloutActor::start(Held& held) {
 
 void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
   if (weights == in_use_) return;
+  const Traced trace("take new weights");
   network_.map(weights->layout(), weights->bytes().data(), static_cast<int64_t>(weights->bytes().size()));
   in_use_ = std::move(weights);
   let_go_of_versions();

@@ -38,7 +38,8 @@ enum class ActorEnd { Stopped, Interrupted };  // told to stop by the learner, o
 
 // Runs until the learner says stop or `interrupted` returns true. Every wait has a deadline: throws Error
 // naming what it waited for, and with the learner's reason when it was refused. The network's weights are
-// replaced by mapped ones. Not yet acknowledged groups are sent again after a reconnection.
+// replaced by mapped ones. A thread beside asks the rewards, and interrupts them for good at the end. Not yet
+// acknowledged groups are sent again after a reconnection.
 ActorEnd run_rollout_actor(model::Network& network, const text::Tokenizer& tokenizer,
                            const rewards::RewardMix& rewards, const RolloutActorOptions& options,
                            const std::function<bool()>& interrupted,

@@ -54,6 +54,20 @@ const std::vector<RowKind>& row_kinds() {
        /*prompt=*/24,
        /*new_tokens=*/232},
       {"logprob", "Log-probs of completions, as of a reference", bench_logprob, {"S", "M"}, {64}},
+      {"grpo",
+       "Whole steps of a run of GRPO: decode, score, learn",
+       bench_grpo,
+       {"S"},
+       {64},
+       /*prompt=*/0,
+       /*new_tokens=*/64},
+      {"grpo_slow_reward",
+       "The same with a reward that sleeps 20 ms a sample, one step behind against none",
+       bench_grpo_slow_reward,
+       {"S"},
+       {64},
+       /*prompt=*/0,
+       /*new_tokens=*/64},
       {"adamw", "AdamW alone, against the C++ frontend's; parameters a second", bench_adamw, {"M"}, {1}},
   };
   return kinds;
@@ -127,11 +141,12 @@ void add_generation(CLI::App& app, Arguments& arguments) {
       ->check(at_least_one);
   app.add_option("--group", rows.group, "Completions that share a prompt (default: 8 from 64 on, else 1)")
       ->check(at_least_one);
-  app.add_option("--prompt", rows.prompt, "Tokens of a prompt (default: 64; prefill 128, learn_ragged 24)")
+  app.add_option("--prompt", rows.prompt,
+                 "Tokens of a prompt (default: 64; prefill 128, learn_ragged 24; grpo 128 and 6)")
       ->check(CLI::Range(1, 256));
-  app.add_option(
-         "--new", rows.new_tokens,
-         "New tokens of a completion, of the longest where they differ (default: 128; learn_ragged 232)")
+  app.add_option("--new", rows.new_tokens,
+                 "New tokens of a completion, of the longest where they differ (default: 128; learn_ragged "
+                 "232, grpo 64)")
       ->check(CLI::Range(2, 256));
   app.add_option("--threads", rows.threads, "Of ours, of the peers and of the ceilings")
       ->capture_default_str()
@@ -163,7 +178,7 @@ void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
         ->check(positive);
   }
   if (name != "steady") {
-    app.add_option("--reps", rows.reps, "Repetitions, of which the median counts")
+    app.add_option("--reps", rows.reps, "Repetitions, of which the median counts; of grpo, four steps each")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
   }

@@ -7,6 +7,7 @@
 #include "base/pulse.h"
 #include "base/signals.h"
 #include "base/state_dump.h"
+#include "base/trace.h"
 #include "recipes/run_directory.h"
 #include "recipes/stages.h"
 
@@ -42,7 +43,9 @@ Command add_learner(CLI::App& app) {
     const recipes::RunDirectory run(arguments->run);
     const auto options = rank_options(*rank, run.meeting());
     keep_own_gpu(options);
-    const StateDump state_dump("learner-" + std::to_string(options.rank));
+    const std::string name = "learner-" + std::to_string(options.rank);
+    const StateDump state_dump(name);
+    const Trace trace(name);
     keep_pulse(run.pulse("learner", options.rank));
     return exit_status(recipes::run_stage(
         run, arguments->stage, [&signals] { return signals.received(); }, options));
@@ -54,7 +57,9 @@ Command add_actor(CLI::App& app) {
   app.add_option("--index", arguments->index, "Which actor this is: actor-INDEX")->capture_default_str();
   return [arguments] {
     StopSignals signals;
-    const StateDump state_dump("actor-" + std::to_string(arguments->index));
+    const auto name = "actor-" + std::to_string(arguments->index);
+    const StateDump state_dump(name);
+    const Trace trace(name);
     const recipes::RunDirectory run(arguments->run);
     keep_pulse(run.pulse("actor", arguments->index));
     return exit_status(recipes::run_actor(run, arguments->stage, arguments->index,

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -5,8 +7,11 @@
 
 #include "app/command.h"
 #include "app/recipe_options.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "base/signals.h"
 #include "base/state_dump.h"
+#include "base/trace.h"
 #include "recipes/inputs.h"
 #include "recipes/run_directory.h"
 #include "recipes/supervisor.h"
@@ -18,13 +23,27 @@ struct RunArguments {
   RecipeArguments recipe;
   std::string name;
   std::string runs = "runs";
-  bool resume = false;
+  bool resume = false, trace = false;
 };
+
+constexpr const char* kTracedStep = "step 3";  // the first ones differ from those that follow
+
+// What the processes kept while the run lasted becomes one file; none is no fault of the run.
+void write_trace(const std::filesystem::path& parts, const std::filesystem::path& file) {
+  try {
+    write_file_atomically(file, join_traces(parts, kTracedStep).dump());
+    std::cout << "trace of " << kTracedStep << ": " << file.string() << std::endl;
+  } catch (const Error& error) {
+    std::cerr << "sluice: no trace was written: " << error.what() << '\n';
+  }
+  std::filesystem::remove_all(parts);
+}
 
 // The line that goes on with a stopped run.
 std::string resume_command(const RunArguments& arguments) {
   std::string line = "sluice run " + arguments.recipe.file;
   if (!arguments.name.empty()) line += " --name " + arguments.name;
+  if (arguments.trace) line += " --trace";
   if (arguments.runs != "runs") line += " --runs " + arguments.runs;
   line += " --resume";
   for (const auto& text : arguments.recipe.overrides) line += " '" + text + "'";
@@ -39,6 +58,10 @@ Command add_run(CLI::App& app) {
   app.add_option("--name", arguments->name, "Name of the run directory (default: the recipe's name)");
   app.add_option("--runs", arguments->runs, "Where run directories live")->capture_default_str();
   app.add_flag("--resume", arguments->resume, "Continue the run of this name, or start it");
+  app.add_flag(
+      "--trace", arguments->trace,
+      "Write what every role did in the third step of a stage with rollouts to trace.json of the run, for "
+      "chrome://tracing or ui.perfetto.dev");
   return [arguments] {
     StopSignals signals;
     const StateDump state_dump("supervisor");
@@ -51,7 +74,10 @@ Command add_run(CLI::App& app) {
       recipes::check_machine(recipe);
     }
     const auto run = recipes::open_run(arguments->runs, recipe, arguments->resume);
+    const auto traces = std::filesystem::absolute(run.directory.root() / "traces");
+    if (arguments->trace) ::setenv(kTraceVariable, traces.c_str(), 1);
     const int status = recipes::supervise(run, recipe, signals);
+    if (arguments->trace) write_trace(traces, run.directory.root() / "trace.json");
     if (signals.received() != 0)
       std::cout << "stopped; continue with: " << resume_command(*arguments) << std::endl;
     return status;

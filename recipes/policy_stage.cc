@@ -298,7 +298,7 @@ class PolicyStage {
     metrics["policy/version"] = static_cast<double>(step + 1);
     metrics["policy/lag"] = metrics["staleness/mean"];
     step_clock_->ends("report");
-    step_clock_->report(metrics);
+    step_clock_->report(step + 1, metrics);
     metrics["tokens_per_s"] = step_tokens / std::max(metrics["step_time"], 1e-3);
     show_notices();
     tokens_per_s_ = metrics["tokens_per_s"];

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "buffers/group_id.h"
 
 namespace sluice::actors {
@@ -112,6 +113,7 @@ void ScoringLane::score_each(Job& job, const std::vector<size_t>& ended) {
     if (rewards_.takes_whole_groups(k)) continue;
     say(job, k);
     const auto began = std::chrono::steady_clock::now();
+    const Traced trace(rewards_.names()[k]);
     auto outcomes = rewards_.score_each(k, requests);
     job.scores.scorers[k].seconds += seconds_since(began);
     for (size_t i = 0; i < ended.size(); ++i) job.scores.outcomes[ended[i]][k] = std::move(outcomes[i]);
@@ -127,6 +129,7 @@ void ScoringLane::score_group(Job& job, size_t begin, size_t end) {
     if (!rewards_.takes_whole_groups(k)) continue;
     say(job, k);
     const auto began = std::chrono::steady_clock::now();
+    const Traced trace(rewards_.names()[k]);
     auto outcomes = rewards_.score_group(k, requests);
     job.scores.scorers[k].seconds += seconds_since(began);
     for (size_t i = begin; i < end; ++i) job.scores.outcomes[i][k] = std::move(outcomes[i - begin]);

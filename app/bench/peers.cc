@@ -208,8 +208,33 @@ std::vector<PeerResult> Peers::learn(const PeerWork& work) const {
   return results;
 }
 
+// TRL's trainer, in float32 and with its own bfloat16.
+std::vector<PeerResult> Peers::grpo(const PeerWork& work) const {
+  const std::string what = "trl";
+  std::vector<PeerResult> results;
+  for (const bool narrow : {false, true}) {
+    std::vector<std::string> arguments = {(directory_ / "bench_trl.py").string(), "--model",
+                                          (models_ / work.model).string(), "--beta", "0.04"};
+    const std::pair<const char*, int64_t> numbers[] = {{"--prompts", work.batch / work.group},
+                                                       {"--group", work.group},
+                                                       {"--prompt", work.prompt},
+                                                       {"--new", work.new_tokens},
+                                                       {"--threads", work.threads}};
+    for (const auto& [name, number] : numbers)
+      arguments.insert(arguments.end(), {name, std::to_string(number)});
+    if (narrow) arguments.emplace_back("--bf16");
+    for (const auto& line : run(what, arguments)) {
+      results.push_back({.peer = what,
+                         .dtype = json_member<std::string>(line, "dtype", what),
+                         .samples_s = json_member<double>(line, "samples_s", what)});
+    }
+  }
+  return results;
+}
+
 std::vector<PeerResult> Peers::measure(const PeerWork& work) const {
   if (!make_model(work.model)) return {};
+  if (work.task == PeerTask::Grpo) return grpo(work);
   return work.task == PeerTask::Generate ? generate(work) : learn(work);
 }
 

@@ -17,7 +17,7 @@ struct PeersOptions {
   std::string models;     // where make_model.py has written, or writes; empty: directory/models
 };
 
-enum class PeerTask { Generate, Learn, Score };
+enum class PeerTask { Generate, Learn, Score, Grpo };
 
 // The same work as a row of ours.
 struct PeerWork {
@@ -28,6 +28,7 @@ struct PeerWork {
   int64_t reps = 3;
   bool narrow = false;  // generate also with weights narrower than float32
   bool ragged = false;  // learn from completions of different lengths
+  int64_t group = 1;    // completions of a prompt, of whole steps
 };
 
 // A line that the kit printed.
@@ -35,6 +36,7 @@ struct PeerResult {
   std::string peer, dtype;                                  // "llamacpp", "bf16"
   double decode_tok_s = 0, prompt_tok_s = 0, prompt_s = 0;  // of what generates
   double tokens_s = 0;                                      // of what learns or scores
+  double samples_s = 0;                                     // of whole steps
 
   int bytes_per_weight() const;
 };
@@ -53,6 +55,7 @@ class Peers {
   bool make_model(const std::string& model) const;
   std::vector<PeerResult> generate(const PeerWork& work) const;
   std::vector<PeerResult> learn(const PeerWork& work) const;
+  std::vector<PeerResult> grpo(const PeerWork& work) const;
   // The lines that a script printed, until it failed where it did.
   std::vector<Json> run(const std::string& what, const std::vector<std::string>& arguments,
                         const std::map<std::string, std::string>& environment = {}) const;

@@ -55,6 +55,10 @@ void bench_learn(const Bench& bench);
 void bench_learn_ragged(const Bench& bench);
 // Log-probs of given completions under frozen weights.
 void bench_logprob(const Bench& bench);
+// Whole steps of `sluice run` with a native reward, in samples a second; and with one of Python that sleeps,
+// of actors that may be a step behind against those that wait for every update.
+void bench_grpo(const Bench& bench);
+void bench_grpo_slow_reward(const Bench& bench);
 // The update alone, in parameters a second.
 void bench_adamw(const Bench& bench);
 // Weights packed where actors map them, against one memcpy of as many bytes; a rate of versions a second.

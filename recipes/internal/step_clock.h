@@ -4,8 +4,10 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
+#include "base/trace.h"
 #include "learner/policy_learner.h"
 
 namespace sluice::recipes::internal {
@@ -16,13 +18,16 @@ class StepClock {
 
   // What was done since the last call is a part of this name.
   void ends(const std::string& part) {
+    traced(part, std::exchange(part_began_us_, trace_clock_us()));
     const Millis now = clock_.now_ms();
     parts_["time/" + part] += static_cast<double>(now - last_) / 1000.0;
     last_ = now;
   }
 
-  // `time/PART` of each and `step_time`; what comes now is of the next step.
-  void report(learner::StepMetrics& metrics) {
+  // `time/PART` of each and `step_time`; what comes now is of the step behind `step`, which is counted
+  // from 1.
+  void report(int64_t step, learner::StepMetrics& metrics) {
+    traced("step " + std::to_string(step), std::exchange(step_began_us_, trace_clock_us()));
     double sum = 0;
     for (const auto& [name, seconds] : parts_) {
       metrics[name] = seconds;
@@ -35,6 +40,7 @@ class StepClock {
  private:
   const Clock& clock_;
   Millis last_;
+  int64_t part_began_us_ = trace_clock_us(), step_began_us_ = part_began_us_;  // for a trace
   std::map<std::string, double> parts_;
 };
 

@@ -58,94 +58,102 @@ ProcessReward::ProcessReward(const RewardSpec& spec, const ProcessRewardOptions&
     : name_(spec.name.empty() ? plugin_name(spec.use, spec.options.at(spec.use)) : spec.name),
       options_(options),
       slots_(static_cast<size_t>(options.workers)) {
-  for (const auto& problem : make_ready(slots_.size())) {
+  std::vector<Slot*> all;
+  for (auto& slot : slots_) all.push_back(&slot);
+  for (const auto& problem : make_ready(all)) {
     require<UsageError>(problem.empty(), spec.where.empty() ? "" : spec.where + ": ", "reward \"", name_,
                         "\": ", problem);
   }
 }
 
+// Even parts, one for each worker that gets any.
 std::vector<RewardOutcome> ProcessReward::score(std::span<const RewardRequest> group) {
-  std::vector<RewardOutcome> outcomes(group.size());
-  ask_until_answered(cut(group), outcomes);
-  return outcomes;
+  return answered(group, options_.whole_groups ? 1 : std::min(slots_.size(), group.size()));
 }
 
 // A request for each, so that what comes of it does not depend on how many had ended by then.
 std::vector<RewardOutcome> ProcessReward::score_each(std::span<const RewardRequest> samples) {
-  std::vector<RewardOutcome> outcomes(samples.size());
-  for (size_t begin = 0; begin < samples.size(); begin += slots_.size()) {
-    std::vector<Part> parts;
-    for (size_t i = begin; i < std::min(samples.size(), begin + slots_.size()); ++i) {
-      parts.push_back({i, samples.subspan(i, 1)});
+  return answered(samples, samples.size());
+}
+
+std::vector<RewardOutcome> ProcessReward::answered(std::span<const RewardRequest> samples, size_t num_parts) {
+  std::deque<Part> waiting;
+  for (size_t i = 0; i < num_parts; ++i) {
+    const size_t begin = samples.size() * i / num_parts, end = samples.size() * (i + 1) / num_parts;
+    waiting.push_back({begin, samples.subspan(begin, end - begin)});
+  }
+  Outcomes outcomes(samples.size());
+  while (!interrupted_) {
+    hand_out(waiting, outcomes);
+    std::vector<Worker*> asked;
+    for (const auto& slot : slots_) {
+      if (slot.part) asked.push_back(slot.worker.get());
     }
-    ask_until_answered(std::move(parts), outcomes);
+    if (asked.empty() && waiting.empty()) break;
+    now_doing("scores a group with " + name_, options_.timeout_ms + kSilentMs);
+    Worker::wait_for_any(asked, interrupted_);
+    for (auto& slot : slots_) {
+      if (slot.part && !slot.worker->busy()) take_answer(slot, waiting, outcomes);
+    }
   }
   return outcomes;
 }
 
-// No more parts than workers.
-void ProcessReward::ask_until_answered(std::vector<Part> parts, std::vector<RewardOutcome>& outcomes) {
-  for (int64_t attempt = 0; attempt <= options_.retries && !parts.empty() && !interrupted_; ++attempt) {
-    parts = ask(parts, outcomes);
+// Each part to the next worker that is free.
+void ProcessReward::hand_out(std::deque<Part>& waiting, Outcomes& outcomes) {
+  std::vector<Slot*> next;
+  for (auto& slot : slots_) {
+    if (slot.part || waiting.empty()) continue;
+    slot.part = waiting.front();
+    waiting.pop_front();
+    next.push_back(&slot);
   }
-}
-
-// Even parts, one for each worker that gets any.
-std::vector<ProcessReward::Part> ProcessReward::cut(std::span<const RewardRequest> group) const {
-  const size_t count = options_.whole_groups ? 1 : std::min(slots_.size(), group.size());
-  std::vector<Part> parts;
-  for (size_t i = 0; i < count; ++i) {
-    const size_t begin = group.size() * i / count;
-    const size_t end = group.size() * (i + 1) / count;
-    parts.push_back({begin, group.subspan(begin, end - begin)});
-  }
-  return parts;
-}
-
-// Part i is for worker i. Returns the parts whose worker failed, with the reason in their outcomes.
-std::vector<ProcessReward::Part> ProcessReward::ask(std::span<const Part> parts,
-                                                    std::vector<RewardOutcome>& outcomes) {
-  auto problems = make_ready(parts.size());
-  std::vector<Worker*> asked;
-  std::vector<uint64_t> ids(parts.size());
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (!problems[i].empty()) continue;
-    ids[i] = ++last_id_;
-    slots_[i].worker->ask(request_line(ids[i], parts[i].samples), max_reply_bytes(parts[i].samples.size()),
-                          options_.timeout_ms, "reply");
-    asked.push_back(slots_[i].worker.get());
-  }
-  now_doing("scores a group with " + name_, options_.timeout_ms + kSilentMs);
-  Worker::wait_for_all(asked, interrupted_);
-  std::vector<Part> failed;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const size_t count = parts[i].samples.size();
-    std::vector<RewardOutcome> part;
-    if (problems[i].empty()) problems[i] = slots_[i].worker->failure();
-    if (problems[i].empty()) {
-      try {
-        part = read_reply(slots_[i].worker->answer(), ids[i], count);
-        slots_[i].failures = 0;
-      } catch (const DataError& error) {
-        problems[i] = std::string("bad output: ") + error.what();
-      }
-    }
+  const auto problems = make_ready(next);
+  for (size_t i = 0; i < next.size(); ++i) {
+    Slot& slot = *next[i];
     if (!problems[i].empty()) {
-      give_up(slots_[i]);
-      failed.push_back(parts[i]);
-      part.assign(count, RewardOutcome::unscored(problems[i]));
+      put(slot, problems[i], waiting, outcomes);
+      continue;
     }
-    std::ranges::move(part, outcomes.begin() + static_cast<std::ptrdiff_t>(parts[i].begin));
+    slot.id = ++last_id_;
+    slot.worker->ask(request_line(slot.id, slot.part->samples), max_reply_bytes(slot.part->samples.size()),
+                     options_.timeout_ms, "reply");
   }
-  return failed;
 }
 
-// Starts those of the first slots that have no worker to ask, all at once. Returns why one cannot be asked.
-std::vector<std::string> ProcessReward::make_ready(size_t num_slots) {
-  std::vector<std::string> problems(num_slots);
+void ProcessReward::take_answer(Slot& slot, std::deque<Part>& waiting, Outcomes& outcomes) {
+  std::string problem = slot.worker->failure();
+  if (problem.empty()) {
+    try {
+      const Part& part = *slot.part;
+      auto answer = read_reply(slot.worker->answer(), slot.id, part.samples.size());
+      std::ranges::move(answer, outcomes.begin() + static_cast<std::ptrdiff_t>(part.begin));
+      slot.failures = 0;
+      slot.part.reset();
+      return;
+    } catch (const DataError& error) {
+      problem = std::string("bad output: ") + error.what();
+    }
+  }
+  give_up(slot);
+  put(slot, problem, waiting, outcomes);
+}
+
+// Its part back, to be asked for once more where it may be.
+void ProcessReward::put(Slot& slot, const std::string& problem, std::deque<Part>& waiting,
+                        Outcomes& outcomes) {
+  Part part = *std::exchange(slot.part, std::nullopt);
+  for (size_t i = 0; i < part.samples.size(); ++i)
+    outcomes[part.begin + i] = RewardOutcome::unscored(problem);
+  if (++part.failures <= options_.retries) waiting.push_front(part);
+}
+
+// Starts those that have no worker to ask, all at once. Returns why one cannot be asked.
+std::vector<std::string> ProcessReward::make_ready(std::span<Slot* const> slots) {
+  std::vector<std::string> problems(slots.size());
   std::vector<Worker*> started;
-  for (size_t i = 0; i < num_slots; ++i) {
-    Slot& slot = slots_[i];
+  for (size_t i = 0; i < slots.size(); ++i) {
+    Slot& slot = *slots[i];
     if (slot.worker != nullptr) {
       const auto why = slot.worker->why_unusable();
       if (why.empty()) continue;
@@ -158,8 +166,8 @@ std::vector<std::string> ProcessReward::make_ready(size_t num_slots) {
   if (started.empty()) return problems;
   now_doing("waits for the reward " + name_ + " to start", options_.start_timeout_ms + kSilentMs);
   Worker::wait_for_all(started, interrupted_);
-  for (size_t i = 0; i < num_slots; ++i) {
-    Slot& slot = slots_[i];
+  for (size_t i = 0; i < slots.size(); ++i) {
+    Slot& slot = *slots[i];
     if (std::ranges::find(started, slot.worker.get()) == started.end()) continue;
     std::string problem = slot.worker->failure();
     try {

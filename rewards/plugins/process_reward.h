@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -43,20 +44,25 @@ class ProcessReward final : public RewardFunction {
   void interrupt() override { interrupted_ = true; }
 
  private:
-  struct Slot {
-    std::unique_ptr<Worker> worker;
-    int64_t failures = 0;  // in a row
-    Millis failed_at_ms = 0;
-  };
   struct Part {
     size_t begin = 0;
     std::span<const RewardRequest> samples;
+    int64_t failures = 0;  // of workers that were asked for it
   };
+  struct Slot {
+    std::unique_ptr<Worker> worker;
+    std::optional<Part> part;  // that it is asked for,
+    uint64_t id = 0;           // by this request
+    int64_t failures = 0;      // in a row
+    Millis failed_at_ms = 0;
+  };
+  using Outcomes = std::vector<RewardOutcome>;
 
-  std::vector<Part> cut(std::span<const RewardRequest> group) const;
-  void ask_until_answered(std::vector<Part> parts, std::vector<RewardOutcome>& outcomes);
-  std::vector<std::string> make_ready(size_t num_slots);
-  std::vector<Part> ask(std::span<const Part> parts, std::vector<RewardOutcome>& outcomes);
+  Outcomes answered(std::span<const RewardRequest> samples, size_t num_parts);
+  void hand_out(std::deque<Part>& waiting, Outcomes& outcomes);
+  void take_answer(Slot& slot, std::deque<Part>& waiting, Outcomes& outcomes);
+  void put(Slot& slot, const std::string& problem, std::deque<Part>& waiting, Outcomes& outcomes);
+  std::vector<std::string> make_ready(std::span<Slot* const> slots);
   std::string start(Slot& slot);
   void give_up(Slot& slot);
   void wait_before_another_start(const Slot& slot) const;

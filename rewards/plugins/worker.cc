@@ -121,6 +121,16 @@ void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std
 }
 
 void Worker::wait_for_all(std::span<Worker* const> workers, const std::atomic<bool>& interrupted) {
+  wait(workers, interrupted, 0);
+}
+
+void Worker::wait_for_any(std::span<Worker* const> workers, const std::atomic<bool>& interrupted) {
+  const auto busy = static_cast<size_t>(std::ranges::count_if(workers, &Worker::busy));
+  if (busy > 0) wait(workers, interrupted, busy - 1);
+}
+
+// Until so many exchanges at most are under way.
+void Worker::wait(std::span<Worker* const> workers, const std::atomic<bool>& interrupted, size_t most_busy) {
   const SteadyClock clock;
   const NoBrokenPipeSignal no_signal;
   while (true) {
@@ -141,7 +151,7 @@ void Worker::wait_for_all(std::span<Worker* const> workers, const std::atomic<bo
       waits.push_back({worker->log_.read_end(), POLLIN, 0});
       wait_ms = std::min(wait_ms, worker->deadline_ms_ - now_ms);
     }
-    if (busy.empty()) return;
+    if (busy.size() <= most_busy) return;
     const int ready = ::poll(waits.data(), waits.size(), static_cast<int>(wait_ms));
     require(ready >= 0 || errno == EINTR, "Worker: poll failed: ", errno_text());
     beat();

@@ -45,9 +45,11 @@ class Worker {
 
   // Begins an exchange: the line is written, unless it is empty, and one of at most `max_bytes` is awaited.
   void ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what);
-  // Reads and writes until no exchange of these is under way; all fail soon after `interrupted` has become
-  // true.
+  // Reads and writes until no exchange of these is under way, or until one of those under way is not any
+  // more. All fail soon after `interrupted` has become true.
   static void wait_for_all(std::span<Worker* const> workers, const std::atomic<bool>& interrupted);
+  static void wait_for_any(std::span<Worker* const> workers, const std::atomic<bool>& interrupted);
+  bool busy() const { return busy_; }
 
   // Of the last exchange: the line without its end, or why there is none, "timeout: no reply within 300 ms".
   // After a failure the worker is of no more use.
@@ -64,6 +66,7 @@ class Worker {
   void read_log();
   void write();
   void check(Millis now_ms);
+  static void wait(std::span<Worker* const> workers, const std::atomic<bool>& interrupted, size_t most_busy);
 
   Pipe to_worker_;
   Pipe from_worker_;

@@ -163,17 +163,37 @@ TEST_F(Bench, LearningHasALineForEachModelAndBatch) {
   EXPECT_GT(lines[0].at("tokens_per_s"), 0);
 }
 
+TEST_F(Bench, GrpoTakesStepsOfARunAndSaysWhereTheTimeGoes) {
+  const auto lines = rows({"grpo", "--model", "tiny", "--batch", "8", "--group", "4", "--prompt", "5",
+                           "--new", "6", "--reps", "1"});
+  ASSERT_EQ(lines.size(), 1);
+  const auto& line = lines[0];
+  expect_row(line, "grpo", "float32", 8);
+  EXPECT_EQ(line.at("limited_by"), "flop");
+  EXPECT_GT(line.at("limit_share"), 0);
+  EXPECT_NEAR(line.at("samples_per_s").get<double>(), line.at("tokens_per_s").get<double>(), 1e-3);
+  EXPECT_NEAR(line.at("mean_length").get<double>(), 6, 0.5);
+  double sum = 0;
+  for (const auto& share : line.at("time_share")) sum += share.get<double>();
+  EXPECT_NEAR(sum, 1, 0.02);
+  EXPECT_TRUE(line.at("time_share").contains("train"));
+}
+
 TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   const auto lines = rows({"--model", "tiny", "--batch", "2", "--prompt", "4", "--new", "3", "--requests",
                            "3", "--steps", "5", "--vocab", "100", "--reps", "1"});
   std::multiset<std::string> names;
   for (const auto& line : lines) names.insert(line.at("row"));
   // Both dtypes; `match` with 1 and 2 threads.
-  EXPECT_EQ(names,
-            (std::multiset<std::string>{"adamw",  "decode", "decode",       "draft",   "draft",   "draft",
-                                        "draft",  "learn",  "learn_ragged", "logprob", "match",   "match",
-                                        "match",  "match",  "prefill",      "prefill", "publish", "publish",
-                                        "ragged", "ragged", "sampler",      "steady",  "steady"}));
+  EXPECT_EQ(names, (std::multiset<std::string>{"adamw",   "decode",       "decode",
+                                               "draft",   "draft",        "draft",
+                                               "draft",   "grpo",         "grpo_slow_reward",
+                                               "learn",   "learn_ragged", "logprob",
+                                               "match",   "match",        "match",
+                                               "match",   "prefill",      "prefill",
+                                               "publish", "publish",      "ragged",
+                                               "ragged",  "sampler",      "steady",
+                                               "steady"}));
 
   const auto text =
       sluice(workspace_, {"bench", "decode", "--model", "tiny", "--batch", "1", "--new", "2", "--reps", "1"});

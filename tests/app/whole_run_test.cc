@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <set>
 
 #include "base/files.h"
 #include "tests/app/sluice_process.h"
@@ -135,6 +136,28 @@ TEST(WholeRun, TheTimeOfAStepIsTheSumOfItsParts) {
     last_s = wall_s;
   }
   EXPECT_NEAR(steps_s, last_s - first_s, 0.02 * (last_s - first_s) + 0.01);
+}
+
+TEST(WholeRun, ATraceShowsWhatEveryRoleDidInAStep) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"run", "recipe.toml", "--trace"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("trace of step 3: "));
+
+  std::set<std::string> roles, names;
+  for (const auto& event : read_json(workspace.run() / "trace.json").at("traceEvents")) {
+    if (event.at("ph") == "M") {
+      roles.insert(event.at("args").at("name"));
+    } else {
+      names.insert(event.at("name"));
+    }
+  }
+  EXPECT_THAT(roles, testing::ElementsAre("actor-0", "actor-1", "learner-0"));
+  for (const char* name : {"step 3", "wait", "train", "publish", "decode", "real_words"}) {
+    EXPECT_TRUE(names.contains(name)) << name;
+  }
+  EXPECT_FALSE(fs::exists(workspace.run() / "traces"));
+  expect_undisturbed(workspace);
 }
 
 TEST(WholeRun, SameSeedSameWeights) {

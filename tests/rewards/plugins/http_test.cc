@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <future>
 
 #include "base/error.h"
 #include "base/subprocess.h"
@@ -46,6 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/verl": lambda: say({"scores": right}),
             "/none": lambda: say({"rewards": [None] * len(right)}),
             "/slow": lambda: time.sleep(3),
+            "/hang": lambda: time.sleep(1000),
             "/drip": drip,
             "/drop": drop,
             "/refuse_once": refuse_once,
@@ -128,6 +130,17 @@ TEST_F(HttpReward, ABrokenServerLeavesTheGroupUnscoredWithAReason) {
     }
   }
   EXPECT_EQ(ask("/score")[0].score, 1.0);
+}
+
+TEST_F(HttpReward, IsGivenUpWhenNobodyWantsItsAnswer) {
+  const auto reward =
+      folder_.make("http", "http://127.0.0.1:" + port_ + "/hang", {{"timeout_ms", 900'000}, {"retries", 10}});
+  auto answer = std::async(std::launch::async, [&] { return score(*reward, from_, "2"); });
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+
+  reward->interrupt();
+
+  EXPECT_FALSE(answer.get().score);
 }
 
 TEST_F(HttpReward, NobodyListeningIsAReason) {

@@ -1,0 +1,55 @@
+#include "base/trace.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "tests/base/temp_folder.h"
+
+namespace sluice {
+namespace {
+
+std::multiset<std::string> names_in(const Json& trace) {
+  std::multiset<std::string> names;
+  for (const auto& event : trace.at("traceEvents")) names.insert(event.at("name"));
+  return names;
+}
+
+TEST(Trace, JoinsWhatAllThreadsDidDuringAStep) {
+  const TempFolder folder;
+  ::setenv(kTraceVariable, (folder / "trace").c_str(), 1);
+  {
+    const Trace trace("learner-0");
+    { const Traced before("before"); }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    {
+      const Traced step("step 3");
+      std::jthread([] { const Traced other("of another thread"); }).join();
+      const int64_t began_us = trace_clock_us();
+      traced("inside", began_us);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    { const Traced after("after"); }
+  }
+  ::unsetenv(kTraceVariable);
+  { const Traced late("of nobody"); }
+
+  const auto trace = join_traces(folder / "trace", "step 3");
+
+  EXPECT_EQ(names_in(trace),
+            (std::multiset<std::string>{"inside", "of another thread", "process_name", "step 3"}));
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "X") continue;
+    EXPECT_GT(event.at("ts"), 0);
+    EXPECT_GE(event.at("dur"), 0);
+    EXPECT_EQ(event.at("pid"), trace.at("traceEvents").at(0).at("pid"));
+  }
+  EXPECT_THROW(join_traces(folder / "trace", "step 4"), DataError);
+}
+
+}  // namespace
+}  // namespace sluice
