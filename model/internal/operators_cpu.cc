@@ -2,10 +2,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "base/error.h"
 #include "model/internal/implementations.h"
+#include "model/internal/share_rows.h"
 #include "model/kernels/kernels.h"
 
 namespace sluice::model::raw::cpu {
@@ -65,6 +65,21 @@ void put_in_pages(const AttentionPlan& plan, const AttentionPlan::Sequence& sequ
     kernels().store_pages(write, pages);
     write.first_place += count;
   }
+}
+
+// Where the groups of sequences begin that share keys with no other, and the number of all: what threads may
+// compute apart, since gradients of shared keys are added up. Keys are rows of the batch, of which those of a
+// prefix stand first.
+std::vector<size_t> key_groups(const AttentionPlan& plan) {
+  std::vector<size_t> groups;
+  for (size_t s = 0; s < plan.sequences.size(); ++s) {
+    const auto& sequence = plan.sequences[s];
+    const int64_t first_key = plan.runs[static_cast<size_t>(sequence.first_run)].first_row;
+    groups.push_back(s);
+    while (plan.sequences[groups.back()].first_query > first_key) groups.pop_back();
+  }
+  groups.push_back(plan.sequences.size());
+  return groups;
 }
 
 // Zeros for the gradients: where heads are equally wide, views of one buffer as split_heads() cuts its input.
@@ -163,18 +178,33 @@ void put_rows(const Tensor& table, const Tensor& index_of_row, const Tensor& x) 
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   const auto rows = x.contiguous();
   auto result = at::empty_like(rows), inverse_rms = at::empty({x.size(0)}, x.options());
-  kernels().rms_norm(in(rows), in(weight), static_cast<float>(eps), x.size(0), x.size(1), out(result),
-                     out(inverse_rms));
+  const int64_t width = x.size(1);
+  share_rows(x.size(0), width, [&](int64_t first, int64_t count) {
+    kernels().rms_norm(in(rows) + first * width, in(weight), static_cast<float>(eps), count, width,
+                       out(result) + first * width, out(inverse_rms) + first);
+  });
   return {result, inverse_rms};
 }
 
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
                                              const Tensor& inverse_rms) {
-  const auto rows = x.contiguous();
-  auto grad_x = at::empty_like(rows), grad_weight = at::zeros({x.size(1)}, x.options());
-  auto scratch = at::empty({x.size(1)}, x.options());
-  kernels().rms_norm_backward(in(grad.contiguous()), in(rows), in(weight), in(inverse_rms), x.size(0),
-                              x.size(1), out(grad_x), out(grad_weight), out(scratch));
+  constexpr int64_t kBlock = 64;  // rows added up apart, as the kernel does, so that threads change no bit
+  const auto rows = x.contiguous(), grad_rows = grad.contiguous();
+  const int64_t width = x.size(1), blocks = (x.size(0) + kBlock - 1) / kBlock;
+  auto grad_x = at::empty_like(rows), grad_weight = at::zeros({width}, x.options());
+  auto of_blocks = at::zeros({blocks, width}, x.options());
+  share_rows(blocks, kBlock * width, [&](int64_t first, int64_t count) {
+    auto scratch = at::empty({width}, x.options());
+    for (int64_t block = first; block < first + count; ++block) {
+      const int64_t row = block * kBlock, at = row * width;
+      kernels().rms_norm_backward(in(grad_rows) + at, in(rows) + at, in(weight), in(inverse_rms) + row,
+                                  std::min(kBlock, x.size(0) - row), width, out(grad_x) + at,
+                                  out(of_blocks) + block * width, out(scratch));
+    }
+  });
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t i = 0; i < width; ++i) out(grad_weight)[i] += in(of_blocks)[block * width + i];
+  }
   return {grad_x, grad_weight};
 }
 
@@ -185,26 +215,38 @@ bool takes_gated(const Tensor& gate_up, Activation activation) {
 Tensor gated(const Tensor& gate_up, Activation activation) {
   const int64_t width = gate_up.size(1) / 2;
   auto result = at::empty({gate_up.size(0), width}, gate_up.options());
+  const auto rows = gate_up.contiguous();
   const auto kernel = activation == Activation::Silu ? kernels().swiglu : kernels().gelu_gated;
-  kernel(in(gate_up.contiguous()), gate_up.size(0), width, out(result));
+  share_rows(rows.size(0), width, [&](int64_t first, int64_t count) {
+    kernel(in(rows) + first * 2 * width, count, width, out(result) + first * width);
+  });
   return result;
 }
 
 Tensor gated_backward(const Tensor& grad, const Tensor& gate_up, Activation activation) {
-  const auto rows = gate_up.contiguous();
+  const auto rows = gate_up.contiguous(), grad_rows = grad.contiguous();
   auto result = at::empty_like(rows);
+  const int64_t width = rows.size(1) / 2;
   const auto kernel =
       activation == Activation::Silu ? kernels().swiglu_backward : kernels().gelu_gated_backward;
-  kernel(in(grad.contiguous()), in(rows), rows.size(0), rows.size(1) / 2, out(result));
+  share_rows(rows.size(0), width, [&](int64_t first, int64_t count) {
+    kernel(in(grad_rows) + first * width, in(rows) + first * 2 * width, count, width,
+           out(result) + first * 2 * width);
+  });
   return result;
 }
 
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor& positions, int64_t heads,
             bool backward) {
   const auto rows = has_plain_heads(x) ? x : x.contiguous();
+  const auto places = positions.contiguous();
   auto result = at::empty(x.sizes(), x.options());
-  kernels().rope(in(rows), rows.stride(0), in(cos), in(sin), index(positions.contiguous()), x.size(0), heads,
-                 x.size(1), x.size(2), cos.size(1), backward ? -1.0f : 1.0f, out(result));
+  const int64_t width = x.size(1) * x.size(2);
+  share_rows(x.size(0), width, [&](int64_t first, int64_t count) {
+    kernels().rope(in(rows) + first * rows.stride(0), rows.stride(0), in(cos), in(sin), index(places) + first,
+                   count, heads, x.size(1), x.size(2), cos.size(1), backward ? -1.0f : 1.0f,
+                   out(result) + first * width);
+  });
   return result;
 }
 
@@ -226,14 +268,13 @@ std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Ten
   const int64_t page_size = k.size(1) * kPage * (q.size(2) + v.size(2));
   float *const to = out(result), *const lse_to = out(lse);
   at::parallel_for(0, std::ssize(plan.sequences), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
-    const auto numbers = static_cast<size_t>((keys + kPage - 1) / kPage * page_size);
-    const auto pool = std::make_unique_for_overwrite<float[]>(numbers);
-    const auto scratch =
-        std::make_unique_for_overwrite<float[]>(static_cast<size_t>(model::cpu::attention_scratch(keys)));
+    // Tensors begin where lines of the cache do, as vectors do.
+    auto pool = at::empty({(keys + kPage - 1) / kPage * page_size}, q.options());
+    auto scratch = at::empty({model::cpu::attention_scratch(keys)}, q.options());
     const model::cpu::Pages pages{
-        .pool = pool.get(), .page_size = page_size, .head_dim = q.size(2), .value_dim = v.size(2)};
+        .pool = out(pool), .page_size = page_size, .head_dim = q.size(2), .value_dim = v.size(2)};
     auto rows = rows_of_all;
-    rows.scratch = scratch.get();
+    rows.scratch = out(scratch);
     for (int64_t s = begin; s < end; ++s) {
       const auto& sequence = plan.sequences[static_cast<size_t>(s)];
       put_in_pages(plan, sequence, k, v, pages);
@@ -251,34 +292,47 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
   const auto grad_out = grad.contiguous();
   auto [grad_q, grad_k, grad_v] = grads_like(q, k, v);
   const int64_t keys = most_keys(plan);
-  auto scratch = at::empty({model::cpu::backward_scratch(keys, q.size(2), v.size(2))}, q.options());
-  model::cpu::AttentionBackward call{.rows = common_rows(q, k, options, keys),
-                                     .k = in(k),
-                                     .v = in(v),
-                                     .k_stride = k.stride(0),
-                                     .v_stride = v.stride(0),
-                                     .k_head_stride = k.stride(1),
-                                     .v_head_stride = v.stride(1),
-                                     .head_dim = q.size(2),
-                                     .value_dim = v.size(2)};
-  call.rows.out_stride = q.size(1) * v.size(2);
-  call.rows.scratch = out(scratch);
-  model::cpu::AttentionGrads grads;
-  grads.k = out(grad_k);
-  grads.v = out(grad_v);
-  grads.q_stride = grad_q.stride(0);
-  grads.k_stride = grad_k.stride(0);
-  grads.v_stride = grad_v.stride(0);
-  for (const auto& sequence : plan.sequences) {
-    // The kernel only reads these two backward.
-    set_sequence(call.rows, sequence, q, const_cast<float*>(in(result)), const_cast<float*>(in(lse)));
-    call.num_keys = sequence.num_keys;
-    call.runs = plan.runs.data() + sequence.first_run;
-    call.num_runs = sequence.num_runs;
-    grads.out = in(grad_out) + sequence.first_query * call.rows.out_stride;
-    grads.q = out(grad_q) + sequence.first_query * grads.q_stride;
-    kernels().attention_backward(call, grads);
-  }
+  model::cpu::AttentionBackward call_of_all{.rows = common_rows(q, k, options, keys),
+                                            .k = in(k),
+                                            .v = in(v),
+                                            .k_stride = k.stride(0),
+                                            .v_stride = v.stride(0),
+                                            .k_head_stride = k.stride(1),
+                                            .v_head_stride = v.stride(1),
+                                            .head_dim = q.size(2),
+                                            .value_dim = v.size(2)};
+  call_of_all.rows.out_stride = q.size(1) * v.size(2);
+  model::cpu::AttentionGrads grads_of_all{.k = out(grad_k),
+                                          .v = out(grad_v),
+                                          .q_stride = grad_q.stride(0),
+                                          .k_stride = grad_k.stride(0),
+                                          .v_stride = grad_v.stride(0)};
+  float* const to_q = out(grad_q);
+  const int64_t scratch_size = model::cpu::backward_scratch(keys, q.size(2), v.size(2));
+  const auto groups = key_groups(plan);
+  const int64_t num_groups = std::ssize(groups) - 1;
+  at::parallel_for(0, num_groups * k.size(1), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    auto scratch = at::empty({scratch_size}, q.options());
+    auto call = call_of_all;
+    auto grads = grads_of_all;
+    call.rows.scratch = out(scratch);
+    for (int64_t task = begin; task < end; ++task) {
+      call.rows.first_kv_head = task / num_groups;
+      call.rows.end_kv_head = call.rows.first_kv_head + 1;
+      const auto group = static_cast<size_t>(task % num_groups);
+      for (size_t s = groups[group]; s < groups[group + 1]; ++s) {
+        const auto& sequence = plan.sequences[s];
+        // The kernel only reads these two backward.
+        set_sequence(call.rows, sequence, q, const_cast<float*>(in(result)), const_cast<float*>(in(lse)));
+        call.num_keys = sequence.num_keys;
+        call.runs = plan.runs.data() + sequence.first_run;
+        call.num_runs = sequence.num_runs;
+        grads.out = in(grad_out) + sequence.first_query * call.rows.out_stride;
+        grads.q = to_q + sequence.first_query * grads.q_stride;
+        kernels().attention_backward(call, grads);
+      }
+    }
+  });
   return {grad_q, grad_k, grad_v};
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "model/internal/raw_operators.h"
+#include "model/internal/share_rows.h"
 #include "model/kernels/kernels.h"
 
 namespace sluice::model {
@@ -29,9 +30,13 @@ RowSums sums_of_rows(const at::Tensor& z) {
     sums.lse = at::empty({z.size(0)}, z.options());
     sums.mean = at::empty({z.size(0)}, z.options());
     sums.top = at::empty({z.size(0)}, z.options());
-    cpu::kernels().log_sum_exp(rows.const_data_ptr<float>(), z.size(0), z.size(1),
-                               sums.lse.mutable_data_ptr<float>(), sums.mean.mutable_data_ptr<float>(),
-                               sums.top.mutable_data_ptr<float>());
+    const int64_t width = z.size(1);
+    share_rows(z.size(0), width, [&](int64_t first, int64_t count) {
+      cpu::kernels().log_sum_exp(rows.const_data_ptr<float>() + first * width, count, width,
+                                 sums.lse.mutable_data_ptr<float>() + first,
+                                 sums.mean.mutable_data_ptr<float>() + first,
+                                 sums.top.mutable_data_ptr<float>() + first);
+    });
     return sums;
   }
   sums.top = z.amax(1);
@@ -44,9 +49,11 @@ RowSums sums_of_rows(const at::Tensor& z) {
 at::Tensor softmax_grad(at::Tensor z, const at::Tensor& lse, const at::Tensor& scale,
                         const at::Tensor& targets) {
   if (raw::has_kernels(z)) {
-    cpu::kernels().softmax_grad(z.mutable_data_ptr<float>(), lse.const_data_ptr<float>(),
-                                scale.const_data_ptr<float>(), targets.const_data_ptr<int64_t>(), z.size(0),
-                                z.size(1));
+    share_rows(z.size(0), z.size(1), [&](int64_t first, int64_t count) {
+      cpu::kernels().softmax_grad(z.mutable_data_ptr<float>() + first * z.size(1),
+                                  lse.const_data_ptr<float>() + first, scale.const_data_ptr<float>() + first,
+                                  targets.const_data_ptr<int64_t>() + first, count, z.size(1));
+    });
     return z;
   }
   z.sub_(lse.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1));
@@ -55,7 +62,9 @@ at::Tensor softmax_grad(at::Tensor z, const at::Tensor& lse, const at::Tensor& s
 
 void cap(at::Tensor& z, double cap) {
   if (raw::has_kernels(z)) {
-    cpu::kernels().soft_cap(z.mutable_data_ptr<float>(), z.numel(), static_cast<float>(cap));
+    share_rows(z.numel(), 1, [&](int64_t first, int64_t count) {
+      cpu::kernels().soft_cap(z.mutable_data_ptr<float>() + first, count, static_cast<float>(cap));
+    });
   } else {
     z.div_(cap).tanh_().mul_(cap);
   }
