@@ -30,8 +30,8 @@ struct Linear : Function<Linear> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    return {needs(ctx, 0) ? at::mm(grads[0], raw::in_type_of(grads[0], saved[1])) : Tensor(),
-            needs(ctx, 1) ? at::mm(grads[0].t(), saved[0]) : Tensor()};
+    return {needs(ctx, 0) ? raw::linear_grad_x(grads[0], raw::in_type_of(grads[0], saved[1])) : Tensor(),
+            needs(ctx, 1) ? raw::linear_grad_weight(grads[0], saved[0]) : Tensor()};
   }
 };
 
@@ -51,7 +51,7 @@ struct FusedLinear : Function<FusedLinear> {
       const auto weight = raw::as_multiplied(saved[1], ctx->saved_data["rounds"].toBool());
       return raw::in_type_of(grads[0], weight);
     };
-    variable_list result{needs(ctx, 0) ? at::mm(grads[0], multiplied()) : Tensor(), Tensor()};
+    variable_list result{needs(ctx, 0) ? raw::linear_grad_x(grads[0], multiplied()) : Tensor(), Tensor()};
     const auto widths = ctx->saved_data["widths"].toIntVector();
     bool trains = false;  // any of the parts
     for (size_t i = 0; i < widths.size(); ++i) trains = trains || needs(ctx, 2 + i);
@@ -59,7 +59,7 @@ struct FusedLinear : Function<FusedLinear> {
       result.resize(3 + widths.size());
       return result;
     }
-    const auto grad_all = at::mm(grads[0].t(), saved[0]);
+    const auto grad_all = raw::linear_grad_weight(grads[0], saved[0]);
     int64_t first = 0;
     for (const int64_t width : widths) {
       result.push_back(grad_all.narrow(0, first, width));

@@ -31,6 +31,8 @@ namespace cpu {
 bool takes_weight(const at::Tensor& weight);
 void pack(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales);
 at::Tensor linear(const at::Tensor& x, const Weight& weight);  // packed
+at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);

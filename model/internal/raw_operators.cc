@@ -55,6 +55,21 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   return cpu::linear(x, packed(weight));
 }
 
+Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
+  return has_kernels(grad) ? cpu::linear_grad_x(grad, weight) : at::mm(grad, weight);
+}
+
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
+  if (has_kernels(grad) && has_kernels(x)) return cpu::add_linear_grad_weight(grad, x, sum);
+  sum.addmm_(grad.t(), x);
+}
+
+Tensor linear_grad_weight(const Tensor& grad, const Tensor& x) {
+  auto sum = at::zeros({grad.size(1), x.size(1)}, x.options());
+  add_linear_grad_weight(grad, x, sum);
+  return sum;
+}
+
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
   return has_kernels(grad) ? cpu::embedding_backward(grad, tokens, vocab)
                            : aten::embedding_backward(grad, tokens, vocab);

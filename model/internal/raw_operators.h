@@ -39,6 +39,11 @@ Weight packed(const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
+// Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. The weight is
+// of grad's type.
+at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
+at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x);
 
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
 

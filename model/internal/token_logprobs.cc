@@ -138,8 +138,8 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
     if (of_entropy.defined()) grad_logits.add_(of_entropy);
     if (slope.defined()) grad_logits.mul_(slope);
     const auto grad_z = grad_logits.to(hidden.scalar_type());
-    part(grad_hidden).copy_(at::mm(grad_z, weight));
-    if (grad_head.defined()) grad_head.addmm_(grad_z.t(), x);
+    part(grad_hidden).copy_(linear_grad_x(grad_z, weight));
+    if (grad_head.defined()) add_linear_grad_weight(grad_z, x, grad_head);
   });
   return {grad_hidden, grad_head};
 }

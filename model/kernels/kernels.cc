@@ -9,7 +9,7 @@
 #define SLUICE_KERNEL_TABLE                                                                                \
   inline constexpr Kernels kTable {                                                                        \
     rms_norm, rms_norm_backward, swiglu, swiglu_backward, gelu_gated, gelu_gated_backward, soft_cap, rope, \
-        log_sum_exp, softmax_grad, add_rows, store_pages, attention, attention_backward, matmul,           \
+        log_sum_exp, softmax_grad, add_rows, store_pages, attention, attention_backward, matmul, outer,    \
         weigh_logits, draw_logit, logits_from, logit_masses                                                \
   }
 
@@ -26,6 +26,8 @@ namespace narrow {
 #include "model/kernels/attention_backward.inc"
 //
 #include "model/kernels/matmul.inc"
+//
+#include "model/kernels/outer.inc"
 //
 #include "model/kernels/logits.inc"
 #undef SLUICE_VECTOR_BYTES
@@ -47,6 +49,8 @@ namespace avx2 {
 //
 #include "model/kernels/matmul.inc"
 //
+#include "model/kernels/outer.inc"
+//
 #include "model/kernels/logits.inc"
 #undef SLUICE_VECTOR_BYTES
 SLUICE_KERNEL_TABLE;
@@ -67,6 +71,8 @@ namespace avx512 {
 //
 #include "model/kernels/matmul.inc"
 //
+#include "model/kernels/outer.inc"
+//
 #include "model/kernels/logits.inc"
 #undef SLUICE_VECTOR_BYTES
 SLUICE_KERNEL_TABLE;
@@ -83,6 +89,11 @@ int64_t backward_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim) 
   constexpr int64_t kWidest = 16, kStep = 2 * kWidest;  // W, kKeyStep
   const int64_t stride = (num_keys + kStep - 1) / kStep * kStep;
   return (3 * head_dim + 2 * value_dim) * stride + 8 * (stride + kStep);
+}
+
+int64_t outer_scratch(int64_t a_columns, int64_t b_columns) {
+  constexpr int64_t kMost = 32;  // by which either is rounded up
+  return (a_columns + b_columns + 2 * kMost) * kOuterRows;
 }
 
 bool has(InstructionSet set) {

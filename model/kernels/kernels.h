@@ -37,7 +37,7 @@ struct AttentionRows {
   int64_t q_stride = 0, q_head_stride = 0;
   int64_t num_queries = 0, first_place = 0;
   int64_t heads = 0, kv_heads = 0;
-  int64_t first_kv_head = 0, end_kv_head = 0;  // forward: only these and the query heads that read them
+  int64_t first_kv_head = 0, end_kv_head = 0;  // only these and the query heads that read them
   float scale = 1;
   float soft_cap = 0;    // 0: none
   int64_t window = 0;    // keys a query sees, at least 1
@@ -108,6 +108,22 @@ struct MatmulCall {
   int64_t out_stride = 0;
 };
 
+// Numbers [depth, columns], rows `stride` apart, as panels of the same product: those of weights that stand
+// the other way round.
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, float* panels);
+
+// out[i][j] += sum over rows of a[row][i] * b[row][j], in chunks of kOuterRows rows.
+inline constexpr int64_t kOuterRows = 256;
+struct OuterCall {
+  const float *a = nullptr, *b = nullptr;  // rows are a_stride and b_stride apart
+  int64_t a_stride = 0, b_stride = 0;
+  int64_t a_columns = 0, b_columns = 0, rows = 0;
+  float* out = nullptr;  // rows are out_stride apart
+  int64_t out_stride = 0;
+  float* scratch = nullptr;  // outer_scratch() numbers
+};
+int64_t outer_scratch(int64_t a_columns, int64_t b_columns);
+
 // A row of logits on its way to a token. A mass is e^(z - top): a probability but for the factor 1 / total.
 inline constexpr int64_t kLogitBlock = 512, kLogitLanes = 16;
 constexpr int64_t num_logit_blocks(int64_t width) { return (width + kLogitBlock - 1) / kLogitBlock; }
@@ -155,6 +171,8 @@ struct Kernels {
   void (*attention_backward)(const AttentionBackward& call, const AttentionGrads& grads);
   // The same bits for a row whatever the other rows and columns of the call.
   void (*matmul)(const MatmulCall& call);
+  // The same bits for a number of the result whatever the other columns of the call.
+  void (*outer)(const OuterCall& call);
   // z becomes z / temperature, and the rest of the row is filled in.
   void (*weigh_logits)(LogitRow& row, float temperature);
   // The first token, in the order of ids, behind which the share of the mass is above `uniform`, in [0, 1);

@@ -118,6 +118,26 @@ void pack(const float* weight, int64_t columns, int64_t depth, float* panels) {
       [](const float*, int64_t, int64_t) {});
 }
 
+// Some rows at a time, so that each is read from one end to the other.
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, float* panels) {
+  for (int64_t begin = 0; begin < depth; begin += kTile) {
+    const int64_t end = std::min(begin + kTile, depth);
+    for (int64_t first = 0; first < columns; first += kPanelColumns) {
+      const int64_t wide = std::min(kPanelColumns, columns - first);
+      float* to = panels + first * depth + begin * kPanelColumns;
+      for (int64_t k = begin; k < end; ++k, to += kPanelColumns) {
+        const float* const from = numbers + k * stride + first;
+        if (wide == kPanelColumns) [[likely]] {
+          std::memcpy(to, from, kPanelColumns * sizeof(float));
+          continue;
+        }
+        std::fill_n(to, kPanelColumns, 0.0f);
+        std::copy_n(from, wide, to);
+      }
+    }
+  }
+}
+
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels) {
   pack_panels(
       weight, columns, depth, panels, [](uint16_t number, int64_t) { return number; }, in_pairs);

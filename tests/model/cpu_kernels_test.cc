@@ -1,8 +1,11 @@
 // The float32 kernels against the compositions of ATen operators in float64.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "base/error.h"
 #include "model/internal/implementations.h"
@@ -289,6 +292,98 @@ TEST(Matmul, TakesRowsThatLieApart) {
   EXPECT_TRUE(at::equal(raw::linear(x, weight), raw::linear(x.contiguous(), weight)));
   EXPECT_TRUE(at::equal(raw::linear(wide_rows.t().narrow(0, 0, 20).contiguous().t(), weight.narrow(1, 0, 20)),
                         raw::linear(wide_rows.narrow(1, 0, 20), weight.narrow(1, 0, 20))));
+}
+
+struct Product {
+  int64_t rows, out, in;
+};
+// Parts of tiles, several chunks of rows and of the depth.
+constexpr Product kProducts[] = {{1, 1, 1},      {3, 12, 32},    {700, 29, 45},
+                                 {256, 100, 17}, {20, 4200, 40}, {300, 65, 130}};
+
+TEST(LinearBackward, Agrees) {
+  for_each_instruction_set([] {
+    for (const auto& [rows, out, in] : kProducts) {
+      const auto grad = numbers({rows, out}, 0), weight = numbers({out, in}, 1), x = numbers({rows, in}, 2);
+      expect_near(raw::linear_grad_x(grad, weight), at::mm(wide(grad), wide(weight)), 5e-6);
+      auto sum = numbers({out, in}, 3);
+      const auto expected = wide(sum) + at::mm(wide(grad).t(), wide(x));
+      raw::add_linear_grad_weight(grad, x, sum);
+      expect_near(sum, expected, 5e-6);
+    }
+  });
+}
+
+TEST(LinearBackward, TakesRowsThatLieApart) {
+  const auto grads = numbers({70, 100}, 0), xs = numbers({70, 90}, 1), weight = numbers({40, 33}, 2);
+  const auto grad = grads.narrow(1, 7, 40), x = xs.narrow(1, 5, 33);
+  const auto turned = grad.t().contiguous().t();
+  EXPECT_TRUE(at::equal(raw::linear_grad_x(grad, weight), raw::linear_grad_x(turned, weight)));
+  EXPECT_TRUE(at::equal(raw::linear_grad_weight(grad, x), raw::linear_grad_weight(turned, x.contiguous())));
+}
+
+TEST(LinearBackward, LetsNoNumberThatIsNoneGetLost) {
+  auto grad = numbers({300, 20}, 0), weight = numbers({20, 30}, 1), x = at::zeros({300, 30});
+  grad[270][3] = std::numeric_limits<float>::infinity();
+  weight.zero_();
+  const auto grad_x = raw::linear_grad_x(grad, weight), grad_weight = raw::linear_grad_weight(grad, x);
+  EXPECT_TRUE(grad_x[270].isnan().all().item<bool>());
+  EXPECT_EQ(grad_x.isnan().sum().item<int64_t>(), 30);
+  EXPECT_TRUE(grad_weight[3].isnan().all().item<bool>());
+  EXPECT_EQ(grad_weight.isnan().sum().item<int64_t>(), 30);
+}
+
+// A pack whose completions stand behind prompts other than the last one.
+PackedBatch pack_of_crossed_prefixes() {
+  PackedBatchBuilder builder;
+  builder.add(std::vector<int32_t>(40, 1));
+  builder.add(std::vector<int32_t>(23, 1));
+  builder.add(std::vector<int32_t>(31, 1), 0);
+  builder.add(std::vector<int32_t>(17, 1), 1);
+  builder.add(std::vector<int32_t>(50, 1));
+  builder.add(std::vector<int32_t>(9, 1), 4);
+  return builder.build(at::kCPU);
+}
+
+TEST(Kernels, GiveTheSameBitsWithAnyNumberOfThreads) {
+  const auto batch = pack_of_crossed_prefixes();
+  const auto plan = make_attention_plan(batch);
+  const int64_t rows = batch.num_rows();
+  const auto all = numbers({rows, 8, 32}, 0), grad = numbers({rows, 4, 32}, 1);
+  const auto wide_x = numbers({1000, 600}, 2), wide_grad = numbers({1000, 600}, 3), norm = numbers({600}, 4);
+  const auto weight = numbers({600, 600}, 5), targets = at::arange(1000, at::kLong).remainder(600);
+  const auto results = [&] {
+    const auto q = all.narrow(1, 0, 4), k = all.narrow(1, 4, 2), v = all.narrow(1, 6, 2);
+    const auto [out, lse] = cpu::attention(q, k, v, *plan, {.scale = 0.1});
+    const auto [grad_q, grad_k, grad_v] =
+        cpu::attention_backward(grad, q, k, v, out, lse, *plan, {.scale = 0.1});
+    const auto [normed, inverse] = cpu::rms_norm(wide_x, norm, 1e-5);
+    const auto [grad_x, grad_norm] = cpu::rms_norm_backward(wide_grad, wide_x, norm, inverse);
+    const auto parts = raw::token_logprobs(wide_x, weight, targets, {});
+    return std::vector<Tensor>{out,
+                               grad_q,
+                               grad_k,
+                               grad_v,
+                               normed,
+                               grad_x,
+                               grad_norm,
+                               parts.logprobs,
+                               parts.entropy,
+                               cpu::gated(wide_x, Activation::Silu),
+                               cpu::gated_backward(wide_grad.narrow(1, 0, 300), wide_x, Activation::Silu),
+                               raw::linear_grad_x(wide_grad, weight),
+                               raw::linear_grad_weight(wide_grad, wide_x),
+                               raw::linear_grad_weight(wide_grad.narrow(1, 0, 64), wide_x)};
+  };
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto expected = results();
+  for (const int threads : {2, 3, 5}) {
+    at::set_num_threads(threads);
+    const auto seen = results();
+    for (size_t i = 0; i < seen.size(); ++i) EXPECT_TRUE(at::equal(seen[i], expected[i])) << i;
+  }
+  at::set_num_threads(before);
 }
 
 TEST(EmbeddingBackward, Agrees) {

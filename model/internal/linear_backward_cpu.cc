@@ -1,0 +1,88 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "model/internal/implementations.h"
+#include "model/kernels/kernels.h"
+
+namespace sluice::model::raw::cpu {
+namespace {
+
+using at::Tensor;
+using model::cpu::kernels;
+
+constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 20;  // products
+
+int64_t panels_of(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
+
+// With its numbers side by side in every row.
+Tensor in_rows(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
+// Where lines of the cache begin, as vectors do: a kernel runs a fifth slower on memory from `new`.
+Tensor scratch_of(int64_t count) { return at::empty({count}, at::kFloat); }
+
+}  // namespace
+
+// Threads share the columns. Each packs its part of the weight, so many rows of it that their panels and a
+// block of the gradient stay in the second-level cache, which costs as much as a product of some ten rows.
+Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
+  constexpr int64_t kDepth = 2048;
+  const auto rows = in_rows(grad), numbers = in_rows(weight);
+  const int64_t depth = weight.size(0), columns = weight.size(1);
+  auto result = depth == 0 ? at::zeros({grad.size(0), columns}, grad.options())
+                           : at::empty({grad.size(0), columns}, grad.options());
+  const float *from = rows.const_data_ptr<float>(), *weights = numbers.const_data_ptr<float>();
+  float* const to = result.mutable_data_ptr<float>();
+  const int64_t grain = kWorthAThread / std::max<int64_t>(grad.size(0) * depth * kPanel, 1) + 1;
+  at::parallel_for(0, panels_of(columns), grain, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kPanel, count = std::min(end * kPanel, columns) - first;
+    const auto scratch = scratch_of(model::cpu::packed_size(count, std::min(depth, kDepth)));
+    auto* const panels = scratch.mutable_data_ptr<float>();
+    for (int64_t k = 0; k < depth; k += kDepth) {
+      const int64_t deep = std::min(kDepth, depth - k);
+      model::cpu::pack_turned(weights + k * numbers.stride(0) + first, numbers.stride(0), deep, count,
+                              panels);
+      kernels().matmul({.x = from + k,
+                        .x_stride = rows.stride(0),
+                        .rows = grad.size(0),
+                        .depth = deep,
+                        .columns = count,
+                        .panels = panels,
+                        .adds = k > 0,
+                        .out = to + first,
+                        .out_stride = columns});
+    }
+  });
+  return result;
+}
+
+// Threads share the longer side of the sum, and each lays out the whole of the other.
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
+  const auto a = in_rows(grad), b = in_rows(x);
+  const int64_t out = sum.size(0), in = sum.size(1), rows = grad.size(0);
+  model::cpu::OuterCall call_of_all{.a = a.const_data_ptr<float>(),
+                                    .b = b.const_data_ptr<float>(),
+                                    .a_stride = a.stride(0),
+                                    .b_stride = b.stride(0),
+                                    .a_columns = out,
+                                    .b_columns = in,
+                                    .rows = rows,
+                                    .out = sum.mutable_data_ptr<float>(),
+                                    .out_stride = in};
+  const bool shares_out = out >= in;
+  const int64_t longer = std::max(out, in), shorter = std::min(out, in);
+  const int64_t grain = kWorthAThread / std::max<int64_t>(rows * shorter * kPanel, 1) + 1;
+  at::parallel_for(0, panels_of(longer), grain, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kPanel, count = std::min(end * kPanel, longer) - first;
+    auto call = call_of_all;
+    (shares_out ? call.a_columns : call.b_columns) = count;
+    (shares_out ? call.a : call.b) += first;
+    call.out += shares_out ? first * in : first;
+    const auto scratch = scratch_of(model::cpu::outer_scratch(call.a_columns, call.b_columns));
+    call.scratch = scratch.mutable_data_ptr<float>();
+    kernels().outer(call);
+  });
+}
+
+}  // namespace sluice::model::raw::cpu
