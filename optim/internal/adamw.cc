@@ -1,16 +1,39 @@
 #include "optim/internal/adamw.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "optim/internal/flat_loops.h"
+
 namespace sluice::optim {
 namespace {
 
-// Numbers that a processor's second-level cache holds of weights, gradient, both moments and the denominator:
-// all that is done to them is done before the next ones are fetched.
-constexpr int64_t kBlock = 1 << 16;
+constexpr int64_t kBlock = 1 << 14;  // numbers that one thread moves
+
+template <class Real>
+void move_weights(const at::Tensor& weights, const at::Tensor& grad, const at::Tensor& first_moment,
+                  const at::Tensor& second_moment, const AdamWFactors& factors) {
+  const int64_t count = weights.numel();
+  auto* const w = weights.mutable_data_ptr<Real>();
+  const auto* const g = grad.const_data_ptr<Real>();
+  auto *const m = first_moment.mutable_data_ptr<Real>(), *const v = second_moment.mutable_data_ptr<Real>();
+  at::parallel_for(0, (count + kBlock - 1) / kBlock, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kBlock, last = std::min(end * kBlock, count);
+    adamw_loop(w + first, g + first, m + first, v + first, last - first, factors);
+  });
+}
+
+// Where there are no loops of ours.
+void move_weights_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const at::Tensor& first_moment,
+                            const at::Tensor& second_moment, const AdamWFactors& factors) {
+  first_moment.lerp_(grad, 1.0 - factors.beta1);
+  second_moment.mul_(factors.beta2).addcmul_(grad, grad, 1.0 - factors.beta2);
+  const auto denominator = second_moment.sqrt().mul_(factors.root_scale).add_(factors.eps);
+  weights.sub_(weights, factors.decay).addcdiv_(first_moment, denominator, -factors.step_size);
+}
 
 }  // namespace
 
@@ -19,35 +42,43 @@ AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& option
 
 AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& options,
              const SlotFilter& is_chosen)
-    : options_(options),
-      own_(stretches(parameters, is_chosen)),
-      decayed_(decayed_stretches(parameters, is_chosen, options)) {
+    : options_(options) {
   int64_t count = 0;
-  for (const auto& stretch : own_) count += stretch.count;
+  for (const auto& slot : parameters.slots()) {
+    if (!is_chosen(slot)) continue;
+    const bool decayed = decays(slot, options);
+    const bool goes_on = !parts_.empty() && parts_.back().decays == decayed &&
+                         parts_.back().numbers.first + parts_.back().numbers.count == slot.offset;
+    if (goes_on) {
+      parts_.back().numbers.count += slot.count;
+    } else {
+      parts_.push_back({.numbers = {slot.offset, slot.count}, .decays = decayed, .moments = {}});
+    }
+    count += slot.count;
+  }
   first_moment_ = at::zeros({count}, parameters.flat().options());
   second_moment_ = at::zeros_like(first_moment_);
+  for (int64_t first = 0; auto& part : parts_) {
+    part.moments = {first, part.numbers.count};
+    first += part.numbers.count;
+  }
 }
 
 void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) {
   const auto t = static_cast<double>(num_updates);
-  const double step_size = lr / (1.0 - std::pow(options_.beta1, t));
-  const double root_correction = std::sqrt(1.0 - std::pow(options_.beta2, t));
-
-  decay(weights, decayed_, lr * options_.weight_decay);
-  int64_t first = 0;  // in the moments
-  for (const auto& stretch : own_) {
-    const int64_t block = weights.is_cpu() ? kBlock : stretch.count;
-    for (int64_t done = 0; done < stretch.count; done += block) {
-      const int64_t count = std::min(block, stretch.count - done);
-      const auto g = grad.narrow(0, stretch.first + done, count);
-      const auto m = first_moment_.narrow(0, first + done, count);
-      const auto v = second_moment_.narrow(0, first + done, count);
-      m.lerp_(g, 1.0 - options_.beta1);
-      v.mul_(options_.beta2).addcmul_(g, g, 1.0 - options_.beta2);
-      const auto denominator = v.sqrt().mul_(1.0 / root_correction).add_(options_.eps);
-      weights.narrow(0, stretch.first + done, count).addcdiv_(m, denominator, -step_size);
-    }
-    first += stretch.count;
+  AdamWFactors factors{.beta1 = options_.beta1,
+                       .beta2 = options_.beta2,
+                       .step_size = lr / (1.0 - std::pow(options_.beta1, t)),
+                       .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
+                       .eps = options_.eps};
+  const auto type = weights.scalar_type();
+  const auto move = !weights.is_cpu()     ? move_weights_elsewhere
+                    : type == at::kDouble ? move_weights<double>
+                                          : move_weights<float>;
+  for (const auto& part : parts_) {
+    factors.decay = part.decays ? lr * options_.weight_decay : 0.0;
+    move(part.numbers.of(weights), part.numbers.of(grad), part.moments.of(first_moment_),
+         part.moments.of(second_moment_), factors);
   }
 }
 

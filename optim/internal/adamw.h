@@ -15,9 +15,16 @@ class AdamW final : public UpdateRule {
   std::vector<model::NamedTensor> state() const override;
 
  private:
+  // As long as it can be with one weight decay.
+  struct Part {
+    Stretch numbers;  // of the weights and the gradient
+    bool decays;
+    Stretch moments;
+  };
+
   const OptimizerOptions options_;
-  const std::vector<Stretch> own_, decayed_;
-  at::Tensor first_moment_, second_moment_;  // [numbers of own_], one stretch after another
+  std::vector<Part> parts_;
+  at::Tensor first_moment_, second_moment_;  // one part after another
 };
 
 }  // namespace sluice::optim

@@ -45,15 +45,17 @@ std::vector<Stretch> stretches(const model::Parameters& parameters, const SlotFi
   return found;
 }
 
+bool decays(const model::ParameterSlot& slot, const OptimizerOptions& options) {
+  if (options.weight_decay == 0.0) return false;
+  // Weight decay is for matrices that multiply, not for norms, biases and tables.
+  return slot.kind == model::ParameterKind::Matrix ||
+         (options.decay_all && slot.kind != model::ParameterKind::Buffer);
+}
+
 std::vector<Stretch> decayed_stretches(const model::Parameters& parameters, const SlotFilter& is_chosen,
                                        const OptimizerOptions& options) {
-  if (options.weight_decay == 0.0) return {};
-  return stretches(parameters, [&](const model::ParameterSlot& slot) {
-    // Weight decay is for matrices that multiply, not for norms, biases and tables.
-    const bool decays = slot.kind == model::ParameterKind::Matrix ||
-                        (options.decay_all && slot.kind != model::ParameterKind::Buffer);
-    return decays && is_chosen(slot);
-  });
+  return stretches(
+      parameters, [&](const model::ParameterSlot& slot) { return decays(slot, options) && is_chosen(slot); });
 }
 
 void decay(const at::Tensor& weights, const std::vector<Stretch>& stretches, double rate) {

@@ -40,7 +40,8 @@ using SlotFilter = std::function<bool(const model::ParameterSlot&)>;
 // Those of the chosen parameters, as few stretches as there can be.
 std::vector<Stretch> stretches(const model::Parameters& parameters, const SlotFilter& is_chosen);
 
-// Of the chosen parameters, those that weight decay is for.
+// Whether weight decay is for this parameter, and of the chosen ones those that it is for.
+bool decays(const model::ParameterSlot& slot, const OptimizerOptions& options);
 std::vector<Stretch> decayed_stretches(const model::Parameters& parameters, const SlotFilter& is_chosen,
                                        const OptimizerOptions& options);
 

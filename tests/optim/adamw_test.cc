@@ -1,7 +1,14 @@
 #include "optim/internal/adamw.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/optim/bound_parameters.h"
 #include "tests/spec_example.h"
@@ -46,6 +53,68 @@ TEST(AdamW, OfSomeParametersLeavesTheOthersAndRemembersNothingOfThem) {
   EXPECT_TRUE(at::allclose(bound.weight(2), at::full({3}, -0.1, at::kDouble)));
   EXPECT_TRUE(at::allclose(bound.weight(3), at::full({1}, 0.1, at::kDouble)));
   for (const auto& [name, tensor] : rule.state()) EXPECT_EQ(tensor.numel(), 6) << name;
+}
+
+// Float32, as networks are trained: norms between matrices, so that the parts are odd ones.
+struct Trained {
+  model::Parameters parameters;
+  at::Tensor weights, grad;
+
+  Trained() {
+    for (const auto& [name, count] : {std::pair{"a", 70'001}, {"b", 3}, {"c", 40'000}}) {
+      const auto kind = std::string(name) == "b" ? ParameterKind::Norm : ParameterKind::Matrix;
+      parameters.add({.name = name, .shape = {1, count}, .kind = kind});
+    }
+    const auto numbers = at::arange(parameters.num_numbers(), at::kDouble);
+    weights = (numbers * 0.37).sin().to(at::kFloat);
+    grad = (numbers * 0.11).cos().to(at::kFloat);
+    parameters.bind(weights, /*requires_grad=*/false);
+  }
+};
+
+const OptimizerOptions kDecays{.weight_decay = 0.1};
+
+TEST(AdamW, InFloat32MovesWeightsAsInFloat64) {
+  Trained trained;
+  auto exact = trained.weights.to(at::kDouble);
+  const auto g = trained.grad.to(at::kDouble);
+  auto m = at::zeros_like(exact), v = at::zeros_like(exact);
+  const auto decay = at::full_like(exact, 0.1);
+  decay.narrow(0, 70'001, 3).zero_();  // a norm
+  AdamW rule(trained.parameters, kDecays);
+  for (int64_t t = 1; t <= 3; ++t) {
+    rule.update(trained.weights, trained.grad, /*lr=*/0.01, t);
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    const auto step = m / (1 - std::pow(0.9, t)) / ((v / (1 - std::pow(0.999, t))).sqrt() + 1e-8);
+    exact = exact - 0.01 * (decay * exact + step);
+  }
+  EXPECT_TRUE(at::allclose(trained.weights.to(at::kDouble), exact, 1e-5, 1e-6));
+}
+
+TEST(AdamW, GivesTheSameBitsWithAnyNumberOfThreads) {
+  const int before = at::get_num_threads();
+  std::vector<at::Tensor> weights;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    Trained trained;
+    AdamW rule(trained.parameters, kDecays);
+    for (int64_t t = 1; t <= 2; ++t) rule.update(trained.weights, trained.grad, /*lr=*/0.01, t);
+    weights.push_back(trained.weights);
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(weights[0].equal(weights[1]));
+  EXPECT_TRUE(weights[0].equal(weights[2]));
+}
+
+TEST(AdamW, PassesOnWhatIsNotFinite) {
+  Trained trained;
+  trained.grad[5].fill_(std::numeric_limits<float>::quiet_NaN());
+  trained.grad[70'000].fill_(std::numeric_limits<float>::infinity());
+  AdamW rule(trained.parameters, kDecays);
+  rule.update(trained.weights, trained.grad, /*lr=*/0.01, 1);
+  const auto broken = trained.weights.isfinite().logical_not().nonzero().flatten();
+  EXPECT_TRUE(broken.equal(at::tensor({5, 70'000}, at::kLong)));
 }
 
 }  // namespace
