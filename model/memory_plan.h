@@ -17,6 +17,7 @@ struct MemoryUse {
   at::ScalarType weight_type = at::kFloat;
   at::ScalarType cache_type = at::kFloat;
   bool trains = false;
+  bool checkpoints = false;  // Network::checkpoint_blocks()
   // Of the copy that products read, of a network that is frozen (Network::freeze, map) and on a CPU.
   std::optional<at::ScalarType> packed_type = {};
   std::optional<LoraConfig> lora = {};  // adapters of float32 beside the weights: what is trained then
@@ -27,8 +28,9 @@ struct MemoryUse {
 
 // All in bytes. Weights, gradients, moments and cache are exact; `activations` is an estimate:
 //
-// With gradients, the numbers that the backward of each layer keeps for a row; without, those of the widest
-// layer. Both times `rows` and 4 bytes. With h hidden, H heads and K key heads of width d, I intermediate:
+// With gradients, the numbers that the backward of each layer keeps for a row, or with checkpoints the input
+// of each layer and the numbers of the widest one; without, those of the widest layer. Both times `rows` and
+// 4 bytes. With h hidden, H heads and K key heads of width d, I intermediate:
 //   norms and residual stream  4 h, with norms after attention and feed-forward 6 h
 //   attention                  (H + 2 K) d, twice that with norms of q and k, + H d + 2 H
 //   latent attention           2 query_rank + 2 kv_rank + rope + 2 H (nope + rope) + H (nope + 2 value)

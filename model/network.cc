@@ -5,11 +5,14 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "model/experts.h"
 #include "model/families/family.h"
+#include "model/internal/checkpointed.h"
 #include "model/internal/network_layers.h"
 
 namespace sluice::model {
@@ -81,11 +84,15 @@ at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Ten
   std::optional<at::AutoDispatchBelowADInplaceOrView> below;
   if (!grad) below.emplace();
 
-  Pass pass(batch, view, layers_->ropes, max_position);
+  const auto pass = std::make_shared<Pass>(batch, view, layers_->ropes, max_position, /*trains=*/grad);
   auto hidden = embed(batch, noise);
-  for (const Block& block : layers_->blocks) hidden = block.forward(std::move(hidden), pass);
+  for (const Block& block : layers_->blocks) {
+    hidden =
+        grad && checkpoints_ ? checkpointed(block, hidden, pass) : block.forward(std::move(hidden), *pass);
+  }
+  const auto routed = std::exchange(pass->routed, {});
   const bool softmax = config_.experts && config_.experts->router.score == RouterScore::Softmax;
-  if (balance != nullptr && softmax) *balance = mean_balance(pass.routed);
+  if (balance != nullptr && softmax) *balance = mean_balance(routed);
   return layers_->last_norm(hidden);
 }
 

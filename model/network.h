@@ -54,10 +54,13 @@ class Network {
   // What is computed has the same bits as before.
   void freeze();
   // What products multiply with from here on, and of weights that map() brings; embeddings, norms and biases
-  // stay as they are, and so do the weights themselves. BFloat16 gives the same bits frozen and trained; Int8
+  // stay as they are, and so do the weights themselves. bfloat16 gives the same bits frozen and trained; Int8
   // is for the frozen, where kernels_serve() and on the CPU. Before adapters and optimizers; latent attention
   // has none of it.
   void round_products(Rounding rounding);
+  // Whether a backward computes each block again from its input, which is all that is kept of it: the same
+  // gradients, bit for bit, for the memory of one block and a third more arithmetic.
+  void checkpoint_blocks(bool checkpoints) { checkpoints_ = checkpoints; }
   // What save_model() writes as the ids that end a generation.
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
@@ -143,6 +146,7 @@ class Network {
   std::optional<LoraConfig> lora_;
   std::unique_ptr<Layers> layers_;
   Weight head_;  // without the rows, which head() knows
+  bool checkpoints_ = false;
 };
 
 }  // namespace sluice::model

@@ -21,6 +21,18 @@ bool wants_grad(const Tensors&... tensors) {
   return at::GradMode::is_enabled() && (tensors.requires_grad() || ...);
 }
 
+Rounding rounding_of(AutogradContext* ctx) {
+  return static_cast<Rounding>(ctx->saved_data["rounding"].toInt());
+}
+
+// Where the gradients of such a leaf are added up, in this type; undefined where there is no such tensor yet.
+// An operator that adds to it itself makes none of the size of a vocabulary, and gives none back.
+Tensor gradient_sum(const Tensor& leaf, at::ScalarType type) {
+  if (!leaf.defined() || !leaf.is_leaf() || !leaf.grad().defined()) return {};
+  const auto& sum = leaf.grad();
+  return sum.scalar_type() == type && sum.is_contiguous() ? sum : Tensor();
+}
+
 bool needs(AutogradContext* ctx, size_t input) { return ctx->needs_input_grad(input); }
 
 struct Linear : Function<Linear> {
@@ -37,21 +49,23 @@ struct Linear : Function<Linear> {
 
 struct FusedLinear : Function<FusedLinear> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& all, at::TensorList parts,
-                        bool rounds) {
-    ctx->save_for_backward({x, all});
-    ctx->saved_data["rounds"] = rounds;
+                        Rounding rounding) {
+    const Weight weight(all, {}, rounding);
+    ctx->save_for_backward({weight.rounds_both() ? x.to(at::kBFloat16) : x, all});
+    ctx->saved_data["rounding"] = static_cast<int64_t>(rounding);
     std::vector<int64_t> widths;
     for (const auto& part : parts) widths.push_back(part.size(0));
     ctx->saved_data["widths"] = widths;
-    return raw::linear(x, Weight(all, {}, rounds));
+    return raw::linear(x, weight);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
+    const Weight weight(saved[1], {}, rounding_of(ctx));
+    const auto grad = raw::rounded(grads[0], weight);
     const auto multiplied = [&] {
-      const auto weight = raw::as_multiplied(saved[1], ctx->saved_data["rounds"].toBool());
-      return raw::in_type_of(grads[0], weight);
+      return raw::in_type_of(grad, raw::as_multiplied(weight.rows, weight.rounds()));
     };
-    variable_list result{needs(ctx, 0) ? raw::linear_grad_x(grads[0], multiplied()) : Tensor(), Tensor()};
+    variable_list result{needs(ctx, 0) ? raw::linear_grad_x(grad, multiplied()) : Tensor(), Tensor()};
     const auto widths = ctx->saved_data["widths"].toIntVector();
     bool trains = false;  // any of the parts
     for (size_t i = 0; i < widths.size(); ++i) trains = trains || needs(ctx, 2 + i);
@@ -59,26 +73,29 @@ struct FusedLinear : Function<FusedLinear> {
       result.resize(3 + widths.size());
       return result;
     }
-    const auto grad_all = raw::linear_grad_weight(grads[0], saved[0]);
+    const auto grad_all = raw::linear_grad_weight(grad, raw::in_type_of(grad, saved[0]));
     int64_t first = 0;
     for (const int64_t width : widths) {
       result.push_back(grad_all.narrow(0, first, width));
       first += width;
     }
-    result.emplace_back();  // of `rounds`
+    result.emplace_back();  // of the rounding
     return result;
   }
 };
 
 struct Embedding : Function<Embedding> {
   static Tensor forward(AutogradContext* ctx, const Tensor& table, const Tensor& tokens) {
-    ctx->save_for_backward({tokens});
+    // What is no parameter is not kept for its gradient alone.
+    ctx->save_for_backward({tokens, table.is_leaf() ? table : Tensor()});
     ctx->saved_data["vocab"] = table.size(0);
     return raw::at_least_float(table.index_select(0, tokens));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto tokens = ctx->get_saved_variables()[0];
-    return {raw::embedding_backward(grads[0], tokens, ctx->saved_data["vocab"].toInt()), Tensor()};
+    const auto saved = ctx->get_saved_variables();
+    const auto sum = gradient_sum(saved[1], grads[0].scalar_type());
+    const auto grad = raw::embedding_backward(grads[0], saved[0], ctx->saved_data["vocab"].toInt(), sum);
+    return {sum.defined() ? Tensor() : grad, Tensor()};
   }
 };
 
@@ -182,10 +199,10 @@ struct Attention : Function<Attention> {
 
 struct LogprobsOfTokens : Function<LogprobsOfTokens> {
   static variable_list forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& head,
-                               const Tensor& targets, const LogitOptions& options, bool rounds) {
+                               const Tensor& targets, const LogitOptions& options, Rounding rounding) {
     const auto [logprobs, entropy, lse, is_top] =
-        raw::token_logprobs(hidden, Weight(head, {}, rounds), targets, options);
-    ctx->saved_data["rounds"] = rounds;
+        raw::token_logprobs(hidden, Weight(head, {}, rounding), targets, options);
+    ctx->saved_data["rounding"] = static_cast<int64_t>(rounding);
     ctx->save_for_backward({hidden, head, targets, lse, entropy});
     ctx->saved_data["temperature"] = options.temperature;
     ctx->saved_data["soft_cap"] = options.soft_cap;
@@ -199,10 +216,12 @@ struct LogprobsOfTokens : Function<LogprobsOfTokens> {
                                .soft_cap = ctx->saved_data["soft_cap"].toOptional<double>()};
     const raw::TokenLogprobGrads of{.logprobs = grads[0].defined() ? grads[0] : at::zeros_like(saved[3]),
                                     .entropy = grads[1]};
+    const bool trains = needs(ctx, 1);
+    const auto sum = trains ? gradient_sum(saved[1], saved[0].scalar_type()) : Tensor();
     const auto [grad_hidden, grad_head] = raw::token_logprobs_backward(
-        of, saved[0], Weight(saved[1], {}, ctx->saved_data["rounds"].toBool()), saved[2],
-        {.lse = saved[3], .entropy = saved[4]}, options, /*head_is_frozen=*/!needs(ctx, 1));
-    return {grad_hidden, grad_head, Tensor(), Tensor(), Tensor()};
+        of, saved[0], Weight(saved[1], {}, rounding_of(ctx)), saved[2],
+        {.lse = saved[3], .entropy = saved[4]}, options, /*head_is_frozen=*/!trains, sum);
+    return {grad_hidden, sum.defined() ? Tensor() : grad_head, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -216,7 +235,7 @@ Tensor linear(const Tensor& x, const FusedWeight& weight) {
   if (!at::GradMode::is_enabled()) return raw::linear(x, weight.all);
   bool grad = x.requires_grad();
   for (const auto& part : weight.parts) grad = grad || part.requires_grad();
-  return grad ? FusedLinear::apply(x, weight.all.rows, at::TensorList(weight.parts), weight.all.rounds)
+  return grad ? FusedLinear::apply(x, weight.all.rows, at::TensorList(weight.parts), weight.all.rounding)
               : raw::linear(x, weight.all);
 }
 
@@ -277,7 +296,7 @@ TokenLogprobs token_logprobs(const Tensor& hidden, const Weight& head, const Ten
   require(targets.dim() == 1 && targets.size(0) == hidden.size(0), "token_logprobs: ", targets.sizes(),
           " targets for hidden states ", hidden.sizes());
   if (wants_grad(hidden, head.rows)) {
-    auto parts = LogprobsOfTokens::apply(hidden, head.rows, targets, options, head.rounds);
+    auto parts = LogprobsOfTokens::apply(hidden, head.rows, targets, options, head.rounding);
     return {parts[0], parts[1], parts[2]};
   }
   auto parts = raw::token_logprobs(hidden, head, targets, options);

@@ -16,19 +16,23 @@
 namespace sluice::model {
 
 // What products make of float32 weights: themselves, numbers of bfloat16, or of int8 with a scale for each
-// row.
-enum class Rounding { None, BFloat16, Int8 };
+// row. BFloat16Both rounds the rows they multiply as well, and backward the gradients that come in. Sums are
+// of float32 in all of them.
+enum class Rounding { None, BFloat16, BFloat16Both, Int8 };
 
 // A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without
 // that every product makes one. What is computed has the same bits with it and without, unless the copy is
 // rounded to int8. Gradients pass a rounding as if there were none.
 struct Weight {
   Weight() = default;
-  Weight(at::Tensor the_rows, at::Tensor the_packed = {}, bool it_rounds = false)
-      : rows(std::move(the_rows)), packed(std::move(the_packed)), rounds(it_rounds) {}
+  Weight(at::Tensor the_rows, at::Tensor the_packed = {}, Rounding the_rounding = Rounding::None)
+      : rows(std::move(the_rows)), packed(std::move(the_packed)), rounding(the_rounding) {}
   at::Tensor rows, packed;
-  at::Tensor scales;    // [out] of int8
-  bool rounds = false;  // to bfloat16, in each product
+  at::Tensor scales;                   // [out] of int8
+  Rounding rounding = Rounding::None;  // in each product, to bfloat16
+
+  bool rounds() const { return rounding == Rounding::BFloat16 || rounds_both(); }
+  bool rounds_both() const { return rounding == Rounding::BFloat16Both; }
 };
 
 // Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.

@@ -102,11 +102,20 @@ at::Tensor Parameters::span(size_t first, size_t count) const {
 }
 
 at::ScalarType Parameters::packed_type(at::ScalarType rows) const {
-  return rounding_ == Rounding::Int8 ? at::kChar : rounding_ == Rounding::BFloat16 ? at::kBFloat16 : rows;
+  switch (rounding_) {
+    case Rounding::None:
+      return rows;
+    case Rounding::BFloat16:
+    case Rounding::BFloat16Both:
+      return at::kBFloat16;
+    case Rounding::Int8:
+      return at::kChar;
+  }
+  fail("parameters: no rounding has the number ", static_cast<int>(rounding_));
 }
 
 Weight Parameters::weight(size_t first, size_t count) {
-  Weight weight(span(first, count), {}, rounding_ == Rounding::BFloat16);
+  Weight weight(span(first, count), {}, rounding_);
   const auto& rows = weight.rows;
   if (!constant_ || !(is_packed_ || raw::has_product_kernel(rows))) return weight;
   const auto type = packed_type(rows.scalar_type());

@@ -21,7 +21,7 @@ at::Tensor logits_of(const model::Network& network, const at::Tensor& hidden, in
   const auto head = network.head();
   auto logits = model::linear(
       hidden,
-      model::FusedWeight{.all = {head.rows.detach(), head.packed, head.rounds}, .parts = {head.rows}});
+      model::FusedWeight{.all = {head.rows.detach(), head.packed, head.rounding}, .parts = {head.rows}});
   if (const auto cap = network.config().logit_soft_cap) logits = (logits / *cap).tanh() * *cap;
   return logits.narrow(1, 0, vocab);
 }

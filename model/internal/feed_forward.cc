@@ -1,7 +1,6 @@
 #include "model/internal/feed_forward.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <optional>
 
@@ -103,7 +102,7 @@ class ExpertMlp : public FeedForward {
     const auto logits = router_(x);
     const auto bias = bias_.defined() ? bias_.to(logits.scalar_type()) : bias_;
     const auto routing = route(logits, bias, options_);
-    if (at::GradMode::is_enabled()) pass.routed.push_back({logits, routing.experts});
+    if (pass.trains()) pass.routed.push_back({logits, routing.experts});
     const auto mixed = mix_experts(x, routing, experts_, activation_);
     return shared_ ? mixed + shared_->forward(x) : mixed;
   }

@@ -7,7 +7,8 @@ namespace sluice::model::raw {
 
 // Any floating type and device.
 namespace aten {
-at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,
+                              const at::Tensor& sum = {});
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
                                                      const at::Tensor& weight, const at::Tensor& inverse_rms);
@@ -34,7 +35,8 @@ at::Tensor linear(const at::Tensor& x, const Weight& weight);  // packed
 at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
 void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
-at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,
+                              const at::Tensor& sum = {});
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
                                                      const at::Tensor& weight, const at::Tensor& inverse_rms);

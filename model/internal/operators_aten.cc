@@ -22,8 +22,10 @@ std::array<at::Tensor, 2> pairs_of(const at::Tensor& x, int64_t heads, int64_t p
 
 }  // namespace
 
-at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab) {
-  return at::zeros({vocab, grad.size(1)}, grad.options()).index_add_(0, tokens, grad);
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,
+                              const at::Tensor& sum) {
+  auto result = sum.defined() ? sum : at::zeros({vocab, grad.size(1)}, grad.options());
+  return result.index_add_(0, tokens, grad);
 }
 
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {

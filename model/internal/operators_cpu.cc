@@ -159,8 +159,8 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   return result;
 }
 
-Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
-  auto result = at::zeros({vocab, grad.size(1)}, grad.options());
+Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab, const Tensor& sum) {
+  auto result = sum.defined() ? sum : at::zeros({vocab, grad.size(1)}, grad.options());
   kernels().add_rows(in(grad.contiguous()), index(tokens.contiguous()), grad.size(0), grad.size(1),
                      out(result));
   return result;

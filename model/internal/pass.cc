@@ -3,22 +3,24 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "model/internal/raw_operators.h"
 
 namespace sluice::model {
 
-Pass::Pass(const PackedBatch& batch, const CacheView* view, std::vector<Rope>& ropes, int64_t max_position)
-    : batch_(batch), view_(view) {
-  for (auto& rope : ropes) ropes_.push_back(rope.tables(batch, max_position));
+Pass::Pass(PackedBatch batch, const CacheView* view, std::vector<Rope>& ropes, int64_t max_position,
+           bool trains)
+    : batch_(std::move(batch)), view_(view), trains_(trains) {
+  for (auto& rope : ropes) ropes_.push_back(rope.tables(batch_, max_position));
   if (view == nullptr) return;
   one_query_each_ = true;
-  for (size_t s = 1; s < batch.starts.size(); ++s) {
-    one_query_each_ = one_query_each_ && batch.starts[s] - batch.starts[s - 1] <= 1;
+  for (size_t s = 1; s < batch_.starts.size(); ++s) {
+    one_query_each_ = one_query_each_ && batch_.starts[s] - batch_.starts[s - 1] <= 1;
   }
   starts_ = std::ranges::all_of(view->cached, [](int64_t cached) { return cached == 0; });
-  require(std::ranges::all_of(batch.prefix, [](int64_t prefix) { return prefix == kNoPrefix; }),
+  require(std::ranges::all_of(batch_.prefix, [](int64_t prefix) { return prefix == kNoPrefix; }),
           "network: a batch over a cache has no prefix links");
 }
 

@@ -15,11 +15,13 @@ namespace sluice::model {
 
 class Pass {
  public:
-  // Everything outlives it; `view` is null for a batch that stands alone. `max_position` is the batch's
-  // highest.
-  Pass(const PackedBatch& batch, const CacheView* view, std::vector<Rope>& ropes, int64_t max_position);
+  // `view` and the ropes outlive it; the view is null for a batch that stands alone. `max_position` is the
+  // batch's highest. Of a batch that trains it is told which experts were chosen.
+  Pass(PackedBatch batch, const CacheView* view, std::vector<Rope>& ropes, int64_t max_position,
+       bool trains = false);
 
   const PackedBatch& batch() const { return batch_; }
+  bool trains() const { return trains_; }
   bool has_cache() const { return view_ != nullptr; }
   // Every sequence begins here: its keys are rows of the batch, whether a cache keeps them or not.
   bool starts() const { return starts_; }
@@ -32,15 +34,16 @@ class Pass {
   // width].
   at::Tensor keep(int64_t layer, const std::string& name, const at::Tensor& x);
 
-  // Router logits and chosen experts of each layer that has some, in order; kept when gradients are.
+  // Router logits and chosen experts of each layer that has some, in order; kept when the batch trains.
   struct Routed {
     at::Tensor logits, experts;
   };
   std::vector<Routed> routed;
 
  private:
-  const PackedBatch& batch_;
+  const PackedBatch batch_;  // a checkpointed block asks for it after the forward
   const CacheView* view_;
+  const bool trains_;
   bool starts_ = true;
   bool one_query_each_ = false;  // of every sequence that has some
   std::vector<RopeTables> ropes_;

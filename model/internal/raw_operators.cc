@@ -34,6 +34,10 @@ model::cpu::WeightType type_of_packed(const Tensor& panels) {
 
 Tensor as_multiplied(const Tensor& weight, bool rounds) { return rounds ? weight.to(at::kBFloat16) : weight; }
 
+Tensor rounded(const Tensor& x, const Weight& weight) {
+  return weight.rounds_both() ? x.to(at::kBFloat16).to(x.scalar_type()) : x;
+}
+
 Tensor pack(const Tensor& weight, bool rounds) {
   if (!has_product_kernel(weight)) return {};
   auto panels = at::empty({model::cpu::packed_size(weight.size(0), weight.size(1))},
@@ -43,7 +47,8 @@ Tensor pack(const Tensor& weight, bool rounds) {
 }
 
 Weight packed(const Weight& weight) {
-  return weight.packed.defined() ? weight : Weight(weight.rows, pack(weight.rows, weight.rounds));
+  return weight.packed.defined() ? weight
+                                 : Weight(weight.rows, pack(weight.rows, weight.rounds()), weight.rounding);
 }
 
 Tensor linear(const Tensor& x, const Weight& weight) {
@@ -51,8 +56,8 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
   if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows)))
-    return at::mm(x, in_type_of(x, as_multiplied(rows, weight.rounds)).t());
-  return cpu::linear(x, packed(weight));
+    return at::mm(rounded(x, weight), in_type_of(x, as_multiplied(rows, weight.rounds())).t());
+  return cpu::linear(rounded(x, weight), packed(weight));
 }
 
 Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
@@ -70,9 +75,9 @@ Tensor linear_grad_weight(const Tensor& grad, const Tensor& x) {
   return sum;
 }
 
-Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab) {
-  return has_kernels(grad) ? cpu::embedding_backward(grad, tokens, vocab)
-                           : aten::embedding_backward(grad, tokens, vocab);
+Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab, const Tensor& sum) {
+  return has_kernels(grad) ? cpu::embedding_backward(grad, tokens, vocab, sum)
+                           : aten::embedding_backward(grad, tokens, vocab, sum);
 }
 
 void put_rows(const Tensor& table, const Tensor& index, const Tensor& x) {

@@ -34,6 +34,9 @@ void pack_into(const at::Tensor& weight, const at::Tensor& panels, const at::Ten
 at::Tensor pack(const at::Tensor& weight, bool rounds = false);
 // What a product multiplies with: rounded to bfloat16, or itself.
 at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
+// What is multiplied with a weight, rows or the gradients of its results: rounded to bfloat16 where the
+// weight says so, in the type it had.
+at::Tensor rounded(const at::Tensor& x, const Weight& weight);
 // The weight with a packed copy, one that is made here where it has none.
 Weight packed(const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
@@ -45,7 +48,9 @@ at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
 void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
 at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x);
 
-at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab);
+// Added to `sum` [vocab, width] where there is one, and that returned.
+at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,
+                              const at::Tensor& sum = {});
 
 // Writes x [rows, heads, head_dim] to the rows `index` of the contiguous `table`, in place. The caller has
 // checked the index.
@@ -90,11 +95,13 @@ struct TokenLogprobSums {
 struct TokenLogprobGrads {
   at::Tensor logprobs, entropy;
 };
-// Gradients of hidden and, unless `head_is_frozen`, head. Logits are computed again, chunk by chunk.
+// Gradients of hidden and, unless `head_is_frozen`, head, the latter added to `head_sum` where there is one,
+// and that returned. Logits are computed again, chunk by chunk.
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGrads& grads,
                                                            const at::Tensor& hidden, const Weight& head,
                                                            const at::Tensor& targets,
                                                            const TokenLogprobSums& sums,
-                                                           const LogitOptions& options, bool head_is_frozen);
+                                                           const LogitOptions& options, bool head_is_frozen,
+                                                           const at::Tensor& head_sum = {});
 
 }  // namespace sluice::model::raw

@@ -87,7 +87,7 @@ int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbe
 // What all chunks multiply with: packed, or widened, once.
 Weight of_chunks(const at::Tensor& hidden, const Weight& head) {
   if (has_kernels(hidden)) return packed(head);
-  return in_type_of(hidden, as_multiplied(head.rows, head.rounds));
+  return {in_type_of(hidden, as_multiplied(head.rows, head.rounds())), {}, head.rounding};
 }
 
 TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
@@ -114,11 +114,13 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
                                                            const at::Tensor& hidden, const Weight& head,
                                                            const at::Tensor& targets,
                                                            const TokenLogprobSums& sums,
-                                                           const LogitOptions& options, bool head_is_frozen) {
-  const auto weight = in_type_of(hidden, as_multiplied(head.rows, head.rounds));
+                                                           const LogitOptions& options, bool head_is_frozen,
+                                                           const at::Tensor& head_sum) {
+  const auto weight = in_type_of(hidden, as_multiplied(head.rows, head.rounds()));
   const auto forward = of_chunks(hidden, head);
   auto grad_hidden = at::empty_like(hidden, at::MemoryFormat::Contiguous);
-  auto grad_head = head_is_frozen ? at::Tensor() : at::zeros_like(weight, at::MemoryFormat::Contiguous);
+  auto grad_head =
+      head_is_frozen || head_sum.defined() ? head_sum : at::zeros_like(weight, at::MemoryFormat::Contiguous);
   const auto scale = (grads.logprobs / -options.temperature).contiguous();  // [rows]
   const auto all_targets = targets.contiguous();
   for_each_chunk(hidden.size(0), head.rows.size(0), [&](int64_t first, int64_t count) {
@@ -137,9 +139,9 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
     auto grad_logits = softmax_grad(z, part(sums.lse), part(scale), part(all_targets));
     if (of_entropy.defined()) grad_logits.add_(of_entropy);
     if (slope.defined()) grad_logits.mul_(slope);
-    const auto grad_z = grad_logits.to(hidden.scalar_type());
+    const auto grad_z = rounded(grad_logits.to(hidden.scalar_type()), head);
     part(grad_hidden).copy_(linear_grad_x(grad_z, weight));
-    if (grad_head.defined()) add_linear_grad_weight(grad_z, x, grad_head);
+    if (grad_head.defined()) add_linear_grad_weight(grad_z, rounded(x, head), grad_head);
   });
   return {grad_hidden, grad_head};
 }
@@ -151,8 +153,8 @@ at::Tensor mean_logits(const at::Tensor& hidden, const Weight& head, const Logit
   const auto wide = raw::at_least_float(hidden);
   if (!options.soft_cap) {
     const auto mean_row =
-        raw::as_multiplied(head.rows, head.rounds).mean(0, /*keepdim=*/false, wide.scalar_type());
-    return at::mv(wide, mean_row).div_(options.temperature);
+        raw::as_multiplied(head.rows, head.rounds()).mean(0, /*keepdim=*/false, wide.scalar_type());
+    return at::mv(raw::rounded(wide, head), mean_row).div_(options.temperature);
   }
   const auto weight = raw::of_chunks(hidden, head);
   auto means = at::empty({hidden.size(0)}, wide.options());

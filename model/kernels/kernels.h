@@ -90,6 +90,8 @@ int64_t packed_size(int64_t columns, int64_t depth);
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
 void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels);  // rounded to the nearest
+// Each of the numbers becomes the nearest one of bfloat16.
+void round_to_bfloat16(float* x, int64_t count);
 // Rounds to 8 bits: a column's weights are its numbers, -127 .. 127, times its scale, which the largest of
 // them sets. Weights that are not finite are an Error.
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales);

@@ -90,6 +90,13 @@ void pack_panels(const From* weight, int64_t columns, int64_t depth, To* panels,
       });
 }
 
+// Of the nearest number of bfloat16, whose bits are the upper half: ties go to even.
+uint32_t rounded_bits(float number) {
+  const auto bits = std::bit_cast<uint32_t>(number);
+  const uint32_t nearest = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+  return std::isnan(number) ? 0x7fc00000u : nearest;
+}
+
 constexpr float kMost = 127;  // of an int8 number
 
 // The nearest whole number, ties to even: std::nearbyint() of a number far below 2^22 without the call.
@@ -145,11 +152,13 @@ void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* pane
 
 void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels) {
   const auto rounded = [](float number, int64_t) {
-    if (std::isnan(number)) return uint16_t{0x7fc0};
-    const auto bits = std::bit_cast<uint32_t>(number);
-    return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);  // ties go to even
+    return static_cast<uint16_t>(rounded_bits(number) >> 16);
   };
   pack_panels(weight, columns, depth, panels, rounded, in_pairs);
+}
+
+void round_to_bfloat16(float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = std::bit_cast<float>(rounded_bits(x[i]));
 }
 
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales) {

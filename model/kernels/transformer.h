@@ -43,6 +43,7 @@ struct Transformer {
   float norm_eps = 0, attention_scale = 1, attention_soft_cap = 0, logit_soft_cap = 0;  // caps 0: none
   float embedding_scale = 1;
   bool gelu = false;            // by tanh, instead of SiLU
+  bool rounds_rows = false;     // to bfloat16, before each product
   const void* table = nullptr;  // [vocab, hidden]
   bool table_halves = false;    // bfloat16
   const float* last_norm = nullptr;
@@ -97,6 +98,8 @@ class TransformerStep {
   void multiply(const Product& product, const float* x, int64_t x_stride, int64_t rows, int64_t first_column,
                 int64_t columns, float* out, int64_t out_stride, bool adds = false) const;
   void norm(const float* x, const float* weight, int64_t rows, float* out) const;
+  // Rows that a product is next to read, `stride` apart.
+  void round_rows(float* x, int64_t rows, int64_t width, int64_t stride) const;
   void prepare_heads(const TransformerLayer& layer, float* qkv, Rows rows, int64_t first_kv_head,
                      int64_t end_kv_head) const;
   void keep(size_t layer, const float* qkv, Rows rows, int64_t first_kv_head, int64_t end_kv_head) const;

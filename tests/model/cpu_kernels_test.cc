@@ -176,7 +176,7 @@ TEST(Matmul, RoundsToBFloat16AsATensorDoes) {
     auto weight = numbers({65, 70}, 1);
     weight[2][3] = std::numeric_limits<float>::infinity();
     weight[5][6] = 1.00390625f;  // half way: to the even one
-    const model::Weight rounded(weight, {}, /*it_rounds=*/true);
+    const model::Weight rounded(weight, {}, model::Rounding::BFloat16);
     const auto stored = weight.to(at::kBFloat16);
     EXPECT_TRUE(at::equal(pack(weight, /*rounds=*/true), pack(stored)));
     EXPECT_TRUE(at::allclose(raw::linear(x, rounded), raw::linear(x, stored), 0, 0, /*equal_nan=*/true));

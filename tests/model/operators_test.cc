@@ -56,6 +56,48 @@ TEST(Linear, WidensAStoredWeight) {
   EXPECT_TRUE(at::equal(gradient([&](const Tensor& x) { return model::linear(x, fused); }), expected));
 }
 
+// Each of the three products reads numbers of bfloat16 on both sides.
+TEST(Linear, RoundsBothFactorsForwardAndBackward) {
+  const auto rounded = [](const Tensor& x) { return x.detach().to(at::kBFloat16).to(at::kFloat); };
+  const auto x = numbers({3, 4}, 0.1).to(at::kFloat).requires_grad_(true);
+  const auto w = numbers({5, 4}, 1.2).to(at::kFloat).requires_grad_(true);
+  const auto grad = numbers({3, 5}, 2.3).to(at::kFloat);
+
+  const auto out =
+      model::linear(x, FusedWeight{.all = {w.detach(), {}, Rounding::BFloat16Both}, .parts = {w}});
+  out.backward(grad);
+
+  EXPECT_TRUE(at::allclose(out, at::mm(rounded(x), rounded(w).t()), 1e-6, 1e-6));
+  EXPECT_TRUE(at::allclose(x.grad(), at::mm(rounded(grad), rounded(w)), 1e-6, 1e-6));
+  EXPECT_TRUE(at::allclose(w.grad(), at::mm(rounded(grad).t(), rounded(x)), 1e-6, 1e-6));
+  EXPECT_FALSE(at::allclose(out, at::mm(x, w.t()), 1e-5, 1e-5));
+}
+
+// As an optimizer's buffer is one: nothing of a vocabulary's size is made beside it.
+TEST(Embedding, AddsToTheGradientThatIsThere) {
+  const auto table = numbers({4, 2}, 0).to(at::kFloat).requires_grad_(true);
+  const auto buffer = at::ones({8});
+  table.mutable_grad() = buffer.view({4, 2});
+  model::embedding(table, at::tensor({1, 3, 1}, at::kLong)).sum().backward();
+  EXPECT_TRUE(table.grad().is_alias_of(buffer));
+  EXPECT_TRUE(at::equal(buffer, at::tensor({1.0f, 1.0f, 3.0f, 3.0f, 1.0f, 1.0f, 2.0f, 2.0f})));
+}
+
+TEST(TokenLogprobs, AddsTheHeadsGradientToWhatIsThere) {
+  const auto hidden = numbers({3, 4}, 0).to(at::kFloat), targets = at::tensor({1, 0, 4}, at::kLong);
+  const auto gradient = [&](const Tensor& head) {
+    token_logprobs(hidden, head, targets, {.temperature = 0.7}).logprobs.sum().backward();
+    return head.grad();
+  };
+  const auto first = numbers({5, 4}, 1).to(at::kFloat).requires_grad_(true);
+  const auto second = first.detach().clone().requires_grad_(true);
+  const auto buffer = at::ones({20});
+  second.mutable_grad() = buffer.view({5, 4});
+  const auto expected = gradient(first) + 1;
+  EXPECT_TRUE(at::allclose(gradient(second), expected, 1e-6, 1e-6));
+  EXPECT_TRUE(second.grad().is_alias_of(buffer));
+}
+
 TEST(Embedding, WidensAStoredTable) {
   const auto table = numbers({4, 2}, 0).to(at::kBFloat16);
   const auto rows = model::embedding(table, at::tensor({3, 0}, at::kLong));
