@@ -100,7 +100,9 @@ class Planner {
 
   RoleMemory reward_learner(const recipes::StageSpec& stage, int64_t longest) const {
     const int64_t sequences = 2 * stage.batch.examples_per_step;
-    const model::MemoryUse use{.trains = true, .rows = rows(stage, sequences, longest)};
+    const model::MemoryUse use{.trains = true,
+                               .checkpoints = stage.batch.gradient_checkpointing,
+                               .rows = rows(stage, sequences, longest)};
     return {.role = "learner", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)};
   }
 
@@ -124,7 +126,7 @@ class Planner {
   std::optional<at::ScalarType> packed_type(bool int8_weights = false) const {
     if (recipe_.device != "cpu") return std::nullopt;
     if (int8_weights) return at::kChar;
-    return recipe_.model.rounding == model::Rounding::BFloat16 ? at::kBFloat16 : at::kFloat;
+    return recipe_.model.rounding == model::Rounding::None ? at::kFloat : at::kBFloat16;
   }
 
   static int64_t rows(const recipes::StageSpec& stage, int64_t sequences, int64_t longest) {
@@ -143,14 +145,18 @@ class Planner {
   }
 
   RoleMemory learner(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{
-        .trains = true, .lora = recipe_.model.lora, .rows = rows(stage, sequences, longest)};
+    const model::MemoryUse use{.trains = true,
+                               .checkpoints = stage.batch.gradient_checkpointing,
+                               .lora = recipe_.model.lora,
+                               .rows = rows(stage, sequences, longest)};
     return on_ranks(stage, {.role = "learner", .plan = model::plan_memory(inputs_.model, use)});
   }
 
   // In the learner's process, whole even where the policy's adapters alone are trained.
   RoleMemory critic(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{.trains = true, .rows = rows(stage, sequences, longest)};
+    const model::MemoryUse use{.trains = true,
+                               .checkpoints = stage.batch.gradient_checkpointing,
+                               .rows = rows(stage, sequences, longest)};
     return on_ranks(
         stage, {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }
@@ -197,8 +203,8 @@ void print_total(std::ostream& out, const char* what, int64_t needed, int64_t th
   if (there > 0) out << " of " << bytes(there);
   out << '\n';
   if (there > 0 && needed > there) {
-    out << "  warning: this does not fit; smaller are batch.micro_batch_tokens, rollout.actors, or the "
-           "model\n";
+    out << "  warning: this does not fit; smaller are batch.micro_batch_tokens, "
+           "batch.gradient_checkpointing = true, rollout.actors, or the model\n";
   }
 }
 

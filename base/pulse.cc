@@ -86,6 +86,12 @@ void beat() {
   write(keep);
 }
 
+std::string doing() {
+  auto& keep = keeper();
+  const std::lock_guard lock(keep.mutex);
+  return keep.pulse.doing;
+}
+
 std::string describe_pulse() {
   auto& keep = keeper();
   const std::lock_guard lock(keep.mutex);

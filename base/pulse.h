@@ -26,6 +26,8 @@ void keep_pulse(const std::filesystem::path& file);
 void now_doing(std::string_view what, Millis limit_ms = kSilentMs);
 // It still does.
 void beat();
+// What it does now.
+std::string doing();
 // "waits for its groups; the last sign of life was 0.2 s ago"
 std::string describe_pulse();
 

@@ -60,7 +60,7 @@ int64_t activation_bytes(const ModelConfig& config, const MemoryUse& use, int64_
   }
   const int64_t logits = config.scalar_head ? 1 : config.vocab_size;
   const int64_t chunk = std::min(use.rows, raw::logit_chunk_rows(logits));
-  const int64_t kept = use.checkpoints ? widest + config.num_layers() * config.hidden_size : all;
+  const int64_t kept = use.checkpoints ? 2 * widest + config.num_layers() * config.hidden_size : all;
   int64_t numbers = use.rows * ((use.trains ? kept : widest) + config.hidden_size) + chunk * logits;
   if (use.trains || use.weight_type != at::kFloat) numbers += largest_matrix;
   return numbers * kFloatBytes;

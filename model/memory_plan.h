@@ -29,8 +29,8 @@ struct MemoryUse {
 // All in bytes. Weights, gradients, moments and cache are exact; `activations` is an estimate:
 //
 // With gradients, the numbers that the backward of each layer keeps for a row, or with checkpoints the input
-// of each layer and the numbers of the widest one; without, those of the widest layer. Both times `rows` and
-// 4 bytes. With h hidden, H heads and K key heads of width d, I intermediate:
+// of each layer and twice the numbers of the widest one, for their gradients; without, those of the widest
+// layer. All times `rows` and 4 bytes. With h hidden, H heads and K key heads of width d, I intermediate:
 //   norms and residual stream  4 h, with norms after attention and feed-forward 6 h
 //   attention                  (H + 2 K) d, twice that with norms of q and k, + H d + 2 H
 //   latent attention           2 query_rank + 2 kv_rank + rope + 2 H (nope + rope) + H (nope + 2 value)

@@ -27,6 +27,7 @@ ModelSpec read_model(const Json& json) {
   require<UsageError>(spec.source.empty() || !spec.path.empty(),
                       "model.source says where model.path is downloaded from, and there is no model.path");
   if (json.at("products") == "bfloat16") spec.rounding = model::Rounding::BFloat16;
+  if (json.at("products") == "bfloat16_both") spec.rounding = model::Rounding::BFloat16Both;
   auto& shape = spec.shape;
   shape.hidden_size = json.at("hidden_size");
   shape.num_layers = json.at("layers");
@@ -168,6 +169,7 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
     const auto& batch = json.at("batch");
     stage.batch = {.examples_per_step = batch.at("examples_per_step"),
                    .micro_batch_tokens = batch.at("micro_batch_tokens"),
+                   .gradient_checkpointing = batch.at("gradient_checkpointing"),
                    .max_length = batch.at("max_length"),
                    .append_eos = batch.at("append_eos"),
                    .loss = batch.at("loss") == "dft" ? sft::LossKind::Dft : sft::LossKind::Nll,
@@ -270,10 +272,10 @@ Recipe recipe_from_resolved(const Json& resolved) {
         "a network from scratch needs tokenizer.path or tokenizer.train, \"characters\" or \"bpe\"");
     const bool rounds = recipe.model.rounding != model::Rounding::None;
     require<UsageError>(!rounds || recipe.device != "cuda",
-                        "model.products = \"bfloat16\" is for device = \"cpu\"");
+                        "model.products other than \"float32\" is for device = \"cpu\"");
     require<UsageError>(
         !rounds || !recipe.model.lora,
-        "model.products = \"bfloat16\" is not for model.lora: actors round what the adapters are "
+        "model.products in bfloat16 is not for model.lora: actors round what the adapters are "
         "merged into, the learner what stands beside them");
     for (const auto& stage : resolved.at("stages")) {
       recipe.stages.push_back(read_stage(stage, recipe.seed));

@@ -33,7 +33,7 @@ struct ModelSpec {
   std::filesystem::path path;
   std::string source;       // where `path` is downloaded from, for messages
   model::LlamaShape shape;  // used when path is empty; the vocabulary is the tokenizer's
-  model::Rounding rounding = model::Rounding::None;  // of the weights in products, in every role
+  model::Rounding rounding = model::Rounding::None;  // in products, in every role
   double router_aux_loss = 0.0;                      // weight of the experts' balance in the loss
   std::optional<model::LoraConfig> lora;             // adapters are trained instead of the weights
 };
@@ -68,6 +68,7 @@ struct RolloutSpec {
 struct BatchSpec {
   int64_t examples_per_step = 32;
   int64_t micro_batch_tokens = 16384;
+  bool gradient_checkpointing = false;  // model::Network::checkpoint_blocks()
   int64_t max_length = 1024;
   bool append_eos = true;
   sft::LossKind loss = sft::LossKind::Nll;

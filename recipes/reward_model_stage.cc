@@ -27,6 +27,7 @@ std::unique_ptr<model::Network> load_reward_model(const Recipe& recipe, const St
                                : model::with_scalar_head(*load_network(start.checkpoint.model(), recipe),
                                                          stage_seed(recipe, stage.name));
   network->round_products(recipe.model.rounding);
+  network->checkpoint_blocks(stage.batch.gradient_checkpointing);
   return network;
 }
 

@@ -98,10 +98,13 @@ std::vector<SchemaKey> make_schema() {
       integer("model", "max_position", 512, 8, 1 << 24, "From scratch: longest sequence, in tokens."),
       number("model", "rope_theta", 10000, 1, 1e12, "From scratch: base of the rotary frequencies."),
       boolean("model", "tie_embeddings", false, "From scratch: the output head is the embedding."),
-      text("model", "products", "float32", {"float32", "bfloat16"},
-           "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
-           "what is trained and saved stays float32, and actor and learner still agree to the last bit. "
-           "`sluice bench decode --dtype float32,bfloat16` says what it is worth on a machine."),
+      text(
+          "model", "products", "float32", {"float32", "bfloat16", "bfloat16_both"},
+          "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
+          "bfloat16_both: with rows and gradients rounded to it too, of which training keeps half the bytes, "
+          "the arithmetic of a run in bfloat16. Sums, norms, softmax, the residual stream and the loss stay "
+          "float32, and so does what is trained and saved; actor and learner still agree to the last bit. "
+          "`sluice bench decode --dtype float32,bfloat16` says what the first is worth on a machine."),
       number("model", "router_aux_loss", 0, 0, 100,
              "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "
              "are used alike and the number of experts over those a token takes when the same ones always "
@@ -246,6 +249,9 @@ std::vector<SchemaKey> make_schema() {
 
       of_examples(integer("batch", "examples_per_step", 32, 1, 1 << 24, "Examples of one optimizer step.")),
       integer("batch", "micro_batch_tokens", 16384, 16, 1 << 24, "Rows of one forward and backward pass."),
+      boolean("batch", "gradient_checkpointing", false,
+              "Keep the input of each block alone for the backward, which computes the block again: the same "
+              "gradients with far less memory, for about a third more arithmetic."),
       of_examples(integer("batch", "max_length", 1024, 2, 1 << 24, "Longer examples lose their end.")),
       of_examples(boolean("batch", "append_eos", true,
                           "The end of sequence is learned too; a conversation ends as its template says.")),

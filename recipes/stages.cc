@@ -14,6 +14,7 @@
 #include "base/philox.h"
 #include "base/pulse.h"
 #include "model/model_directory.h"
+#include "recipes/internal/out_of_memory.h"
 #include "recipes/internal/rank_spec.h"
 #include "recipes/internal/reward_models.h"
 #include "recipes/internal/stage_context.h"
@@ -64,30 +65,9 @@ std::unique_ptr<actors::Drafter> make_drafter(const StageSpec& stage, const mode
   return stage.rollout.draft == "prompt" ? actors::make_lookup_drafter() : nullptr;
 }
 
-}  // namespace
-
-int run_stage(const RunDirectory& run, const std::string& name, const StopRequest& stop,
-              const transport::RankOptions& rank) {
-  use_one_thread();
-  const Recipe recipe = run.recipe();
-  const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
-  now_doing(name + ": loads its model", kLoadLimitMs);
-  auto options = rank;
-  if (options.size == 0) options.size = stage.ranks.count;
-  if (options.timeout_ms == 0) options.timeout_ms = stage.ranks.timeout_ms;
-  internal::check_ranks(stage, options.size);
-  const auto ranks = transport::join_ranks(options, device_of(recipe));
-  for (const auto& runner : kRunners) {
-    if (stage.role == runner.role) return runner.run(run, recipe, stage, stop, *ranks);
-  }
-  fail("stage ", name, ": nothing runs a stage of kind ", stage.use);
-}
-
-int run_actor(const RunDirectory& run, const std::string& name, int64_t index, const StopRequest& stop) {
-  use_one_thread();
-  const Recipe recipe = run.recipe();
-  const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
-  const auto origin = wait_for_origin(run, name, stop);
+int serve_rollouts(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage, int64_t index,
+                   const StopRequest& stop) {
+  const auto origin = wait_for_origin(run, stage.name, stop);
   if (!origin) return stop();
   now_doing("actor: loads its model", kLoadLimitMs);
   const auto tokenizer = text::load_tokenizer(origin->model());
@@ -98,10 +78,10 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
   sync_directory(spool.parent_path().parent_path());
   sync_directory(run.root());
   const auto alone = FileLock::acquire(spool.string() + ".lock", kSpoolLockMs);
-  require<EnvironmentError>(alone.has_value(), "actor-", index, " of stage ", name,
+  require<EnvironmentError>(alone.has_value(), "actor-", index, " of stage ", stage.name,
                             " is there already: another process has ", spool.string(),
                             "; give this one another --index");
-  auto identity = stage_identity(run, name, origin->model(), *tokenizer, network->config());
+  auto identity = stage_identity(run, stage.name, origin->model(), *tokenizer, network->config());
   identity.role = "actor";
   identity.name = "actor-" + std::to_string(index);
   identity.incarnation = new_incarnation();
@@ -122,6 +102,35 @@ int run_actor(const RunDirectory& run, const std::string& name, int64_t index, c
       *network, *tokenizer, rewards, options, [&stop] { return stop() != 0; },
       make_drafter(stage, draft_network.get(), options.engine));
   return stop();
+}
+
+}  // namespace
+
+int run_stage(const RunDirectory& run, const std::string& name, const StopRequest& stop,
+              const transport::RankOptions& rank) {
+  use_one_thread();
+  const Recipe recipe = run.recipe();
+  const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
+  now_doing(name + ": loads its model", kLoadLimitMs);
+  auto options = rank;
+  if (options.size == 0) options.size = stage.ranks.count;
+  if (options.timeout_ms == 0) options.timeout_ms = stage.ranks.timeout_ms;
+  internal::check_ranks(stage, options.size);
+  const auto ranks = transport::join_ranks(options, device_of(recipe));
+  for (const auto& runner : kRunners) {
+    if (stage.role != runner.role) continue;
+    return internal::with_memory_advice(internal::stage_memory_advice(stage),
+                                        [&] { return runner.run(run, recipe, stage, stop, *ranks); });
+  }
+  fail("stage ", name, ": nothing runs a stage of kind ", stage.use);
+}
+
+int run_actor(const RunDirectory& run, const std::string& name, int64_t index, const StopRequest& stop) {
+  use_one_thread();
+  const Recipe recipe = run.recipe();
+  const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
+  return internal::with_memory_advice(internal::actor_memory_advice(stage),
+                                      [&] { return serve_rollouts(run, recipe, stage, index, stop); });
 }
 
 }  // namespace sluice::recipes

@@ -201,6 +201,7 @@ std::unique_ptr<model::Network> load_trained(const RunDirectory& run, const Reci
   } else if (lora) {
     network->add_adapter(*lora, stage_seed(recipe, stage.name));
   }
+  network->checkpoint_blocks(stage.batch.gradient_checkpointing);
   return network;
 }
 

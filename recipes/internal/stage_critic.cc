@@ -23,6 +23,7 @@ std::unique_ptr<model::Network> load_critic(const Recipe& recipe, const StageSpe
                      ? model::load_model(start.checkpoint.critic(), device_of(recipe), {.scalar_head = true})
                      : first_critic(recipe, stage, policy);
   network->round_products(recipe.model.rounding);
+  network->checkpoint_blocks(stage.batch.gradient_checkpointing);
   return network;
 }
 

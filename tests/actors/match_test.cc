@@ -87,15 +87,18 @@ TEST_P(Match, TheActorsLogprobsAreTheLearnersToTheLastBit) {
       << "off by " << (computed.detach() - recorded.logprobs).abs().max().item<double>();
 }
 
-TEST_P(Match, AlsoWhereBothMultiplyWithBFloat16) {
-  const std::string directory = std::string(SLUICE_SOURCE_DIR) + "/data/" + GetParam();
+class MatchRounded : public testing::TestWithParam<std::tuple<const char*, model::Rounding>> {};
+
+TEST_P(MatchRounded, TheActorsLogprobsAreTheLearnersToTheLastBit) {
+  const auto [folder, rounding] = GetParam();
+  const std::string directory = std::string(SLUICE_SOURCE_DIR) + "/data/" + folder;
   const auto actor = model::load_model(directory, at::kCPU), learner = model::load_model(directory, at::kCPU),
              exact = model::load_model(directory, at::kCPU);
   for (auto* network : {actor.get(), learner.get(), exact.get()}) {
     const at::NoGradGuard no_grad;
     network->flat().mul_(1.01);  // some of the files hold bfloat16
   }
-  for (auto* network : {actor.get(), learner.get()}) network->round_products(model::Rounding::BFloat16);
+  for (auto* network : {actor.get(), learner.get()}) network->round_products(rounding);
   actor->freeze();
   const auto recorded = decode(*actor);
 
@@ -108,13 +111,22 @@ TEST_P(Match, AlsoWhereBothMultiplyWithBFloat16) {
   EXPECT_FALSE(at::equal(unrounded, computed));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Match,
-                         testing::Values("toy_llama", "goldens/llama", "goldens/llama3_rope", "goldens/qwen2",
-                                         "goldens/qwen3", "goldens/mistral", "goldens/gemma2",
-                                         "goldens/gemma3"),
+constexpr const char* kFolders[] = {"toy_llama",      "goldens/llama", "goldens/llama3_rope",
+                                    "goldens/qwen2",  "goldens/qwen3", "goldens/mistral",
+                                    "goldens/gemma2", "goldens/gemma3"};
+
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+INSTANTIATE_TEST_SUITE_P(Families, Match, testing::ValuesIn(kFolders),
+                         [](const auto& info) { return name_of(info.param); });
+
+INSTANTIATE_TEST_SUITE_P(Families, MatchRounded,
+                         testing::Combine(testing::ValuesIn(kFolders),
+                                          testing::Values(model::Rounding::BFloat16,
+                                                          model::Rounding::BFloat16Both)),
                          [](const auto& info) {
-                           const std::string path = info.param;
-                           return path.substr(path.rfind('/') + 1);
+                           const bool both = std::get<1>(info.param) == model::Rounding::BFloat16Both;
+                           return name_of(std::get<0>(info.param)) + (both ? "_both" : "_weights");
                          });
 
 }  // namespace

@@ -126,7 +126,7 @@ TEST(MemoryPlan, WithCheckpointsALayerKeepsItsInputAlone) {
   const auto config = tiny_config();
   const int64_t logits = 10 * 23, matrix = 24 * 16;
   EXPECT_EQ(plan_memory(config, {.trains = true, .checkpoints = true, .rows = 10}).activations,
-            4 * (10 * (188 + 2 * 16 + 16) + logits + matrix));
+            4 * (10 * (2 * 188 + 2 * 16 + 16) + logits + matrix));
 }
 
 }  // namespace

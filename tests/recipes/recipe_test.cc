@@ -410,6 +410,7 @@ TEST(Recipe, SaysWhatDoesNotGoTogether) {
   EXPECT_THAT(fault({"rollout.draft=prompt", "device=cuda"}), HasSubstr("device = \"cpu\""));
   EXPECT_THAT(fault({"model.products=bfloat16", "device=cuda"}), HasSubstr("device = \"cpu\""));
   EXPECT_THAT(fault({"model.products=bfloat16", "model.lora.rank=4"}), HasSubstr("model.lora"));
+  EXPECT_THAT(fault({"model.products=bfloat16_both", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"rollout.draft=model"}), HasSubstr("rollout.draft_model"));
   EXPECT_THAT(fault({"rollout.draft_model=somewhere"}), HasSubstr("rollout.draft"));
   const auto recipe = folder.load(kGrpo, {"rollout.mix_versions=true", "deterministic=false",

@@ -138,6 +138,41 @@ TEST(SftTrainer, LearnsAnExampleByHeart) {
   EXPECT_EQ(metrics.at("learning_rate"), 1e-2);
 }
 
+// Each token but a third of them follows from the one before.
+std::vector<Example> noisy_chains(uint64_t step) {
+  uint64_t draws = 0;
+  const auto uniform = [&] { return random_uniform(9, RandomUse::Data, step, 0, draws++); };
+  std::vector<Example> examples(8);
+  for (auto& example : examples) {
+    int32_t token = static_cast<int32_t>(uniform() * 23);
+    for (int t = 0; t < 20; ++t) {
+      example.tokens.push_back(token);
+      example.weights.push_back(t == 0 ? 0.0f : 1.0f);
+      token = uniform() < 0.67 ? (3 * token + 1) % 23 : static_cast<int32_t>(uniform() * 23);
+    }
+  }
+  return examples;
+}
+
+TEST(SftTrainer, EndsNearTheSameLossWithProductsOfBFloat16) {
+  const auto last_losses = [](model::Rounding rounding) {
+    auto network = tiny_network();
+    network->round_products(rounding);
+    Fixture fixture({}, {.lr = 1e-2}, std::move(network));
+    double sum = 0.0;
+    for (uint64_t step = 0; step < 200; ++step) {
+      const double loss = fixture.trainer.step(noisy_chains(step)).at("loss");
+      if (step >= 180) sum += loss / 20;
+    }
+    return sum;
+  };
+  const double exact = last_losses(model::Rounding::None);
+  const double rounded = last_losses(model::Rounding::BFloat16Both);
+  EXPECT_LT(exact, 2.4);  // log 23 is 3.1, what can be learned leaves some 2.0
+  EXPECT_NE(rounded, exact);
+  EXPECT_NEAR(rounded, exact, 0.05 * exact);
+}
+
 TEST(SftTrainer, RefusesAStepWithoutAnExample) {
   Fixture fixture({});
   EXPECT_THROW(fixture.trainer.step({}), DataError);
