@@ -16,6 +16,7 @@ struct Arguments {
   BenchOptions rows{.vocabularies = {4'096, 32'768, 151'936}};
   PeersOptions peers;
   bool json = false;
+  bool here = false;  // memory: in this process
 };
 
 // A row with what it takes where nothing is said.
@@ -115,8 +116,19 @@ int run_match(const Arguments& arguments, Report& report) {
   return static_cast<int>(equal ? ExitCode::Done : ExitCode::Failed);
 }
 
+int run_memory(const Arguments& arguments, Report& report) {
+  const auto& rows = arguments.rows;
+  if (arguments.here) {
+    for (const int64_t vocab : rows.vocabularies) measure_memory_here(vocab, rows.threads);
+  } else {
+    bench_memory(rows.vocabularies, rows.threads, report);
+  }
+  return 0;
+}
+
 int run_table(const Arguments& arguments, Report& report) {
   run_rows(arguments, row_kinds(), report);
+  run_memory(arguments, report);
   return run_match(arguments, report);
 }
 
@@ -126,7 +138,7 @@ void add_networks(CLI::App& app, BenchOptions& rows, const std::string& models,
   app.add_option(
          "--dtype", rows.dtypes,
          "Of the weights: numbers are computed in float32 from each, and the limit is that of float32 "
-         "arithmetic")
+         "arithmetic; learn: bfloat16 is model.products = \"bfloat16_both\", weights and moments float32")
       ->delimiter(',')
       ->check(CLI::IsMember(dtypes));
 }
@@ -160,6 +172,13 @@ void add_generation(CLI::App& app, Arguments& arguments) {
                  "Where their models are, or are written (default: models in that folder)");
 }
 
+void add_vocabularies(CLI::App& app, BenchOptions& rows) {
+  app.add_option("--vocab", rows.vocabularies, "Sizes of the vocabulary")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+}
+
 void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
   auto& rows = arguments.rows;
   const bool all = name.empty();
@@ -172,10 +191,7 @@ void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
     app.add_option("--steps", rows.steps, "Steps after warming up")->capture_default_str()->check(positive);
   }
   if (all || name == "sampler") {
-    app.add_option("--vocab", rows.vocabularies, "Sizes of the vocabulary")
-        ->delimiter(',')
-        ->capture_default_str()
-        ->check(positive);
+    add_vocabularies(app, rows);
   }
   if (name != "steady") {
     app.add_option("--reps", rows.reps, "Repetitions, of which the median counts; of grpo, four steps each")
@@ -203,8 +219,16 @@ Command add_bench(CLI::App& app) {
                "tiny, S, M, qwen2, gemma2, or model directories (default: all but M)",
                {"float32", "bfloat16"});
   match->add_flag("--json", arguments->json, "A JSON line for each model, dtype and number of threads");
+  auto* memory = app.add_subcommand(
+      "memory", "Peak memory of a learner's step as the vocabulary grows, each in a process of its own");
+  add_vocabularies(*memory, arguments->rows);
+  memory->add_option("--threads", arguments->rows.threads, "Of the learner")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
+  memory->add_flag("--here", arguments->here, "In this process")->group("");
+  memory->add_flag("--json", arguments->json, "A JSON line");
   auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
-  return [&app, arguments, rows, match, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
+  return [&app, arguments, rows, match, memory, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
     if (tokenizer->parsed()) return run_tokenizer();
     const bool whole = app.get_subcommands().empty();
     auto& dtypes = arguments->rows.dtypes;
@@ -214,6 +238,7 @@ Command add_bench(CLI::App& app) {
     }
     Report report(arguments->json);
     if (whole) return run_table(*arguments, report);
+    if (memory->parsed()) return run_memory(*arguments, report);
     if (match->parsed()) return run_match(*arguments, report);
     for (const auto& [sub, kind] : rows) {
       if (sub->parsed()) run_rows(*arguments, {*kind}, report);

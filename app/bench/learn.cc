@@ -9,6 +9,7 @@
 #include "app/bench/completions.h"
 #include "app/bench/generation.h"
 #include "app/bench/rows.h"
+#include "base/error.h"
 #include "learner/policy_learner.h"
 #include "optim/optimizer.h"
 #include "reference/reference_policy.h"
@@ -25,6 +26,7 @@ struct Kind {
   PeerTask task;  // that does the same
   bool ragged;    // completions differ in length and share prompts
   double passes;  // forwards that its products are worth
+  bool narrow;    // also with products of bfloat16
 };
 
 // Does the work once and again.
@@ -39,11 +41,13 @@ std::vector<double> rates_of(const Work& work, double tokens, int64_t reps) {
   return rates;
 }
 
-void bench_one(const Bench& bench, const Kind& kind, const std::string& model, int64_t batch,
-               const std::function<Work(model::Network&, const Completions&)>& work_of) {
-  const auto& options = bench.options;
+void bench_one(const Bench& bench, const Kind& kind, const std::string& model, const std::string& dtype,
+               int64_t batch, const std::function<Work(model::Network&, const Completions&)>& work_of) {
+  auto options = bench.options;
+  options.dtypes = {dtype};
   model::Network network(bench_config(model), at::kCPU);
   network.init(1);
+  if (dtype == "bfloat16") network.round_products(model::Rounding::BFloat16Both);
   const int64_t group = kind.ragged ? group_of(options, batch) : 1;
   const auto completions = make_completions(
       network, {.batch = batch,
@@ -58,17 +62,17 @@ void bench_one(const Bench& bench, const Kind& kind, const std::string& model, i
                       .prompt = options.prompt,
                       .new_tokens = options.new_tokens,
                       .ragged = kind.ragged};
-  const auto peers = beside_peers(bench, work, [&] {
+  const auto peers = beside_peers({options, bench.ceilings, bench.peers, bench.report}, work, [&] {
     measured.add([&] { return rates_of(work_of(network, completions), completions.tokens, options.reps); });
   });
   bench.report.add(
       {.row = kind.row,
        .model = model,
-       .dtype = "float32",
+       .dtype = dtype,
        .batch = batch,
        .tokens_per_s = summarise(measured.rates),
-       .limit = flop_limit(completions.tokens, kind.passes * completions.flop, bench.ceilings),
-       .peers = peer_rates(peers, "float32", [](const PeerResult& peer) { return peer.tokens_s; }),
+       .limit = flop_limit(completions.tokens, kind.passes * completions.flop, bench.ceilings, dtype),
+       .peers = peer_rates(peers, dtype, [](const PeerResult& peer) { return peer.tokens_s; }),
        .others = measured.others,
        .more = {{"prompt", options.prompt},
                 {"new", options.new_tokens},
@@ -102,23 +106,30 @@ Work scoring(model::Network& network, const Completions& completions) {
 
 void bench_all(const Bench& bench, const Kind& kind,
                const std::function<Work(model::Network&, const Completions&)>& work_of) {
+  std::vector<std::string> dtypes = {"float32"};
+  if (kind.narrow) dtypes = bench.options.dtypes;
+  std::erase(dtypes, "int8");
+  require<UsageError>(!dtypes.empty(), "bench ", kind.row, ": nothing learns with weights of int8");
   for (const auto& model : bench.options.models) {
-    for (const int64_t batch : bench.options.batches) bench_one(bench, kind, model, batch, work_of);
+    for (const auto& dtype : dtypes) {
+      for (const int64_t batch : bench.options.batches) bench_one(bench, kind, model, dtype, batch, work_of);
+    }
   }
 }
 
 }  // namespace
 
 void bench_learn(const Bench& bench) {
-  bench_all(bench, {"learn", PeerTask::Learn, /*ragged=*/false, /*passes=*/3}, learning);
+  bench_all(bench, {"learn", PeerTask::Learn, /*ragged=*/false, /*passes=*/3, /*narrow=*/true}, learning);
 }
 
 void bench_learn_ragged(const Bench& bench) {
-  bench_all(bench, {"learn_ragged", PeerTask::Learn, /*ragged=*/true, /*passes=*/3}, learning);
+  bench_all(bench, {"learn_ragged", PeerTask::Learn, /*ragged=*/true, /*passes=*/3, /*narrow=*/false},
+            learning);
 }
 
 void bench_logprob(const Bench& bench) {
-  bench_all(bench, {"logprob", PeerTask::Score, /*ragged=*/false, /*passes=*/1}, scoring);
+  bench_all(bench, {"logprob", PeerTask::Score, /*ragged=*/false, /*passes=*/1, /*narrow=*/false}, scoring);
 }
 
 }  // namespace sluice::app

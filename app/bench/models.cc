@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/model_directory.h"
 
@@ -84,8 +86,10 @@ Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, do
   return slower_of(rows, rows * flop, work.weight_bytes + rows * context * work.kv_bytes, work, ceilings);
 }
 
-Limit flop_limit(double tokens, double flop, const Ceilings& ceilings) {
-  return {tokens / (flop / (ceilings.fma_gflop_s * 1e9)), "flop"};
+Limit flop_limit(double tokens, double flop, const Ceilings& ceilings, const std::string& dtype) {
+  double gflop_s = ceilings.fma_gflop_s;
+  if (dtype == "bfloat16") gflop_s = std::max(gflop_s, ceilings.bf16_dot_gflop_s.value_or(0.0));
+  return {tokens / (flop / (gflop_s * 1e9)), "flop"};
 }
 
 Limit prefill_limit(const Work& work, const Ceilings& ceilings, int64_t prompts, int64_t length) {

@@ -44,7 +44,8 @@ struct Limit {
 Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, double context);
 // Of prompts of `length` tokens, of which the last one is asked for the next.
 Limit prefill_limit(const Work& work, const Ceilings& ceilings, int64_t prompts, int64_t length);
-// Of so many tokens that take so much arithmetic, and far less to read.
-Limit flop_limit(double tokens, double flop, const Ceilings& ceilings);
+// Of so many tokens that take so much arithmetic, and far less to read. With products of bfloat16 it is that
+// of the faster of two ways: the processor's dot products, or multiply-adds of what is widened first.
+Limit flop_limit(double tokens, double flop, const Ceilings& ceilings, const std::string& dtype);
 
 }  // namespace sluice::app

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 #include "app/bench/load.h"
 #include "base/error.h"
@@ -199,10 +200,15 @@ std::vector<PeerResult> Peers::learn(const PeerWork& work) const {
     arguments.insert(arguments.end(), {"--lm-head", call.head});
     if (work.ragged) arguments.push_back("--ragged");
     const std::string what = call.peer;
-    for (const auto& line : run(what, arguments, call.environment)) {
-      results.push_back({.peer = call.peer,
-                         .dtype = json_member<std::string>(line, "dtype", what),
-                         .tokens_s = json_member<double>(line, "tokens_s", what)});
+    for (const char* dtype : {"fp32", "bf16"}) {
+      if (dtype == std::string_view("bf16") && !work.narrow) continue;
+      auto own = arguments;
+      own.insert(own.end(), {"--dtype", dtype});
+      for (const auto& line : run(what, own, call.environment)) {
+        results.push_back({.peer = call.peer,
+                           .dtype = json_member<std::string>(line, "dtype", what),
+                           .tokens_s = json_member<double>(line, "tokens_s", what)});
+      }
     }
   }
   return results;

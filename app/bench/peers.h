@@ -26,7 +26,7 @@ struct PeerWork {
   int64_t batch = 0, prompt = 0, new_tokens = 0;
   int threads = 1;
   int64_t reps = 3;
-  bool narrow = false;  // generate also with weights narrower than float32
+  bool narrow = false;  // also with weights narrower than float32; learn: with everything in bfloat16
   bool ragged = false;  // learn from completions of different lengths
   int64_t group = 1;    // completions of a prompt, of whole steps
 };

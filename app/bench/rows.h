@@ -19,7 +19,7 @@ struct BenchOptions {
   int64_t new_tokens = 0;             // of each completion, of the longest where they differ
   int64_t requests = 256;             // ragged
   int64_t steps = 1000;               // steady
-  std::vector<int64_t> vocabularies;  // sampler
+  std::vector<int64_t> vocabularies;  // sampler, memory
   int threads = 2;
   int64_t reps = 5;
 };
@@ -63,6 +63,12 @@ void bench_grpo_slow_reward(const Bench& bench);
 void bench_adamw(const Bench& bench);
 // Weights packed where actors map them, against one memcpy of as many bytes; a rate of versions a second.
 void bench_publish(const Bench& bench);
+
+// The most memory that a learner takes as its vocabulary grows, each in a process of its own, and the slope
+// between the first and the last one in copies of the vocabulary's weights.
+void bench_memory(const std::vector<int64_t>& vocabularies, int threads, Report& report);
+// What such a process does: prints a line with its peak.
+void measure_memory_here(int64_t vocab, int threads);
 
 // The log-probs that the engine records against those that a network with gradients computes of the same
 // weights, bit for bit. Names are models of ours or model directories; without names several shapes are

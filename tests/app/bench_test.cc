@@ -179,21 +179,45 @@ TEST_F(Bench, GrpoTakesStepsOfARunAndSaysWhereTheTimeGoes) {
   EXPECT_TRUE(line.at("time_share").contains("train"));
 }
 
+TEST_F(Bench, LearnsAlsoWithProductsOfBFloat16) {
+  const auto lines = rows({"learn", "--model", "tiny", "--dtype", "float32,bfloat16", "--batch", "2",
+                           "--prompt", "4", "--new", "8", "--reps", "1"});
+  ASSERT_EQ(lines.size(), 2);
+  expect_row(lines[0], "learn", "float32", 2);
+  expect_row(lines[1], "learn", "bfloat16", 2);
+  EXPECT_GT(lines[1].at("limit_share"), 0);
+  const auto int8 = sluice(workspace_, {"bench", "learn", "--dtype", "int8"});
+  EXPECT_EQ(int8.code, 2);
+  EXPECT_THAT(int8.err, HasSubstr("bench learn: nothing learns with weights of int8"));
+}
+
+TEST_F(Bench, MemoryGrowsByAFewCopiesOfTheVocabulary) {
+  const auto finished = sluice(workspace_, {"bench", "memory", "--vocab", "2000,40000", "--json"});
+  ASSERT_EQ(finished.code, 0) << finished.err;
+  const auto lines = json_lines(finished.out);
+  ASSERT_EQ(lines.size(), 1);
+  EXPECT_EQ(lines[0].at("row"), "memory");
+  EXPECT_GT(lines[0].at("peak_bytes").at("40000"), lines[0].at("peak_bytes").at("2000"));
+  EXPECT_EQ(lines[0].at("needed_copies"), 4);
+  EXPECT_GE(lines[0].at("copies_of_the_weights"), 3.9);
+  EXPECT_LE(lines[0].at("copies_of_the_weights"), 6.5);
+}
+
 TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   const auto lines = rows({"--model", "tiny", "--batch", "2", "--prompt", "4", "--new", "3", "--requests",
                            "3", "--steps", "5", "--vocab", "100", "--reps", "1"});
   std::multiset<std::string> names;
   for (const auto& line : lines) names.insert(line.at("row"));
   // Both dtypes; `match` with 1 and 2 threads.
-  EXPECT_EQ(names, (std::multiset<std::string>{"adamw",   "decode",       "decode",
-                                               "draft",   "draft",        "draft",
-                                               "draft",   "grpo",         "grpo_slow_reward",
-                                               "learn",   "learn_ragged", "logprob",
-                                               "match",   "match",        "match",
-                                               "match",   "prefill",      "prefill",
-                                               "publish", "publish",      "ragged",
-                                               "ragged",  "sampler",      "steady",
-                                               "steady"}));
+  EXPECT_EQ(names, (std::multiset<std::string>{"adamw",   "decode",  "decode",
+                                               "draft",   "draft",   "draft",
+                                               "draft",   "grpo",    "grpo_slow_reward",
+                                               "learn",   "learn",   "learn_ragged",
+                                               "logprob", "match",   "match",
+                                               "match",   "match",   "memory",
+                                               "prefill", "prefill", "publish",
+                                               "publish", "ragged",  "ragged",
+                                               "sampler", "steady",  "steady"}));
 
   const auto text =
       sluice(workspace_, {"bench", "decode", "--model", "tiny", "--batch", "1", "--new", "2", "--reps", "1"});

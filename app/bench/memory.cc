@@ -1,0 +1,118 @@
+#include <ATen/Parallel.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include "app/bench/completions.h"
+#include "app/bench/rows.h"
+#include "base/error.h"
+#include "base/json_lines.h"
+#include "base/subprocess.h"
+#include "base/temporary_folder.h"
+#include "learner/policy_learner.h"
+#include "model/model_directory.h"
+#include "optim/optimizer.h"
+#include "transport/collective.h"
+
+namespace sluice::app {
+namespace {
+
+constexpr Millis kLongestMs = 10 * 60'000;
+constexpr Millis kGraceMs = 2'000;
+// So few layers and rows that most of the memory is the vocabulary's.
+constexpr int64_t kHidden = 256, kBatch = 8, kPrompt = 16, kNewTokens = 32;
+// What has to be there for each weight: itself, its gradient and AdamW's two moments, in float32.
+constexpr int64_t kCopies = 4;
+
+model::ModelConfig config_of(int64_t vocab) {
+  return model::llama_config({.vocab_size = vocab,
+                              .hidden_size = kHidden,
+                              .intermediate_size = 704,
+                              .num_layers = 2,
+                              .num_heads = 4,
+                              .num_kv_heads = 2,
+                              .head_dim = 64,
+                              .max_position = 512,
+                              .tie_embeddings = true});
+}
+
+int64_t resident_bytes() {
+  int64_t total = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+int64_t most_resident_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+// The bytes that a process of its own had at most for a learner and two of its steps.
+int64_t peak_of(int64_t vocab, int threads) {
+  const TemporaryFolder scratch("bench");
+  const auto out = scratch.path() / "out";
+  const int to = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  require<EnvironmentError>(to >= 0, "bench memory: cannot write ", out.string());
+  auto child =
+      Subprocess::start({.command = {own_executable().string(), "bench", "memory", "--here", "--vocab",
+                                     std::to_string(vocab), "--threads", std::to_string(threads)},
+                         .stdout_fd = to});
+  ::close(to);
+  const auto status = child.wait(kLongestMs);
+  if (!status) child.stop(kGraceMs);
+  require(status && status->ok(), "bench memory: a vocabulary of ", vocab, ": ",
+          status ? describe(*status) : "not done after " + std::to_string(kLongestMs / 60'000) + " minutes");
+  int64_t peak = 0;
+  for_each_json_line(out, [&](int64_t, const Json& line) {
+    peak = json_member<int64_t>(line, "peak_bytes", "bench memory");
+  });
+  return peak;
+}
+
+}  // namespace
+
+void measure_memory_here(int64_t vocab, int threads) {
+  at::set_num_threads(threads);
+  const int64_t before = resident_bytes();
+  model::Network network(config_of(vocab), at::kCPU);
+  network.init(1);
+  const auto completions = make_completions(
+      network,
+      {.batch = kBatch, .group = kBatch, .prompt = kPrompt, .shortest = kNewTokens, .longest = kNewTokens});
+  transport::SoloCollective alone;
+  optim::Optimizer optimizer(network, alone, {}, /*total_steps=*/2);
+  learner::PolicyLearner learner(network, nullptr, optimizer, {});
+  for (int64_t step = 0; step < 2; ++step) learner.step(completions.batch, step);
+  std::cout << Json{{"vocab", vocab}, {"peak_bytes", most_resident_bytes() - before}}.dump() << std::endl;
+}
+
+void bench_memory(const std::vector<int64_t>& vocabularies, int threads, Report& report) {
+  Json peaks = Json::object();
+  std::vector<int64_t> bytes;
+  for (const int64_t vocab : vocabularies) {
+    bytes.push_back(peak_of(vocab, threads));
+    peaks[std::to_string(vocab)] = bytes.back();
+  }
+  Json line = {{"row", "memory"}, {"hidden", kHidden}, {"peak_bytes", peaks}, {"threads", threads}};
+  std::ostringstream text;
+  text << "memory       a learner's step of width " << kHidden << ": peaks by vocabulary " << peaks.dump()
+       << " bytes";
+  if (const int64_t more = vocabularies.back() - vocabularies.front(); more > 0) {
+    const double copies = static_cast<double>(bytes.back() - bytes.front()) /
+                          static_cast<double>(more * kHidden * static_cast<int64_t>(sizeof(float)));
+    line["copies_of_the_weights"] = copies;
+    line["needed_copies"] = kCopies;
+    text << "; it grows by " << copies
+         << " copies of the vocabulary's weights, where weights, gradients and moments "
+         << "are " << kCopies;
+  }
+  report.add(line, text.str());
+}
+
+}  // namespace sluice::app
