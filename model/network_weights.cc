@@ -116,7 +116,8 @@ void Network::round_products(Rounding rounding) {
 }
 
 void Network::init(uint64_t seed) {
-  auto values = at::empty({weights_.num_numbers()}, at::kFloat);
+  const bool in_place = device_.is_cpu() && flat().scalar_type() == at::kFloat;
+  auto values = in_place ? flat() : at::empty({weights_.num_numbers()}, at::kFloat);
   uint64_t parameter = 0;
   for (const auto& slot : weights_.slots()) {
     float* out = values.mutable_data_ptr<float>() + slot.offset;
@@ -127,7 +128,7 @@ void Network::init(uint64_t seed) {
     }
     ++parameter;
   }
-  flat().copy_(values);
+  if (!in_place) flat().copy_(values);
 }
 
 void Network::load(const std::function<at::Tensor(const ParameterSlot&)>& read,

@@ -84,9 +84,28 @@ namespace raw {
 
 int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kChunkNumbers / vocab, 64, 4096); }
 
+// The head's panels for a micro-batch, in memory that stays with the thread: they are as large as a
+// vocabulary, and glibc's memalign seldom finds a place for them where the last ones were, since it looks for
+// some bytes more than those had.
+at::Tensor panels_of(const Weight& head) {
+  thread_local at::Tensor kept;
+  const int64_t numbers = model::cpu::packed_size(head.rows.size(0), head.rows.size(1));
+  const auto type = head.rounds() ? at::kBFloat16 : head.rows.scalar_type();
+  const bool fits = kept.defined() && kept.numel() == numbers && kept.scalar_type() == type;
+  if (!fits || kept.use_count() > 1) {
+    kept.reset();
+    kept = at::empty({numbers}, type);
+  }
+  pack_into(head.rows, kept);
+  return kept;
+}
+
 // What all chunks multiply with: packed, or widened, once.
 Weight of_chunks(const at::Tensor& hidden, const Weight& head) {
-  if (has_kernels(hidden)) return packed(head);
+  if (has_kernels(hidden) && !head.packed.defined() && has_product_kernel(head.rows)) {
+    return {head.rows, panels_of(head), head.rounding};
+  }
+  if (has_kernels(hidden)) return head;
   return {in_type_of(hidden, as_multiplied(head.rows, head.rounds())), {}, head.rounding};
 }
 
