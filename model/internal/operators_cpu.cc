@@ -82,14 +82,16 @@ std::vector<size_t> key_groups(const AttentionPlan& plan) {
   return groups;
 }
 
-// Zeros for the gradients: where heads are equally wide, views of one buffer as split_heads() cuts its input.
+// Memory for the gradients, zeros for those that are added to: where heads are equally wide, views of one
+// buffer as split_heads() cuts its input.
 std::tuple<Tensor, Tensor, Tensor> grads_like(const Tensor& q, const Tensor& k, const Tensor& v) {
   if (v.size(2) != q.size(2)) {
-    return {at::zeros(q.sizes(), q.options()), at::zeros(k.sizes(), q.options()),
+    return {at::empty(q.sizes(), q.options()), at::zeros(k.sizes(), q.options()),
             at::zeros(v.sizes(), q.options())};
   }
   const int64_t heads = q.size(1), kv_heads = k.size(1);
-  const auto all = at::zeros({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
+  const auto all = at::empty({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
+  all.narrow(1, heads, 2 * kv_heads).zero_();
   return {all.narrow(1, 0, heads), all.narrow(1, heads, kv_heads), all.narrow(1, heads + kv_heads, kv_heads)};
 }
 

@@ -88,7 +88,8 @@ int64_t attention_scratch(int64_t num_keys) {
 int64_t backward_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim) {
   constexpr int64_t kWidest = 16, kStep = 2 * kWidest;  // W, kKeyStep
   const int64_t stride = (num_keys + kStep - 1) / kStep * kStep;
-  return (3 * head_dim + 2 * value_dim) * stride + 8 * (stride + kStep);
+  constexpr int64_t kRows = 32;  // kRowsOfKeys
+  return (3 * head_dim + 2 * value_dim) * stride + 2 * kRows * (stride + kStep);
 }
 
 int64_t outer_scratch(int64_t a_columns, int64_t b_columns) {
