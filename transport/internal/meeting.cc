@@ -181,6 +181,7 @@ std::string Meeting::who() const {
 
 int64_t Meeting::begin() {
   ++begun_;
+  begun_at_ = std::chrono::steady_clock::now();
   try {
     progress_->tell(Progress::Begun, begun_);
   } catch (const std::exception& error) {
@@ -202,6 +203,8 @@ void Meeting::wait_for_all(Millis patience_ms) {
 }
 
 void Meeting::give_up(const std::string& what, const std::exception& error) {
+  const std::chrono::milliseconds limit(options_.timeout_ms);
+  const bool late = std::chrono::steady_clock::now() - begun_at_ >= limit;
   // Not in this thread: where the store has stopped with rank 0, it does not answer.
   std::promise<std::vector<int64_t>> found;
   auto blamed = found.get_future();
@@ -214,10 +217,10 @@ void Meeting::give_up(const std::string& what, const std::exception& error) {
   }).detach();
   const bool answered = blamed.wait_for(std::chrono::milliseconds(kSearchMs)) == std::future_status::ready;
   const auto ranks = answered ? blamed.get() : std::vector<int64_t>{0};
-  fail(who(), ", ", what, ": ",
-       ranks.empty() ? first_line(error)
-                     : list(ranks) + " did not come within " + std::to_string(options_.timeout_ms) + " ms (" +
-                           first_line(error) + ")");
+  if (ranks.empty()) fail(who(), ", ", what, ": ", first_line(error));
+  fail(who(), ", ", what, ": ", list(ranks),
+       late ? " did not come within " + std::to_string(options_.timeout_ms) + " ms" : " went away", " (",
+       first_line(error), ")");
 }
 
 }  // namespace sluice::transport::internal

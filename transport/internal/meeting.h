@@ -1,6 +1,7 @@
 // Where the ranks of a group find each other, and from which each knows how far the others are.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -59,6 +60,7 @@ class Meeting {
   c10::intrusive_ptr<c10d::Store> store_;
   std::shared_ptr<Progress> progress_;
   int64_t begun_ = 0;
+  std::chrono::steady_clock::time_point begun_at_;
 };
 
 // LibTorch's messages go on with a backtrace.
