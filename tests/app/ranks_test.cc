@@ -155,12 +155,6 @@ TEST(RanksRun, GoesOnWithAnotherNumberOfRanks) {
   EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
 }
 
-TEST(RanksRun, AStageThatOneProcessTrainsSaysSo) {
-  const Workspace workspace;
-  const auto run = sluice(workspace, {"check", "recipe.toml", "eval.learner.ranks=2"});
-  EXPECT_EQ(run.code, 2) << run.out << run.err;
-}
-
 // As torchrun --no_python and srun start them: nothing but the environment says which rank a process is.
 TEST(RanksLaunched, FindEachOtherByTheEnvironment) {
   for (const bool slurm : {false, true}) {
