@@ -62,6 +62,7 @@ namespace avx512 {
 __attribute__((target("avx512f,avx512bf16"))) void dot_bf16(int64_t rounds) {
   const auto ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
   __m512 a[kChains] = {};
+  for (auto& x : a) asm volatile("" : "+m"(x));  // else all of them are seen to be one
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
     for (auto& x : a) x = _mm512_dpbf16_ps(x, ones, ones);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "app/bench/completions.h"
@@ -65,19 +66,25 @@ void bench_one(const Bench& bench, const Kind& kind, const std::string& model, c
   const auto peers = beside_peers({options, bench.ceilings, bench.peers, bench.report}, work, [&] {
     measured.add([&] { return rates_of(work_of(network, completions), completions.tokens, options.reps); });
   });
+  Json more = {{"prompt", options.prompt},
+               {"new", options.new_tokens},
+               {"group", group},
+               {"threads", options.threads}};
+  const auto rate = summarise(measured.rates);
+  if (dtype == "bfloat16" && bench.ceilings.bf16_dot_gflop_s) {
+    const double flop_of_token = kind.passes * completions.flop / completions.tokens;
+    more["share_of_bf16_dot"] = rate.median * flop_of_token / (*bench.ceilings.bf16_dot_gflop_s * 1e9);
+  }
   bench.report.add(
       {.row = kind.row,
        .model = model,
        .dtype = dtype,
        .batch = batch,
-       .tokens_per_s = summarise(measured.rates),
+       .tokens_per_s = rate,
        .limit = flop_limit(completions.tokens, kind.passes * completions.flop, bench.ceilings, dtype),
        .peers = peer_rates(peers, dtype, [](const PeerResult& peer) { return peer.tokens_s; }),
        .others = measured.others,
-       .more = {{"prompt", options.prompt},
-                {"new", options.new_tokens},
-                {"group", group},
-                {"threads", options.threads}}});
+       .more = std::move(more)});
 }
 
 Work learning(model::Network& network, const Completions& completions) {
