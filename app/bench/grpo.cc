@@ -202,25 +202,25 @@ void bench_one(const Bench& bench, const std::string& model, int64_t batch, int6
   std::vector<PeerRate> rates;  // of both of TRL's settings, as the better one is what a user would take
   for (const auto& peer : peers)
     rates.push_back({peer.peer + "-" + peer.dtype, peer.samples_s, /*counts=*/true});
-  bench.report.add(
-      {.row = "grpo",
-       .model = model,
-       .dtype = "float32",
-       .batch = batch,
-       .tokens_per_s = summarise(measured.rates),
-       .limit = flop_limit(samples, kPasses * group_flop * static_cast<double>(task.prompts), bench.ceilings),
-       .peers = std::move(rates),
-       .others = measured.others,
-       .more = {{"samples_per_s", summarise(measured.rates).median},
-                {"prompt", prompt},
-                {"new", options.new_tokens},
-                {"mean_length", last.mean_length},
-                {"group", task.group},
-                {"beta", kBeta},
-                {"staleness", task.staleness},
-                {"steps", task.steps},
-                {"threads", options.threads},
-                {"time_share", last.time_share}}});
+  bench.report.add({.row = "grpo",
+                    .model = model,
+                    .dtype = "float32",
+                    .batch = batch,
+                    .tokens_per_s = summarise(measured.rates),
+                    .limit = flop_limit(samples, kPasses * group_flop * static_cast<double>(task.prompts),
+                                        bench.ceilings, "float32"),
+                    .peers = std::move(rates),
+                    .others = measured.others,
+                    .more = {{"samples_per_s", summarise(measured.rates).median},
+                             {"prompt", prompt},
+                             {"new", options.new_tokens},
+                             {"mean_length", last.mean_length},
+                             {"group", task.group},
+                             {"beta", kBeta},
+                             {"staleness", task.staleness},
+                             {"steps", task.steps},
+                             {"threads", options.threads},
+                             {"time_share", last.time_share}}});
 }
 
 void bench_slow_reward(const Bench& bench, const std::string& model, int64_t batch) {

@@ -9,6 +9,7 @@
 #include "base/json_lines.h"
 #include "recipes/internal/stage_context.h"
 #include "tests/recipes/recipe_folder.h"
+#include "transport/collective.h"
 
 namespace sluice::recipes {
 namespace {
@@ -42,9 +43,11 @@ class PreferenceStageRun {
 
   // Goes on until the end, or until so many steps are reported.
   int run(int64_t until = kSteps) {
-    return run_preference_stage(run_.directory, recipe_, stage_, [this, until] {
+    transport::SoloCollective alone;
+    const auto stop = [this, until] {
       return until < kSteps && std::ssize(metrics()) >= until ? SIGTERM : 0;
-    });
+    };
+    return run_preference_stage(run_.directory, recipe_, stage_, stop, alone);
   }
 
   std::vector<Json> metrics() const {

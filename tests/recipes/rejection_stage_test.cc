@@ -10,6 +10,7 @@
 #include "base/json_lines.h"
 #include "recipes/internal/stage_context.h"
 #include "tests/recipes/recipe_folder.h"
+#include "transport/collective.h"
 
 namespace sluice::recipes {
 namespace {
@@ -48,7 +49,8 @@ class RejectionStage : public testing::Test {
     named.push_back("name=" + name);
     const auto recipe = folder_.load(kRecipe, named);
     const auto opened = open_run(folder_.path() / "runs", recipe, /*resume=*/true);
-    return run_rejection_stage(opened.directory, recipe, recipe.stages[0], stop);
+    transport::SoloCollective alone;
+    return run_rejection_stage(opened.directory, recipe, recipe.stages[0], stop, alone);
   }
 
   fs::path file(const std::string& name) const {

@@ -12,6 +12,7 @@
 #include "recipes/internal/stage_context.h"
 #include "recipes/summary.h"
 #include "tests/recipes/recipe_folder.h"
+#include "transport/collective.h"
 
 namespace sluice::recipes {
 namespace {
@@ -57,12 +58,16 @@ class RewardModelRun {
  public:
   // Goes on until the end, or until so many steps are reported.
   int run(int64_t until = kSteps) {
-    return run_reward_model_stage(directory(), recipe_, stage(), [this, until] {
+    transport::SoloCollective alone;
+    const auto stop = [this, until] {
       return until < kSteps && std::ssize(metrics()) >= until + 1 ? SIGTERM : 0;
-    });
+    };
+    return run_reward_model_stage(directory(), recipe_, stage(), stop, alone);
   }
   int cold_start() {
-    return run_sft_stage(directory(), recipe_, recipe_.stage("sft"), [] { return 0; });
+    transport::SoloCollective alone;
+    return run_sft_stage(
+        directory(), recipe_, recipe_.stage("sft"), [] { return 0; }, alone);
   }
 
   std::vector<Json> metrics() const {

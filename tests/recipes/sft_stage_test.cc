@@ -8,6 +8,7 @@
 #include "base/json_lines.h"
 #include "recipes/internal/stage_context.h"
 #include "tests/recipes/recipe_folder.h"
+#include "transport/collective.h"
 
 namespace sluice::recipes {
 namespace {
@@ -20,7 +21,8 @@ class SftStageRun {
   explicit SftStageRun(const std::vector<std::string>& overrides = {}) : recipe_(load(overrides)) {}
 
   int run(const StopRequest& stop = [] { return 0; }) {
-    return run_sft_stage(run_.directory, recipe_, recipe_.stages.front(), stop);
+    transport::SoloCollective alone;
+    return run_sft_stage(run_.directory, recipe_, recipe_.stages.front(), stop, alone);
   }
   // Until so many steps are reported.
   int run_until(int64_t steps) {
