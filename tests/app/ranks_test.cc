@@ -75,7 +75,9 @@ TEST(RanksRun, KeepTheLawAndAreAuditedAndReplayed) {
   const auto& workspace = undisturbed();
   for (const auto& line : workspace.metrics()) {
     EXPECT_EQ(line.at("ranks"), 2.0);
-    if (line.at("stage") == "grpo") EXPECT_TRUE(law_closes(line, "law/")) << line;
+    if (line.at("stage") == "grpo") {
+      EXPECT_TRUE(law_closes(line, "law/")) << line;
+    }
   }
   const auto audit = sluice(workspace, {"audit", "runs/tiny"});
   EXPECT_EQ(audit.code, 0) << audit.out << audit.err;
