@@ -145,7 +145,8 @@ TEST(WholeRun, ATraceShowsWhatEveryRoleDidInAStep) {
   EXPECT_THAT(run.out, HasSubstr("trace of step 3: "));
 
   std::set<std::string> roles, names;
-  for (const auto& event : read_json(workspace.run() / "trace.json").at("traceEvents")) {
+  const Json trace = read_json(workspace.run() / "trace.json");
+  for (const auto& event : trace.at("traceEvents")) {
     if (event.at("ph") == "M") {
       roles.insert(event.at("args").at("name"));
     } else {

@@ -76,7 +76,8 @@ Outcome learn(const PolicyLearnerOptions& options, transport::Collective& ranks)
   Outcome outcome;
   for (int64_t step = 0; step < kSteps; ++step) {
     outcome.metrics.push_back(learner.step(batch_of_step(static_cast<uint64_t>(step)), step));
-    if (step == 0) outcome.first_gradient = sluice::gradient_of(*network).clone();
+    // Before that the policy stays, and nobody adds up what the ranks have for it.
+    if (step == options.critic_warmup) outcome.first_gradient = sluice::gradient_of(*network).clone();
   }
   outcome.weights = network->flat().clone();
   outcome.hash = network->weights_hash();
