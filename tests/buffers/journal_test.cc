@@ -121,6 +121,17 @@ TEST(Journal, TrimmedItKeepsThatAGroupWasThereAndLosesWhatItHeld) {
   EXPECT_THAT(told(file), testing::Not(testing::Contains(testing::HasSubstr("group"))));
 }
 
+TEST(Journal, TrimmedItKeepsWhatIsNotSyncedYet) {
+  const TempFolder folder;
+  const auto file = folder / "groups";
+  Journal journal(file);
+  journal.group(small_group(0, /*version=*/7));
+  journal.sync();
+  journal.issued(1);
+  journal.trim([](uint64_t) { return false; });
+  EXPECT_THAT(told(file), ElementsAre("arrived 0 of 7", "issued 1"));
+}
+
 TEST(Journal, IsAsItWasWhereItCannotBeTrimmed) {
   const TempFolder folder;
   const auto file = folder / "groups";

@@ -2,13 +2,15 @@
 // memory of the process until fdatasync() or fsync() of the file, so that a SIGKILL loses it as a power cut
 // would.
 //
-// pwrite() is what journals and spools write with; whole files are written and renamed by other calls.
+// pwrite() is what journals and spools write with; whole files are written and renamed by other calls. Who reads a
+// file or asks for its size sees what it was given, as from a kernel; that much of it is on the disk from then on.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -91,3 +93,16 @@ int fsync(int fd) {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
   return write_out(fd) ? -1 : real(fd);
 }
+
+ssize_t pread(int fd, void* bytes, size_t size, off_t at) {
+  ssize_t (*real)(int, void*, size_t, off_t) =
+      (ssize_t(*)(int, void*, size_t, off_t))dlsym(RTLD_NEXT, "pread");
+  return write_out(fd) ? -1 : real(fd, bytes, size, at);
+}
+ssize_t pread64(int fd, void* bytes, size_t size, off_t at) { return pread(fd, bytes, size, at); }
+
+int fstat(int fd, struct stat* status) {
+  int (*real)(int, struct stat*) = (int (*)(int, struct stat*))dlsym(RTLD_NEXT, "fstat");
+  return write_out(fd) ? -1 : real(fd, status);
+}
+int fstat64(int fd, struct stat64* status) { return fstat(fd, (struct stat*)status); }
