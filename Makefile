@@ -16,7 +16,7 @@ help:
 	@echo 'make test    build, and run every test'
 	@echo 'make oracle  build, and compare models, tokenizers and templates with transformers'
 	@echo 'make learn   build, and check what every algorithm learns on a small task (half an hour or more)'
-	@echo 'make trust   build, and break runs in every way: nothing lost, nothing learned twice (half an hour)'
+	@echo 'make trust   build, and break runs in every way: nothing lost, nothing learned twice (up to an hour)'
 	@echo 'make fuzz    give the readers of foreign files RUNS (1000000) broken ones each, under sanitizers'
 	@echo 'make demo    build, and train a small word model from nothing on this CPU'
 	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is, their twins anywhere'
