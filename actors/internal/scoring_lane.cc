@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -78,7 +79,7 @@ void ScoringLane::run(const std::stop_token& stop) {
         if (stop.stop_requested()) return;
         ended.swap(job->ended);
       }
-      score_each(*job, ended);
+      score(*job, ended, /*as_group=*/false);
       job->num_asked += ended.size();
       if (job->num_asked == job->completions.size() && !stop.stop_requested()) finish(*job);
     }
@@ -105,40 +106,31 @@ RewardRequest ScoringLane::request_of(const Job& job, size_t i) const {
           .truncated = completion.truncated};
 }
 
-void ScoringLane::score_each(Job& job, const std::vector<size_t>& ended) {
+// Scorers that take these completions as a group, or those that look at each.
+void ScoringLane::score(Job& job, std::span<const size_t> completions, bool as_group) {
   std::vector<RewardRequest> requests;
-  requests.reserve(ended.size());
-  for (const size_t i : ended) requests.push_back(request_of(job, i));
+  requests.reserve(completions.size());
+  for (const size_t i : completions) requests.push_back(request_of(job, i));
   for (size_t k = 0; k < rewards_.names().size(); ++k) {
-    if (rewards_.takes_whole_groups(k)) continue;
+    if (rewards_.takes_whole_groups(k) != as_group) continue;
     say(job, k);
     const auto began = std::chrono::steady_clock::now();
     const Traced trace(rewards_.names()[k]);
-    auto outcomes = rewards_.score_each(k, requests);
+    auto outcomes = as_group ? rewards_.score_group(k, requests) : rewards_.score_each(k, requests);
     job.scores.scorers[k].seconds += seconds_since(began);
-    for (size_t i = 0; i < ended.size(); ++i) job.scores.outcomes[ended[i]][k] = std::move(outcomes[i]);
-  }
-}
-
-// Completions begin .. end - 1 as a group.
-void ScoringLane::score_group(Job& job, size_t begin, size_t end) {
-  std::vector<RewardRequest> requests;
-  requests.reserve(end - begin);
-  for (size_t i = begin; i < end; ++i) requests.push_back(request_of(job, i));
-  for (size_t k = 0; k < rewards_.names().size(); ++k) {
-    if (!rewards_.takes_whole_groups(k)) continue;
-    say(job, k);
-    const auto began = std::chrono::steady_clock::now();
-    const Traced trace(rewards_.names()[k]);
-    auto outcomes = rewards_.score_group(k, requests);
-    job.scores.scorers[k].seconds += seconds_since(began);
-    for (size_t i = begin; i < end; ++i) job.scores.outcomes[i][k] = std::move(outcomes[i - begin]);
+    for (size_t i = 0; i < outcomes.size(); ++i) {
+      job.scores.outcomes[completions[i]][k] = std::move(outcomes[i]);
+    }
   }
 }
 
 void ScoringLane::finish(Job& job) {
-  if (job.completions.size() > job.num_samples) score_group(job, job.num_samples, job.completions.size());
-  score_group(job, 0, job.num_samples);
+  std::vector<size_t> all(job.completions.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  const auto samples = std::span(all).first(job.num_samples);
+  const auto greedy = std::span(all).subspan(job.num_samples);
+  if (!greedy.empty()) score(job, greedy, /*as_group=*/true);
+  score(job, samples, /*as_group=*/true);
   if (canaries_.due(job.scores.group)) {
     const auto errors = canaries_.errors(rewards_);
     for (size_t k = 0; k < errors.size(); ++k) job.scores.scorers[k].canary_error = errors[k];

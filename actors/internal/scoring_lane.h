@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -65,8 +66,7 @@ class ScoringLane {
   void run(const std::stop_token& stop);
   Job* next_job();
   rewards::RewardRequest request_of(const Job& job, size_t i) const;
-  void score_each(Job& job, const std::vector<size_t>& ended);
-  void score_group(Job& job, size_t begin, size_t end);
+  void score(Job& job, std::span<const size_t> completions, bool as_group);
   void finish(Job& job);
   void say(const Job& job, size_t scorer) const;
 
