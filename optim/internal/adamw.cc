@@ -43,25 +43,22 @@ AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& option
 AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& options,
              const SlotFilter& is_chosen)
     : options_(options) {
-  int64_t count = 0;
-  for (const auto& slot : parameters.slots()) {
-    if (!is_chosen(slot)) continue;
-    const bool decayed = decays(slot, options);
-    const bool goes_on = !parts_.empty() && parts_.back().decays == decayed &&
-                         parts_.back().numbers.first + parts_.back().numbers.count == slot.offset;
-    if (goes_on) {
-      parts_.back().numbers.count += slot.count;
-    } else {
-      parts_.push_back({.numbers = {slot.offset, slot.count}, .decays = decayed, .moments = {}});
+  for (const bool decayed : {false, true}) {
+    const auto is_of_part = [&](const model::ParameterSlot& slot) {
+      return is_chosen(slot) && decays(slot, options) == decayed;
+    };
+    for (const auto& numbers : stretches(parameters, is_of_part)) {
+      parts_.push_back({.numbers = numbers, .decays = decayed, .moments = {}});
     }
-    count += slot.count;
+  }
+  std::ranges::sort(parts_, {}, [](const Part& part) { return part.numbers.first; });
+  int64_t count = 0;
+  for (auto& part : parts_) {
+    part.moments = {count, part.numbers.count};
+    count += part.numbers.count;
   }
   first_moment_ = at::zeros({count}, parameters.flat().options());
   second_moment_ = at::zeros_like(first_moment_);
-  for (int64_t first = 0; auto& part : parts_) {
-    part.moments = {first, part.numbers.count};
-    first += part.numbers.count;
-  }
 }
 
 void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) {
