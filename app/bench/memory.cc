@@ -1,19 +1,16 @@
 #include <ATen/Parallel.h>
-#include <fcntl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
 
 #include "app/bench/completions.h"
 #include "app/bench/rows.h"
+#include "base/captured_run.h"
 #include "base/error.h"
-#include "base/json_lines.h"
-#include "base/subprocess.h"
-#include "base/temporary_folder.h"
+#include "base/json.h"
+#include "base/resident_memory.h"
 #include "learner/policy_learner.h"
 #include "model/model_directory.h"
 #include "optim/optimizer.h"
@@ -23,7 +20,6 @@ namespace sluice::app {
 namespace {
 
 constexpr Millis kLongestMs = 10 * 60'000;
-constexpr Millis kGraceMs = 2'000;
 // So few layers and rows that most of the memory is the vocabulary's.
 constexpr int64_t kHidden = 256, kBatch = 8, kPrompt = 16, kNewTokens = 32;
 // What has to be there for each weight: itself, its gradient and AdamW's two moments, in float32.
@@ -41,12 +37,6 @@ model::ModelConfig config_of(int64_t vocab) {
                               .tie_embeddings = true});
 }
 
-int64_t resident_bytes() {
-  int64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
-
 int64_t most_resident_bytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -55,24 +45,16 @@ int64_t most_resident_bytes() {
 
 // The bytes that a process of its own had at most for a learner and two of its steps.
 int64_t peak_of(int64_t vocab, int threads) {
-  const TemporaryFolder scratch("bench");
-  const auto out = scratch.path() / "out";
-  const int to = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  require<EnvironmentError>(to >= 0, "bench memory: cannot write ", out.string());
-  auto child =
-      Subprocess::start({.command = {own_executable().string(), "bench", "memory", "--here", "--vocab",
-                                     std::to_string(vocab), "--threads", std::to_string(threads)},
-                         .stdout_fd = to});
-  ::close(to);
-  const auto status = child.wait(kLongestMs);
-  if (!status) child.stop(kGraceMs);
-  require(status && status->ok(), "bench memory: a vocabulary of ", vocab, ": ",
-          status ? describe(*status) : "not done after " + std::to_string(kLongestMs / 60'000) + " minutes");
-  int64_t peak = 0;
-  for_each_json_line(out, [&](int64_t, const Json& line) {
-    peak = json_member<int64_t>(line, "peak_bytes", "bench memory");
-  });
-  return peak;
+  const auto run =
+      run_captured({.command = {own_executable().string(), "bench", "memory", "--here", "--vocab",
+                                std::to_string(vocab), "--threads", std::to_string(threads)}},
+                   {.wall_ms = kLongestMs});
+  require(run.status && run.status->ok(), "bench memory: a vocabulary of ", vocab, ": ",
+          run.status      ? describe(*run.status)
+          : run.timed_out ? "not done after " + std::to_string(kLongestMs / 60'000) + " minutes"
+                          : "it wrote too much",
+          run.errors.empty() ? "" : ": ", run.errors);
+  return json_member<int64_t>(parse_json(run.output, "bench memory"), "peak_bytes", "bench memory");
 }
 
 }  // namespace

@@ -1,21 +1,13 @@
-#include <unistd.h>
-
 #include <chrono>
-#include <fstream>
 
 #include "app/bench/generation.h"
 #include "app/bench/rows.h"
+#include "base/resident_memory.h"
 
 namespace sluice::app {
 namespace {
 
 constexpr double kWarmShare = 0.1;  // of the steps, before memory is counted
-
-int64_t resident_bytes() {
-  int64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
 
 // Seconds of so many steps, with a request behind each that finishes.
 double run_steps(actors::Engine& engine, const Requests& requests, int64_t steps) {

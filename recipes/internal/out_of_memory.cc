@@ -1,16 +1,15 @@
 #include "recipes/internal/out_of_memory.h"
 
 #include <c10/util/Exception.h>
-#include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <new>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/pulse.h"
+#include "base/resident_memory.h"
 #include "base/terminal.h"
 
 namespace sluice::recipes::internal {
@@ -28,12 +27,6 @@ std::string wanted_by(std::string_view message) {
   return bytes == 0 ? "" : ", " + format_bytes(bytes) + " more were asked for";
 }
 
-uint64_t resident_bytes() {
-  uint64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 // Empty where it is about something else.
 std::optional<std::string> out_of_memory(const c10::Error& error) {
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return ", " + error.msg();
@@ -41,9 +34,10 @@ std::optional<std::string> out_of_memory(const c10::Error& error) {
   return wanted_by(error.msg());
 }
 
-[[noreturn]] void say(const std::string& details, uint64_t resident, const std::string& advice) {
-  fail<EnvironmentError>(doing(), ": out of memory", details, "; this process had ", format_bytes(resident),
-                         "; ", advice, "; `sluice check` says what each part of a stage takes");
+[[noreturn]] void say(const std::string& details, int64_t resident, const std::string& advice) {
+  fail<EnvironmentError>(doing(), ": out of memory", details, "; this process had ",
+                         format_bytes(static_cast<uint64_t>(resident)), "; ", advice,
+                         "; `sluice check` says what each part of a stage takes");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/epoch_order.h"
+#include "base/resident_memory.h"
 #include "tests/base/temp_folder.h"
 #include "text/dataset.h"
 
@@ -13,13 +14,6 @@ namespace {
 
 constexpr int64_t kLines = 1'000'000;
 constexpr int64_t kRead = 2'000;
-
-// Of this process, in memory now.
-int64_t resident_bytes() {
-  int64_t size = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> size >> resident;
-  return resident * 4096;
-}
 
 TEST(MillionLines, StreamInADeterministicShuffleWithinFortyBytesALine) {
   const TempFolder folder;

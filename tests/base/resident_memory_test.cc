@@ -1,0 +1,19 @@
+#include "base/resident_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace sluice {
+namespace {
+
+TEST(ResidentMemory, GrowsByWhatIsWrittenTo) {
+  constexpr int64_t kBytes = 64 << 20;
+  const int64_t before = resident_bytes();
+  std::vector<char> written(kBytes, 1);
+  EXPECT_GE(resident_bytes() - before, kBytes / 2);
+  EXPECT_EQ(written.back(), 1);
+}
+
+}  // namespace
+}  // namespace sluice
