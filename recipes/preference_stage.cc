@@ -91,7 +91,7 @@ class PreferenceStage {
   }
 
   int run() {
-    if (spec_.needs_reference() && !prepare_reference()) return told_to_stop();
+    if (spec_.needs_reference() && !prepare_reference()) return told_to_stop(ranks_, stop_);
     make_learner();
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
     const int signal = loop.run({.learn = [this](int64_t step) { return learn(step); },
@@ -111,10 +111,6 @@ class PreferenceStage {
 
  private:
   int64_t num_examples() const { return std::ssize(found_.examples); }
-  // The signal that rank 0 has, on every rank.
-  int told_to_stop() const {
-    return static_cast<int>(transport::gather(ranks_, {static_cast<double>(stop_())}).front().front());
-  }
   // Of a judged completion the reference has to say more: what it thinks of it
   // under other prompts.
   bool is_asked_again() const { return spec_.judged() && spec_.kto.has_z0; }
@@ -159,7 +155,7 @@ class PreferenceStage {
     const Millis began = clock_.now_ms();
     const int64_t round = ranks_.size() * kExamplesAtOnce;
     for (int64_t next = 0; next < num_examples(); next += round) {
-      if (told_to_stop() != 0) return false;
+      if (told_to_stop(ranks_, stop_) != 0) return false;
       const int64_t first = next + ranks_.rank() * kExamplesAtOnce;
       const int64_t count = std::min(kExamplesAtOnce, num_examples() - first);
       if (count <= 0) continue;

@@ -29,6 +29,10 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
   return start;
 }
 
+int told_to_stop(transport::Collective& ranks, const StopRequest& stop) {
+  return static_cast<int>(transport::gather(ranks, {static_cast<double>(stop())}).front().front());
+}
+
 void check_in_step(transport::Collective& ranks, const model::Network& network, std::string_view when) {
   if (ranks.size() == 1) return;
   ranks.meet(kRankPatienceMs);

@@ -22,6 +22,9 @@ inline constexpr Millis kRankPatienceMs = 600'000;
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                       transport::Collective& ranks);
 
+// The signal that rank 0 has been sent, or 0, on every rank.
+int told_to_stop(transport::Collective& ranks, const StopRequest& stop);
+
 // Throws Error naming the ranks whose weights are not those of rank 0. Waits for them as long as loading may
 // take.
 void check_in_step(transport::Collective& ranks, const model::Network& network, std::string_view when);

@@ -40,7 +40,7 @@ int StepLoop::run(const StepWork& work) {
     score_.add(metrics);
     monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
     monitor_.show_state(start_.first_step() + s + 1, s + 1);
-    const int signal = static_cast<int>(gather(ranks_, {static_cast<double>(stop_())}).front().front());
+    const int signal = told_to_stop(ranks_, stop_);
     const bool last = s + 1 == stage_.steps;
     if (last || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1, work.contents());
     if (signal != 0 && !last) return signal;
