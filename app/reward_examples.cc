@@ -1,6 +1,9 @@
 #include "app/reward_examples.h"
 
 namespace sluice::app {
+
+extern const char* const kRewardHeader;  // include/sluice_reward.h, from the build
+
 namespace {
 
 // All of them say the same: 1 when the completion's last number is the row's answer.
@@ -116,7 +119,7 @@ constexpr const char* kLibrary =
  * sluice_reward.h says what a sample holds. A score that is left as it is stays unscored, which is not zero. Texts do
  * not end with a zero, and what a completion holds is the policy's: read no byte beyond its size.
  */
-#include <sluice_reward.h>
+#include "sluice_reward.h"
 
 #include <string.h>
 
@@ -154,7 +157,7 @@ const sluice_reward* sluice_reward_v1(void) {
 }
 )text";
 
-constexpr const char* kLibraryTest = R"text(#include <sluice_reward.h>
+constexpr const char* kLibraryTest = R"text(#include "sluice_reward.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -180,14 +183,12 @@ int main(void) {
 }
 )text";
 
-// Where sluice_reward.h lies comes from the build.
-constexpr const char* kMakefile = "SLUICE_INCLUDE = " SLUICE_INCLUDE R"text(
-CFLAGS = -O2 -Wall -Wextra -I $(SLUICE_INCLUDE)
+constexpr const char* kMakefile = R"text(CFLAGS = -O2 -Wall -Wextra
 
-reward.so: reward.c
+reward.so: reward.c sluice_reward.h
 	$(CC) $(CFLAGS) -shared -fPIC reward.c -o reward.so
 
-test_reward: reward.c test_reward.c
+test_reward: reward.c test_reward.c sluice_reward.h
 	$(CC) $(CFLAGS) reward.c test_reward.c -o test_reward
 
 .PHONY: test
@@ -276,6 +277,7 @@ const std::vector<RewardExample>& reward_examples() {
       {.kind = "library",
        .what = "A shared library in C",
        .files = {{"reward.c", kLibrary},
+                 {"sluice_reward.h", kRewardHeader},
                  {"test_reward.c", kLibraryTest},
                  {"Makefile", kMakefile},
                  {"answers.jsonl", kAnswers}},

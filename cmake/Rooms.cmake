@@ -127,13 +127,13 @@ function(sluice_mutant patch objects)
   set_tests_properties(mutant.${name} PROPERTIES TIMEOUT 300 PASS_REGULAR_EXPRESSION "seed [0-9]+: ")
 endfunction()
 
-# Puts a text file into a room's library, as `extern const char* const NAME` of a namespace.
-function(sluice_embed room file namespace name)
+# Puts a text file into a target, as `extern const char* const NAME` of a namespace.
+function(sluice_embed target file namespace name)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${file})
   file(READ ${CMAKE_SOURCE_DIR}/${file} text)
   set(source ${CMAKE_BINARY_DIR}/${name}.cc)
   file(CONFIGURE OUTPUT ${source} @ONLY CONTENT
        "namespace @namespace@ {\nextern const char* const @name@;\nconst char* const @name@ = R\"text(@text@)text\";\n}\n")
   set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
-  target_sources(sluice_${room} PRIVATE ${source})
+  target_sources(${target} PRIVATE ${source})
 endfunction()
