@@ -10,6 +10,7 @@
 #include "model/model_directory.h"
 #include "model/weight_files.h"
 #include "monitor/redis_monitor.h"
+#include "recipes/internal/reward_columns.h"
 #include "recipes/internal/reward_models.h"
 #include "recipes/internal/reward_pairs.h"
 #include "recipes/internal/stage_context.h"
@@ -299,7 +300,10 @@ InputsFound check_inputs(const Recipe& recipe) {
     if (supervised && stage.evaluation.every > 0) {
       check_examples(stage, *text::open_examples(stage.data, text::Split::Test), *tokenizer, the_chat, room);
     }
-    if (!supervised) check_rewards(recipe, stage);
+    if (!supervised) {
+      check_rewards(recipe, stage);
+      internal::check_reward_columns(stage, *rows[i]);
+    }
     found.stages.push_back({.rows = rows[i]->size(), .longest = longest});
   }
   return found;

@@ -183,6 +183,22 @@ TEST_F(Inputs, AreCheckedWhereTheyAreHeldOutOfSupervisedTraining) {
   EXPECT_EQ(complaint<Error>({"sft.evaluation.every=5"}), "");
 }
 
+TEST_F(Inputs, HaveTheColumnsThatRewardsRead) {
+  EXPECT_THAT(complaint<UsageError>({"rewards=[{ use = \"exact_answer\", column = \"anser\" }]"}),
+              AllOf(HasSubstr("stage grpo: the reward exact_answer reads the column \"anser\""),
+                    HasSubstr("rows.jsonl has it: they have answer, completion, prompt"),
+                    HasSubstr("did you mean `column = \"answer\"`?")));
+  EXPECT_THAT(complaint<UsageError>({"rewards=[{ use = \"rouge_l\" }]"}),
+              HasSubstr("reads the column \"reference\""));
+  EXPECT_EQ(complaint<Error>({"rewards=[{ use = \"regex\", pattern = \"2\" }]"}), "");
+
+  // One of two has it: the other one's completions are unscored.
+  write_rows(
+      "{\"prompt\": \"1+1=\", \"completion\": \"2\"}\n"
+      "{\"prompt\": \"9+1=\", \"completion\": \"10\", \"answer\": \"10\"}\n");
+  EXPECT_EQ(complaint<Error>(), "");
+}
+
 TEST_F(Inputs, AnExampleMustFitTheModelUnlessItIsCut) {
   write_rows(R"({"prompt": "1+1=", "completion": "2222", "answer": "2"})");  // 4 + 4 + the end
 
