@@ -13,7 +13,7 @@ namespace sluice::app {
 namespace {
 
 struct Arguments {
-  BenchOptions rows{.vocabularies = {4'096, 32'768, 151'936}};
+  BenchOptions rows{.megabytes = {10, 100, 1000}, .vocabularies = {4'096, 32'768, 151'936}};
   PeersOptions peers;
   bool json = false;
   bool here = false;  // memory: in this process
@@ -35,6 +35,14 @@ const std::vector<RowKind>& row_kinds() {
       {"ragged", "Completions of different lengths whose slots are refilled", bench_ragged, {"S"}, {64}},
       {"prefill", "Prompts read, alone and in groups", bench_prefill, {"S", "M"}, {64}, /*prompt=*/128},
       {"steady", "Many steps of one engine, whose memory must not grow", bench_steady, {"S"}, {64}},
+      {"steady_learner",
+       "The same of many steps of a learner",
+       bench_steady_learner,
+       {"tiny"},
+       {16},
+       /*prompt=*/16,
+       /*new_tokens=*/48},
+      {"read", "Examples of small and large files, shuffled, tokenised and packed", bench_read, {}, {}},
       {"draft",
        "One completion with tokens proposed from what was said, and without",
        bench_draft,
@@ -182,18 +190,25 @@ void add_vocabularies(CLI::App& app, BenchOptions& rows) {
 void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
   auto& rows = arguments.rows;
   const bool all = name.empty();
-  if (name != "sampler") add_generation(app, arguments);
+  if (name != "sampler" && name != "read") add_generation(app, arguments);
   const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
   if (all || name == "ragged") {
     app.add_option("--requests", rows.requests, "Completions in all")->capture_default_str()->check(positive);
   }
-  if (all || name == "steady") {
+  const bool counts_steps = name == "steady" || name == "steady_learner" || name == "read";
+  if (all || counts_steps) {
     app.add_option("--steps", rows.steps, "Steps after warming up")->capture_default_str()->check(positive);
   }
   if (all || name == "sampler") {
     add_vocabularies(app, rows);
   }
-  if (name != "steady") {
+  if (all || name == "read") {
+    app.add_option("--megabytes", rows.megabytes, "Of the files, in the place for temporary ones")
+        ->delimiter(',')
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100'000));
+  }
+  if (name != "steady" && name != "steady_learner") {
     app.add_option("--reps", rows.reps, "Repetitions, of which the median counts; of grpo, four steps each")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));

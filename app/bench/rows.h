@@ -18,7 +18,8 @@ struct BenchOptions {
   int64_t prompt = 0;                 // tokens
   int64_t new_tokens = 0;             // of each completion, of the longest where they differ
   int64_t requests = 256;             // ragged
-  int64_t steps = 1000;               // steady
+  int64_t steps = 1000;               // steady, steady_learner, read
+  std::vector<int64_t> megabytes;     // read
   std::vector<int64_t> vocabularies;  // sampler, memory
   int threads = 2;
   int64_t reps = 5;
@@ -46,6 +47,10 @@ void bench_ragged(const Bench& bench);
 void bench_prefill(const Bench& bench);
 // 1,000 steps of one engine whose slots are refilled: the memory of the process must not grow.
 void bench_steady(const Bench& bench);
+// The same of a learner's steps, of completions of new lengths each.
+void bench_steady_learner(const Bench& bench);
+// What a token of a supervised stage costs before it is learned, from files of different sizes.
+void bench_read(const Bench& bench);
 // Greedy, where a network of random weights soon repeats itself, and sampled, where nothing can be foreseen.
 void bench_draft(const Bench& bench);
 void bench_sampler(const Bench& bench);

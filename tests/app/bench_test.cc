@@ -103,6 +103,28 @@ TEST_F(Bench, SteadyCountsTheMemoryOfItsSteps) {
   EXPECT_TRUE(lines[0].at("rss_growth_bytes").is_number_integer());
 }
 
+TEST_F(Bench, SteadyLearnerCountsTheMemoryOfItsSteps) {
+  const auto lines = rows(
+      {"steady_learner", "--model", "tiny", "--batch", "4", "--group", "2", "--new", "6", "--steps", "20"});
+  ASSERT_EQ(lines.size(), 1);
+  expect_row(lines[0], "steady_learner", "float32", 4);
+  EXPECT_EQ(lines[0].at("steps"), 20);
+  EXPECT_TRUE(lines[0].at("rss_growth_bytes").is_number_integer());
+}
+
+TEST_F(Bench, ReadSaysWhatATokenCostsOfASmallAndALargerFile) {
+  const auto lines = rows({"read", "--megabytes", "1,4", "--steps", "5", "--reps", "1"});
+  ASSERT_EQ(lines.size(), 2);
+  EXPECT_EQ(lines[1].at("megabytes"), 4);
+  for (const auto& line : lines) {
+    EXPECT_GT(line.at("ns_per_token"), 0);
+    EXPECT_GT(line.at("open_s"), 0);
+    EXPECT_GT(line.at("tokens"), 5 * 64 * 40);
+    EXPECT_GE(line.at("packs"), line.at("tokens").get<int64_t>() / 4096);
+    EXPECT_TRUE(line.at("rss_growth_bytes").is_number_integer());
+  }
+}
+
 TEST_F(Bench, DraftsOfAGreedyCompletionAreKept) {
   const auto lines = rows({"draft", "--model", "tiny", "--dtype", "int8", "--new", "200", "--reps", "1"});
   ASSERT_EQ(lines.size(), 2);
@@ -205,19 +227,20 @@ TEST_F(Bench, MemoryGrowsByAFewCopiesOfTheVocabulary) {
 
 TEST_F(Bench, ThePlainCommandPrintsTheWholeTable) {
   const auto lines = rows({"--model", "tiny", "--batch", "2", "--prompt", "4", "--new", "3", "--requests",
-                           "3", "--steps", "5", "--vocab", "100", "--reps", "1"});
+                           "3", "--steps", "5", "--vocab", "100", "--reps", "1", "--megabytes", "1"});
   std::multiset<std::string> names;
   for (const auto& line : lines) names.insert(line.at("row"));
   // Both dtypes; `match` with 1 and 2 threads.
-  EXPECT_EQ(names, (std::multiset<std::string>{"adamw",   "decode",  "decode",
-                                               "draft",   "draft",   "draft",
-                                               "draft",   "grpo",    "grpo_slow_reward",
-                                               "learn",   "learn",   "learn_ragged",
-                                               "logprob", "match",   "match",
-                                               "match",   "match",   "memory",
-                                               "prefill", "prefill", "publish",
-                                               "publish", "ragged",  "ragged",
-                                               "sampler", "steady",  "steady"}));
+  EXPECT_EQ(names, (std::multiset<std::string>{"adamw",   "decode",         "decode",
+                                               "draft",   "draft",          "draft",
+                                               "draft",   "grpo",           "grpo_slow_reward",
+                                               "learn",   "learn",          "learn_ragged",
+                                               "logprob", "match",          "match",
+                                               "match",   "match",          "memory",
+                                               "prefill", "prefill",        "publish",
+                                               "read",    "steady_learner", "publish",
+                                               "ragged",  "ragged",         "sampler",
+                                               "steady",  "steady"}));
 
   const auto text =
       sluice(workspace_, {"bench", "decode", "--model", "tiny", "--batch", "1", "--new", "2", "--reps", "1"});
