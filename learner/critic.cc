@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "learner/value_loss.h"
-#include "transport/rank_sums.h"
+#include "transport/collective.h"
 
 namespace sluice::learner {
 

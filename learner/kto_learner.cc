@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "learner/internal/preference_update.h"
-#include "transport/rank_sums.h"
+#include "transport/collective.h"
 
 namespace sluice::learner {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "learner/completion_logps.h"
 #include "learner/internal/preference_update.h"
-#include "transport/rank_sums.h"
+#include "transport/collective.h"
 
 namespace sluice::learner {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "model/operators.h"
-#include "transport/rank_sums.h"
+#include "transport/collective.h"
 
 namespace sluice::sft {
 namespace {

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "transport/rank_sums.h"
+#include "transport/collective.h"
 
 namespace sluice::sft {
 namespace {

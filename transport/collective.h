@@ -49,4 +49,8 @@ std::string broadcast(Collective& ranks, const std::string& bytes);
 // What each rank says, by rank, on every rank; all say equally many numbers. A sum with zeros is exact.
 std::vector<std::vector<double>> gather(Collective& ranks, const std::vector<double>& own);
 
+// What the ranks counted, each of its own part: their sum, number by number and in the order of the ranks, on
+// every rank.
+std::vector<double> sum_over(Collective& ranks, const std::vector<double>& own);
+
 }  // namespace sluice::transport

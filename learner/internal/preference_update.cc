@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "learner/internal/segments.h"
-#include "transport/rank_sums.h"
+#include "transport/collective.h"
 
 namespace sluice::learner::internal {
 

@@ -125,10 +125,13 @@ TEST(Collective, TellsAllWhatRankZeroSaysAndWhatEachSays) {
     const auto rank = static_cast<double>(group.rank());
     const auto all = gather(group, {rank, 0.1});
     EXPECT_EQ(all, (std::vector<std::vector<double>>{{0.0, 0.1}, {1.0, 0.1}, {2.0, 0.1}}));
+    const auto sums = sum_over(group, {rank, 1.0});
+    EXPECT_EQ(sums, std::vector<double>({3.0, 3.0}));  // 0 + 1 + 2 and three times 1
   });
   SoloCollective alone;
   EXPECT_EQ(broadcast(alone, "me"), "me");
   EXPECT_EQ(gather(alone, {1.0}), (std::vector<std::vector<double>>{{1.0}}));
+  EXPECT_EQ(sum_over(alone, {1.0}), std::vector<double>{1.0});
 }
 
 TEST(GlooCollective, RefusesARankOutsideItsGroupAndATensorWithGaps) {
