@@ -9,6 +9,7 @@
 #include "base/internal/posix.h"
 #include "base/internal/sync.h"
 #include "base/json.h"
+#include "base/pulse.h"
 
 namespace sluice {
 namespace {
@@ -37,6 +38,7 @@ Json sync_and_describe(const fs::path& root) {
 
   Json described = Json::object();
   for (const auto& [name, path] : files) {
+    beat();  // each may take long on a slow disk
     internal::sync_file(path);
     described[name] = {{"bytes", fs::file_size(path)}, {"sha256", sha256_file(path)}};
   }

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <limits>
@@ -13,6 +14,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "base/error.h"
 #include "base/terminal.h"
@@ -45,12 +47,15 @@ constexpr FailpointInfo kFailpoints[] = {
     {Failpoint::Weight, "optimizer.weight", "the weights after an update", true},
 };
 
-enum class Action { Kill, Stop, Error, Nan, Inf };
-constexpr std::array<std::pair<const char*, Action>, 5> kActions{{{"kill", Action::Kill},
+enum class Action { Kill, Stop, Slow, Error, Nan, Inf };
+constexpr std::array<std::pair<const char*, Action>, 6> kActions{{{"kill", Action::Kill},
                                                                   {"stop", Action::Stop},
+                                                                  {"slow", Action::Slow},
                                                                   {"error", Action::Error},
                                                                   {"nan", Action::Nan},
                                                                   {"inf", Action::Inf}}};
+
+constexpr std::chrono::seconds kSlow{15};
 
 struct Armed {
   FailpointInfo point;
@@ -62,7 +67,7 @@ struct Armed {
   fail<UsageError>(
       kFailVariable, "=", value, ": ", why,
       "; it is PLACE:TIME:ACTION, as in "
-      "journal.after_write:3:kill, with an action of kill, stop, error, and nan or inf where there is "
+      "journal.after_write:3:kill, with an action of kill, stop, slow, error, and nan or inf where there is "
       "a number; `sluice doctor --failpoints` lists the places");
 }
 
@@ -128,6 +133,9 @@ std::optional<double> injected(Failpoint point) {
       break;
     case Action::Stop:
       ::kill(::getpid(), SIGSTOP);
+      break;
+    case Action::Slow:
+      std::this_thread::sleep_for(kSlow);
       break;
     case Action::Error:
       fail<EnvironmentError>(armed()->point.name, ": told to fail by ", kFailVariable);

@@ -47,8 +47,8 @@ std::span<const FailpointInfo> failpoints();
 // Throws UsageError when the variable makes no sense.
 void check_failpoint();
 
-// Does what SLUICE_FAIL asks for here: `kill` (SIGKILL), `stop` (SIGSTOP), or `error` (an EnvironmentError,
-// as if the disk had failed).
+// Does what SLUICE_FAIL asks for here: `kill` (SIGKILL), `stop` (SIGSTOP), `slow` (nothing for 15 s), or
+// `error` (an EnvironmentError, as if the disk had failed).
 void reach(Failpoint point);
 
 // At a place that has a number: what SLUICE_FAIL wants it to be (`nan`, `inf`), or does what reach() does.

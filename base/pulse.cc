@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <iomanip>
 #include <mutex>
 #include <sstream>
@@ -24,6 +25,7 @@ struct Keeper {
   internal::UniqueFd fd;  // guarded by mutex, as all below
   Pulse pulse;
   Millis beat_at = 0;
+  double cpu_s = 0;  // that the process had used then
 };
 
 Keeper& keeper() {
@@ -31,11 +33,18 @@ Keeper& keeper() {
   return instance;
 }
 
+double cpu_seconds() {
+  timespec used = {};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
 thread_local SidePulse* side_pulse = nullptr;  // of this thread, where it has one
 
 // Over what was there, in one call.
 void write(Keeper& keeper) {
   keeper.beat_at = SteadyClock().now_ms();
+  keeper.cpu_s = cpu_seconds();
   if (!keeper.fd.valid()) return;
   ByteWriter out;
   out.u64(keeper.pulse.beats);
@@ -99,6 +108,14 @@ std::string describe_pulse() {
   out << keep.pulse.doing << "; the last sign of life was " << std::fixed << std::setprecision(1)
       << static_cast<double>(SteadyClock().now_ms() - keep.beat_at) / 1000.0 << " s ago";
   return out.str();
+}
+
+bool is_overdue() {
+  auto& keep = keeper();
+  const std::lock_guard lock(keep.mutex);
+  const Millis silent_ms = SteadyClock().now_ms() - keep.beat_at;
+  if (keep.pulse.limit_ms == 0 || silent_ms < keep.pulse.limit_ms) return false;
+  return cpu_seconds() - keep.cpu_s <= kBusyShare * static_cast<double>(silent_ms) / 1000.0;
 }
 
 void SidePulse::adopt() { side_pulse = this; }

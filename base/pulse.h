@@ -30,12 +30,17 @@ void beat();
 std::string doing();
 // "waits for its groups; the last sign of life was 0.2 s ago"
 std::string describe_pulse();
+// Whether the last sign of life is longer ago than was said, and the process has not computed since.
+bool is_overdue();
 
 struct Pulse {
   uint64_t beats = 0;
   Millis limit_ms = 0;
   std::string doing;
 };
+// Of the time: a thread that looks around now and then uses less, a process that computes uses more.
+inline constexpr double kBusyShare = 0.05;
+
 // Empty where there is none yet.
 std::optional<Pulse> read_pulse(const std::filesystem::path& file);
 

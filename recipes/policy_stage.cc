@@ -240,7 +240,7 @@ class PolicyStage {
 
   learner::StepMetrics train(int64_t step, std::vector<buffers::RolloutGroup> groups,
                              learner::StepHealth& health) {
-    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": learns", stage_.ranks.silence_ms());
+    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": learns");
     const auto batch = trainer_.make_batch(step, std::move(groups));
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
@@ -374,7 +374,7 @@ class PolicyStage {
     write_checkpoint(run_.checkpoints(),
                      start_.state_after(stage_, done, seconds(), num_tokens_, score_.take()), contents,
                      stage_.checkpoint);
-    ranks_.meet(kRankPatienceMs);
+    ranks_.meet();
     saved_ = done;
     // The end of a stage is kept besides.
     const auto kept = stage_.checkpoint.keep_last + (done == stage_.steps ? 1 : 0);

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/json.h"
-#include "base/pulse.h"
 #include "buffers/rollout_group.h"
 #include "learner/advantages.h"
 #include "learner/policy_learner.h"
@@ -112,9 +112,6 @@ struct SamplesSpec {
 struct RankSpec {
   int64_t count = 1;
   Millis timeout_ms = 50'000;  // of a rank that the others wait for within a step
-
-  // A rank that waits for another gives no sign of life meanwhile.
-  Millis silence_ms() const { return count == 1 ? kSilentMs : timeout_ms + kSilentMs; }
 };
 
 struct DistillSpec {

@@ -20,9 +20,9 @@ class Collective {
   virtual int64_t size() const = 0;
   // Adds `tensor` over all ranks, in place; every rank gets the same bits.
   virtual void all_reduce_sum(at::Tensor& tensor) = 0;
-  // Returns when every rank has come here: for what takes one of them longer than a sum may. Throws Error
-  // naming those that have not come within the time.
-  virtual void meet(Millis /*patience_ms*/) {}
+  // Returns when every rank has come here: for what may take one of them longer than a sum may. Those that
+  // have not come are waited for as long as they give signs of life; then throws Error naming them.
+  virtual void meet() {}
 };
 
 // One rank: every sum is what it was.
@@ -37,7 +37,7 @@ class SoloCollective final : public Collective {
 struct RankOptions {
   std::filesystem::path meeting = {};  // a file, for ranks of one host: new for each group
   int64_t rank = 0, size = 1;
-  Millis timeout_ms = 60'000;  // of finding each other, and of each sum
+  Millis timeout_ms = 60'000;  // of finding each other, and of each sum; and of silence, up to kSilentMs
   std::string address = {};    // host:port in place of the file, where rank 0 listens, or torchrun's agent
 };
 // By Gloo on the CPU and NCCL on GPUs; a group of one needs neither.

@@ -47,19 +47,18 @@ GlooCollective::~GlooCollective() = default;
 void GlooCollective::all_reduce_sum(at::Tensor& tensor) {
   require(tensor.is_cpu() && tensor.is_contiguous(), "GlooCollective: a tensor of ", tensor.sizes(), " on ",
           tensor.device(), " is not contiguous on the CPU");
-  const int64_t sum = group_->meeting.begin();
+  const auto sum = group_->meeting.begin();
   try {
     std::vector<at::Tensor> tensors = {tensor};
+    const internal::Meeting::Wait wait(group_->meeting);
     group_->gloo->allreduce(tensors)->wait();
   } catch (const std::exception& error) {
     group_->meeting.give_up(
-        "sum " + std::to_string(sum) + " of " + std::to_string(tensor.numel()) + " numbers", error);
+        sum, "sum " + std::to_string(sum.number) + " of " + std::to_string(tensor.numel()) + " numbers",
+        error);
   }
 }
 
-void GlooCollective::meet(Millis patience_ms) {
-  group_->meeting.begin();
-  group_->meeting.wait_for_all(patience_ms);
-}
+void GlooCollective::meet() { group_->meeting.wait_for_all(); }
 
 }  // namespace sluice::transport

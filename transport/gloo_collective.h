@@ -27,7 +27,7 @@ class GlooCollective final : public Collective {
   // For contiguous tensors. Throws Error naming the ranks that have not come to this sum in time, or that
   // have stopped or died in it; the group is of no use from then on.
   void all_reduce_sum(at::Tensor& tensor) override;
-  void meet(Millis patience_ms) override;
+  void meet() override;
 
  private:
   struct Group;

@@ -33,23 +33,22 @@ class NcclCollective final : public Collective {
 
   void all_reduce_sum(at::Tensor& tensor) override {
     require(tensor.is_contiguous(), "NcclCollective: a tensor of ", tensor.sizes(), " is not contiguous");
-    const int64_t sum = meeting_.begin();
+    const auto sum = meeting_.begin();
     try {
+      const internal::Meeting::Wait wait(meeting_);
       std::vector<at::Tensor> tensors = {tensor.to(device_)};
       const auto work = nccl_->allreduce(tensors);
       work->wait(std::chrono::milliseconds(options_.timeout_ms));
       work->synchronize();
       if (tensor.device() != device_) tensor.copy_(tensors.front());
     } catch (const std::exception& error) {
-      meeting_.give_up("sum " + std::to_string(sum) + " of " + std::to_string(tensor.numel()) + " numbers",
-                       error);
+      meeting_.give_up(
+          sum, "sum " + std::to_string(sum.number) + " of " + std::to_string(tensor.numel()) + " numbers",
+          error);
     }
   }
 
-  void meet(Millis patience_ms) override {
-    meeting_.begin();
-    meeting_.wait_for_all(patience_ms);
-  }
+  void meet() override { meeting_.wait_for_all(); }
 
  private:
   const RankOptions options_;

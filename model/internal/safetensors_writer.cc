@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/pulse.h"
 #include "model/internal/file_descriptor.h"
 #include "model/internal/safetensors_header.h"
 
@@ -84,6 +85,7 @@ void UnpublishedFile::write(std::span<const TensorSource> tensors, const std::st
             "safetensors: tensor \"", source.name, "\" was announced as ", source.type, " ",
             at::IntArrayRef(source.shape), ", saw ", tensor.scalar_type(), " ", tensor.sizes());
     write_all(fd.get(), {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}, temporary_);
+    beat();  // a large file to a slow disk takes long
   }
   const bool synced = ::fsync(fd.get()) == 0;
   require<EnvironmentError>(synced, temporary_.string(), ": fsync: ", std::strerror(errno));

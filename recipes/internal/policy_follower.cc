@@ -14,21 +14,20 @@ int follow_policy_stage(const RunDirectory& run, const Recipe& recipe, const Sta
                         transport::Collective& ranks) {
   const auto start = find_start(run, recipe, stage, ranks);
   PolicyTrainer trainer(run, recipe, stage, start, ranks);
-  const Millis limit = stage.ranks.silence_ms();
   for (int64_t step = start.stage_step;;) {
-    now_doing(stage.name + " step " + std::to_string(step + 1) + ": waits for rank 0", limit);
+    now_doing(stage.name + " step " + std::to_string(step + 1) + ": waits for rank 0");
     auto order = take_order(ranks);
     switch (order.kind) {
       case Order::Kind::Wait:
         break;
       case Order::Kind::Learn:
-        now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns", limit);
+        now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns");
         trainer.learn(trainer.make_batch(step++, std::move(order.groups)));
         break;
       case Order::Kind::Save:
-        now_doing(stage.name + ": waits for the checkpoint of rank 0", kRankPatienceMs + limit);
+        now_doing(stage.name + ": waits for the checkpoint of rank 0");
         trainer.prepare_checkpoint(step);
-        ranks.meet(kRankPatienceMs);
+        ranks.meet();
         break;
       case Order::Kind::End:
         return static_cast<int>(order.status);

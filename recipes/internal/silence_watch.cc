@@ -8,13 +8,6 @@
 #include "base/pulse.h"
 
 namespace sluice::recipes::internal {
-namespace {
-
-// Of the time: a thread that looks around now and then uses less, one that computes uses more.
-constexpr double kBusyShare = 0.05;
-
-}  // namespace
-
 double cpu_seconds(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string stat{std::istreambuf_iterator<char>(file), {}};

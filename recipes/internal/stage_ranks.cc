@@ -20,11 +20,11 @@ std::string encode(Order::Kind kind, int64_t status, const std::vector<buffers::
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                       transport::Collective& ranks) {
   if (ranks.rank() != 0) {
-    ranks.meet(kRankPatienceMs);
+    ranks.meet();
     return start_from(open_checkpoint(run.checkpoints() / transport::broadcast(ranks, {})), stage);
   }
   auto start = find_start(run, recipe, stage);
-  ranks.meet(kRankPatienceMs);
+  ranks.meet();
   transport::broadcast(ranks, start.checkpoint.name());
   return start;
 }
@@ -35,7 +35,7 @@ int told_to_stop(transport::Collective& ranks, const StopRequest& stop) {
 
 void check_in_step(transport::Collective& ranks, const model::Network& network, std::string_view when) {
   if (ranks.size() == 1) return;
-  ranks.meet(kRankPatienceMs);
+  ranks.meet();
   const std::string own = network.weights_hash();
   const bool same = transport::broadcast(ranks, own) == own;
   std::string names;

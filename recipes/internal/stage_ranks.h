@@ -15,9 +15,6 @@
 
 namespace sluice::recipes {
 
-// Rank 0 may be so long about what the others have no part in: a checkpoint, held-out examples.
-inline constexpr Millis kRankPatienceMs = 600'000;
-
 // What rank 0 finds is what all begin with.
 StageStart find_start(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                       transport::Collective& ranks);

@@ -25,7 +25,7 @@ StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageS
 
 int StepLoop::run(const StepWork& work) {
   for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
-    now_doing(stage_.name + " step " + std::to_string(s + 1) + ": learns", stage_.ranks.silence_ms());
+    now_doing(stage_.name + " step " + std::to_string(s + 1) + ": learns");
     const Millis step_began = clock_.now_ms();
     auto metrics = work.learn(s);
     watch_.after(s + 1, metrics);
@@ -34,8 +34,9 @@ int StepLoop::run(const StepWork& work) {
     metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
     if (ranks_.size() > 1) metrics["ranks"] = static_cast<double>(ranks_.size());
     if (work.measure) {
+      now_doing(stage_.name + " step " + std::to_string(s + 1) + ": measures held-out examples");
       if (ranks_.rank() == 0) metrics.merge(work.measure(s + 1));
-      ranks_.meet(kRankPatienceMs);
+      ranks_.meet();
     }
     score_.add(metrics);
     monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
@@ -60,7 +61,7 @@ void StepLoop::save(int64_t done, CheckpointContents contents) {
   const auto state = start_.state_after(stage_, done, seconds(), num_tokens_, score_.take());
   if (ranks_.rank() == 0)
     checkpoint_ = write_checkpoint(run_.checkpoints(), state, contents, stage_.checkpoint);
-  ranks_.meet(kRankPatienceMs);
+  ranks_.meet();
 }
 
 }  // namespace sluice::recipes

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "tests/app/sluice_process.h"
 
@@ -145,6 +146,30 @@ TEST(RanksRun, AStoppedRankZeroIsNamedByTheOther) {
   EXPECT_THAT(run.err, HasSubstr("rank 0 did not come within 5000 ms"));
 }
 
+// Each process of the run comes to the place; rank 0 alone writes, the second time behind some steps.
+TEST(RanksRun, ARankZeroStoppedInACheckpointIsNamedByTheOther) {
+  const Workspace workspace;
+  const SteadyClock clock;
+  const Millis began = clock.now_ms();
+  const auto run = sluice(workspace, on_ranks(2, {"learner.rank_timeout_s=5"}),
+                          {{"SLUICE_FAIL", "checkpoint.after_write:2:stop"}});
+  EXPECT_LT(clock.now_ms() - began, kFaultMs);
+  EXPECT_EQ(run.code, 1) << run.out << run.err;
+  EXPECT_THAT(run.err, HasSubstr("rank 1 of 2 waited for rank 0, which gave no sign of life for 5000 ms"));
+}
+
+TEST(RanksRun, ACheckpointMayTakeLongerThanASum) {
+  const Workspace workspace;
+  const SteadyClock clock;
+  const Millis began = clock.now_ms();
+  Sluice run(workspace, on_ranks(2, {"learner.rank_timeout_s=5"}),
+             {{"SLUICE_FAIL", "checkpoint.after_write:2:slow"}});
+  EXPECT_TRUE(run.wait_for_step("sft", 6)) << run.out() << run.err();
+  EXPECT_GT(clock.now_ms() - began, 15'000);
+  run.process().signal(SIGTERM);
+  EXPECT_EQ(run.exit_code(), 128 + SIGTERM) << run.out() << run.err();
+}
+
 TEST(RanksRun, GoesOnWithAnotherNumberOfRanks) {
   const Workspace workspace;
   sluice_until(workspace, on_ranks(2, {"optim.shard=true"}), "grpo", 7, SIGTERM);
@@ -179,6 +204,26 @@ TEST(RanksLaunched, FindEachOtherByTheEnvironment) {
     EXPECT_EQ(workspace.metrics().back().at("ranks"), 2.0);
     EXPECT_TRUE(fs::exists(workspace.run() / "stages" / "sft.json"));
   }
+}
+
+// Rank 0 has what they meet at: it stops with it.
+TEST(RanksLaunched, ARankZeroStoppedInACheckpointIsNamedByTheOther) {
+  const Workspace workspace;
+  sluice_until(workspace, {"run", "recipe.toml", "learner.rank_timeout_s=5"}, "sft", 2, SIGTERM);
+  const auto environment = [](const char* rank, const char* fail) {
+    return std::map<std::string, std::string>{{"MASTER_ADDR", "127.0.0.1"},
+                                              {"MASTER_PORT", std::to_string(20'000 + ::getpid() % 20'000)},
+                                              {"RANK", rank},
+                                              {"WORLD_SIZE", "2"},
+                                              {"SLUICE_FAIL", fail}};
+  };
+  const std::vector<std::string> learner = {"learner", "runs/tiny", "--stage", "sft"};
+  Sluice first(workspace, learner, environment("0", "checkpoint.after_write:1:stop")),
+      second(workspace, learner, environment("1", ""));
+  EXPECT_EQ(second.exit_code(kFaultMs), 1) << second.out() << second.err();
+  EXPECT_THAT(second.err(), HasSubstr("rank 0"));
+  EXPECT_THAT(second.err(), HasSubstr("within 5000 ms"));
+  first.process().signal(SIGKILL);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <thread>
 
 #include "tests/base/temp_folder.h"
@@ -49,6 +50,19 @@ TEST(Pulse, OfAThreadBesideStaysWithIt) {
   const auto after = read_pulse(folder / "actor-0");
   EXPECT_EQ(after->doing, "decodes");
   EXPECT_EQ(after->beats, before->beats);
+}
+
+TEST(Pulse, IsOverdueWithoutASignOfLifeInItsTimeUnlessItComputes) {
+  now_doing("waits", 100);
+  EXPECT_FALSE(is_overdue());
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  EXPECT_TRUE(is_overdue());
+  beat();
+  EXPECT_FALSE(is_overdue());
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
+  while (std::chrono::steady_clock::now() < until) {
+  }
+  EXPECT_FALSE(is_overdue());
 }
 
 TEST(Pulse, IsThereInPartForNobody) {

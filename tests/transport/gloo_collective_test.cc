@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/pulse.h"
 #include "tests/spawn_ranks.h"
 
 namespace sluice::transport {
@@ -82,10 +83,10 @@ TEST(GlooCollective, NamesTheRankThatDoesNotComeToASum) {
   EXPECT_THAT(message, HasSubstr("rank 0 of 2, sum 2 of 5 numbers: rank 1 did not come within 300 ms"));
 }
 
-TEST(GlooCollective, WaitsLongerWhereItIsToldTo) {
+TEST(GlooCollective, WaitsLongerForARankThatLives) {
   const auto run = [](Collective& group) {
     if (group.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
-    group.meet(/*patience_ms=*/10'000);
+    group.meet();
     auto one = at::ones({1});
     group.all_reduce_sum(one);
     EXPECT_EQ(one.item<double>(), 2.0);
@@ -95,11 +96,39 @@ TEST(GlooCollective, WaitsLongerWhereItIsToldTo) {
 
 TEST(GlooCollective, NamesTheRankThatDoesNotComeToAMeeting) {
   const auto run = [](Collective& group) {
-    if (group.rank() == 1) return;
-    group.meet(/*patience_ms=*/200);
+    group.meet();
+    if (group.rank() == 1) return;  // and gives no sign of life from then on
+    group.meet();
   };
-  EXPECT_THAT(message_of<Error>([&] { spawn_ranks(2, run); }),
-              HasSubstr("rank 0 of 2 waited 200 ms for rank 1"));
+  EXPECT_THAT(message_of<Error>([&] { spawn_ranks(3, run, /*timeout_ms=*/300); }),
+              HasSubstr("rank 0 of 3 waited for rank 1, which gave no sign of life for 300 ms"));
+}
+
+// As one whose disk hangs: it is there, and overdue by its own words.
+TEST(GlooCollective, NamesTheRankThatIsOverdue) {
+  const TempFolder folder;
+  keep_pulse(folder / "learner-0");
+  now_doing("writes", /*limit_ms=*/200);
+  const auto run = [](Collective& group) {
+    if (group.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1'500));
+    if (group.rank() == 1) group.meet();
+  };
+  const auto message = message_of<Error>([&] { spawn_ranks(2, run, /*timeout_ms=*/300); });
+  now_doing("");
+  EXPECT_THAT(message, HasSubstr("rank 1 of 2 waited for rank 0, which gave no sign of life for 300 ms"));
+}
+
+TEST(GlooCollective, AWaitForOthersIsASignOfLife) {
+  const TempFolder folder;
+  keep_pulse(folder / "learner-1");
+  const auto before = read_pulse(folder / "learner-1")->beats;
+  const auto run = [](Collective& group) {
+    if (group.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(900));
+    auto one = at::ones({1});
+    group.all_reduce_sum(one);
+  };
+  spawn_ranks(2, run, /*timeout_ms=*/3'000);  // ten beats in it
+  EXPECT_GE(read_pulse(folder / "learner-1")->beats, before + 2);
 }
 
 // Two of three, at the port that rank 0 listens to.

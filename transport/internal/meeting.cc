@@ -3,13 +3,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <future>
+#include <iterator>
+#include <optional>
 #include <thread>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -17,11 +21,13 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/pulse.h"
 
 namespace sluice::transport::internal {
 namespace {
 
-constexpr Millis kPauseMs = 5;
+constexpr Millis kPauseMs = 5, kLongPauseMs = 100;
+constexpr Millis kBeatMs = 1'000;
 constexpr Millis kWitnessMs = 3'000;   // for the others to notice a failure too
 constexpr Millis kSearchMs = 5'000;    // for who is to blame; a store that has stopped does not say
 constexpr const char* kHere = "here";  // a rank, in the store
@@ -77,14 +83,64 @@ bool wait_until(const std::function<bool()>& condition, Millis patience_ms) {
   return true;
 }
 
+// The ranks whose number is lower.
+std::vector<int64_t> behind(const std::vector<Signs>& all, int64_t Signs::*what, int64_t number) {
+  std::vector<int64_t> ranks;
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank].*what < number) ranks.push_back(static_cast<int64_t>(rank));
+  }
+  return ranks;
+}
+
 // Who has stopped or died within a sum has begun it as the others have, and does not say that it failed.
 std::vector<int64_t> culprits(Progress& progress, int64_t begun) {
-  if (auto late = progress.behind(Progress::Begun, begun); !late.empty()) return late;
-  progress.tell(Progress::Failed, begun);
+  if (auto late = behind(progress.look(), &Signs::begun, begun); !late.empty()) return late;
+  progress.tell_failed(begun);
   std::vector<int64_t> silent;
-  wait_until([&] { return (silent = progress.behind(Progress::Failed, begun)).empty(); }, kWitnessMs);
+  wait_until([&] { return (silent = behind(progress.look(), &Signs::failed, begun)).empty(); }, kWitnessMs);
   return silent;
 }
+
+// What `question` answers within the time. Not asked in this thread: where the store has stopped with rank 0,
+// it does not answer.
+template <class Answer>
+std::optional<Answer> ask(std::function<Answer()> question, Millis patience_ms) {
+  std::promise<Answer> promise;
+  auto answer = promise.get_future();
+  std::thread([promise = std::move(promise), question = std::move(question)]() mutable {
+    try {
+      promise.set_value(question());
+    } catch (const std::exception&) {
+      promise.set_exception(std::current_exception());
+    }
+  }).detach();
+  if (answer.wait_for(std::chrono::milliseconds(patience_ms)) != std::future_status::ready)
+    return std::nullopt;
+  return answer.get();
+}
+
+// For how long each rank has given no sign of life.
+class Silence {
+ public:
+  explicit Silence(int64_t size) : ranks_(static_cast<size_t>(size), {-1, Clock::now()}) {}
+
+  void hear(const std::vector<Signs>& all) {
+    for (size_t rank = 0; rank < all.size(); ++rank) {
+      if (all[rank].beats != ranks_[rank].beats) ranks_[rank] = {all[rank].beats, Clock::now()};
+    }
+  }
+  bool lasts(int64_t rank, Millis limit_ms) const {
+    return Clock::now() - ranks_[static_cast<size_t>(rank)].heard >= std::chrono::milliseconds(limit_ms);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Heard {
+    int64_t beats;
+    Clock::time_point heard;
+  };
+  std::vector<Heard> ranks_;
+};
 
 }  // namespace
 
@@ -100,42 +156,68 @@ Progress::Progress(const RankOptions& options, c10::intrusive_ptr<c10d::Store> s
     own_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     require<EnvironmentError>(own_ >= 0, "ranks: cannot write ", file, ": ", std::strerror(errno));
   }
-  tell(Begun, 0);
+  tell_begun(0);
+  heart_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
 }
 
 Progress::~Progress() {
+  heart_.request_stop();
+  heart_.join();
   if (own_ >= 0) ::close(own_);
 }
 
-void Progress::tell(Kind kind, int64_t number) {
+void Progress::tell_begun(int64_t number) { tell(&Signs::begun, number); }
+void Progress::tell_failed(int64_t number) { tell(&Signs::failed, number); }
+
+void Progress::tell(int64_t Signs::*what, int64_t number) {
+  const std::lock_guard lock(mutex_);
+  signs_.*what = number;
   if (own_ >= 0) {
-    const auto written = ::pwrite(own_, &number, sizeof number, kind * ssize_t{sizeof number});
-    require<EnvironmentError>(written == sizeof number, "ranks: cannot write ",
+    const auto written = ::pwrite(own_, &signs_, sizeof signs_, 0);
+    require<EnvironmentError>(written == sizeof signs_, "ranks: cannot write ",
                               file_of(options_, options_.rank), ": ", std::strerror(errno));
   } else {
-    store_->set(key_of(kind == Begun ? "begun" : "failed", options_.rank), bytes_of(std::to_string(number)));
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&signs_);
+    store_->set(key_of("signs", options_.rank), std::vector<uint8_t>(bytes, bytes + sizeof signs_));
   }
 }
 
-int64_t Progress::read(Kind kind, int64_t rank) const {
+void Progress::beat(const std::stop_token& stop) {
+  const std::chrono::milliseconds pause(std::clamp<Millis>(options_.timeout_ms / 10, 1, kBeatMs));
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  for (int64_t beats = 1; !stop.stop_requested(); ++beats) {
+    if (waits_) sluice::beat();
+    try {
+      if (!is_overdue()) tell(&Signs::beats, beats);
+    } catch (const std::exception&) {
+      // Signs of life that cannot be given are not seen: the others say so.
+    }
+    wake.wait_for(lock, stop, pause, [] { return false; });
+  }
+}
+
+Signs Progress::read(int64_t rank) const {
+  Signs signs;
   if (own_ < 0) {
-    const auto key = key_of(kind == Begun ? "begun" : "failed", rank);
-    return store_->check({key}) ? std::stoll(store_->get_to_str(key)) : -1;
+    const auto key = key_of("signs", rank);
+    if (!store_->check({key})) return signs;
+    const auto bytes = store_->get(key);
+    if (bytes.size() == sizeof signs) std::memcpy(&signs, bytes.data(), sizeof signs);
+    return signs;
   }
   const int file = ::open(file_of(options_, rank).c_str(), O_RDONLY | O_CLOEXEC);
-  int64_t number = -1;
-  if (file < 0) return number;
-  if (::pread(file, &number, sizeof number, kind * ssize_t{sizeof number}) != sizeof number) number = -1;
+  if (file < 0) return signs;
+  if (::pread(file, &signs, sizeof signs, 0) != sizeof signs) signs = {};
   ::close(file);
-  return number;
+  return signs;
 }
 
-std::vector<int64_t> Progress::behind(Kind kind, int64_t number) const {
-  std::vector<int64_t> ranks;
-  for (int64_t rank = 0; rank < options_.size; ++rank) {
-    if (read(kind, rank) < number) ranks.push_back(rank);
-  }
-  return ranks;
+std::vector<Signs> Progress::look() const {
+  std::vector<Signs> all;
+  for (int64_t rank = 0; rank < options_.size; ++rank) all.push_back(read(rank));
+  return all;
 }
 
 Meeting::Meeting(const RankOptions& options) : options_(options) {
@@ -179,44 +261,51 @@ std::string Meeting::who() const {
   return "rank " + std::to_string(options_.rank) + " of " + std::to_string(options_.size);
 }
 
-int64_t Meeting::begin() {
-  ++begun_;
-  begun_at_ = std::chrono::steady_clock::now();
+Meeting::Begun Meeting::begin() {
+  const Begun begun{.number = ++num_begun_, .at = std::chrono::steady_clock::now()};
   try {
-    progress_->tell(Progress::Begun, begun_);
+    progress_->tell_begun(begun.number);
   } catch (const std::exception& error) {
-    give_up("sum " + std::to_string(begun_), error);
+    give_up(begun, "sum " + std::to_string(begun.number), error);
   }
-  return begun_;
+  return begun;
 }
 
-void Meeting::wait_for_all(Millis patience_ms) {
-  std::vector<int64_t> missing;
-  bool all = false;
-  try {
-    all = wait_until([&] { return (missing = progress_->behind(Progress::Begun, begun_)).empty(); },
-                     patience_ms);
-  } catch (const std::exception& error) {
-    give_up("a wait", error);
-  }
-  require(all, who(), " waited ", patience_ms, " ms for ", list(missing));
-}
-
-void Meeting::give_up(const std::string& what, const std::exception& error) {
-  const std::chrono::milliseconds limit(options_.timeout_ms);
-  const bool late = std::chrono::steady_clock::now() - begun_at_ >= limit;
-  // Not in this thread: where the store has stopped with rank 0, it does not answer.
-  std::promise<std::vector<int64_t>> found;
-  auto blamed = found.get_future();
-  std::thread([found = std::move(found), progress = progress_, begun = begun_]() mutable {
+void Meeting::wait_for_all() {
+  const auto begun = begin();
+  const Wait wait(*this);
+  const Millis limit_ms = std::min(options_.timeout_ms, kSilentMs);
+  Silence silence(options_.size);
+  for (Millis pause_ms = kPauseMs;; pause_ms = std::min(2 * pause_ms, kLongPauseMs)) {
+    std::vector<int64_t> lost;
     try {
-      found.set_value(culprits(*progress, begun));
-    } catch (const std::exception&) {
-      found.set_value({0});  // with whom the store has gone
+      const auto all = ask<std::vector<Signs>>([progress = progress_] { return progress->look(); }, limit_ms);
+      if (!all) fail("the store at ", options_.address, " does not answer");
+      const auto missing = behind(*all, &Signs::begun, begun.number);
+      if (missing.empty()) return;
+      silence.hear(*all);
+      std::ranges::copy_if(missing, std::back_inserter(lost),
+                           [&](int64_t rank) { return silence.lasts(rank, limit_ms); });
+    } catch (const std::exception& error) {
+      give_up(begun, "a wait", error);
     }
-  }).detach();
-  const bool answered = blamed.wait_for(std::chrono::milliseconds(kSearchMs)) == std::future_status::ready;
-  const auto ranks = answered ? blamed.get() : std::vector<int64_t>{0};
+    require(lost.empty(), who(), " waited for ", list(lost), ", which gave no sign of life for ", limit_ms,
+            " ms");
+    std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms));
+  }
+}
+
+void Meeting::give_up(const Begun& begun, const std::string& what, const std::exception& error) {
+  const std::chrono::milliseconds limit(options_.timeout_ms);
+  const bool late = std::chrono::steady_clock::now() - begun.at >= limit;
+  std::vector<int64_t> ranks = {0};  // with whom the store goes and stops
+  try {
+    const auto found = ask<std::vector<int64_t>>(
+        [progress = progress_, number = begun.number] { return culprits(*progress, number); }, kSearchMs);
+    if (found) ranks = *found;
+  } catch (const std::exception&) {
+    // As where it does not answer.
+  }
   if (ranks.empty()) fail(who(), ", ", what, ": ", first_line(error));
   fail(who(), ", ", what, ": ", list(ranks),
        late ? " did not come within " + std::to_string(options_.timeout_ms) + " ms" : " went away", " (",
