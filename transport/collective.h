@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,15 @@ class Collective {
   virtual int64_t size() const = 0;
   // Adds `tensor` over all ranks, in place; every rank gets the same bits.
   virtual void all_reduce_sum(at::Tensor& tensor) = 0;
+  // Waits for a sum that was begun.
+  using EndSum = std::function<void()>;
+  // Begins all_reduce_sum(), which goes on meanwhile where it can: `tensor` is not touched until the returned
+  // function, called in the order of the beginnings, has waited for it. No other sum and no meet() comes
+  // between a beginning and its end.
+  virtual EndSum begin_sum(at::Tensor tensor) {
+    all_reduce_sum(tensor);
+    return [] {};
+  }
   // Returns when every rank has come here: for what may take one of them longer than a sum may. Those that
   // have not come are waited for as long as they give signs of life; then throws Error naming them.
   virtual void meet() {}

@@ -25,6 +25,11 @@ std::shared_ptr<::gloo::transport::Device> make_device() {
 struct GlooCollective::Group {
   internal::Meeting meeting;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo = {};
+  int64_t under_way = 0;  // sums that were begun and not waited for
+
+  void begin_another() const {
+    require(under_way == 0, meeting.who(), ": another sum or wait while ", under_way, " are under way");
+  }
 };
 
 GlooCollective::GlooCollective(const RankOptions& options)
@@ -45,20 +50,41 @@ GlooCollective::GlooCollective(const RankOptions& options)
 GlooCollective::~GlooCollective() = default;
 
 void GlooCollective::all_reduce_sum(at::Tensor& tensor) {
-  require(tensor.is_cpu() && tensor.is_contiguous(), "GlooCollective: a tensor of ", tensor.sizes(), " on ",
-          tensor.device(), " is not contiguous on the CPU");
-  const auto sum = group_->meeting.begin();
-  try {
-    std::vector<at::Tensor> tensors = {tensor};
-    const internal::Meeting::Wait wait(group_->meeting);
-    group_->gloo->allreduce(tensors)->wait();
-  } catch (const std::exception& error) {
-    group_->meeting.give_up(
-        sum, "sum " + std::to_string(sum.number) + " of " + std::to_string(tensor.numel()) + " numbers",
-        error);
-  }
+  group_->begin_another();
+  begin_sum(tensor)();
 }
 
-void GlooCollective::meet() { group_->meeting.wait_for_all(); }
+// Gloo takes what was begun one after another, in a thread of its own.
+Collective::EndSum GlooCollective::begin_sum(at::Tensor tensor) {
+  require(tensor.is_cpu() && tensor.is_contiguous(), "GlooCollective: a tensor of ", tensor.sizes(), " on ",
+          tensor.device(), " is not contiguous on the CPU");
+  const auto begun = group_->meeting.begin();
+  const auto give_up = [this, begun, numbers = tensor.numel()](const std::exception& error) {
+    group_->meeting.give_up(
+        begun, "sum " + std::to_string(begun.number) + " of " + std::to_string(numbers) + " numbers", error);
+  };
+  c10::intrusive_ptr<c10d::Work> work;
+  try {
+    std::vector<at::Tensor> tensors = {tensor};
+    work = group_->gloo->allreduce(tensors);
+  } catch (const std::exception& error) {
+    give_up(error);
+  }
+  ++group_->under_way;
+  return [this, work, give_up] {
+    try {
+      const internal::Meeting::Wait wait(group_->meeting);
+      work->wait();
+    } catch (const std::exception& error) {
+      give_up(error);
+    }
+    --group_->under_way;
+  };
+}
+
+void GlooCollective::meet() {
+  group_->begin_another();
+  group_->meeting.wait_for_all();
+}
 
 }  // namespace sluice::transport

@@ -32,29 +32,57 @@ class NcclCollective final : public Collective {
   int64_t size() const override { return options_.size; }
 
   void all_reduce_sum(at::Tensor& tensor) override {
-    require(tensor.is_contiguous(), "NcclCollective: a tensor of ", tensor.sizes(), " is not contiguous");
-    const auto sum = meeting_.begin();
-    try {
-      const internal::Meeting::Wait wait(meeting_);
-      std::vector<at::Tensor> tensors = {tensor.to(device_)};
-      const auto work = nccl_->allreduce(tensors);
-      work->wait(std::chrono::milliseconds(options_.timeout_ms));
-      work->synchronize();
-      if (tensor.device() != device_) tensor.copy_(tensors.front());
-    } catch (const std::exception& error) {
-      meeting_.give_up(
-          sum, "sum " + std::to_string(sum.number) + " of " + std::to_string(tensor.numel()) + " numbers",
-          error);
-    }
+    begin_another();
+    auto there = tensor.to(device_);
+    begin_sum(there)();
+    if (tensor.device() != device_) tensor.copy_(there);
   }
 
-  void meet() override { meeting_.wait_for_all(); }
+  // NCCL's stream waits for what the current one has been given, and sums beside it.
+  EndSum begin_sum(at::Tensor tensor) override {
+    require(tensor.is_contiguous() && tensor.device() == device_, "NcclCollective: a tensor of ",
+            tensor.sizes(), " on ", tensor.device(), " is not contiguous on ", device_);
+    const auto begun = meeting_.begin();
+    const auto give_up = [this, begun, numbers = tensor.numel()](const std::exception& error) {
+      meeting_.give_up(begun,
+                       "sum " + std::to_string(begun.number) + " of " + std::to_string(numbers) + " numbers",
+                       error);
+    };
+    c10::intrusive_ptr<c10d::Work> work;
+    try {
+      std::vector<at::Tensor> tensors = {tensor};
+      work = nccl_->allreduce(tensors);
+    } catch (const std::exception& error) {
+      give_up(error);
+    }
+    ++under_way_;
+    return [this, work, give_up] {
+      try {
+        const internal::Meeting::Wait wait(meeting_);
+        work->wait(std::chrono::milliseconds(options_.timeout_ms));
+        work->synchronize();
+      } catch (const std::exception& error) {
+        give_up(error);
+      }
+      --under_way_;
+    };
+  }
+
+  void meet() override {
+    begin_another();
+    meeting_.wait_for_all();
+  }
 
  private:
+  void begin_another() const {
+    require(under_way_ == 0, meeting_.who(), ": another sum or wait while ", under_way_, " are under way");
+  }
+
   const RankOptions options_;
   const at::Device device_;
   internal::Meeting meeting_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
+  int64_t under_way_ = 0;  // sums that were begun and not waited for
 };
 
 }  // namespace

@@ -131,6 +131,42 @@ TEST(GlooCollective, AWaitForOthersIsASignOfLife) {
   EXPECT_GE(read_pulse(folder / "learner-1")->beats, before + 2);
 }
 
+TEST(GlooCollective, TakesSumsThatWereBegunInOneOrder) {
+  spawn_ranks(3, [](Collective& group) {
+    std::vector<at::Tensor> tensors;
+    std::vector<Collective::EndSum> ends;
+    for (int64_t i = 0; i < 20; ++i) {
+      tensors.push_back(at::full({1 + 100 * i}, i + group.rank(), at::kDouble));
+      ends.push_back(group.begin_sum(tensors.back()));
+    }
+    EXPECT_THROW(group.meet(), Error);
+    EXPECT_THROW(group.all_reduce_sum(tensors.front()), Error);
+    for (const auto& end : ends) end();
+    for (int64_t i = 0; i < 20; ++i) {  // 3 i + 0 + 1 + 2
+      EXPECT_TRUE(tensors[static_cast<size_t>(i)].eq(3 * i + 3).all().item<bool>()) << i;
+    }
+    group.meet();
+  });
+}
+
+// The first that fails is the one that is named, not the last that was begun.
+TEST(GlooCollective, NamesTheRankThatDoesNotComeToASumBegunEarly) {
+  const auto run = [](Collective& group) {
+    auto one = at::ones({5}), more = at::ones({7});
+    std::vector<Collective::EndSum> ends;
+    ends.push_back(group.begin_sum(one));
+    if (group.rank() == 2) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(900));
+      return;
+    }
+    ends.push_back(group.begin_sum(more));
+    ends.push_back(group.begin_sum(one));
+    for (const auto& end : ends) end();
+  };
+  const auto message = message_of<Error>([&] { spawn_ranks(3, run, /*timeout_ms=*/300); });
+  EXPECT_THAT(message, HasSubstr("rank 0 of 3, sum 2 of 7 numbers: rank 2 did not come within 300 ms"));
+}
+
 // Two of three, at the port that rank 0 listens to.
 TEST(GlooCollective, MeetsAtAnAddress) {
   const std::string address = "127.0.0.1:" + std::to_string(20'000 + ::getpid() % 20'000);
