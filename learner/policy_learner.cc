@@ -20,6 +20,7 @@
 #include "learner/internal/step_parts.h"
 #include "learner/internal/step_tally.h"
 #include "learner/internal/token_returns.h"
+#include "model/pack_bins.h"
 
 namespace sluice::learner {
 namespace {
@@ -262,12 +263,19 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     if (critic_ != nullptr) critic_->begin();
     const double loss_before = tally.loss, kl_before = tally.sums.approx_kl;
     const int64_t tokens_before = tally.tokens;
+    const bool may_end = i > 0 && options_.target_kl > 0.0;
+    // A critic's gradients, and what ends a step early, are summed before all of the policy's are.
+    const auto* const last = critic_ == nullptr && !may_end && update.denominators.tokens > 0
+                                 ? model::last_of(update.parts, optimizer_.collective().rank(),
+                                                  [](const Part& part) { return part.micro.rank; })
+                                 : nullptr;
     for (const auto& part : update.parts) {
-      if (is_own(part)) learn(part, update.denominators, version, i == 0, tally);
+      if (!is_own(part)) continue;
+      if (&part == last) optimizer_.expect_last_backward();
+      learn(part, update.denominators, version, i == 0, tally);
     }
-    if (i > 0 && options_.target_kl > 0.0 &&
-        moved_too_far(tally.sums.approx_kl - kl_before, tally.tokens - tokens_before, options_.target_kl,
-                      optimizer_.collective())) {
+    if (may_end && moved_too_far(tally.sums.approx_kl - kl_before, tally.tokens - tokens_before,
+                                 options_.target_kl, optimizer_.collective())) {
       break;
     }
     if (update.denominators.tokens == 0) continue;

@@ -1,7 +1,9 @@
 // Which items go into which pack, best fit decreasing (spec section 11.3), and to which rank.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace sluice::model {
@@ -18,5 +20,13 @@ struct RankPack {
 // Shares of about equal length for so many ranks, each packed by itself. Longer items first, then lower
 // index, go to the rank that has least, the first on ties.
 std::vector<RankPack> pack_for_ranks(const std::vector<int64_t>& lengths, int64_t capacity, int64_t ranks);
+
+// The last of what was packed that is the rank's, as `rank_of` says; null where none is.
+template <class Pack, class RankOf>
+const Pack* last_of(const std::vector<Pack>& packs, int64_t rank, RankOf rank_of) {
+  const auto found = std::find_if(packs.rbegin(), packs.rend(),
+                                  [&](const Pack& pack) { return std::invoke(rank_of, pack) == rank; });
+  return found == packs.rend() ? nullptr : &*found;
+}
 
 }  // namespace sluice::model

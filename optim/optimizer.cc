@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "optim/internal/gradient_sum.h"
 #include "optim/internal/l2_norm.h"
 #include "optim/internal/spike_guard.h"
 #include "optim/internal/update_rule.h"
@@ -112,6 +113,7 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
     guard_ = std::make_unique<SpikeGuard>(options_.spike_ratio, options_.spike_window);
   }
   bind_grads();
+  sum_ = std::make_unique<GradientSum>(network_.trained(), grad_, collective_);
 }
 
 Optimizer::~Optimizer() = default;
@@ -132,17 +134,28 @@ void Optimizer::check_grads() const {
   }
 }
 
-void Optimizer::zero_grad() { grad_.zero_(); }
+void Optimizer::zero_grad() {
+  require(sum_->num_begun() == 0,
+          "Optimizer::zero_grad: the gradient is being summed, and step() did not come");
+  grad_.zero_();
+}
+
+void Optimizer::expect_last_backward() { sum_->expect_last_backward(); }
 
 // Travels to the other ranks with the sum of the gradients.
-void Optimizer::reject() { grad_.fill_(std::numeric_limits<float>::quiet_NaN()); }
+void Optimizer::reject() { sum_->kept_back().fill_(std::numeric_limits<float>::quiet_NaN()); }
+
+double Optimizer::take_sum_seconds() {
+  const double seconds = sum_->take_wait_seconds();
+  return collective_.size() == 1 ? 0.0 : seconds;
+}
 
 UpdateReport Optimizer::step() {
   const c10::NoGradGuard no_grad;
   check_grads();
   collected_.clear();
-  inject(Failpoint::Gradient, grad_);
-  collective_.all_reduce_sum(grad_);
+  inject(Failpoint::Gradient, sum_->kept_back());
+  sum_->finish();
 
   const double lr = options_.lr * schedule_multiplier(options_.schedule, num_steps_, total_steps_);
   const double norm = l2_norm(grad_).item<double>();

@@ -59,6 +59,7 @@ struct Shard {
 };
 Shard shard_of(int64_t num_numbers, int64_t rank, int64_t ranks);
 
+class GradientSum;
 class SpikeGuard;
 class UpdateRule;
 
@@ -72,6 +73,10 @@ class Optimizer {
   ~Optimizer();
 
   void zero_grad();
+  // Of several ranks: what the next backward completes of the gradient is summed while that goes on. Until
+  // step(), which has to come, nothing else is summed. Who does not call it has all of it summed in step(),
+  // to the same bits.
+  void expect_last_backward();
   // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be.
   void reject();
   // Throws Error when a parameter's grad() is no longer the view it was given.
@@ -83,6 +88,9 @@ class Optimizer {
   int64_t num_spikes() const;                           // skipped for their gradient norm
   // Both by their metric names, nonfinite_skips and spike_skips.
   std::map<std::string, double> skip_counts() const;
+
+  // That step() waited for gradients to be summed, since the last call; 0 on one rank.
+  double take_sum_seconds();
 
   int64_t state_bytes() const;  // of what the rule remembers, on this rank
 
@@ -106,6 +114,7 @@ class Optimizer {
   const int64_t total_steps_;
   at::Tensor grad_;                     // [num_parameters] float32
   std::vector<at::Tensor> grad_views_;  // of grad_, in the order of the network's parameters
+  std::unique_ptr<GradientSum> sum_;    // of grad_
   const Shard own_;                     // what rule_ moves
   std::unique_ptr<UpdateRule> rule_;
   std::vector<model::NamedTensor> collected_;  // by collect()

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/pack_bins.h"
 #include "transport/collective.h"
 
 namespace sluice::sft {
@@ -69,9 +70,12 @@ std::map<std::string, double> RewardTrainer::step(std::span<const ComparedPair> 
   RewardLossSums sums;
   optimizer_.zero_grad();
   auto& ranks = optimizer_.collective();
-  for (const auto& pack : pack_pairs(pairs, options_.micro_batch_tokens, network_.device(), ranks.size())) {
+  const auto packs = pack_pairs(pairs, options_.micro_batch_tokens, network_.device(), ranks.size());
+  const auto* const last = model::last_of(packs, ranks.rank(), &RewardBatch::rank);
+  for (const auto& pack : packs) {
     if (pack.rank != ranks.rank()) continue;
     const auto share = loss_of(network_, pack, std::ssize(pairs), options_.loss);
+    if (&pack == last) optimizer_.expect_last_backward();
     share.loss.backward();
     loss_sum += share.loss.item<double>();
     add(share.sums, sums);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/pack_bins.h"
 #include "transport/collective.h"
 
 namespace sluice::sft {
@@ -34,6 +35,7 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
   double loss_sum = 0.0, entropy_sum = 0.0, correct = 0.0, aux_loss = 0.0;
   bool has_experts = false;
   optimizer_.zero_grad();
+  const auto* const last = model::last_of(packs, ranks.rank(), &SupervisedBatch::rank);
   for (const auto& pack : packs) {
     if (pack.rank != ranks.rank()) continue;
     at::Tensor noise;
@@ -48,6 +50,7 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
       if (options_.router_aux_loss != 0.0)
         loss = loss + out.balance_loss * (options_.router_aux_loss * share);
     }
+    if (&pack == last) optimizer_.expect_last_backward();
     loss.backward();
     loss_sum += loss.item<double>();
     entropy_sum += out.entropy.sum(at::kDouble).item<double>();

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "learner/internal/segments.h"
+#include "model/pack_bins.h"
 #include "transport/collective.h"
 
 namespace sluice::learner::internal {
@@ -12,7 +13,11 @@ namespace sluice::learner::internal {
 PreferenceUpdate::PreferenceUpdate(const model::Network& network, optim::Optimizer& optimizer,
                                    double router_aux_loss, std::span<const PreferenceExample> examples,
                                    const std::vector<PreferencePack>& packs)
-    : network_(network), optimizer_(optimizer), router_aux_loss_(router_aux_loss), examples_(examples) {
+    : network_(network),
+      optimizer_(optimizer),
+      router_aux_loss_(router_aux_loss),
+      examples_(examples),
+      last_(model::last_of(packs, optimizer.collective().rank(), &PreferencePack::rank)) {
   for (const auto& pack : packs) {
     rows_ += pack.batch.num_rows();
     targets_ += pack.num_completion_targets();
@@ -35,6 +40,7 @@ void PreferenceUpdate::add_logits(const PreferencePack& pack, const at::Tensor& 
 }
 
 model::BatchLogprobs PreferenceUpdate::forward(const PreferencePack& pack) {
+  if (&pack == last_) optimizer_.expect_last_backward();
   auto out = network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0);
   const int64_t targets = pack.num_completion_targets();
   entropy_ += out.entropy.detach().narrow(0, 0, targets).sum(at::kDouble).item<double>();

@@ -14,7 +14,8 @@
 
 namespace sluice::learner::internal {
 
-// Clears the gradients when it is made. Owns nothing; for each pack forward(), then backward().
+// Clears the gradients when it is made. Owns nothing; for each of the packs that are the rank's, in their
+// order, forward(), then backward().
 class PreferenceUpdate {
  public:
   PreferenceUpdate(const model::Network& network, optim::Optimizer& optimizer, double router_aux_loss,
@@ -42,8 +43,9 @@ class PreferenceUpdate {
   optim::Optimizer& optimizer_;
   const double router_aux_loss_;
   const std::span<const PreferenceExample> examples_;
-  int64_t rows_ = 0, targets_ = 0;  // of the step on all ranks, those of prompts left out
-  at::Tensor balance_;              // of the last forward, times its share of the rows; may be undefined
+  const PreferencePack* const last_;  // of this rank, or null
+  int64_t rows_ = 0, targets_ = 0;    // of the step on all ranks, those of prompts left out
+  at::Tensor balance_;                // of the last forward, times its share of the rows; may be undefined
   double loss_ = 0.0, entropy_ = 0.0;
   Side chosen_, rejected_;
   std::optional<double> aux_loss_;

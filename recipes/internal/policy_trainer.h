@@ -29,6 +29,8 @@ class PolicyTrainer {
   learner::TrainingBatch make_batch(int64_t step, std::vector<buffers::RolloutGroup> groups) const;
   // Step `batch.step`, counted from 0 in the stage. Every rank calls it with the same batch.
   learner::StepMetrics learn(const learner::TrainingBatch& batch);
+  // That the policy's updates waited for their gradients to be summed over ranks, since the last call.
+  double take_sum_seconds() { return optimizer_.take_sum_seconds(); }
   // Of the last step.
   const learner::StepFault& fault() const { return learner_->fault(); }
 

@@ -2,6 +2,7 @@
 // stage is in some step, and `step_time` is the sum of its parts.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -22,6 +23,13 @@ class StepClock {
     const Millis now = clock_.now_ms();
     parts_["time/" + part] += static_cast<double>(now - last_) / 1000.0;
     last_ = now;
+  }
+
+  // So much of that part, or all of it, was of another.
+  void moves(const std::string& part, const std::string& other, double seconds) {
+    const double moved = std::min(seconds, parts_["time/" + part]);
+    parts_["time/" + part] -= moved;
+    parts_["time/" + other] += moved;
   }
 
   // `time/PART` of each and `step_time`; what comes now is of the step behind `step`, which is counted

@@ -32,7 +32,11 @@ int StepLoop::run(const StepWork& work) {
     metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
     metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
     metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
-    if (ranks_.size() > 1) metrics["ranks"] = static_cast<double>(ranks_.size());
+    if (ranks_.size() > 1) {
+      metrics["ranks"] = static_cast<double>(ranks_.size());
+      metrics["time/all_reduce_wait"] = optimizer_.take_sum_seconds();
+      metrics["time/train"] = metrics["step_time"] - metrics["time/all_reduce_wait"];
+    }
     if (work.measure) {
       now_doing(stage_.name + " step " + std::to_string(s + 1) + ": measures held-out examples");
       if (ranks_.rank() == 0) metrics.merge(work.measure(s + 1));
