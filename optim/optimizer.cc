@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/shared_work.h"
 #include "optim/internal/gradient_sum.h"
 #include "optim/internal/l2_norm.h"
 #include "optim/internal/spike_guard.h"
@@ -78,6 +79,18 @@ void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& 
   ranks.all_reduce_sum(bits);
 }
 
+// By all threads of ours: ATen has one in a run.
+void fill_zeros(const at::Tensor& flat) {
+  constexpr int64_t kWorthAThread = int64_t{1} << 18;  // numbers
+  if (!flat.is_cpu()) {
+    flat.zero_();
+    return;
+  }
+  auto* const numbers = flat.mutable_data_ptr<float>();
+  share_work(flat.numel(), kWorthAThread,
+             [numbers](int64_t begin, int64_t end) { std::fill(numbers + begin, numbers + end, 0.0f); });
+}
+
 // One of the numbers becomes what SLUICE_FAIL wants it to be.
 void inject(Failpoint point, const at::Tensor& numbers) {
   if (const auto value = injected(point)) numbers.narrow(0, 0, 1).fill_(*value);
@@ -137,7 +150,7 @@ void Optimizer::check_grads() const {
 void Optimizer::zero_grad() {
   require(sum_->num_begun() == 0,
           "Optimizer::zero_grad: the gradient is being summed, and step() did not come");
-  grad_.zero_();
+  fill_zeros(grad_);
 }
 
 void Optimizer::expect_last_backward() { sum_->expect_last_backward(); }
@@ -168,18 +181,17 @@ UpdateReport Optimizer::step() {
   if (guard_ != nullptr && guard_->is_spike(norm)) {
     return {.grad_norm = norm, .lr = lr, .applied = false, .spike = true};
   }
-  const double scale = options_.max_grad_norm / (norm + kClipEps);
-  if (options_.max_grad_norm > 0.0 && scale < 1.0) grad_.mul_(scale);
+  const double clip = options_.max_grad_norm / (norm + kClipEps);
   ++num_applied_;
-  move_weights(lr);
+  move_weights(lr, options_.max_grad_norm > 0.0 ? std::min(clip, 1.0) : 1.0);
   inject(Failpoint::Weight, network_.trained().flat());
   return {.grad_norm = norm, .lr = lr, .applied = true};
 }
 
-void Optimizer::move_weights(double lr) {
+void Optimizer::move_weights(double lr, double grad_scale) {
   const auto& flat = network_.trained().flat();
   const auto part = [this](const at::Tensor& all) { return all.narrow(0, own_.first, own_.count); };
-  rule_->update(part(flat), part(grad_), lr, num_applied_);
+  rule_->update(part(flat), part(grad_), {.lr = lr, .num_updates = num_applied_, .grad_scale = grad_scale});
   if (is_sharded()) fill_from_shards(flat.detach(), own_, collective_);
 }
 

@@ -106,7 +106,7 @@ class Optimizer {
   void bind_grads();
   void check_grads() const;
   bool is_sharded() const { return options_.shard && collective_.size() > 1; }
-  void move_weights(double lr);
+  void move_weights(double lr, double grad_scale);
 
   model::Network& network_;
   transport::Collective& collective_;

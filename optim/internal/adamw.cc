@@ -1,11 +1,11 @@
 #include "optim/internal/adamw.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "base/shared_work.h"
 #include "optim/internal/flat_loops.h"
 
 namespace sluice::optim {
@@ -20,7 +20,7 @@ void move_weights(const at::Tensor& weights, const at::Tensor& grad, const at::T
   auto* const w = weights.mutable_data_ptr<Real>();
   const auto* const g = grad.const_data_ptr<Real>();
   auto *const m = first_moment.mutable_data_ptr<Real>(), *const v = second_moment.mutable_data_ptr<Real>();
-  at::parallel_for(0, (count + kBlock - 1) / kBlock, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  share_work((count + kBlock - 1) / kBlock, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kBlock, last = std::min(end * kBlock, count);
     adamw_loop(w + first, g + first, m + first, v + first, last - first, factors);
   });
@@ -29,6 +29,7 @@ void move_weights(const at::Tensor& weights, const at::Tensor& grad, const at::T
 // Where there are no loops of ours.
 void move_weights_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const at::Tensor& first_moment,
                             const at::Tensor& second_moment, const AdamWFactors& factors) {
+  if (factors.grad_scale != 1.0) grad.mul_(factors.grad_scale);
   first_moment.lerp_(grad, 1.0 - factors.beta1);
   second_moment.mul_(factors.beta2).addcmul_(grad, grad, 1.0 - factors.beta2);
   const auto denominator = second_moment.sqrt().mul_(factors.root_scale).add_(factors.eps);
@@ -61,11 +62,12 @@ AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& option
   second_moment_ = at::zeros_like(first_moment_);
 }
 
-void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) {
-  const auto t = static_cast<double>(num_updates);
-  AdamWFactors factors{.beta1 = options_.beta1,
+void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of) {
+  const auto t = static_cast<double>(of.num_updates);
+  AdamWFactors factors{.grad_scale = of.grad_scale,
+                       .beta1 = options_.beta1,
                        .beta2 = options_.beta2,
-                       .step_size = lr / (1.0 - std::pow(options_.beta1, t)),
+                       .step_size = of.lr / (1.0 - std::pow(options_.beta1, t)),
                        .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
                        .eps = options_.eps};
   const auto type = weights.scalar_type();
@@ -73,7 +75,7 @@ void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, double lr,
                     : type == at::kDouble ? move_weights<double>
                                           : move_weights<float>;
   for (const auto& part : parts_) {
-    factors.decay = part.decays ? lr * options_.weight_decay : 0.0;
+    factors.decay = part.decays ? of.lr * options_.weight_decay : 0.0;
     move(part.numbers.of(weights), part.numbers.of(grad), part.moments.of(first_moment_),
          part.moments.of(second_moment_), factors);
   }

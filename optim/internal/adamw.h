@@ -11,7 +11,7 @@ class AdamW final : public UpdateRule {
   AdamW(const model::Parameters& parameters, const OptimizerOptions& options);
   AdamW(const model::Parameters& parameters, const OptimizerOptions& options, const SlotFilter& is_chosen);
 
-  void update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) override;
+  void update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of) override;
   std::vector<model::NamedTensor> state() const override;
 
  private:

@@ -13,13 +13,15 @@ template <class Real>
 SLUICE_LOOP void move_weights(Real* __restrict weights, const Real* __restrict grad,
                               Real* __restrict first_moment, Real* __restrict second_moment, int64_t count,
                               const AdamWFactors& factors) {
+  const auto grad_scale = static_cast<Real>(factors.grad_scale);
   const auto decay = static_cast<Real>(factors.decay), step_size = static_cast<Real>(factors.step_size);
   const auto new_share = static_cast<Real>(1.0 - factors.beta1);
   const auto beta2 = static_cast<Real>(factors.beta2), new_square = static_cast<Real>(1.0 - factors.beta2);
   const auto root_scale = static_cast<Real>(factors.root_scale), eps = static_cast<Real>(factors.eps);
   for (int64_t i = 0; i < count; ++i) {
-    const Real m = first_moment[i] + new_share * (grad[i] - first_moment[i]);
-    const Real v = beta2 * second_moment[i] + new_square * (grad[i] * grad[i]);
+    const Real g = grad_scale * grad[i];
+    const Real m = first_moment[i] + new_share * (g - first_moment[i]);
+    const Real v = beta2 * second_moment[i] + new_square * (g * g);
     first_moment[i] = m;
     second_moment[i] = v;
     weights[i] -= decay * weights[i] + step_size * (m / (root_scale * std::sqrt(v) + eps));

@@ -6,8 +6,10 @@
 
 namespace sluice::optim {
 
-// Of one update (spec section 17.1): theta -= decay * theta + step_size * m / (root_scale * sqrt(v) + eps).
+// Of one update by g = grad_scale * grad (spec section 17.1): theta -= decay * theta + step_size * m /
+// (root_scale * sqrt(v) + eps).
 struct AdamWFactors {
+  double grad_scale = 1.0;
   double decay = 0.0;  // learning rate times weight decay
   double beta1 = 0.0, beta2 = 0.0;
   double step_size = 0.0, root_scale = 1.0;  // with the corrections of the first updates' moments

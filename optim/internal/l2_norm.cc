@@ -1,12 +1,12 @@
 #include "optim/internal/l2_norm.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "base/shared_work.h"
 #include "optim/internal/flat_loops.h"
 
 namespace sluice::optim {
@@ -18,7 +18,7 @@ constexpr int64_t kBlock = 1 << 16;  // numbers that one thread adds up
 template <class Real>
 double norm_of(const Real* x, int64_t count) {
   std::vector<double> sums(static_cast<size_t>((count + kBlock - 1) / kBlock));
-  at::parallel_for(0, std::ssize(sums), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  share_work(std::ssize(sums), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * kBlock;
       sums[static_cast<size_t>(block)] = sum_of_squares(x + first, std::min(kBlock, count - first));

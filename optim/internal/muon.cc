@@ -69,13 +69,17 @@ Muon::Muon(const model::Parameters& parameters, const OptimizerOptions& options)
   }
 }
 
-void Muon::update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) {
-  decay(weights, decayed_, lr * options_.weight_decay);
+void Muon::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& factors) {
+  decay(weights, decayed_, factors.lr * options_.weight_decay);
   for (const auto& matrix : matrices_) {
-    const auto direction = add_momentum(matrix.momentum, matrix.of(grad), options_);
-    matrix.of(weights).sub_(orthogonalized(direction, options_.muon.ns_steps), lr * matrix.lr_factor);
+    const auto own = matrix.of(grad);
+    if (factors.grad_scale != 1.0) own.mul_(factors.grad_scale);
+    const auto direction = add_momentum(matrix.momentum, own, options_);
+    matrix.of(weights).sub_(orthogonalized(direction, options_.muon.ns_steps), factors.lr * matrix.lr_factor);
   }
-  rest_.update(weights, grad, lr * options_.muon.adamw_lr_factor, num_updates);
+  auto of_rest = factors;
+  of_rest.lr *= options_.muon.adamw_lr_factor;
+  rest_.update(weights, grad, of_rest);
 }
 
 std::vector<model::NamedTensor> Muon::state() const {

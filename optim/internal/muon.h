@@ -16,7 +16,7 @@ class Muon final : public UpdateRule {
  public:
   Muon(const model::Parameters& parameters, const OptimizerOptions& options);
 
-  void update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) override;
+  void update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& factors) override;
   std::vector<model::NamedTensor> state() const override;
 
  private:

@@ -11,9 +11,10 @@ Sgd::Sgd(const model::Parameters& parameters, const OptimizerOptions& options)
   if (options_.momentum > 0.0) momentum_ = at::zeros_like(parameters.flat());
 }
 
-void Sgd::update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t) {
-  decay(weights, decayed_, lr * options_.weight_decay);
-  weights.sub_(momentum_.defined() ? add_momentum(momentum_, grad, options_) : grad, lr);
+void Sgd::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& factors) {
+  decay(weights, decayed_, factors.lr * options_.weight_decay);
+  if (factors.grad_scale != 1.0) grad.mul_(factors.grad_scale);
+  weights.sub_(momentum_.defined() ? add_momentum(momentum_, grad, options_) : grad, factors.lr);
 }
 
 std::vector<model::NamedTensor> Sgd::state() const {

@@ -14,12 +14,18 @@
 
 namespace sluice::optim {
 
+struct UpdateFactors {
+  double lr = 0.0;
+  int64_t num_updates = 1;  // this one too
+  double grad_scale = 1.0;  // of clipping, on every number of the gradient
+};
+
 // Owns what it remembers of earlier gradients, and nothing else.
 class UpdateRule {
  public:
   virtual ~UpdateRule() = default;
-  // Moves `weights` by `grad`, both [num_parameters]; `num_updates` counts this one too. Without autograd.
-  virtual void update(const at::Tensor& weights, const at::Tensor& grad, double lr, int64_t num_updates) = 0;
+  // Moves `weights` by `grad`, both [num_parameters], which may be scaled on the way. Without autograd.
+  virtual void update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& factors) = 0;
   // The very tensors it remembers in, so that who loads a checkpoint writes to them.
   virtual std::vector<model::NamedTensor> state() const = 0;
 };

@@ -1,7 +1,6 @@
 #include "optim/internal/adamw.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/shared_work.h"
 #include "tests/optim/bound_parameters.h"
 #include "tests/spec_example.h"
 
@@ -83,7 +83,7 @@ TEST(AdamW, InFloat32MovesWeightsAsInFloat64) {
   decay.narrow(0, 70'001, 3).zero_();  // a norm
   AdamW rule(trained.parameters, kDecays);
   for (int64_t t = 1; t <= 3; ++t) {
-    rule.update(trained.weights, trained.grad, /*lr=*/0.01, t);
+    rule.update(trained.weights, trained.grad, {.lr = 0.01, .num_updates = t});
     m = 0.9 * m + 0.1 * g;
     v = 0.999 * v + 0.001 * g * g;
     const auto step = m / (1 - std::pow(0.9, t)) / ((v / (1 - std::pow(0.999, t))).sqrt() + 1e-8);
@@ -93,18 +93,30 @@ TEST(AdamW, InFloat32MovesWeightsAsInFloat64) {
 }
 
 TEST(AdamW, GivesTheSameBitsWithAnyNumberOfThreads) {
-  const int before = at::get_num_threads();
+  const int before = work_threads();
   std::vector<at::Tensor> weights;
   for (const int threads : {1, 2, 3}) {
-    at::set_num_threads(threads);
+    set_work_threads(threads);
     Trained trained;
     AdamW rule(trained.parameters, kDecays);
-    for (int64_t t = 1; t <= 2; ++t) rule.update(trained.weights, trained.grad, /*lr=*/0.01, t);
+    for (int64_t t = 1; t <= 2; ++t)
+      rule.update(trained.weights, trained.grad, {.lr = 0.01, .num_updates = t});
     weights.push_back(trained.weights);
   }
-  at::set_num_threads(before);
+  set_work_threads(before);
   EXPECT_TRUE(weights[0].equal(weights[1]));
   EXPECT_TRUE(weights[0].equal(weights[2]));
+}
+
+TEST(AdamW, MovesByAScaledGradientAsByOneThatIsSmaller) {
+  Trained scaled, smaller;
+  smaller.grad.mul_(0.25);
+  AdamW of_scaled(scaled.parameters, kDecays), of_smaller(smaller.parameters, kDecays);
+  for (int64_t t = 1; t <= 2; ++t) {
+    of_scaled.update(scaled.weights, scaled.grad, {.lr = 0.01, .num_updates = t, .grad_scale = 0.25});
+    of_smaller.update(smaller.weights, smaller.grad, {.lr = 0.01, .num_updates = t});
+  }
+  EXPECT_TRUE(scaled.weights.equal(smaller.weights));  // a power of two: nothing is rounded
 }
 
 TEST(AdamW, PassesOnWhatIsNotFinite) {
@@ -112,7 +124,7 @@ TEST(AdamW, PassesOnWhatIsNotFinite) {
   trained.grad[5].fill_(std::numeric_limits<float>::quiet_NaN());
   trained.grad[70'000].fill_(std::numeric_limits<float>::infinity());
   AdamW rule(trained.parameters, kDecays);
-  rule.update(trained.weights, trained.grad, /*lr=*/0.01, 1);
+  rule.update(trained.weights, trained.grad, {.lr = 0.01});
   const auto broken = trained.weights.isfinite().logical_not().nonzero().flatten();
   EXPECT_TRUE(broken.equal(at::tensor({5, 70'000}, at::kLong)));
 }

@@ -39,7 +39,7 @@ class BoundParameters {
   // The first update after `before` others.
   void update(UpdateRule& rule, double lr, int64_t before = 0) const {
     const c10::NoGradGuard no_grad;
-    rule.update(parameters_.flat(), grad_, lr, before + 1);
+    rule.update(parameters_.flat(), grad_, {.lr = lr, .num_updates = before + 1});
   }
 
  private:

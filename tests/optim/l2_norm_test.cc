@@ -1,10 +1,11 @@
 #include "optim/internal/l2_norm.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "base/shared_work.h"
 
 namespace sluice::optim {
 namespace {
@@ -18,15 +19,15 @@ TEST(L2Norm, IsThatOfAllNumbersWhateverTheirCount) {
 }
 
 TEST(L2Norm, HasTheSameBitsWithAnyNumberOfThreads) {
-  const int before = at::get_num_threads();
+  const int before = work_threads();
   const auto flat = (at::arange(3'000'017, at::kDouble) * 0.37).sin().to(at::kFloat);
-  at::set_num_threads(1);
+  set_work_threads(1);
   const double expected = l2_norm(flat).item<double>();
   for (const int threads : {2, 3, 4}) {
-    at::set_num_threads(threads);
+    set_work_threads(threads);
     EXPECT_EQ(l2_norm(flat).item<double>(), expected) << threads << " threads";
   }
-  at::set_num_threads(before);
+  set_work_threads(before);
 }
 
 }  // namespace

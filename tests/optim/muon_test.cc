@@ -163,7 +163,7 @@ std::set<std::string> hidden_matrices(const model::Network& network) {
   const auto weights = at::zeros_like(parameters.flat());
   // A gradient of 1 everywhere moves a number by lr under AdamW, and under Muon by less: such a matrix has
   // one singular value.
-  rule.update(weights, at::ones_like(weights), /*lr=*/1.0, 1);
+  rule.update(weights, at::ones_like(weights), {.lr = 1.0});
   std::set<std::string> names;
   for (const auto& slot : parameters.slots()) {
     const double moved = weights[slot.offset].abs().item<double>();
