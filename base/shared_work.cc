@@ -48,7 +48,7 @@ class Crew {
     work_ = &work;
     unfinished_.store(parts, std::memory_order_relaxed);
     left_.store(parts, std::memory_order_release);
-    left_.notify_all();
+    wake(parts - 1);
     take_parts();
     for (uint32_t parts_left = 0; (parts_left = unfinished_.load(std::memory_order_acquire)) != 0;)
       wait_while(unfinished_, parts_left);
@@ -56,6 +56,12 @@ class Crew {
   }
 
  private:
+  // So many of those that sleep.
+  void wake(size_t helpers) {
+    if (helpers >= threads_.size()) return left_.notify_all();
+    for (size_t helper = 0; helper < helpers; ++helper) left_.notify_one();
+  }
+
   void serve() {
     is_working = true;
     while (left_.load(std::memory_order_acquire) != kEnd) {

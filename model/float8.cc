@@ -1,11 +1,11 @@
 #include "model/float8.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/shared_work.h"
 
 namespace sluice::model {
 namespace {
@@ -38,7 +38,7 @@ at::Tensor dequantise_blocks(const at::Tensor& weight, const at::Tensor& scale_i
   const int64_t columns = values.size(1), scales_per_row = scales.size(1);
   const float* scale_data = scales.const_data_ptr<float>();
   float* data = values.mutable_data_ptr<float>();
-  at::parallel_for(0, values.size(0), /*grain_size=*/16, [&](int64_t first, int64_t last) {
+  share_work(values.size(0), /*grain_size=*/16, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       const float* row_scales = scale_data + i / block_rows * scales_per_row;
       for (int64_t block = 0; block < scales_per_row; ++block) {

@@ -1,19 +1,13 @@
 #include "model/internal/block.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
+
+#include <tuple>
 
 #include "model/families/family.h"
+#include "model/internal/residual.h"
 
 namespace sluice::model {
-namespace {
-
-at::Tensor residual(const at::Tensor& hidden, const at::Tensor& x) {
-  return at::GradMode::is_enabled() ? hidden + x : hidden.add_(x);
-}
-
-}  // namespace
-
 Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index)
     : adapts_mlp_(!config.experts) {
   const auto& names = config.family->names;
@@ -38,12 +32,13 @@ void Block::bind(Parameters& parameters) {
 }
 
 at::Tensor Block::forward(at::Tensor hidden, Pass& pass) const {
-  auto attended = attention_->forward(attention_norm_(hidden), pass);
+  auto [stream, read] = for_two(hidden);
+  auto attended = attention_->forward(attention_norm_(read), pass);
   if (attention_post_norm_) attended = attention_post_norm_(attended);
-  hidden = residual(hidden, attended);
-  auto fed = mlp_->forward(mlp_norm_(hidden), pass);
+  std::tie(stream, read) = for_two(add_to_stream(stream, attended));
+  auto fed = mlp_->forward(mlp_norm_(read), pass);
   if (mlp_post_norm_) fed = mlp_post_norm_(fed);
-  return residual(hidden, fed);
+  return add_to_stream(stream, fed);
 }
 
 void Block::describe(cpu::TransformerLayer& layer, RawVectors& vectors) const {

@@ -7,6 +7,8 @@ namespace sluice::model::raw {
 
 // Any floating type and device.
 namespace aten {
+TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                                 const LogitOptions& options);
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,
                               const at::Tensor& sum = {});
 std::tuple<at::Tensor, at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
@@ -31,9 +33,12 @@ namespace cpu {
 // float32 and bfloat16 [out, in].
 bool takes_weight(const at::Tensor& weight);
 void pack(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales);
-at::Tensor linear(const at::Tensor& x, const Weight& weight);  // packed
+at::Tensor linear(const at::Tensor& x, const Weight& weight);
 at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
+void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, at::Tensor& sum);
 void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
+TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                                 const LogitOptions& options);
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,
                               const at::Tensor& sum = {});

@@ -1,8 +1,9 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "base/shared_work.h"
 #include "model/internal/implementations.h"
 #include "model/kernels/kernels.h"
 
@@ -22,20 +23,16 @@ Tensor in_rows(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); 
 // Where lines of the cache begin, as vectors do: a kernel runs a fifth slower on memory from `new`.
 Tensor scratch_of(int64_t count) { return at::empty({count}, at::kFloat); }
 
-}  // namespace
-
 // Threads share the columns. Each packs its part of the weight, so many rows of it that their panels and a
 // block of the gradient stay in the second-level cache, which costs as much as a product of some ten rows.
-Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
+void multiply_grad(const Tensor& grad, const Tensor& weight, Tensor& result, bool adds) {
   constexpr int64_t kDepth = 2048;
   const auto rows = in_rows(grad), numbers = in_rows(weight);
   const int64_t depth = weight.size(0), columns = weight.size(1);
-  auto result = depth == 0 ? at::zeros({grad.size(0), columns}, grad.options())
-                           : at::empty({grad.size(0), columns}, grad.options());
   const float *from = rows.const_data_ptr<float>(), *weights = numbers.const_data_ptr<float>();
   float* const to = result.mutable_data_ptr<float>();
   const int64_t grain = kWorthAThread / std::max<int64_t>(grad.size(0) * depth * kPanel, 1) + 1;
-  at::parallel_for(0, panels_of(columns), grain, [&](int64_t begin, int64_t end) {
+  share_work(panels_of(columns), grain, [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kPanel, count = std::min(end * kPanel, columns) - first;
     const auto scratch = scratch_of(model::cpu::packed_size(count, std::min(depth, kDepth)));
     auto* const panels = scratch.mutable_data_ptr<float>();
@@ -49,16 +46,30 @@ Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
                         .depth = deep,
                         .columns = count,
                         .panels = panels,
-                        .adds = k > 0,
+                        .adds = adds || k > 0,
                         .out = to + first,
                         .out_stride = columns});
     }
   });
+}
+
+}  // namespace
+
+Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
+  const std::vector<int64_t> shape = {grad.size(0), weight.size(1)};
+  auto result = weight.size(0) == 0 ? at::zeros(shape, grad.options()) : at::empty(shape, grad.options());
+  multiply_grad(grad, weight, result, /*adds=*/false);
   return result;
 }
 
-// Threads share the longer side of the sum, and each lays out the whole of the other.
+void add_linear_grad_x(const Tensor& grad, const Tensor& weight, Tensor& sum) {
+  multiply_grad(grad, weight, sum, /*adds=*/true);
+}
+
+// Threads share the longer side of the sum, and each lays out the whole of the other, again for every so many
+// columns: what a vocabulary has of them is not laid out at once.
 void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
+  constexpr int64_t kColumns = 1024;
   const auto a = in_rows(grad), b = in_rows(x);
   const int64_t out = sum.size(0), in = sum.size(1), rows = grad.size(0);
   model::cpu::OuterCall call_of_all{.a = a.const_data_ptr<float>(),
@@ -73,15 +84,17 @@ void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
   const bool shares_out = out >= in;
   const int64_t longer = std::max(out, in), shorter = std::min(out, in);
   const int64_t grain = kWorthAThread / std::max<int64_t>(rows * shorter * kPanel, 1) + 1;
-  at::parallel_for(0, panels_of(longer), grain, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kPanel, count = std::min(end * kPanel, longer) - first;
-    auto call = call_of_all;
-    (shares_out ? call.a_columns : call.b_columns) = count;
-    (shares_out ? call.a : call.b) += first;
-    call.out += shares_out ? first * in : first;
-    const auto scratch = scratch_of(model::cpu::outer_scratch(call.a_columns, call.b_columns));
-    call.scratch = scratch.mutable_data_ptr<float>();
-    kernels().outer(call);
+  share_work(panels_of(longer), grain, [&](int64_t begin, int64_t end) {
+    const int64_t last = std::min(end * kPanel, longer), most = std::min(kColumns, last - begin * kPanel);
+    const auto scratch = scratch_of(model::cpu::outer_scratch(most, shorter));
+    for (int64_t first = begin * kPanel; first < last; first += kColumns) {
+      auto call = call_of_all;
+      (shares_out ? call.a_columns : call.b_columns) = std::min(kColumns, last - first);
+      (shares_out ? call.a : call.b) += first;
+      call.out += shares_out ? first * in : first;
+      call.scratch = scratch.mutable_data_ptr<float>();
+      kernels().outer(call);
+    }
   });
 }
 

@@ -1,9 +1,9 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/shared_work.h"
 #include "model/internal/implementations.h"
 #include "model/internal/share_rows.h"
 #include "model/kernels/kernels.h"
@@ -90,76 +90,17 @@ std::tuple<Tensor, Tensor, Tensor> grads_like(const Tensor& q, const Tensor& k, 
             at::zeros(v.sizes(), q.options())};
   }
   const int64_t heads = q.size(1), kv_heads = k.size(1);
-  const auto all = at::empty({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
-  all.narrow(1, heads, 2 * kv_heads).zero_();
+  auto all = at::empty({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
+  const int64_t before = heads * q.size(2), added_to = 2 * kv_heads * q.size(2);
+  auto* const numbers = out(all);
+  share_rows(q.size(0), added_to, [&](int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row)
+      std::fill_n(numbers + row * (before + added_to) + before, added_to, 0.0f);
+  });
   return {all.narrow(1, 0, heads), all.narrow(1, heads, kv_heads), all.narrow(1, heads + kv_heads, kv_heads)};
 }
 
 }  // namespace
-
-bool takes_weight(const Tensor& weight) {
-  const auto type = weight.scalar_type();
-  return weight.is_cpu() && weight.dim() == 2 && (type == at::kFloat || type == at::kBFloat16);
-}
-
-// Threads share the panels, as they do in linear().
-void pack(const Tensor& weight, const Tensor& panels, const Tensor& scales) {
-  const auto rows = weight.contiguous();
-  const int64_t columns = rows.size(0), depth = rows.size(1);
-  const auto from = rows.scalar_type(), to = panels.scalar_type();
-  require(from == at::kFloat || (from == at::kBFloat16 && to == from), "pack: weights of ",
-          rows.dtype().name(), " for panels of ", panels.dtype().name());
-  const auto pack_part = [&](int64_t first, int64_t count) {
-    const auto* const numbers =
-        static_cast<const char*>(rows.const_data_ptr()) + first * depth * rows.itemsize();
-    void* const place = static_cast<char*>(panels.mutable_data_ptr()) + first * depth * panels.itemsize();
-    if (from == at::kBFloat16) {
-      model::cpu::pack(reinterpret_cast<const uint16_t*>(numbers), count, depth,
-                       static_cast<uint16_t*>(place));
-      return;
-    }
-    const auto* const wide = reinterpret_cast<const float*>(numbers);
-    if (to == at::kChar) {
-      model::cpu::pack(wide, count, depth, static_cast<int8_t*>(place),
-                       scales.mutable_data_ptr<float>() + first);
-    } else if (to == at::kBFloat16) {
-      model::cpu::pack(wide, count, depth, static_cast<uint16_t*>(place));
-    } else {
-      model::cpu::pack(wide, count, depth, static_cast<float*>(place));
-    }
-  };
-  constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 16;  // numbers
-  at::parallel_for(0, (columns + kPanel - 1) / kPanel,
-                   kWorthAThread / std::max<int64_t>(depth * kPanel, 1) + 1, [&](int64_t begin, int64_t end) {
-                     pack_part(begin * kPanel, std::min(end * kPanel, columns) - begin * kPanel);
-                   });
-}
-
-// Threads share the panels: what a number is made of stays as it is.
-Tensor linear(const Tensor& x, const Weight& weight) {
-  constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 20;  // products
-  const auto rows = x.stride(1) == 1 ? x : x.contiguous();
-  const int64_t depth = x.size(1), columns = weight.rows.size(0);
-  auto result = at::empty({x.size(0), columns}, x.options().requires_grad(false));
-  const auto* panels = static_cast<const char*>(weight.packed.const_data_ptr());
-  const auto type = type_of_packed(weight.packed);
-  const float* scales = weight.scales.defined() ? in(weight.scales) : nullptr;
-  const int64_t grain = kWorthAThread / std::max<int64_t>(x.size(0) * depth * kPanel, 1) + 1;
-  at::parallel_for(0, (columns + kPanel - 1) / kPanel, grain, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kPanel;
-    kernels().matmul({.x = in(rows),
-                      .x_stride = rows.stride(0),
-                      .rows = x.size(0),
-                      .depth = depth,
-                      .columns = std::min(end * kPanel, columns) - first,
-                      .panels = panels + first * depth * model::cpu::size_of(type),
-                      .type = type,
-                      .scales = scales == nullptr ? nullptr : scales + first,
-                      .out = out(result) + first,
-                      .out_stride = columns});
-  });
-  return result;
-}
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab, const Tensor& sum) {
   auto result = sum.defined() ? sum : at::zeros({vocab, grad.size(1)}, grad.options());
@@ -269,7 +210,7 @@ std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Ten
   rows_of_all.out_stride = q.size(1) * v.size(2);
   const int64_t page_size = k.size(1) * kPage * (q.size(2) + v.size(2));
   float *const to = out(result), *const lse_to = out(lse);
-  at::parallel_for(0, std::ssize(plan.sequences), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  share_work(std::ssize(plan.sequences), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     // Tensors begin where lines of the cache do, as vectors do.
     auto pool = at::empty({(keys + kPage - 1) / kPage * page_size}, q.options());
     auto scratch = at::empty({model::cpu::attention_scratch(keys)}, q.options());
@@ -313,7 +254,7 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
   const int64_t scratch_size = model::cpu::backward_scratch(keys, q.size(2), v.size(2));
   const auto groups = key_groups(plan);
   const int64_t num_groups = std::ssize(groups) - 1;
-  at::parallel_for(0, num_groups * k.size(1), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+  share_work(num_groups * k.size(1), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     auto scratch = at::empty({scratch_size}, q.options());
     auto call = call_of_all;
     auto grads = grads_of_all;

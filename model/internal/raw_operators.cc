@@ -46,22 +46,22 @@ Tensor pack(const Tensor& weight, bool rounds) {
   return panels;
 }
 
-Weight packed(const Weight& weight) {
-  return weight.packed.defined() ? weight
-                                 : Weight(weight.rows, pack(weight.rows, weight.rounds()), weight.rounding);
-}
-
 Tensor linear(const Tensor& x, const Weight& weight) {
   const auto& rows = weight.rows;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
   if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows)))
     return at::mm(rounded(x, weight), in_type_of(x, as_multiplied(rows, weight.rounds())).t());
-  return cpu::linear(rounded(x, weight), packed(weight));
+  return cpu::linear(rounded(x, weight), weight);
 }
 
 Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
   return has_kernels(grad) ? cpu::linear_grad_x(grad, weight) : at::mm(grad, weight);
+}
+
+void add_linear_grad_x(const Tensor& grad, const Tensor& weight, Tensor& sum) {
+  if (has_kernels(grad)) return cpu::add_linear_grad_x(grad, weight, sum);
+  sum.addmm_(grad, weight);
 }
 
 void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
@@ -73,6 +73,12 @@ Tensor linear_grad_weight(const Tensor& grad, const Tensor& x) {
   auto sum = at::zeros({grad.size(1), x.size(1)}, x.options());
   add_linear_grad_weight(grad, x, sum);
   return sum;
+}
+
+TokenLogprobParts token_logprobs(const Tensor& hidden, const Weight& head, const Tensor& targets,
+                                 const LogitOptions& options) {
+  return has_kernels(hidden) ? cpu::token_logprobs(hidden, head, targets, options)
+                             : aten::token_logprobs(hidden, head, targets, options);
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab, const Tensor& sum) {

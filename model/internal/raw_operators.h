@@ -37,14 +37,14 @@ at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
 // What is multiplied with a weight, rows or the gradients of its results: rounded to bfloat16 where the
 // weight says so, in the type it had.
 at::Tensor rounded(const at::Tensor& x, const Weight& weight);
-// The weight with a packed copy, one that is made here where it has none.
-Weight packed(const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
-// Packs a weight that is not. Throws Error when x is no [rows, in].
+// Packs a weight that is not, a part at a time. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
 // Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. The weight is
 // of grad's type.
 at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
+// Added to `sum` [rows, in], contiguous.
+void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, at::Tensor& sum);
 void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
 at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x);
 
@@ -80,7 +80,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
                                                                   const AttentionPlan& plan,
                                                                   const AttentionOptions& options);
 
-// How many rows have their logits at once in the next two.
+// How many rows have their logits at once in the next two where ATen computes; kernels have no more logits.
 int64_t logit_chunk_rows(int64_t vocab);
 struct TokenLogprobParts {
   at::Tensor logprobs, entropy, lse;  // [rows] each
@@ -96,7 +96,7 @@ struct TokenLogprobGrads {
   at::Tensor logprobs, entropy;
 };
 // Gradients of hidden and, unless `head_is_frozen`, head, the latter added to `head_sum` where there is one,
-// and that returned. Logits are computed again, chunk by chunk.
+// and that returned. Logits are computed again.
 std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGrads& grads,
                                                            const at::Tensor& hidden, const Weight& head,
                                                            const at::Tensor& targets,

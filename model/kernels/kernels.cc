@@ -1,6 +1,7 @@
 #include "model/kernels/kernels.h"
 
 #include <atomic>
+#include <cmath>
 
 // The same source for each instruction set. GCC lowers vector types before it clones functions, so target
 // clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
@@ -9,7 +10,7 @@
 #define SLUICE_KERNEL_TABLE                                                                                \
   inline constexpr Kernels kTable {                                                                        \
     rms_norm, rms_norm_backward, swiglu, swiglu_backward, gelu_gated, gelu_gated_backward, soft_cap, rope, \
-        log_sum_exp, softmax_grad, add_rows, store_pages, attention, attention_backward, matmul, outer,    \
+        add_logits, softmax_grad, add_rows, store_pages, attention, attention_backward, matmul, outer,     \
         weigh_logits, draw_logit, logits_from, logit_masses                                                \
   }
 
@@ -95,6 +96,14 @@ int64_t backward_scratch(int64_t num_keys, int64_t head_dim, int64_t value_dim) 
 int64_t outer_scratch(int64_t a_columns, int64_t b_columns) {
   constexpr int64_t kMost = 32;  // by which either is rounded up
   return (a_columns + b_columns + 2 * kMost) * kOuterRows;
+}
+
+float log_sum_exp(const LogitSums& sums) {
+  return static_cast<float>(static_cast<double>(sums.top) + std::log(sums.total));
+}
+
+float mean_logit(const LogitSums& sums) {
+  return static_cast<float>(static_cast<double>(sums.top) + sums.weighted / sums.total);
 }
 
 bool has(InstructionSet set) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace sluice::model::cpu {
 
@@ -140,6 +141,15 @@ struct LogitRow {
   double total = 0;
 };
 
+// Of some logits of a row: the largest, and under it the sums of their masses and of mass * (z - top).
+struct LogitSums {
+  float top = std::numeric_limits<float>::lowest();
+  double total = 0, weighted = 0;
+};
+// Not finite where a logit is NaN or infinite, or all are -inf.
+float log_sum_exp(const LogitSums& sums);
+float mean_logit(const LogitSums& sums);  // under the softmax
+
 struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t rows, int64_t width, float* out,
                    float* inverse_rms);
@@ -159,13 +169,12 @@ struct Kernels {
   void (*rope)(const float* x, int64_t x_stride, const float* cos, const float* sin, const int64_t* positions,
                int64_t rows, int64_t heads, int64_t all_heads, int64_t head_dim, int64_t half,
                float direction, float* out);
-  // Log-sum-exp of each row and, unless null, the mean of the row under its softmax and its largest logit.
-  // Logits may be -inf; the log-sum-exp of a row with NaN or infinity is not finite. AVX2 and AVX-512 get the
-  // same bits.
-  void (*log_sum_exp)(const float* z, int64_t rows, int64_t width, float* lse, float* mean, float* top);
-  // z becomes scale[row] * (softmax(z) - onehot(target)).
-  void (*softmax_grad)(float* z, const float* lse, const float* scale, const int64_t* targets, int64_t rows,
-                       int64_t width);
+  // Adds the next `width` logits of each row to its sums [rows]: whole blocks, but for a row's last ones. The
+  // bits do not depend on how many come at once. Logits may be -inf. AVX2 and AVX-512 get the same bits.
+  void (*add_logits)(const float* z, int64_t rows, int64_t width, LogitSums* sums);
+  // z, which begins with the logits of the token `first`, becomes scale[row] * (softmax(z) - onehot(target)).
+  void (*softmax_grad)(float* z, const float* lse, const float* scale, const int64_t* targets, int64_t first,
+                       int64_t rows, int64_t width);
   // out[index[i]] += x[i]
   void (*add_rows)(const float* x, const int64_t* index, int64_t rows, int64_t width, float* out);
   void (*store_pages)(const PageWrite& write, const Pages& pages);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/shared_work.h"
 #include "rewards/internal/scorers.h"
 #include "rewards/plugins/worker_side.h"
 #include "rewards/reward_worker.h"
@@ -41,6 +42,7 @@ Json answer(RewardFunction& reward, const Json& request) {
 
 int run_model_worker(const std::string& options) {
   at::set_num_threads(1);
+  set_work_threads(1);
   plugins::WorkerSide side;
   std::unique_ptr<RewardFunction> reward;
   try {

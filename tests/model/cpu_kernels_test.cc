@@ -1,6 +1,5 @@
 // The float32 kernels against the compositions of ATen operators in float64.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/shared_work.h"
 #include "model/internal/implementations.h"
 
 namespace sluice::model::raw {
@@ -249,8 +249,12 @@ TEST(Forward, HasTheSameBitsWithEveryVectorThatFusesProductAndSum) {
                                      cpu::gated(numbers({50, 2 * width}, 0), Activation::GeluTanh),
                                      raw::linear(x, weight), raw::linear(x, weight.to(at::kBFloat16))});
       auto lse = at::empty({500}, at::kFloat), mean = at::empty({500}, at::kFloat);
-      model::cpu::kernels().log_sum_exp(x.const_data_ptr<float>(), 500, width, lse.mutable_data_ptr<float>(),
-                                        mean.mutable_data_ptr<float>(), nullptr);
+      std::vector<model::cpu::LogitSums> sums(500);
+      model::cpu::kernels().add_logits(x.const_data_ptr<float>(), 500, width, sums.data());
+      for (int64_t row = 0; row < 500; ++row) {
+        lse.mutable_data_ptr<float>()[row] = model::cpu::log_sum_exp(sums[static_cast<size_t>(row)]);
+        mean.mutable_data_ptr<float>()[row] = model::cpu::mean_logit(sums[static_cast<size_t>(row)]);
+      }
       results.insert(results.end(), {lse, mean});
       auto capped = x.clone();
       model::cpu::kernels().soft_cap(capped.mutable_data_ptr<float>(), capped.numel(), 2.5f);
@@ -375,15 +379,15 @@ TEST(Kernels, GiveTheSameBitsWithAnyNumberOfThreads) {
                                raw::linear_grad_weight(wide_grad, wide_x),
                                raw::linear_grad_weight(wide_grad.narrow(1, 0, 64), wide_x)};
   };
-  const int before = at::get_num_threads();
-  at::set_num_threads(1);
+  const int before = work_threads();
+  set_work_threads(1);
   const auto expected = results();
   for (const int threads : {2, 3, 5}) {
-    at::set_num_threads(threads);
+    set_work_threads(threads);
     const auto seen = results();
     for (size_t i = 0; i < seen.size(); ++i) EXPECT_TRUE(at::equal(seen[i], expected[i])) << i;
   }
-  at::set_num_threads(before);
+  set_work_threads(before);
 }
 
 TEST(EmbeddingBackward, Agrees) {
