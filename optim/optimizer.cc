@@ -82,7 +82,7 @@ void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& 
 // By all threads of ours: ATen has one in a run.
 void fill_zeros(const at::Tensor& flat) {
   constexpr int64_t kWorthAThread = int64_t{1} << 18;  // numbers
-  if (!flat.is_cpu()) {
+  if (!flat.is_cpu() || flat.scalar_type() != at::kFloat) {
     flat.zero_();
     return;
   }
