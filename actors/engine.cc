@@ -88,14 +88,32 @@ void Engine::submit(GenerationRequest request) {
   waiting_.push_back({std::move(request), seconds()});
 }
 
+void Engine::when_call_is_made(CallMade told) {
+  require(tokenizer_ != nullptr, "engine: there is no tokenizer to find calls with");
+  call_made_ = std::move(told);
+}
+
+bool Engine::waits_for_calls() const {
+  if (num_paused_ == 0) return false;
+  // Where bits depend on what is decoded together, they would depend on when calls are answered.
+  if (!mixes_groups_) return true;
+  int64_t running = 0, unstarted = std::ssize(waiting_);
+  for (const auto& active : active_) {
+    running += active->num_running();
+    unstarted += active->num_unstarted();
+  }
+  return running == num_paused_ && (unstarted == 0 || running >= options_.max_rows);
+}
+
 std::vector<GenerationResult> Engine::step(int64_t version) {
   for (const auto& active : active_) {
     for (auto& sample : active->samples) {
-      if (sample.running && sample.full())
+      if (sample.goes_on() && sample.full())
         end_sample(sample, buffers::FinishReason::Length);  // append() filled it
     }
   }
   take_on();
+  if (waits_for_calls()) return take_finished();
   const double began_s = seconds();
   const uint64_t tokens_before = num_tokens_, drafted_before = num_drafted_;
   plan_step();
@@ -143,6 +161,7 @@ std::span<const int32_t> Engine::tokens_of(uint64_t id, int64_t sample) const {
 bool Engine::append(uint64_t id, int64_t sample, std::span<const int32_t> extra) {
   Sample* const running = find_running(id, sample);
   if (running == nullptr) return false;
+  if (std::exchange(running->paused, false)) --num_paused_;
   auto& completion = running->completion;
   for (const int32_t token : extra) {
     if (running->full()) break;
@@ -152,6 +171,7 @@ bool Engine::append(uint64_t id, int64_t sample, std::span<const int32_t> extra)
     completion.kept_mass.push_back(1);
     completion.versions.push_back(completion.versions.back());
     if (running->stop_text) running->stop_text->skip(token);
+    if (running->calls) running->calls->skip(token);
   }
   return true;
 }

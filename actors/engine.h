@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "actors/drafter.h"
@@ -42,6 +43,9 @@ struct GenerationResult {
 // A completion that has ended, of the request's sample; its text may be filled in.
 using CompletionEnded =
     std::function<void(const GenerationRequest& request, int64_t sample, buffers::Completion& completion)>;
+
+// A running completion that has come to the end of a call, of which this is the text between the marks.
+using CallMade = std::function<void(const GenerationRequest& request, int64_t sample, std::string call)>;
 
 struct EngineOptions {
   int64_t max_rows = 128;  // completions decoded together
@@ -80,10 +84,15 @@ class Engine {
   void submit(GenerationRequest request);
   // Called within step(), for each completion as soon as it has ended: before step() returns its request.
   void when_completion_ends(CompletionEnded told) { completion_ended_ = std::move(told); }
+  // Called within step(); that completion pauses until append() gives what comes of its call. Needs the
+  // tokenizer; who has not asked for calls pays nothing for them. To be said before the first submit().
+  void when_call_is_made(CallMade told);
   // One token for every completion under way; returns the requests that finished. Nothing to do returns
   // nothing.
   std::vector<GenerationResult> step(int64_t version);
   bool idle() const { return waiting_.empty() && active_.empty(); }
+  // Whether step() has nothing to do until append() is called: all that is under way waits for its calls.
+  bool waits_for_calls() const;
   // Completions under way keep their tokens and go on with the weights there are now, as if these had
   // computed all that stands before: what is kept of the old ones is computed again.
   void recompute();
@@ -96,8 +105,8 @@ class Engine {
   uint64_t num_accepted() const { return num_accepted_; }
 
   // Puts tokens the policy did not choose (mask 0) behind what a running completion has so far, as a tool's
-  // answer; false when that completion has finished or is not there. They count towards max_new_tokens: what
-  // is beyond is left out, and the next step ends the completion with Length.
+  // answer, upon which it goes on; false when that completion has finished or is not there. They count
+  // towards max_new_tokens: what is beyond is left out, and the next step ends the completion with Length.
   bool append(uint64_t id, int64_t sample, std::span<const int32_t> extra);
   // What a running completion has so far, until the next call; nothing when it is not running.
   std::span<const int32_t> tokens_of(uint64_t id, int64_t sample) const;
@@ -148,6 +157,8 @@ class Engine {
   const std::unique_ptr<State> state_;
   const std::unique_ptr<Drafter> drafter_;  // or null
   CompletionEnded completion_ended_;        // or nothing
+  CallMade call_made_;                      // or nothing
+  int64_t num_paused_ = 0;                  // completions that wait for what comes of a call
   uint64_t num_tokens_ = 0, num_preempted_ = 0, num_drafted_ = 0, num_accepted_ = 0;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };

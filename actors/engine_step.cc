@@ -25,7 +25,7 @@ void Engine::plan_step() {
   for (const auto& active : active_) {
     feed_prompt(*active);
     for (auto& sample : std::span(active->samples).first(static_cast<size_t>(active->num_started))) {
-      if (sample.running) feed_sample(sample);
+      if (sample.goes_on()) feed_sample(sample);
     }
   }
 }
@@ -46,7 +46,7 @@ void Engine::propose_drafts() {
     for (auto& sample : active->samples) {
       const int64_t size = std::ssize(sample.completion.tokens);
       const int64_t most = std::min(options_.draft_tokens, request.sampling.max_new_tokens - size - 1);
-      if (!sample.running || most <= 0 || sample.cached + 1 != sample.num_tokens()) continue;
+      if (!sample.goes_on() || most <= 0 || sample.cached + 1 != sample.num_tokens()) continue;
       requests.push_back(
           {.request = request.id,
            .prompt = request.prompt,
@@ -253,6 +253,7 @@ void Engine::start_samples(Active& active, int64_t version) {
         static_cast<size_t>(model::pages_for(active.prompt_size()) + model::pages_for(kReservedTokens)));
     const auto& stops = active.request.sampling.stop_strings;
     if (!stops.empty()) sample.stop_text.emplace(*tokenizer_, stops);
+    if (call_made_) sample.calls.emplace(*tokenizer_);
     share_prompt(sample);
     sample.drawn.resize(static_cast<size_t>(options_.draft_tokens) + 1);
     sample.draft.reserve(static_cast<size_t>(options_.draft_tokens));
@@ -275,7 +276,7 @@ void Engine::release_prompt(Active& active) {
 void Engine::keep_drawn(Sample& sample, int64_t num_logits, int64_t version) {
   auto& tokens = sample.completion.tokens;
   tokens.resize(tokens.size() - sample.draft.size());
-  for (int64_t i = 0; i < num_logits && sample.running; ++i) {
+  for (int64_t i = 0; i < num_logits && sample.goes_on(); ++i) {
     const auto& drawn = sample.drawn[static_cast<size_t>(i)];
     keep_token(sample, drawn, version);
     if (i + 1 == num_logits || sample.draft[static_cast<size_t>(i)] != drawn.token) break;
@@ -295,12 +296,17 @@ void Engine::keep_token(Sample& sample, const SampledToken& drawn, int64_t versi
   completion.kept_mass.push_back(drawn.kept_mass);
   completion.versions.push_back(version);
   ++num_tokens_;
+  auto call = sample.calls ? sample.calls->push(drawn.token) : std::nullopt;
   if (stop_ids_.contains(drawn.token)) {
     end_sample(sample, buffers::FinishReason::Stop);
   } else if (sample.stop_text && sample.stop_text->push(drawn.token)) {
     end_sample(sample, buffers::FinishReason::StopString);
   } else if (sample.full()) {
     end_sample(sample, buffers::FinishReason::Length);
+  } else if (call) {
+    sample.paused = true;
+    ++num_paused_;
+    call_made_(sample.owner->request, sample.index, *std::move(call));
   }
 }
 
@@ -308,6 +314,7 @@ void Engine::end_sample(Sample& sample, buffers::FinishReason reason) {
   sample.completion.finish = reason;
   sample.running = false;
   sample.stop_text.reset();
+  sample.calls.reset();
   release(sample.pages);
   ++sample.owner->num_finished;
   if (completion_ended_) completion_ended_(sample.owner->request, sample.index, sample.completion);

@@ -9,6 +9,8 @@
 namespace sluice::actors {
 namespace {
 
+constexpr Millis kToolMs = 1'000;  // at once, while tools are all that is waited for
+
 // Mean of the total rewards of the completions that have one.
 std::optional<double> mean_reward(const std::vector<buffers::Completion>& completions,
                                   const std::vector<double>& weights) {
@@ -55,6 +57,8 @@ Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokeni
                     const std::function<bool(int64_t)>& progress) {
   Evaluation evaluation;
   Engine engine(network, std::move(stop_ids), options.engine, &tokenizer);
+  std::optional<ToolUse> tools;
+  if (options.tools != nullptr) tools.emplace(engine, tokenizer, *options.tools, options.tool_use);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
     evaluation.prompts.push_back({.row = &row, .prompt = tokenizer.encode(row.prompt)});
@@ -71,6 +75,7 @@ Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokeni
   }
   int64_t done = 0;
   while (evaluation.complete && !engine.idle()) {
+    if (tools) tools->pass_on(kToolMs);
     for (auto& result : engine.step(/*version=*/0)) {
       auto& prompt = evaluation.prompts[result.id];
       prompt.completions = std::move(result.completions);

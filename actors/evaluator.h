@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/engine.h"
+#include "actors/tool_use.h"
 #include "rewards/reward_mix.h"
 #include "text/dataset.h"
 #include "text/tokenizer.h"
@@ -20,6 +21,8 @@ struct EvaluationOptions {
   uint64_t seed = 0;
   uint64_t first_group = 0;  // the number that the first row's draws go by; the others' follow
   EngineOptions engine;
+  const rewards::Toolbox* tools = nullptr;  // that completions may call; null: none
+  ToolUseOptions tool_use;
 };
 
 struct Estimate {

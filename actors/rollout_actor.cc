@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -29,7 +30,8 @@ using transport::FrameType;
 using transport::MappedWeights;
 
 constexpr Millis kIdleMs = 50;  // between two looks at `interrupted`
-constexpr Millis kScoreMs = 5;  // between two looks at the learner, while scores are all that is waited for
+// Between two looks at the learner, while scores, or tools, are all that is waited for.
+constexpr Millis kScoreMs = 5;
 
 // Its weights are mapped ones from the first lease on: nobody writes to them, and the engine may count on it.
 model::Network& ready(model::Network& network, bool int8_weights) {
@@ -57,6 +59,7 @@ class RolloutActor {
         engine_(ready(network, options.int8_weights), stop_ids(network.config(), &tokenizer, nullptr),
                 options.engine, &tokenizer, std::move(drafter)),
         lane_(rewards, options.canaries) {
+    if (options.tools != nullptr) tools_.emplace(engine_, tokenizer, *options.tools, options.tool_use);
     engine_.when_completion_ends(
         [this](const GenerationRequest& request, int64_t sample, buffers::Completion& completion) {
           completion.text = completion_text(completion, tokenizer_, request.sampling.stop_strings);
@@ -79,6 +82,7 @@ class RolloutActor {
   struct Decoded {
     Held held;
     GenerationResult result;
+    std::optional<buffers::ToolWatch> tools;
   };
 
   void say_what_is_done();
@@ -110,7 +114,9 @@ class RolloutActor {
   int64_t group_size_ = 0;               // of the last lease
   uint64_t tokens_at_change_ = 0;        // of the engine, when weights last came between two of its steps
   std::optional<uint64_t> beats_;  // of the lane's, that were passed on; while it is all that is waited for
-  ScoringLane lane_;               // last, so that it stops before anything it uses is destroyed
+  // Last, so that they stop before anything they use is destroyed.
+  std::optional<ToolUse> tools_;
+  ScoringLane lane_;
 };
 
 ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
@@ -119,8 +125,9 @@ ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
     if (!receive()) return ActorEnd::Stopped;
     send_scored(engine_.idle() && !scoring_.empty() ? kScoreMs : 0);
     if (options_.mix_versions) go_on_with_newest();
+    if (tools_) tools_->pass_on(kScoreMs);
     start_leases();
-    if (engine_.idle()) continue;
+    if (engine_.idle() || engine_.waits_for_calls()) continue;
     const int64_t began_us = trace_clock_us();
     auto results = engine_.step(in_use_->version());
     traced("decode", began_us);
@@ -138,6 +145,7 @@ void RolloutActor::say_what_is_done() {
                      pulse.limit_ms);
   }
   beats_.reset();
+  if (engine_.waits_for_calls()) return now_doing("waits for tools");  // each call ends within its deadline
   if (!engine_.idle()) return beat();
   now_doing("waits for leases from " + options_.address);
 }
@@ -270,7 +278,8 @@ void RolloutActor::use(std::shared_ptr<const MappedWeights> weights) {
 void RolloutActor::finish(GenerationResult result) {
   const uint64_t group = result.id;
   auto held = std::move(under_way_.extract(group).mapped());
-  scoring_.emplace(group, Decoded{std::move(held), std::move(result)});
+  const auto tools = tools_ ? std::optional(tools_->take_watch(group)) : std::nullopt;
+  scoring_.emplace(group, Decoded{std::move(held), std::move(result), tools});
 }
 
 void RolloutActor::send_scored(Millis wait_ms) {
@@ -282,7 +291,7 @@ void RolloutActor::send_scored(Millis wait_ms) {
 }
 
 void RolloutActor::send(Decoded decoded, GroupScores scores) {
-  auto& [held, result] = decoded;
+  auto& [held, result, tools] = decoded;
   std::vector<rewards::RewardOutcome> greedy;
   if (held.lease.greedy_baseline) {
     greedy = std::move(scores.outcomes.back());
@@ -299,6 +308,7 @@ void RolloutActor::send(Decoded decoded, GroupScores scores) {
                     .completions = std::move(result.completions),
                     .greedy = std::move(greedy),
                     .scorers = std::move(scores.scorers),
+                    .tools = tools,
                     .ttft_s = result.ttft_s,
                     .tpot_s = result.tpot_s});
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "actors/engine.h"
+#include "actors/tool_use.h"
 #include "base/clock.h"
 #include "model/network.h"
 #include "rewards/canaries.h"
@@ -26,6 +27,8 @@ struct RolloutActorOptions {
   bool int8_weights = false;                 // on the CPU: products multiply with rounded weights
   // Groups under way go on with newer weights as soon as they are there; else a group has one version.
   bool mix_versions = false;
+  const rewards::Toolbox* tools = nullptr;  // that completions may call, which outlives the run; null: none
+  ToolUseOptions tool_use;
   rewards::Canaries canaries;    // scored with the groups that they are due with
   int64_t leases_ahead = 2;      // taken on beyond the one under way
   int64_t unscored_groups = 64;  // decoded and waiting for their scores: then no other is begun

@@ -14,7 +14,7 @@ namespace {
 
 using rewards::RewardOutcome;
 
-constexpr uint8_t kVersion = 4;         // 4: what was noticed of each scorer
+constexpr uint8_t kVersion = 5;         // 5: what came of calls
 constexpr uint32_t kMaxOutcomes = 256;  // scorers of one recipe, and parts of one outcome
 
 void encode_outcome(ByteWriter& out, const RewardOutcome& outcome) {
@@ -42,7 +42,16 @@ void encode_scorers(ByteWriter& out, const std::vector<ScorerWatch>& scorers) {
     out.f64(scorer.seconds);
     out.u8(scorer.canary_error ? 1 : 0);
     if (scorer.canary_error) out.f64(*scorer.canary_error);
+    out.i64(scorer.cached);
   }
+}
+
+void encode_tools(ByteWriter& out, const std::optional<ToolWatch>& tools) {
+  out.u8(tools ? 1 : 0);
+  if (!tools) return;
+  out.i64(tools->calls);
+  out.i64(tools->failed);
+  out.f64(tools->seconds);
 }
 
 void encode_completion(ByteWriter& out, const Completion& completion) {
@@ -87,6 +96,7 @@ class GroupDecoder {
     where_ = group_where;
     group.greedy = outcomes();
     group.scorers = scorers();
+    group.tools = tools();
     group.actor = in_.bytes();
     group.incarnation = in_.u64();
     group.sequence = in_.u64();
@@ -174,11 +184,27 @@ class GroupDecoder {
       const auto canaries = in_.u8();
       check(canaries <= 1, "canaries of a scorer start with ", int{canaries});
       if (canaries == 1) scorer.canary_error = in_.f64();
+      scorer.cached = in_.i64();
+      check(scorer.cached >= 0, "a scorer had ", scorer.cached, " scores already");
       check(std::isfinite(scorer.seconds) && scorer.seconds >= 0, "a scorer took ", scorer.seconds, " s");
       check(std::isfinite(scorer.canary_error.value_or(0)) && scorer.canary_error.value_or(0) >= 0,
             "a known score is off by ", scorer.canary_error.value_or(0));
     }
     return out;
+  }
+
+  std::optional<ToolWatch> tools() {
+    const auto there = in_.u8();
+    check(there <= 1, "tools start with ", int{there});
+    if (there == 0) return std::nullopt;
+    ToolWatch tools;
+    tools.calls = in_.i64();
+    tools.failed = in_.i64();
+    tools.seconds = in_.f64();
+    check(tools.failed >= 0 && tools.failed <= tools.calls, tools.failed, " of ", tools.calls,
+          " calls failed");
+    check(std::isfinite(tools.seconds) && tools.seconds >= 0, "calls took ", tools.seconds, " s");
+    return tools;
   }
 
   uint32_t count(const char* what) {
@@ -267,6 +293,7 @@ std::string encode_group(const RolloutGroup& group) {
   for (const auto& completion : group.completions) encode_completion(out, completion);
   encode_outcomes(out, group.greedy);
   encode_scorers(out, group.scorers);
+  encode_tools(out, group.tools);
   out.bytes(group.actor);
   out.u64(group.incarnation);
   out.u64(group.sequence);

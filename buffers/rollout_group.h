@@ -80,7 +80,15 @@ struct Completion {
 struct ScorerWatch {
   double seconds = 0;  // for the group
   std::optional<double>
-      canary_error;  // by how much a known score is off; only with groups that canaries are due with
+      canary_error;    // by how much a known score is off; only with groups that canaries are due with
+  int64_t cached = 0;  // scores that it had given before and was not asked for again
+};
+
+// What came of the calls of a group's completions.
+struct ToolWatch {
+  int64_t calls = 0;
+  int64_t failed = 0;
+  double seconds = 0;  // of all calls together
 };
 
 struct RolloutGroup {
@@ -92,6 +100,7 @@ struct RolloutGroup {
   std::vector<Completion> completions;
   std::vector<rewards::RewardOutcome> greedy;  // of Lease::greedy_baseline, one per scorer; else empty
   std::vector<ScorerWatch> scorers;            // one per scorer
+  std::optional<ToolWatch> tools;              // where there are tools
   std::string actor;                           // who made it
   uint64_t incarnation = 0;                    // of that actor: a restarted one is another
   uint64_t sequence = 0;                       // of the group among that incarnation's

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "learner/internal/statistics.h"
@@ -52,6 +53,8 @@ void report_scorer(const TrainingBatch& batch, size_t scorer, const std::string&
     }
   }
   metrics["rewards/" + name + "/unscored"] = static_cast<double>(unscored);
+  const auto all = static_cast<double>(std::max<int64_t>(1, unscored + std::ssize(scores)));
+  metrics["rewards/" + name + "/unscored_rate"] = static_cast<double>(unscored) / all;
   if (scores.empty()) return;
   metrics["rewards/" + name + "/mean"] = internal::mean_of(scores);
   metrics["rewards/" + name + "/std"] = internal::std_of(scores);
@@ -66,11 +69,14 @@ double quantile(const std::vector<double>& sorted, double share) {
 // What the actors noticed of it, group by group.
 void report_watch(const TrainingBatch& batch, size_t scorer, const std::string& name, StepMetrics& metrics) {
   std::vector<double> seconds, errors;
+  int64_t cached = 0;
   for (const auto& group : batch.groups) {
     if (scorer >= group.scorers.size()) continue;
     seconds.push_back(group.scorers[scorer].seconds);
+    cached += group.scorers[scorer].cached;
     if (const auto error = group.scorers[scorer].canary_error) errors.push_back(*error);
   }
+  if (cached > 0) metrics["rewards/" + name + "/cached"] = static_cast<double>(cached);
   if (!errors.empty()) metrics["rewards/" + name + "/canary_error"] = std::ranges::max(errors);
   if (seconds.empty()) return;
   std::ranges::sort(seconds);
@@ -99,6 +105,22 @@ void report_lengths(const TrainingBatch& batch, StepMetrics& metrics) {
       static_cast<double>(lengths.size() - terminated.size()) / static_cast<double>(lengths.size());
 }
 
+// What came of calls, where there are tools.
+void report_tools(const TrainingBatch& batch, StepMetrics& metrics) {
+  std::optional<buffers::ToolWatch> sum;
+  for (const auto& group : batch.groups) {
+    if (!group.tools) continue;
+    if (!sum) sum.emplace();
+    sum->calls += group.tools->calls;
+    sum->failed += group.tools->failed;
+    sum->seconds += group.tools->seconds;
+  }
+  if (!sum) return;
+  metrics["tools/calls"] = static_cast<double>(sum->calls);
+  metrics["tools/failed"] = static_cast<double>(sum->failed);
+  metrics["tools/time"] = sum->seconds;
+}
+
 // As the actors measured them.
 void report_times(const TrainingBatch& batch, StepMetrics& metrics) {
   const auto count = static_cast<double>(batch.groups.size());
@@ -122,6 +144,7 @@ StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::s
     report_watch(batch, i, reward_names[i], metrics);
   }
   report_lengths(batch, metrics);
+  report_tools(batch, metrics);
   report_times(batch, metrics);
   return metrics;
 }

@@ -88,10 +88,11 @@ int64_t check_prompts(const StageSpec& stage, text::Rows& rows, const text::Toke
   // A limited evaluation asks the first ones; of rows marked as seen or not it may take later ones, which are
   // then checked as they are asked.
   const int64_t limit = stage.trains() ? 0 : stage.evaluation.prompts;
+  const Json tools = make_tools(stage).descriptions();
   int64_t longest = 0, seen = 0;
   text::for_each_row(rows, [&](text::Row row) {
     if (++seen > limit && limit > 0) return;
-    text::render_prompt(row, chat);
+    text::render_prompt(row, chat, tools);
     const int64_t tokens = std::ssize(tokenizer.encode(row.prompt));
     require<DataError>(tokens <= room.tokens - new_tokens, row.where(), ": the prompt has ", tokens,
                        " tokens, and with rollout.max_new_tokens = ", new_tokens, " of stage ", stage.name,
@@ -167,6 +168,7 @@ void check_rewards(const Recipe& recipe, const StageSpec& stage) {
   StageSpec there = stage;
   std::erase_if(there.rewards, internal::names_a_stage);
   if (!there.rewards.empty()) make_rewards(recipe, there);
+  make_tools(stage);
   make_canaries(stage);
 }
 

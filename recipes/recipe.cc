@@ -71,6 +71,7 @@ text::DataOptions read_data(const Json& json, uint64_t seed) {
           .train_fraction = json.at("train_fraction"),
           .prompt_chars = json.at("prompt_chars"),
           .window_chars = json.at("window_chars"),
+          .calls = json.at("calls"),
           .keep_seen = json.at("keep_seen"),
           .generated = json.at("generated"),
           .seed = seed,
@@ -114,7 +115,9 @@ RolloutSpec read_rollout(const Json& json) {
                                 .top_p = json.at("top_p"),
                                 .min_p = json.at("min_p"),
                                 .stop_strings = json.at("stop"),
-                                .max_new_tokens = json.at("max_new_tokens")}};
+                                .max_new_tokens = json.at("max_new_tokens")},
+                   .tool_calls = json.at("tool_calls"),
+                   .tool_tokens = json.at("tool_tokens")};
   require<UsageError>(!spec.address.ends_with(":0"), "rollout.address ", spec.address,
                       ": port 0 is a different one for everybody; name one, or leave the address out");
   require<UsageError>((spec.draft == "model") == !spec.draft_model.empty(),
@@ -223,6 +226,14 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                                .weight = reward.at("weight"),
                                .options = reward.at("options"),
                                .where = "stage " + stage.name});
+    }
+  }
+  if (json.contains("tools")) {
+    for (const auto& tool : json.at("tools")) {
+      stage.tools.push_back({.use = tool.at("use"),
+                             .name = tool.at("name"),
+                             .options = tool.at("options"),
+                             .where = "stage " + stage.name});
     }
   }
   if (stage.role == StageRole::Policy) {
@@ -336,6 +347,8 @@ std::string describe(const Recipe& recipe) {
     }
     for (const auto& reward : stage.rewards)
       out << (&reward == &stage.rewards.front() ? "; reward " : " + ") << reward.weight << " " << reward.name;
+    for (const auto& tool : stage.tools)
+      out << (&tool == &stage.tools.front() ? "; tools " : ", ") << tool.name;
     if (stage.ranks.count > 1) out << "; " << stage.ranks.count << " ranks";
     if (!stage.data_from.empty()) out << "; from what " << stage.data_from << " keeps";
     out << '\n';

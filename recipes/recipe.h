@@ -20,6 +20,7 @@
 #include "recipes/preference_spec.h"
 #include "recipes/schema.h"
 #include "rewards/reward.h"
+#include "rewards/tools.h"
 #include "sft/distill_loss.h"
 #include "sft/reward_loss.h"
 #include "sft/supervised_loss.h"
@@ -63,6 +64,8 @@ struct RolloutSpec {
   double replay = 0.0;  // share of a step's prompts that may be hard ones asked again
   double replay_below = 0.5;
   buffers::SamplingParams sampling;
+  int64_t tool_calls = 8;     // of a completion that are answered
+  int64_t tool_tokens = 256;  // of what a tool says
 };
 
 struct BatchSpec {
@@ -149,6 +152,7 @@ struct StageSpec {
   sft::RewardLossOptions reward_loss;
   EvaluationSpec evaluation;
   std::vector<rewards::RewardSpec> rewards;
+  std::vector<rewards::ToolSpec> tools;
   CheckpointSpec checkpoint;
 
   bool trains() const { return recipes::trains(role); }

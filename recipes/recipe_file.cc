@@ -11,6 +11,7 @@
 #include "recipes/schema.h"
 #include "rewards/plugin.h"
 #include "rewards/reward.h"
+#include "rewards/tools.h"
 #include "text/dataset.h"
 
 namespace sluice::recipes {
@@ -195,7 +196,7 @@ Json to_json(const toml::node& node, const Source& source) {
     for (const auto& item : *node.as_array()) list.push_back(to_json(item, source));
     return list;
   }
-  fail<UsageError>(at(source, node), ": a reward's option is text, a number, true or false, or a list, got ",
+  fail<UsageError>(at(source, node), ": an option is text, a number, true or false, or a list, got ",
                    type_of(node));
 }
 
@@ -269,30 +270,78 @@ Json read_reward(const toml::node& node, const Source& source) {
   return reward;
 }
 
-Json read_rewards(const toml::node& node, const Source& source) {
-  const auto* list = node.as_array();
-  require<UsageError>(list != nullptr, at(source, node), ": rewards is a list of tables, got ",
+// { use = "calculator" }, or { command = "./search" } for a program of one's own.
+Json read_tool(const toml::node& node, const Source& source) {
+  const std::string where = at(source, node);
+  const auto* table = node.as_table();
+  require<UsageError>(table != nullptr, where, ": a tool is a table such as { use = \"calculator\" }, got ",
                       type_of(node));
-  Json rewards = Json::array();
+  const bool is_own = table->contains("command");
+  require<UsageError>(!is_own || !table->contains("use"), where,
+                      ": a tool is one thing, this is use and command");
+  const auto& entries = rewards::tool_entries();
+  const auto names = names_of(entries, [](const auto& entry) { return entry.name; });
+  const auto use = is_own ? "command" : (*table)["use"].value<std::string>();
+  require<UsageError>(use.has_value(), where, ": a tool needs `use`", suggestion("", names));
+  const auto entry = std::ranges::find(entries, *use, [](const auto& one) { return one.name; });
+  require<UsageError>(entry != entries.end(), where, ": there is no tool \"", *use, "\"",
+                      suggestion(*use, names));
+  require<UsageError>(is_own || *use != "command", where,
+                      ": { command = \"./program\" } is the whole of it, without `use`");
+  Json tool = {{"use", *use}, {"name", *use}, {"options", Json::object()}, {"where", where}};
+  if (is_own) {
+    const auto& what = *table->get("command");
+    try {
+      tool["name"] = rewards::plugin_name("command", to_json(what, source));
+    } catch (const UsageError& error) {
+      fail<UsageError>(at(source, what), ": ", error.what());
+    }
+    tool["options"]["folder"] = fs::weakly_canonical(source.folder).string();
+  }
+  for (const auto& [key_name, value] : *table) {
+    const std::string key(key_name.str());
+    if (key == "use") continue;
+    if (key == "name") {
+      require<UsageError>(value.is_string(), at(source, value), ": a tool's name is text, got ",
+                          type_of(value));
+      tool["name"] = value.as_string()->get();
+      continue;
+    }
+    auto known = entry->options;
+    known.insert(known.end(), {"use", "name"});
+    require<UsageError>(std::ranges::count(entry->options, key) > 0, at(source, value), ": the tool ", *use,
+                        " has no key \"", key, "\"", suggestion(key, known));
+    tool["options"][key] = to_json(value, source);
+  }
+  return tool;
+}
+
+// Lists of tables, each with a name of its own: rewards and tools.
+Json read_named(const toml::node& node, const Source& source, const std::string& what,
+                Json (*read)(const toml::node&, const Source&)) {
+  const auto* list = node.as_array();
+  require<UsageError>(list != nullptr, at(source, node), ": ", what, "s is a list of tables, got ",
+                      type_of(node));
+  Json all = Json::array();
   std::vector<std::string> names;
   for (const auto& item : *list) {
-    rewards.push_back(read_reward(item, source));
-    const std::string name = rewards.back()["name"];
-    require<UsageError>(std::count(names.begin(), names.end(), name) == 0, at(source, item),
-                        ": two rewards are named \"", name, "\"; give one of them a `name`");
+    all.push_back(read(item, source));
+    const std::string name = all.back()["name"];
+    require<UsageError>(std::count(names.begin(), names.end(), name) == 0, at(source, item), ": two ", what,
+                        "s are named \"", name, "\"; give one of them a `name`");
     names.push_back(name);
   }
-  return rewards;
+  return all;
 }
 
 // What one source says about the recipe as a whole and about one stage: tables of checked values.
 struct Layer {
   Json top = Json::object();     // keys of the recipe itself
-  Json tables = Json::object();  // table -> key -> value; "rewards" -> list
+  Json tables = Json::object();  // table -> key -> value; "rewards", "tools" -> list
 };
 
-// Reads keys, tables and rewards out of `values`; `scope` is "" for the recipe or "stage" for a stage's own
-// keys. `others` are further names that may have been meant.
+// Reads keys, tables, rewards and tools out of `values`; `scope` is "" for the recipe or "stage" for a
+// stage's own keys. `others` are further names that may have been meant.
 Layer read_layer(const toml::table& values, const std::string& scope, const std::string& use,
                  const Source& source, const std::vector<std::string>& others = {}) {
   Layer layer;
@@ -302,7 +351,9 @@ Layer read_layer(const toml::table& values, const std::string& scope, const std:
     // "model.lora" in quotes is no key: the table of that name lies inside `model`.
     const SchemaTable* table = name.find('.') == std::string::npos ? find_table(name) : nullptr;
     if (name == "rewards") {
-      layer.tables["rewards"] = read_rewards(node, source);
+      layer.tables["rewards"] = read_named(node, source, "reward", read_reward);
+    } else if (name == "tools") {
+      layer.tables["tools"] = read_named(node, source, "tool", read_tool);
     } else if (table != nullptr) {
       require<UsageError>(node.is_table(), at(source, node), ": ", name, " is a table, got ", type_of(node));
       require<UsageError>(scope.empty() || serves(*table, use), at(source, node), ": a stage of kind ", use,
@@ -316,7 +367,7 @@ Layer read_layer(const toml::table& values, const std::string& scope, const std:
         const bool is_inner = t.name.find('.') != std::string::npos;
         if (!is_inner && (scope.empty() || serves(t, use))) known.push_back(t.name);
       }
-      known.push_back("rewards");
+      known.insert(known.end(), {"rewards", "tools"});
       if (scope.empty()) known.push_back("stages");
       known.insert(known.end(), others.begin(), others.end());
       fail<UsageError>(at(source, node), ": ", scope.empty() ? "a recipe" : "a stage", " has no key \"", name,
@@ -549,6 +600,11 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
         !stage["rewards"].empty(), raw.where, ": stage \"", raw.name,
         "\" has no reward; add rewards = [{ use = \"...\" }]. `sluice help rewards` lists them");
     for (auto& reward : stage["rewards"]) reward.erase("where");
+    stage["tools"] = Json::array();
+    for (const Layer* layer : {&file_top, &raw.own, &override_all, &raw.override}) {
+      if (layer->tables.contains("tools")) stage["tools"] = layer->tables["tools"];
+    }
+    for (auto& tool : stage["tools"]) tool.erase("where");
   }
   take_from_stage(raw, stage["data"]);
   require<UsageError>(!text::reads_a_file(stage["data"]["use"].get<std::string>()) ||

@@ -168,6 +168,10 @@ std::vector<SchemaKey> make_schema() {
       with("use", {"gsm8k_notes"},
            boolean("data", "keep_seen", false,
                    "gsm8k_notes: keep training expressions that occur in the test file.")),
+      with("use", {"gsm8k_notes"},
+           number("data", "calls", 0, 0, 1,
+                  "gsm8k_notes: share of the examples that call the calculator for the answer; above 0 all "
+                  "end in a line such as \"A: 24\".")),
       with("use", {"gsm8k_notes", "countdown"},
            integer("data", "generated", 0, 0, 1e7,
                    "gsm8k_notes: further expressions made from the training file's operands and operators; "
@@ -196,6 +200,11 @@ std::vector<SchemaKey> make_schema() {
              "Sample among the tokens with this share of the likeliest one's probability; 0: off."),
       text_list("rollout", "stop",
                 "Texts that end a completion, such as \"</answer>\"; rewards see what stands before them."),
+      integer("rollout", "tool_calls", 8, 1, 1024,
+              "With `tools`: calls of a completion that are answered; further ones are told so."),
+      integer("rollout", "tool_tokens", 256, 1, 1 << 20,
+              "With `tools`: tokens of what a tool says that a completion gets; they count towards "
+              "max_new_tokens."),
       of_policies(
           text("rollout", "weights", "exact", {"exact", "int8"},
                "What actors compute with; int8 rounds their matrices to 8 bits, a scale for each column: "

@@ -113,6 +113,12 @@ std::string schema_reference() {
          "stage.\n`name` is how it appears in the metrics (default: `use`). What each understands beyond "
          "that:\n`sluice "
          "help rewards`.\n";
+  out << "\n## `tools`\n\nA list of what completions may call while they are written (docs/tools.md): `tools "
+         "= "
+         "[{ use = \"calculator\" },\n{ command = \"./search\" }]`, at the top or in a stage with rollouts. "
+         "`name` is by what a policy calls it (default: `use`, or\nthe program). What each understands "
+         "beyond "
+         "that: `sluice help tools`.\n";
   return out.str();
 }
 

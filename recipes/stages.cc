@@ -73,6 +73,7 @@ int serve_rollouts(const RunDirectory& run, const Recipe& recipe, const StageSpe
   const auto tokenizer = text::load_tokenizer(origin->model());
   const auto network = load_network(origin->model(), recipe);
   const auto rewards = make_rewards(recipe, stage);
+  const auto tools = make_tools(stage);
   const auto spool = run.spool(stage.name, index);
   std::filesystem::create_directories(spool.parent_path());
   sync_directory(spool.parent_path().parent_path());
@@ -92,6 +93,8 @@ int serve_rollouts(const RunDirectory& run, const Recipe& recipe, const StageSpe
                                             .spool = spool,
                                             .int8_weights = stage.rollout.int8_weights,
                                             .mix_versions = stage.rollout.mix_versions,
+                                            .tools = tools.empty() ? nullptr : &tools,
+                                            .tool_use = tool_use_options(stage, origin->model()),
                                             .canaries = make_canaries(stage)};
   std::unique_ptr<model::Network> draft_network;
   if (stage.rollout.draft == "model") {

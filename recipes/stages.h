@@ -10,6 +10,7 @@
 #include "recipes/run_directory.h"
 #include "rewards/canaries.h"
 #include "rewards/reward_mix.h"
+#include "rewards/tools.h"
 #include "transport/collective.h"
 
 namespace sluice::recipes {
@@ -26,6 +27,8 @@ struct BeginAgain : Error {
 
 // The scorers of a stage; reads its training part where one of them wants it.
 rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage);
+// The tools that its completions may call. Throws as rewards::Toolbox does.
+rewards::Toolbox make_tools(const StageSpec& stage);
 
 // The known scores that they are watched by, if any.
 rewards::Canaries make_canaries(const StageSpec& stage);

@@ -53,7 +53,7 @@ Canaries::Canaries(const std::filesystem::path& file, int64_t every, const std::
 std::vector<std::optional<double>> Canaries::errors(const RewardMix& mix) {
   std::vector<std::optional<double>> errors(mix.names().size());
   for (auto& canary : rows_) {
-    const RewardRequest request{.row = &canary.row, .completion = canary.completion};
+    const RewardRequest request{.row = &canary.row, .completion = canary.completion, .afresh = true};
     const auto outcomes = mix.score({&request, 1}).front();
     for (size_t k = 0; k < outcomes.size(); ++k) {
       if (!outcomes[k].score) continue;

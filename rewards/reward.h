@@ -22,6 +22,7 @@ struct RewardRequest {
   std::string completion;           // decoded text, without special tokens
   std::span<const int32_t> tokens;  // as sampled, end-of-sequence included
   bool truncated = false;           // cut by the length limit
+  bool afresh = false;              // never what was said of the same before: a canary
 };
 
 // A score with named parts, or unscored with a reason. Unscored is not zero.
@@ -47,6 +48,8 @@ class RewardFunction {
   virtual bool takes_whole_groups() const { return false; }
   // Completions that have ended, each answered as if score() were asked for it alone; so by default.
   virtual std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples);
+  // Completions that it was not asked for again, so far: it is pure, and had scored the same before.
+  virtual int64_t num_cached() const { return 0; }
   // From another thread: what is under way is not wanted any more, nor anything that would come.
   virtual void interrupt() {}
 };

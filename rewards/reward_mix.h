@@ -35,6 +35,8 @@ class RewardMix {
   std::vector<RewardOutcome> score_group(size_t k, std::span<const RewardRequest> group) const;
   std::vector<RewardOutcome> score_each(size_t k, std::span<const RewardRequest> samples) const;
 
+  int64_t num_cached(size_t k) const { return functions_[k]->num_cached(); }
+
   // From another thread than the one that scores: it is to come to an end, and nothing is scored from now on.
   void interrupt() const;
 

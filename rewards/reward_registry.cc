@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/terminal.h"
+#include "rewards/internal/cached_reward.h"
 #include "rewards/internal/scorers.h"
 #include "rewards/plugins/process_reward.h"
 
@@ -165,14 +166,14 @@ const std::vector<Known>& table() {
         "What a server says to a POST of OpenRLHF's shape: `http` = \"http://127.0.0.1:9000/score\"; "
         "`labels` and "
         "`ground_truth` are the row's column `column` (default \"answer\").",
-        {"http", "column", "folder", "timeout_ms", "retries"}},
+        {"http", "column", "folder", "timeout_ms", "retries", "pure"}},
        internal::make_http},
       {{"judge",
         "The points, from 0 to 1, that a language model gives by your `rubric`: `judge` = "
         "\"http://127.0.0.1:8000/v1\" is "
         "an endpoint as OpenAI's, `model` its name there; `key_env` names the variable with the key.",
         {"judge", "model", "rubric", "column", "scale", "key_env", "max_tokens", "parallel", "folder",
-         "timeout_ms", "retries"}},
+         "timeout_ms", "retries", "pure"}},
        internal::make_judge},
   };
   return known;
@@ -214,7 +215,9 @@ std::unique_ptr<RewardFunction> make_reward(const RewardSpec& spec, const Reward
   for (const auto& known : table()) {
     if (known.entry.name == spec.use) {
       check_options(spec, known.entry);
-      return known.make(spec, resources);
+      auto made = known.make(spec, resources);
+      if (!internal::option<bool>(spec, "pure", false)) return made;
+      return std::make_unique<internal::CachedReward>(std::move(made));
     }
     names.push_back(known.entry.name);
   }

@@ -60,6 +60,8 @@ struct RowChoice {
 // GSM8K's answers into prompt "48/2=", completion "24" and the columns `answer` "24", `expression` "48/2" and
 // `seen`: in training, that the test file has the expression; in the held-out set, that training kept it.
 // Training has a row per note and the generated ones after them, the held-out set one row per expression.
+// With `calls` above 0 completions end in a line "A: 24", and that share of them calls the calculator before
+// it.
 //
 // countdown reads no file: it makes tasks of three numbers up to ten, "3 7 5 = 16", with a worked trace as
 // completion and the columns `numbers`, `target` and `gold_expr`. No task that is held out is trained on,
@@ -85,6 +87,7 @@ struct DataOptions {
   int64_t prompt_chars = 24;
   int64_t window_chars = 256;  // length of a supervised example
   // gsm8k_notes
+  double calls = 0;        // share of the rows whose completion has the calculator compute the answer
   bool keep_seen = false;  // keep training expressions that occur in the test file
   int64_t generated = 0;   // expressions made from the operands of the training file; countdown: all its rows
   uint64_t seed = 0;       // of what is generated, and of what `choice` finds equal

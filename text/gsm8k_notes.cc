@@ -19,6 +19,7 @@
 #include "base/philox.h"
 #include "text/internal/columns.h"
 #include "text/internal/readers.h"
+#include "text/tool_calls.h"
 
 namespace sluice::text::internal {
 namespace {
@@ -28,6 +29,7 @@ constexpr int64_t kMaxAnswer = 9999;
 constexpr int64_t kMaxGenerated = 10'000'000;
 // Of sums drawn from GSM8K's notes 44 in 100 are valid and new; far fewer means operands that do not fit.
 constexpr int64_t kMaxDrawsPerSum = 1000;
+constexpr uint64_t kCallsDraw = 1;  // of a row
 
 struct Note {
   std::string left;
@@ -109,6 +111,19 @@ Row to_row(const Note& note, const std::string& file, bool seen) {
   return row;
 }
 
+// In place of the bare answers: a share of the rows, drawn by their number, asks the calculator for it.
+void answer_in_words(const DataOptions& options, std::vector<Row>& rows) {
+  if (options.calls == 0) return;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& row = rows[i];
+    const bool calls = random_uniform(options.seed, RandomUse::Data, i, kCallsDraw, 0) < options.calls;
+    const auto worked = calls ? written_call("calculator", row.columns.at("expression")) +
+                                    observation_form(nullptr).around(row.completion)
+                              : "";
+    row.completion = worked + "A: " + row.completion;
+  }
+}
+
 // Sums whose operands and operator are drawn, each for itself, from the notes of the training file: the small
 // and round numbers people do sums with stay as frequent as they are. Divisions seldom come out even, so they
 // are 5 % of these sums and 17 % of the notes. None is an expression of the test file.
@@ -168,9 +183,13 @@ std::vector<Row> read_gsm8k_notes(const DataOptions& options, Split split) {
                       "data.test_path: gsm8k_notes needs the test file, whose sums are kept out of training");
   require<UsageError>(options.generated >= 0 && options.generated <= kMaxGenerated,
                       "data.generated: from 0 to ", kMaxGenerated, ", saw ", options.generated);
+  require<UsageError>(options.calls >= 0 && options.calls <= 1, "data.calls: a share, from 0 to 1, saw ",
+                      options.calls);
   const Notes train = read_notes(options.path);
   const Notes test = read_notes(options.test_path);
-  return split == Split::Train ? train_rows(options, train, test) : test_rows(options, train, test);
+  auto rows = split == Split::Train ? train_rows(options, train, test) : test_rows(options, train, test);
+  answer_in_words(options, rows);
+  return rows;
 }
 
 }  // namespace sluice::text::internal

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/call_watch.h"
 #include "actors/engine.h"
 #include "actors/internal/draft_switch.h"
 #include "actors/page_allocator.h"
@@ -18,16 +19,19 @@ struct Engine::Sample {
   Active* owner = nullptr;
   int64_t index = 0;  // in its group
   bool running = false;
+  bool paused = false;  // while it runs: until append() says what came of its call
   buffers::Completion completion;
   std::vector<int32_t> pages;         // of the cache, while running
   int64_t cached = 0;                 // tokens in it: the prompt and what was fed of the completion
   std::vector<int32_t> draft;         // of this step, behind `completion` while the step computes
   std::vector<SampledToken> drawn;    // in this step: behind the completion, and behind each of the draft
   std::optional<StopText> stop_text;  // where there are stop strings
+  std::optional<CallWatch> calls;     // where somebody wants to know of them
   double first_token_s = 0, last_token_s = 0;
 
   bool full() const;
   int64_t num_tokens() const;  // prompt and completion
+  bool goes_on() const { return running && !paused; }
 };
 
 struct Engine::Active {

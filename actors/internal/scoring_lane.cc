@@ -115,9 +115,11 @@ void ScoringLane::score(Job& job, std::span<const size_t> completions, bool as_g
     if (rewards_.takes_whole_groups(k) != as_group) continue;
     say(job, k);
     const auto began = std::chrono::steady_clock::now();
+    const int64_t cached_before = rewards_.num_cached(k);
     const Traced trace(rewards_.names()[k]);
     auto outcomes = as_group ? rewards_.score_group(k, requests) : rewards_.score_each(k, requests);
     job.scores.scorers[k].seconds += seconds_since(began);
+    job.scores.scorers[k].cached += rewards_.num_cached(k) - cached_before;
     for (size_t i = 0; i < outcomes.size(); ++i) {
       job.scores.outcomes[completions[i]][k] = std::move(outcomes[i]);
     }

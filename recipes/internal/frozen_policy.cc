@@ -26,11 +26,17 @@ FrozenPolicy::FrozenPolicy(const Recipe& recipe, const StageSpec& stage,
     : tokenizer_(text::load_tokenizer(directory)),
       network_(load_frozen(directory, recipe)),
       rewards_(make_rewards(recipe, stage)),
+      tools_(make_tools(stage)),
+      tool_use_(tool_use_options(stage, directory)),
       stops_(stops_of(directory, *network_, *tokenizer_)) {}
 
-actors::Evaluation FrozenPolicy::ask(const std::vector<text::Row>& rows,
-                                     const actors::EvaluationOptions& options, const StopRequest& stop,
+actors::Evaluation FrozenPolicy::ask(const std::vector<text::Row>& rows, actors::EvaluationOptions options,
+                                     const StopRequest& stop,
                                      const std::function<void(int64_t)>& progress) const {
+  if (!tools_.empty()) {
+    options.tools = &tools_;
+    options.tool_use = tool_use_;
+  }
   return actors::evaluate(*network_, *tokenizer_, rewards_, rows, stops_, options, [&](int64_t done) {
     progress(done);
     return stop() == 0;

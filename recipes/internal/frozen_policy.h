@@ -18,12 +18,12 @@ namespace sluice::recipes::internal {
 
 class FrozenPolicy {
  public:
-  // A model directory, computed with as the recipe says, and the rewards of the stage.
+  // A model directory, computed with as the recipe says, and the rewards and tools of the stage.
   FrozenPolicy(const Recipe& recipe, const StageSpec& stage, const std::filesystem::path& directory);
 
-  // Completions of the rows, scored. They are not complete when `stop` asked for it. `progress` is told how
-  // many rows are done.
-  actors::Evaluation ask(const std::vector<text::Row>& rows, const actors::EvaluationOptions& options,
+  // Completions of the rows, with the stage's tools, scored. They are not complete when `stop` asked for it.
+  // `progress` is told how many rows are done.
+  actors::Evaluation ask(const std::vector<text::Row>& rows, actors::EvaluationOptions options,
                          const StopRequest& stop, const std::function<void(int64_t)>& progress) const;
 
   const model::Network& network() const { return *network_; }
@@ -33,6 +33,8 @@ class FrozenPolicy {
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::unique_ptr<model::Network> network_;
   const rewards::RewardMix rewards_;
+  const rewards::Toolbox tools_;
+  const actors::ToolUseOptions tool_use_;
   const std::set<int32_t> stops_;
 };
 

@@ -96,6 +96,8 @@ rewards::RewardMix make_rewards(const Recipe& recipe, const StageSpec& stage) {
                             {.training_text = training_text(stage.data), .device = recipe.device});
 }
 
+rewards::Toolbox make_tools(const StageSpec& stage) { return rewards::Toolbox(stage.tools); }
+
 rewards::Canaries make_canaries(const StageSpec& stage) {
   if (stage.guard.canaries.empty()) return {};
   std::vector<std::string> names;
@@ -119,7 +121,16 @@ buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& sta
 }
 
 std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const fs::path& model) {
-  return text::rendered(text::open_prompts(stage.data, stage.split()), text::load_chat_template(model));
+  auto chat = text::load_chat_template(model);
+  Json tools = chat ? make_tools(stage).descriptions() : Json();
+  return text::rendered(text::open_prompts(stage.data, stage.split()), std::move(chat), std::move(tools));
+}
+
+actors::ToolUseOptions tool_use_options(const StageSpec& stage, const fs::path& model) {
+  const auto chat = text::load_chat_template(model);
+  return {.form = text::observation_form(chat ? &*chat : nullptr),
+          .max_calls = stage.rollout.tool_calls,
+          .max_observation_tokens = stage.rollout.tool_tokens};
 }
 
 transport::Identity stage_identity(const RunDirectory& run, const std::string& stage, const fs::path& model,
@@ -133,6 +144,8 @@ transport::Identity stage_identity(const RunDirectory& run, const std::string& s
     rewards_said.push_back(
         {reward.use, reward.name, reward.weight, reward.options, is_there ? sha256_file(file) : ""});
   }
+  for (const auto& tool : recipe.stage(stage).tools)
+    rewards_said.push_back({tool.use, tool.name, tool.options});
   return {.run = run.id(),
           .tokenizer_hash = tokenizer.hash(),
           .model_hash = sha256_hex(model::model_config_to_json(config, "").dump()),

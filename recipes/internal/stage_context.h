@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/tool_use.h"
 #include "buffers/ledger.h"
 #include "model/network.h"
 #include "monitor/jsonl_sink.h"
@@ -42,8 +43,11 @@ std::unique_ptr<model::Network> load_network(const std::filesystem::path& direct
 buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage);
 
 // The prompts a stage asks, for training or held out; conversations as the chat template of the model writes
-// them.
+// them, with the stage's tools where a row names none.
 std::unique_ptr<text::Rows> open_prompts(const StageSpec& stage, const std::filesystem::path& model);
+
+// How its completions use tools; `model` has the chat template, if any, in whose form they are told.
+actors::ToolUseOptions tool_use_options(const StageSpec& stage, const std::filesystem::path& model);
 
 // What learner and actors of a stage must have in common; `model` is the directory that the tokenizer and the
 // network are of. Who it is, a role fills in.

@@ -32,13 +32,11 @@ void note(SandboxEnd end, Trial& trial) {
 
 bool pass_stream(const std::string& program, const StreamCase& test, Millis left_ms,
                  const TrialOptions& options, Trial& trial) {
-  auto start = start_of(kScript, program, options);
-  start.inputs[0] = test.input;
-  const auto run = run_captured(sandboxed(std::move(start), options.policy),
-                                {.wall_ms = left_ms, .output_bytes = kOutputBytes + 2 * test.output.size()});
-  if (!run.errors.starts_with(kStarted)) {
-    trial.problem =
-        "the sandbox did not start" + (run.timed_out ? " in time" : ": " + first_line(run.errors));
+  const auto [run, problem] =
+      run_program(program, test.input,
+                  {.wall_ms = left_ms, .output_bytes = kOutputBytes + 2 * test.output.size()}, options);
+  if (!problem.empty()) {
+    trial.problem = problem;
     return false;
   }
   trial.timed_out |= run.timed_out;
@@ -113,6 +111,21 @@ Trial try_program(const std::string& program, const CodeCases& cases, const std:
                   const TrialOptions& options) {
   return cases.calls.empty() ? try_streams(program, cases, options)
                              : try_calls(program, cases, setup, options);
+}
+
+ProgramRun run_program(const std::string& program, const std::string& input, const CaptureLimits& limits,
+                       const TrialOptions& options) {
+  auto start = start_of(kScript, program, options);
+  start.inputs[0] = input;
+  ProgramRun result{.run = run_captured(sandboxed(std::move(start), options.policy), limits)};
+  auto& run = result.run;
+  if (run.errors.starts_with(kStarted)) {
+    run.errors.erase(0, std::string_view(kStarted).size());
+  } else {
+    result.problem =
+        "the sandbox did not start" + (run.timed_out ? " in time" : ": " + first_line(run.errors));
+  }
+  return result;
 }
 
 std::string python_problem(const TrialOptions& options) {

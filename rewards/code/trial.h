@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/captured_run.h"
 #include "base/clock.h"
 #include "rewards/code/code_cases.h"
 #include "rewards/sandbox.h"
@@ -28,6 +29,15 @@ struct Trial {
 // return is compared in a sandbox that it has no way into. It never sees what is expected.
 Trial try_program(const std::string& program, const CodeCases& cases, const std::string& setup,
                   const TrialOptions& options);
+
+// One run of a program, which reads `input`. `problem` says why it did not even begin; behind it, what the
+// run wrote to stderr is the program's alone.
+struct ProgramRun {
+  CapturedRun run;
+  std::string problem;
+};
+ProgramRun run_program(const std::string& program, const std::string& input, const CaptureLimits& limits,
+                       const TrialOptions& options);
 
 // What keeps Python from running in the sandbox; "" when it does.
 std::string python_problem(const TrialOptions& options);

@@ -44,7 +44,7 @@ Value inverse(const Value& value) { return value ? fraction(value->bottom, value
 // A value that cannot be computed does not end the reading, text that cannot be read does.
 class Parser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, Numbers kind) : text_(text), kind_(kind) {}
 
   std::optional<Expression> parse() {
     const Value value = terms();
@@ -117,8 +117,21 @@ class Parser {
     const auto [end, error] = std::from_chars(begin, text_.data() + text_.size(), value);
     if (error != std::errc() || value > kMax) return unreadable();
     place_ += static_cast<size_t>(end - begin);
+    if (kind_ == Numbers::Decimal && text_.substr(place_).starts_with('.')) return decimal(value);
     numbers_.push_back(value);
     return Fraction{value, 1};
+  }
+
+  // What stands behind its whole part.
+  Value decimal(int64_t value) {
+    const size_t point = place_++;
+    int64_t bottom = 1;
+    for (; place_ < text_.size() && text_[place_] >= '0' && text_[place_] <= '9'; ++place_) {
+      if (value > kMax / 10 || bottom > kMax / 10) return unreadable();
+      value = 10 * value + (text_[place_] - '0');
+      bottom *= 10;
+    }
+    return place_ == point + 1 ? unreadable() : fraction(value, bottom);
   }
 
   Value unreadable() {
@@ -127,6 +140,7 @@ class Parser {
   }
 
   const std::string_view text_;
+  const Numbers kind_;
   size_t place_ = 0;
   int depth_ = 0;
   bool good_ = true;
@@ -135,9 +149,9 @@ class Parser {
 
 }  // namespace
 
-std::optional<Expression> parse_expression(std::string_view text) {
+std::optional<Expression> parse_expression(std::string_view text, Numbers numbers) {
   if (text.size() > kMaxLength) return std::nullopt;
-  return Parser(text).parse();
+  return Parser(text, numbers).parse();
 }
 
 }  // namespace sluice::rewards::internal

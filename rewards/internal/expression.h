@@ -14,13 +14,14 @@ struct Fraction {
 };
 
 struct Expression {
-  std::vector<int64_t> numbers;   // as they are written, left to right
+  std::vector<int64_t> numbers;   // whole ones as they are written, left to right
   std::optional<Fraction> value;  // empty where something is divided by 0, or does not fit a Fraction
 };
 
-// Whole numbers, + - * / between them or as a sign, parentheses, blanks: nothing else, and all of `text`.
-// Empty for what is none, is longer than 256 characters, nests deeper than 32 or has a number of more than 18
-// digits.
-std::optional<Expression> parse_expression(std::string_view text);
+enum class Numbers { Whole, Decimal };  // 3; or 0.25 too
+
+// Numbers, + - * / between them or as a sign, parentheses, blanks: nothing else, and all of `text`. Empty for
+// what is none, is longer than 256 characters, nests deeper than 32 or has a number of more than 18 digits.
+std::optional<Expression> parse_expression(std::string_view text, Numbers numbers = Numbers::Whole);
 
 }  // namespace sluice::rewards::internal

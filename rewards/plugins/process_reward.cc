@@ -46,7 +46,7 @@ bool takes_whole_groups(const RewardSpec& spec) {
 
 std::vector<std::string> process_keys(std::vector<std::string> own) {
   own.insert(own.end(), {"folder", "scope", "workers", "timeout_ms", "start_timeout_ms", "retries",
-                         "memory_mb", "sandbox", "readable"});
+                         "memory_mb", "sandbox", "readable", "pure"});
   return own;
 }
 

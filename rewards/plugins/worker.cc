@@ -5,13 +5,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -25,6 +28,7 @@ constexpr size_t kMaxLogBytes = 64u << 10;  // of an exchange
 constexpr size_t kMaxLastWords = 200;
 constexpr Millis kEndMs = 200;  // for a process that has closed its output to be gone
 constexpr size_t kChunk = 64u << 10;
+constexpr int kKillRounds = 200;
 
 std::string errno_text() { return std::generic_category().message(errno); }
 
@@ -69,6 +73,45 @@ int64_t count_processes(pid_t pid, int64_t most) {
   return count;
 }
 
+constexpr const char* kMark = "SLUICE_WORKER";
+
+// Different for every worker there is.
+std::string new_mark() {
+  static std::atomic<uint64_t> count = 0;
+  return std::to_string(::getpid()) + "-" + std::to_string(++count);
+}
+
+// Whether the process was started with this in its environment; what has ended has none.
+bool has_mark(const std::filesystem::path& process, const std::string& mark) {
+  std::ifstream in(process / "environ", std::ios::binary);
+  for (std::string entry; std::getline(in, entry, '\0');) {
+    if (entry == mark) return true;
+  }
+  return false;
+}
+
+// Processes that started in a group of the worker's and left it for a session of their own. As long as one is
+// found there may be others that it has just started.
+void kill_marked(const std::string& mark) {
+  for (int round = 0; round < kKillRounds; ++round) {
+    bool found = false;
+    for (const auto& process : std::filesystem::directory_iterator("/proc")) {
+      const auto name = process.path().filename().string();
+      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+      // Opened before it is looked at, so that what is killed is what was seen.
+      const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, std::stoi(name), 0));
+      if (pidfd < 0) continue;
+      if (has_mark(process.path(), mark)) {
+        found = true;
+        ::syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
+      }
+      ::close(pidfd);
+    }
+    if (!found) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 // The last line that is not blank, in characters that any log and any file can hold.
 std::string last_line(std::string_view text) {
   while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
@@ -81,9 +124,12 @@ std::string last_line(std::string_view text) {
 
 }  // namespace
 
-Worker::Worker(const WorkerOptions& options) {
+Worker::Worker(const WorkerOptions& options)
+    : mark_(options.sandbox.level == SandboxLevel::None ? new_mark() : "") {
+  auto environment = options.environment;
+  if (!mark_.empty()) environment[kMark] = mark_;
   process_ = Subprocess::start(sandboxed({.command = options.command,
-                                          .environment = options.environment,
+                                          .environment = std::move(environment),
                                           .working_directory = options.folder,
                                           .stdin_fd = to_worker_.read_end(),
                                           .stdout_fd = from_worker_.write_end(),
@@ -102,6 +148,13 @@ Worker::Worker(const WorkerOptions& options) {
   for (const int end : {to_worker_.write_end(), from_worker_.read_end(), log_.read_end()}) {
     ::fcntl(end, F_SETFL, O_NONBLOCK);
   }
+}
+
+Worker::~Worker() { kill_all(); }
+
+void Worker::kill_all() {
+  process_->signal_group(SIGKILL);
+  if (!mark_.empty()) kill_marked(kMark + ("=" + mark_));
 }
 
 void Worker::ask(std::string_view line, size_t max_bytes, Millis timeout_ms, std::string what) {
@@ -182,7 +235,7 @@ void Worker::check(Millis now_ms) {
 void Worker::fail(const std::string& kind, const std::string& what) {
   failure_ = kind + ": " + what;
   busy_ = false;
-  process_->signal_group(SIGKILL);
+  kill_all();
 }
 
 void Worker::fail_by_its_end(const std::string& otherwise) {

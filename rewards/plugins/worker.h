@@ -1,8 +1,9 @@
 // One process of a reward: lines go in, lines come out, and whatever else it does ends with it.
 //
 // A worker has a process group of its own, which is killed as a whole: when it is late, when it writes what
-// nobody asked for, when it becomes too many processes, when its first one ends, and with the object. What it
-// writes to stderr goes to this process's, up to a bound for each exchange. Several are asked at once:
+// nobody asked for, when it becomes too many processes, when its first one ends, and with the object. So is
+// what left the group for a session of its own, unless it has emptied its environment too. What it writes to
+// stderr goes to this process's, up to a bound for each exchange. Several are asked at once:
 //
 //   first.ask(line, limits); second.ask(line, limits);
 //   Worker::wait_for_all(workers, stop);  // then each has an answer or a failure
@@ -40,6 +41,7 @@ class Worker {
   // Throws EnvironmentError when it cannot be started. Must be called from a thread that lives as long as the
   // process (base/subprocess.h).
   explicit Worker(const WorkerOptions& options);
+  ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -60,6 +62,7 @@ class Worker {
   std::string why_unusable();
 
  private:
+  void kill_all();
   void fail(const std::string& kind, const std::string& what);
   void fail_by_its_end(const std::string& otherwise);
   void read();
@@ -68,6 +71,7 @@ class Worker {
   void check(Millis now_ms);
   static void wait(std::span<Worker* const> workers, const std::atomic<bool>& interrupted, size_t most_busy);
 
+  const std::string mark_;  // in the environment of all that it starts; "" where none can leave the group
   Pipe to_worker_;
   Pipe from_worker_;
   Pipe log_;
