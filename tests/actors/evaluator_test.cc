@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "tests/actors/actor_cases.h"
+#include "tests/actors/tool_cases.h"
 
 namespace sluice::actors {
 namespace {
@@ -59,6 +61,31 @@ TEST(Evaluate, StopsWhenItsProgressSaysSo) {
 
   EXPECT_FALSE(evaluation.complete);
   EXPECT_TRUE(evaluation.prompts.back().completions.empty());
+}
+
+TEST(Evaluate, LetsCompletionsUseTools) {
+  const auto network = decided_network();
+  const CallTokenizer tokenizer;
+  const auto tools = echo_box();
+  const auto rows = rows_of({"abc", "def"});
+  EvaluationOptions options{
+      .sampling = {.max_new_tokens = 40}, .samples = 4, .seed = 3, .engine = {.max_rows = 3}};
+  const auto observed = [&] {
+    int64_t count = 0;
+    for (const auto& prompt :
+         evaluate(*network, tokenizer, character_count(), rows, {kEos}, options).prompts) {
+      for (const auto& completion : prompt.completions) {
+        EXPECT_FALSE(completion.tokens.empty());
+        EXPECT_EQ(completion.outcomes.size(), 1u);
+        count += std::ranges::count(completion.mask, 0);
+      }
+    }
+    return count;
+  };
+  EXPECT_EQ(observed(), 0);
+  options.tools = &tools;
+  options.tool_use.form = kBetweenNs;
+  EXPECT_GT(observed(), 0);
 }
 
 TEST(Evaluate, ScoresEveryPromptInTheOrderOfTheRows) {

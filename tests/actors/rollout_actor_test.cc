@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <future>
@@ -19,6 +20,7 @@
 #include "base/pulse.h"
 #include "tests/actors/actor_cases.h"
 #include "tests/actors/scorer_cases.h"
+#include "tests/actors/tool_cases.h"
 #include "tests/base/temp_folder.h"
 #include "transport/shared_weights.h"
 #include "transport/sockets.h"
@@ -168,7 +170,7 @@ class RolloutActor : public testing::Test {
   }
 
   const TempFolder folder_;
-  const std::unique_ptr<text::Tokenizer> tokenizer_ = letters();
+  std::unique_ptr<text::Tokenizer> tokenizer_ = letters();
   rewards::RewardMix rewards_ = character_count();
   const std::unique_ptr<model::Network> first_ = decided_network(7), second_ = decided_network(8);
   RolloutActorOptions options_;
@@ -178,6 +180,31 @@ class RolloutActor : public testing::Test {
   std::atomic<bool> interrupted_ = false;
   std::future<ActorEnd> end_;
 };
+
+TEST_F(RolloutActor, SaysWhatCameOfItsToolsAndMarksWhatTheySaid) {
+  tokenizer_ = std::make_unique<CallTokenizer>();
+  options_.identity.tokenizer_hash = tokenizer_->hash();
+  const auto tools = echo_box();
+  options_.tools = &tools;
+  options_.tool_use.form = kBetweenNs;
+  start_and_welcome();
+  announce(0, *first_);
+  auto asked = lease(12, 0);
+  asked.sampling.max_new_tokens = 40;
+  give(asked);
+
+  const auto group = await_group();
+
+  ASSERT_TRUE(group.tools.has_value());
+  EXPECT_GT(group.tools->calls, 0);
+  EXPECT_GE(group.tools->seconds, 0);
+  int64_t observed = 0;
+  for (const auto& completion : group.completions) observed += std::ranges::count(completion.mask, 0);
+  EXPECT_GT(observed, 0);
+  ack(group);
+  send({.type = FrameType::Stop});
+  EXPECT_EQ(await_end(), ActorEnd::Stopped);
+}
 
 TEST_F(RolloutActor, AnswersALeaseWithAScoredGroup) {
   listen();

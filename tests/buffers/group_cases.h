@@ -38,7 +38,8 @@ inline RolloutGroup small_group(uint64_t id, int64_t version = 0) {
   group.completions = {first, second};
   group.greedy = {rewards::RewardOutcome::scored(0.25, {{"right", 0.25}}),
                   rewards::RewardOutcome::unscored("crash")};
-  group.scorers = {{.seconds = 0.5, .canary_error = 0.25}, {.seconds = 0.0}};
+  group.scorers = {{.seconds = 0.5, .canary_error = 0.25}, {.seconds = 0.0, .cached = 3}};
+  group.tools = ToolWatch{.calls = 5, .failed = 2, .seconds = 0.75};
   group.actor = "actor-1";
   group.incarnation = 0x1234567890abcdef;
   group.sequence = 77;

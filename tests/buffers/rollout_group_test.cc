@@ -47,6 +47,11 @@ TEST(RolloutGroup, ComesBackFromItsBytesUnchanged) {
   EXPECT_EQ(back.scorers[0].seconds, 0.5);
   EXPECT_EQ(back.scorers[0].canary_error, 0.25);
   EXPECT_EQ(back.scorers[1].canary_error, std::nullopt);
+  EXPECT_EQ(back.scorers[1].cached, 3);
+  ASSERT_TRUE(back.tools.has_value());
+  EXPECT_EQ(back.tools->calls, 5);
+  EXPECT_EQ(back.tools->failed, 2);
+  EXPECT_EQ(back.tools->seconds, 0.75);
   EXPECT_EQ(back.actor, "actor-1");
   EXPECT_EQ(back.incarnation, 0x1234567890abcdefu);
   EXPECT_EQ(back.sequence, 77u);

@@ -424,6 +424,9 @@ TEST(RolloutMetrics, AreThoseOfTheSpecification) {
   }
   EXPECT_EQ(metrics.at("rewards/exact/mean"), 0.75);
   EXPECT_EQ(metrics.at("rewards/exact/unscored"), 0.0);
+  EXPECT_EQ(metrics.at("rewards/exact/unscored_rate"), 0.0);
+  EXPECT_FALSE(metrics.contains("tools/calls"));
+  EXPECT_FALSE(metrics.contains("rewards/exact/cached"));
   EXPECT_EQ(metrics.at("num_tokens"), 4 * 2 + 10);
 }
 
@@ -432,9 +435,23 @@ TEST(RolloutMetrics, CountUnscoredCompletionsAndLeaveThemOutOfMeans) {
                                group_of({1}, {completion_of({5}, std::nullopt)})});
   const auto metrics = rollout_metrics(batch, {"judge"});
   EXPECT_EQ(metrics.at("rewards/judge/unscored"), 2.0);
+  EXPECT_DOUBLE_EQ(metrics.at("rewards/judge/unscored_rate"), 2.0 / 3.0);
   EXPECT_EQ(metrics.at("rewards/judge/mean"), 0.5);
   EXPECT_EQ(metrics.at("reward"), 0.5);
   EXPECT_EQ(metrics.at("frac_reward_zero_std"), 1.0);
+}
+
+TEST(RolloutMetrics, CountCallsAndScoresThatWereKnown) {
+  std::vector<buffers::RolloutGroup> groups(2, group_of({1}, {completion_of({5}, 0.5)}));
+  groups[0].tools = buffers::ToolWatch{.calls = 5, .failed = 2, .seconds = 0.5};
+  groups[0].scorers = {{.cached = 3}};
+  groups[1].tools = buffers::ToolWatch{.calls = 1, .failed = 0, .seconds = 0.25};
+  groups[1].scorers = {{.cached = 1}};
+  const auto metrics = rollout_metrics(batch_of(groups), {"judge"});
+  EXPECT_EQ(metrics.at("tools/calls"), 6.0);
+  EXPECT_EQ(metrics.at("tools/failed"), 2.0);
+  EXPECT_EQ(metrics.at("tools/time"), 0.75);
+  EXPECT_EQ(metrics.at("rewards/judge/cached"), 4.0);
 }
 
 TEST(RolloutMetrics, SayHowLongAScorerTookForAGroupAndByHowMuchItMoved) {

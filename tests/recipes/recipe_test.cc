@@ -63,6 +63,41 @@ TEST(Recipe, NamesAnUnknownRewardAndItsUnknownOption) {
                               "a reward needs `use`; there are: exact_answer, ");
 }
 
+TEST(Recipe, NamesAnUnknownToolAndItsUnknownOption) {
+  expect_refused_in_the_stage("tools = [@{ use = \"calculater\" }]",
+                              "there is no tool \"calculater\"; did you mean \"calculator\"?");
+  expect_refused_in_the_stage("tools = [{ use = \"python\", timeout = @3 }]",
+                              "the tool python has no key \"timeout\"; did you mean \"timeout_s\"?");
+  expect_refused_in_the_stage("tools = [@{ name = \"x\" }]",
+                              "a tool needs `use`; there are: calculator, python, command");
+  expect_refused_in_the_stage("tools = [@{ use = \"command\" }]", "is the whole of it, without `use`");
+  expect_refused_in_the_stage("tools = [@{ use = \"python\", command = \"./x\" }]", "a tool is one thing");
+  expect_refused_in_the_stage("tools = [{ use = \"calculator\" }, @{ use = \"calculator\" }]",
+                              "two tools are named \"calculator\"; give one of them a `name`");
+  expect_refused_in_the_stage("tools = @3", "tools is a list of tables");
+  expect_refused_at_the_top("tool = @[]", "a recipe has no key \"tool\"; did you mean \"tools\"?");
+}
+
+TEST(Recipe, GivesItsToolsToEveryStageWithRollouts) {
+  const RecipeFolder folder;
+  const auto recipe = folder.load(
+      "tools = [{ use = \"calculator\" }, { command = \"./find me\", timeout_ms = 50, workers = 2 }]\n" +
+      kGrpo + "rollout = { tool_calls = 3 }\n[[stages]]\nuse = \"eval\"\ntools = []\n");
+  const auto& stage = recipe.stages[0];
+  ASSERT_EQ(stage.tools.size(), 2u);
+  EXPECT_EQ(stage.tools[0].use, "calculator");
+  EXPECT_EQ(stage.tools[0].name, "calculator");
+  EXPECT_EQ(stage.tools[1].use, "command");
+  EXPECT_EQ(stage.tools[1].name, "find");
+  EXPECT_EQ(stage.tools[1].options.at("command"), "./find me");
+  EXPECT_EQ(stage.tools[1].options.at("timeout_ms"), 50);
+  EXPECT_TRUE(stage.tools[1].options.contains("folder"));
+  EXPECT_EQ(stage.rollout.tool_calls, 3);
+  EXPECT_EQ(stage.rollout.tool_tokens, 256);
+  EXPECT_TRUE(recipe.stages[1].tools.empty());
+  EXPECT_EQ(recipe_from_resolved(recipe.resolved).stages[0].tools[1].name, "find");
+}
+
 TEST(Recipe, NamesAnUnknownChoice) {
   expect_refused_at_the_top("device = @\"gpu\"", "device is \"gpu\"; there are: cpu, cuda");
   expect_refused_in_the_stage("data = { use = @\"jsonk\" }",

@@ -41,6 +41,19 @@ TEST(ChatPrompts, AreWhatTheTemplateWritesUpToTheAssistantsTurn) {
   EXPECT_EQ(row.prompt, "<be short>user:hello|assistant:");
 }
 
+TEST(ChatPrompts, NameTheToolsThereAreUnlessTheRowNamesItsOwn) {
+  const ChatTemplate with_tools("{% for t in tools %}[{{ t.name }}]{% endfor %}{{ messages[0].content }}",
+                                Json::object(), "test");
+  const Json tools = Json::parse(R"([{"name": "calculator"}])");
+  auto row = row_of(kHello);
+  render_prompt(row, &with_tools, tools);
+  EXPECT_EQ(row.prompt, "[calculator]hello");
+  row = row_of(kHello);
+  row.columns["tools"] = Json::parse(R"([{"name": "search"}])");
+  render_prompt(row, &with_tools, tools);
+  EXPECT_EQ(row.prompt, "[search]hello");
+}
+
 TEST(ChatPrompts, ThatAreTextStayAsTheyAre) {
   auto row = row_of(kHello);
   row.prompt = "User says hello";

@@ -55,6 +55,25 @@ TEST(Gsm8kNotes, TurnsANoteIntoASum) {
   EXPECT_EQ(rows[1].line, 2);
 }
 
+TEST(Gsm8kNotes, HasAShareOfTheAnswersComputed) {
+  const TempFolder folder;
+  auto options = notes(folder, answer_line("<<48/2=24>>24"), answer_line("<<1+1=2>>2"));
+  options.calls = 1;
+  EXPECT_EQ(read_examples(options, Split::Train)[0].completion,
+            "<tool_call>{\"name\": \"calculator\", \"arguments\": \"48/2\"}</tool_call>\n"
+            "<tool_response>\n24\n</tool_response>\nA: 24");
+  auto all = gsm8k();
+  all.calls = 0.25;
+  int64_t calls = 0, in_the_head = 0;
+  for (const auto& row : read_examples(all, Split::Train)) {
+    ++(row.completion.starts_with("<tool_call>") ? calls : in_the_head);
+    EXPECT_TRUE(row.completion.ends_with("A: " + row.columns["answer"].get<std::string>()));
+  }
+  EXPECT_NEAR(static_cast<double>(calls) / static_cast<double>(calls + in_the_head), 0.25, 0.02);
+  options.calls = 1.5;
+  EXPECT_THROW(read_examples(options, Split::Train), UsageError);
+}
+
 TEST(Gsm8kNotes, TakesOnlyWholeSumsOfOneOperator) {
   const TempFolder folder;
   const std::string taken = "<<7*8=56>> <<9999+0=9999>> <<5-5=0>> << 12 / 4 = 3 >>";
