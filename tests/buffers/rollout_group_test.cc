@@ -122,7 +122,7 @@ TEST(RolloutGroup, OfAnotherFormatIsNamedAsSuch) {
   bytes[0] = 9;
 
   EXPECT_THAT(message_of<DataError>([&] { decode_group(bytes); }),
-              HasSubstr("format 9, this program reads 4"));
+              HasSubstr("format 9, this program reads 5"));
 }
 
 }  // namespace
