@@ -59,6 +59,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/text": lambda: say({"rewards": ["1"] * len(right)}),
             "/huge": lambda: self.reply(200, b"x" * (10 << 20)),
             "/words": lambda: self.wfile.write(b"go away\r\n\r\n"),
+            "/away": lambda: self.reply(302, b""),
+            "/empty": lambda: self.reply(200, b""),
+            "/deep": lambda: self.reply(200, b"[" * 100000),
+            "/twice": lambda: self.reply(200, b'{"rewards": [1, 1], "rewards": [0, 0]}'),
+            "/overflow": lambda: self.reply(200, b'{"rewards": [1e999, 1]}'),
+            "/nothing": lambda: say({}),
+            "/many": lambda: say({"rewards": right + right}),
+            "/object": lambda: say({"rewards": {"0": 1.0, "1": 1.0}}),
+            "/bytes": lambda: self.reply(200, b'{"rewards": [1, 1], "note": "\xff"}'),
         }[self.path]()
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
@@ -118,6 +127,15 @@ TEST_F(HttpReward, ABrokenServerLeavesTheGroupUnscoredWithAReason) {
       {"/text", "bad output: a score is a number or null, saw string"},
       {"/huge", "bad output: a reply of more than"},
       {"/words", "no connection to 127.0.0.1:"},
+      {"/away", "bad output: HTTP status 302"},
+      {"/empty", "bad output: reply: not JSON"},
+      {"/deep", "bad output: reply: JSON nested deeper than"},
+      {"/twice", "stands twice"},
+      {"/overflow", "bad output: reply: not JSON"},
+      {"/nothing", "bad output: "},
+      {"/many", "bad output: 4 rewards for 2 samples"},
+      {"/object", "bad output: "},
+      {"/bytes", "bad output: reply: not JSON"},
   };
   for (const auto& [path, reason] : cases) {
     const SteadyClock clock;
