@@ -167,6 +167,23 @@ std::string short_name(const std::string& name) {
   return out;
 }
 
+constexpr std::array<std::string_view, 8> kFields = {"schema",      "stage",     "step", "stage_step",
+                                                     "stage_steps", "wall_time", "note", "alarms"};
+
+Json to_json(const Alarm& alarm) {
+  return {{"rule", alarm.rule},
+          {"since", alarm.since_step},
+          {"sentence", alarm.sentence},
+          {"suggestion", alarm.suggestion}};
+}
+
+Alarm alarm_from(const Json& json, std::string_view where) {
+  return {.rule = json_member<std::string>(json, "rule", where),
+          .sentence = json_member<std::string>(json, "sentence", where),
+          .suggestion = json_member<std::string>(json, "suggestion", where),
+          .since_step = json_member<int64_t>(json, "since", where)};
+}
+
 }  // namespace
 
 Json to_json(const StepReport& report) {
@@ -177,11 +194,37 @@ Json to_json(const StepReport& report) {
                {"stage_steps", report.stage_steps},
                {"wall_time", report.wall_time}};
   if (!report.note.empty()) json["note"] = report.note;
+  if (!report.alarms.empty()) json["alarms"] = Json::array();
+  for (const auto& alarm : report.alarms) json["alarms"].push_back(to_json(alarm));
   for (const auto& [name, value] : report.metrics) {
-    require(!json.contains(name), "StepReport: a metric is named \"", name, "\", which the line itself uses");
+    require(std::ranges::count(kFields, name) == 0, "StepReport: a metric is named \"", name,
+            "\", which the line itself uses");
     json[name] = std::isfinite(value) ? Json(value) : Json(nullptr);
   }
   return json;
+}
+
+StepReport step_report_from(const Json& json, std::string_view where) {
+  const auto schema = json_member<int64_t>(json, "schema", where);
+  require<DataError>(schema == kMetricsSchema, where, ": metrics of schema ", schema, ", this program reads ",
+                     kMetricsSchema);
+  StepReport report{.stage = json_member<std::string>(json, "stage", where),
+                    .step = json_member<int64_t>(json, "step", where),
+                    .stage_step = json_member<int64_t>(json, "stage_step", where),
+                    .stage_steps = json_member<int64_t>(json, "stage_steps", where),
+                    .wall_time = json_member<double>(json, "wall_time", where),
+                    .note = json_member_or<std::string>(json, "note", "", where)};
+  for (const auto& [name, value] : json.items()) {
+    if (std::ranges::count(kFields, name) > 0) continue;
+    require<DataError>(value.is_number() || value.is_null(), where, ": ", name, " is no number but ",
+                       value.dump(-1, ' ', false, Json::error_handler_t::replace));
+    report.metrics[name] = value.is_null() ? std::nan("") : value.get<double>();
+  }
+  if (json.contains("alarms")) {
+    for (const auto& alarm : json_member<Json>(json, "alarms", where))
+      report.alarms.push_back(alarm_from(alarm, where));
+  }
+  return report;
 }
 
 std::string step_line(const StepReport& report) {
