@@ -12,6 +12,7 @@
 #include "recipes/evaluation.h"
 #include "recipes/internal/frozen_policy.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 
 namespace sluice::recipes {
 namespace {

@@ -26,6 +26,7 @@
 #include "recipes/internal/prompt_order.h"
 #include "recipes/internal/retention.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/step_clock.h"
 #include "transport/collective.h"

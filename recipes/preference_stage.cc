@@ -11,6 +11,7 @@
 #include "base/philox.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/stage_reference.h"
 #include "recipes/internal/step_loop.h"

@@ -15,6 +15,7 @@
 #include "recipes/internal/frozen_policy.h"
 #include "recipes/internal/kept_samples.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 
 namespace sluice::recipes {
 namespace {

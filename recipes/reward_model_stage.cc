@@ -10,6 +10,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/reward_pairs.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/step_loop.h"
 #include "sft/reward_trainer.h"

@@ -7,6 +7,7 @@
 #include "optim/optimizer.h"
 #include "recipes/internal/held_out.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/stage_ranks.h"
 #include "recipes/internal/step_loop.h"
 #include "recipes/internal/teacher.h"

@@ -10,6 +10,7 @@
 #include "recipes/checkpoint.h"
 #include "recipes/internal/retention.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/step_watch.h"
 
 namespace sluice::recipes {

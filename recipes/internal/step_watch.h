@@ -7,6 +7,7 @@
 #include "learner/policy_learner.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/stage_context.h"
+#include "recipes/internal/stage_monitor.h"
 
 namespace sluice::recipes {
 
