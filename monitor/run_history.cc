@@ -8,7 +8,7 @@
 
 #include "base/crc32c.h"
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_lines.h"
 
 namespace sluice::monitor {
 namespace {
@@ -19,6 +19,12 @@ bool goes_on(const PastAlarm& past, const Alarm& alarm) {
 }
 
 }  // namespace
+
+void for_each_step(const std::filesystem::path& file, const std::function<void(StepReport report)>& visit) {
+  for_each_whole_json_line(file, [&](int64_t line, const Json& json) {
+    visit(step_report_from(json, file.string() + ":" + std::to_string(line)));
+  });
+}
 
 RunHistory::RunHistory(std::filesystem::path file, size_t kept)
     : file_(std::move(file)), kept_(std::max<size_t>(kept, 4)) {}

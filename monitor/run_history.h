@@ -3,12 +3,17 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <vector>
 
 #include "monitor/step_report.h"
 
 namespace sluice::monitor {
+
+// Every step of a metrics.jsonl, in order; a last line without its end is left out, and a file that is not
+// there has none. Throws DataError "file:line: ..." for a line that is no step.
+void for_each_step(const std::filesystem::path& file, const std::function<void(StepReport report)>& visit);
 
 // An alarm that was raised, and the last step after which it stood.
 struct PastAlarm {
