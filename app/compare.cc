@@ -1,6 +1,7 @@
 // Runs beside each other: a table of what they came to, and their curves.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <iomanip>
 #include <iostream>
@@ -12,9 +13,9 @@
 #include "app/command.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/json_lines.h"
 #include "base/terminal.h"
 #include "monitor/line_chart.h"
+#include "monitor/run_history.h"
 #include "recipes/run_directory.h"
 
 namespace sluice::app {
@@ -30,21 +31,18 @@ struct ComparedRun {
   std::optional<double> before, after;      // mean reward on held-out prompts
 };
 
-std::vector<Json> read_metrics(const fs::path& file) {
-  std::vector<Json> lines;
-  for_each_whole_json_line(file, [&](int64_t, Json line) { lines.push_back(std::move(line)); });
-  return lines;
-}
-
-std::vector<monitor::ChartPoint> points_of(const std::vector<Json>& lines, const std::string& metric) {
+// The metric over the steps that have it; what metrics there are is added to `known`.
+std::vector<monitor::ChartPoint> read_points(const fs::path& file, const std::string& metric,
+                                             std::set<std::string>& known) {
   std::vector<monitor::ChartPoint> points;
-  double first = 0;
-  for (const auto& line : lines) {
-    if (!line.contains(metric) || !line[metric].is_number()) continue;  // null: it was not finite
-    const auto step = json_member<double>(line, "step", "metrics.jsonl");
-    if (points.empty()) first = step;
-    points.push_back({step - first + 1, line[metric].get<double>()});
-  }
+  int64_t first = 0;
+  monitor::for_each_step(file, [&](const monitor::StepReport& report) {
+    for (const auto& [name, value] : report.metrics) known.insert(name);
+    const auto found = report.metrics.find(metric);
+    if (found == report.metrics.end() || !std::isfinite(found->second)) return;
+    if (points.empty()) first = report.step;
+    points.push_back({static_cast<double>(report.step - first + 1), found->second});
+  });
   return points;
 }
 
@@ -72,11 +70,8 @@ std::vector<ComparedRun> read_runs(const std::vector<std::string>& folders, cons
   std::set<std::string> known;
   for (const auto& folder : folders) {
     const recipes::RunDirectory run(folder);
-    const auto lines = read_metrics(run.metrics());
-    for (const auto& line : lines) {
-      for (const auto& [key, value] : line.items()) known.insert(key);
-    }
-    runs.push_back({.name = fs::canonical(run.root()).filename(), .points = points_of(lines, metric)});
+    runs.push_back(
+        {.name = fs::canonical(run.root()).filename(), .points = read_points(run.metrics(), metric, known)});
     read_evaluations(run, runs.back());
   }
   if (std::ranges::all_of(runs, [](const auto& run) { return run.points.empty(); })) {

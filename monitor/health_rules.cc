@@ -23,7 +23,7 @@ double median_of(std::vector<double> values) {
 
 std::string text(double value) {
   std::array<char, 32> out{};
-  std::snprintf(out.data(), out.size(), "%.3g", value);
+  std::snprintf(out.data(), out.size(), std::abs(value) < 1000 ? "%.3g" : "%.0f", value);
   return out.data();
 }
 std::string percent(double share) { return text(100 * share) + " %"; }

@@ -26,7 +26,8 @@ namespace sluice::recipes {
 namespace {
 
 void check_addresses(const Recipe& recipe) {
-  if (recipe.redis != "private" && recipe.redis != "off") monitor::parse_redis_url(recipe.redis);
+  if (recipe.monitor.redis != "private" && recipe.monitor.redis != "off")
+    monitor::parse_redis_url(recipe.monitor.redis);
   for (const auto& stage : recipe.stages) {
     if (stage.rollout.address.empty()) continue;
     try {

@@ -104,6 +104,7 @@ class PolicyStage {
       const auto verdict = watch.after(s + 1, health, metrics);
       finish_step(s, ids, std::move(metrics));
       if (verdict != learner::Verdict::GoOn) end(verdict, s + 1);
+      if (monitor_.is_ill()) end_ill(s + 1);
       const int signal = stop_();
       const bool last = s + 1 == stage_.steps, due = (s + 1) % stage_.checkpoint.every == 0;
       if (last || due || signal != 0 || journal_has_grown()) {
@@ -265,6 +266,7 @@ class PolicyStage {
     reach(Failpoint::VersionPublished);
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
+    detail_ = step_detail(batch);
     say_moved_rewards(metrics);
     return metrics;
   }
@@ -305,7 +307,7 @@ class PolicyStage {
     show_notices();
     tokens_per_s_ = metrics["tokens_per_s"];
     score_.add(metrics);
-    monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics));
+    monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics), detail_);
     show_state(step + 1, status);
   }
 
@@ -319,16 +321,15 @@ class PolicyStage {
     for (const auto& [name, member] : buffers::kLedgerCounts) {
       fields[name] = std::to_string(status.law.*member);
     }
-    monitor_.show_state(first_step_ + step, step, std::move(fields));
-    auto* redis = monitor_.redis();
-    if (redis == nullptr) return;
+    std::vector<monitor::ActorState> actors;
     for (const auto& actor : status.actors) {
-      redis->actor({actor.name,
-                    {{"pid", std::to_string(actor.pid)},
-                     {"incarnation", std::to_string(actor.incarnation)},
-                     {"tokens", std::to_string(actor.tokens)},
-                     {"leases", std::to_string(actor.leases)}}});
+      actors.push_back({actor.name,
+                        {{"pid", std::to_string(actor.pid)},
+                         {"incarnation", std::to_string(actor.incarnation)},
+                         {"tokens", std::to_string(actor.tokens)},
+                         {"leases", std::to_string(actor.leases)}}});
     }
+    monitor_.show_state(first_step_ + step, step, std::move(fields), actors);
   }
 
   void add_notice(const std::string& text) {
@@ -403,6 +404,12 @@ class PolicyStage {
     fail<BeginAgain>(stage_.name, ": ", watch_->cause(), "; it goes back to step ", saved_, ", this once");
   }
 
+  [[noreturn]] void end_ill(int64_t done) {
+    save(done);
+    give(ranks_, Order::Kind::End);
+    monitor_.end_ill();
+  }
+
   // Between two steps: nothing is lost that the journal and the last step's checkpoint do not hold.
   int save_and_stop(int64_t done) {
     if (done > start_.stage_step) save(done);
@@ -455,6 +462,7 @@ class PolicyStage {
   int64_t saved_journal_bytes_ = 0;         // and behind that checkpoint
   internal::Score score_;                   // since then
   double tokens_per_s_ = 0;                 // of the last step
+  monitor::StepDetail detail_;              // likewise
   std::mutex notices_mutex_;
   std::vector<std::string> notices_;                // guarded by notices_mutex_
   std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "monitor/health.h"
 #include "recipes/internal/algorithm.h"
 #include "recipes/internal/data_loop.h"
 #include "recipes/internal/preference.h"
@@ -157,6 +158,14 @@ optim::OptimizerOptions read_optim(const Json& json) {
           .shard = json.value("shard", false)};
 }
 
+MonitorSpec read_monitor(const Json& json) {
+  return {.redis = json.at("redis"),
+          .tensorboard = json.value("tensorboard", true),
+          .web = json.value("web", true),
+          .bind = json.value("bind", "127.0.0.1"),
+          .port = json.value("port", int64_t{0})};
+}
+
 StageSpec read_stage(const Json& json, uint64_t seed) {
   StageSpec stage;
   stage.use = json.at("use");
@@ -193,6 +202,12 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                    .canaries = path_of(guard.at("canaries")),
                    .canaries_every = guard.at("canaries_every")};
     stage.learner.target_kl = guard.at("target_kl");
+  }
+  if (json.contains("health")) {
+    const auto& health = json.at("health");
+    stage.health = {.off = health.at("off"), .stop_on = health.at("stop_on")};
+    monitor::check_health_rules(stage.health.off, "stage " + stage.name + ": health.off");
+    monitor::check_health_rules(stage.health.stop_on, "stage " + stage.name + ": health.stop_on");
   }
   if (json.contains("preference")) stage.preference = internal::read_preference(json.at("preference"));
   if (json.contains("teacher")) stage.distill = internal::read_distill(json.at("teacher"), stage.name);
@@ -275,7 +290,7 @@ Recipe recipe_from_resolved(const Json& resolved) {
     recipe.seed = resolved.at("seed");
     recipe.device = resolved.at("device");
     recipe.deterministic = resolved.at("deterministic");
-    recipe.redis = resolved.at("monitor").at("redis");
+    recipe.monitor = read_monitor(resolved.at("monitor"));
     recipe.model = read_model(resolved.at("model"));
     recipe.tokenizer = read_tokenizer(resolved.at("tokenizer"));
     require<UsageError>(

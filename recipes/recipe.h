@@ -95,6 +95,12 @@ struct GuardSpec {
   int64_t canaries_every = 50;
 };
 
+// Names of monitor::health_rules().
+struct HealthSpec {
+  std::vector<std::string> off;
+  std::vector<std::string> stop_on;  // rules whose alarm ends the run
+};
+
 struct EvaluationSpec {
   int64_t prompts = 0;  // 0: all held-out ones
   int64_t samples = 1;
@@ -146,6 +152,7 @@ struct StageSpec {
   CriticSpec critic;
   MixSpec reference_mix;  // of a policy stage
   GuardSpec guard;
+  HealthSpec health;
   PreferenceSpec preference;
   std::optional<DistillSpec> distill;
   SamplesSpec samples;
@@ -164,12 +171,21 @@ struct StageSpec {
   bool has_actors() const { return role == StageRole::Policy; }
 };
 
+// Where the run can be watched.
+struct MonitorSpec {
+  std::string redis;  // "private", "off" or a URL
+  bool tensorboard = true;
+  bool web = true;
+  std::string bind = "127.0.0.1";  // the address of the page
+  int64_t port = 0;                // 0: any
+};
+
 struct Recipe {
   std::string name;
   uint64_t seed = 0;
   std::string device;  // cpu | cuda
   bool deterministic = true;
-  std::string redis;  // "private", "off" or a URL
+  MonitorSpec monitor;
   ModelSpec model;
   TokenizerSpec tokenizer;
   std::vector<StageSpec> stages;

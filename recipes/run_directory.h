@@ -38,7 +38,11 @@ class RunDirectory {
   std::filesystem::path quarantine() const { return root_ / "quarantine"; }
   std::filesystem::path environment() const { return root_ / "environment.json"; }
   std::filesystem::path metrics() const { return root_ / "metrics.jsonl"; }
+  // How things stand between two steps, {"wall_time", "state": {...}, "actors": {NAME: {...}}} with the
+  // fields that Redis shows; whole at any time, and of no use to a resumed run.
+  std::filesystem::path state() const { return root_ / "state.json"; }
   std::filesystem::path summary() const { return root_ / "summary.json"; }
+  std::filesystem::path report() const { return root_ / "report.html"; }
   std::filesystem::path rollouts(int64_t step) const;
   std::filesystem::path log(const std::string& role, int64_t index) const;
   // What a process of the run is doing, or was when it ended: base/pulse.h.

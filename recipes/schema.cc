@@ -131,6 +131,13 @@ std::vector<SchemaKey> make_schema() {
       text("monitor", "redis", "private", {},
            "\"private\": a redis-server of the run's own on a unix socket; \"off\"; or redis://host:port, "
            "unix:///path."),
+      boolean("monitor", "tensorboard", true,
+              "Event files in the run directory, for `tensorboard --logdir`."),
+      boolean("monitor", "web", true, "The page of the run, its JSON and its metrics for Prometheus."),
+      text("monitor", "bind", "127.0.0.1", {},
+           "The address the page is served at. Any but a loopback one asks for the token in the environment "
+           "variable SLUICE_WEB_TOKEN, or for one that the run makes and prints."),
+      integer("monitor", "port", 0, 0, 65535, "Its port; 0: any that is free."),
 
       text("stage", "use", nullptr, {}, "The kind of stage."),
       text("stage", "name", nullptr, {}, "Unique name of the stage; default: its kind."),
@@ -509,6 +516,11 @@ std::vector<SchemaKey> make_schema() {
       integer("guard", "canaries_every", 50, 1, 100000,
               "One group of so many has the canaries scored beside it."),
 
+      text_list("health", "off", "Rules of docs/monitoring.md that raise no alarm here."),
+      text_list("health", "stop_on",
+                "Rules whose alarm ends the run with a checkpoint and exit code 5, [\"no_reward\"]; the "
+                "others only say what they see."),
+
       text("preference", "loss", "sigmoid", internal::preference_losses(), "What a step minimises."),
       number("preference", "beta", nullptr, 1e-6, 1e3, "Strength of the reference; default: the loss's own."),
       of_pairs(number("preference", "label_smoothing", nullptr, 0, 0.499,
@@ -608,6 +620,7 @@ const std::vector<SchemaTable>& schema_tables() {
        "its chosen completion is to be ahead."},
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
       {"guard", {kPolicy}, "What ends a step or a run that goes too far, and what watches the rewards."},
+      {"health", {kSupervised, kPreference, kReward, kPolicy}, "What is said of a run that falls ill."},
       {"evaluation", {kSupervised, kPreference, kEvaluation}, "What is measured."},
       {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };

@@ -10,6 +10,7 @@
 #include <deque>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -27,6 +28,8 @@
 #include "monitor/redis_server.h"
 #include "recipes/internal/environment.h"
 #include "recipes/internal/silence_watch.h"
+#include "recipes/report.h"
+#include "recipes/run_page.h"
 #include "recipes/stages.h"
 #include "recipes/summary.h"
 
@@ -310,7 +313,7 @@ class StageProcesses {
 };
 
 std::optional<monitor::RedisServer> start_redis(const RunDirectory& run, const Recipe& recipe) {
-  if (recipe.redis != "private") return std::nullopt;
+  if (recipe.monitor.redis != "private") return std::nullopt;
   std::string why;
   auto server = monitor::RedisServer::start(run.redis_socket(), run.log("redis", 0), why);
   if (!server) {
@@ -319,6 +322,24 @@ std::optional<monitor::RedisServer> start_redis(const RunDirectory& run, const R
   }
   say("watch: redis-cli -s " + server->socket().string() + " hgetall 'sluice:{" + recipe.name + "}:state'");
   return server;
+}
+
+std::unique_ptr<ServedPage> serve_page(const RunDirectory& run, const Recipe& recipe) {
+  if (!recipe.monitor.web) return nullptr;
+  std::string url, why;
+  auto page = ServedPage::start(run, recipe.monitor, url, why);
+  say(page ? "page: " + url : "no page: " + why + "; the run goes on without it");
+  return page;
+}
+
+// Of a run that has ended, also of one that did not end well; it is no part of it.
+void try_report(const RunDirectory& run, const Recipe& recipe) {
+  try {
+    write_report(run, recipe);
+    say("report: " + run.report().string());
+  } catch (const std::exception& error) {
+    std::cerr << "sluice: no report was written: " << error.what() << '\n';
+  }
 }
 
 int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signals) {
@@ -364,6 +385,7 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
   const Millis began = clock.now_ms();
   const double before = finished_seconds(run, recipe);
   auto redis = start_redis(run, recipe);
+  const auto page = serve_page(run, recipe);
   const int code = run_stages(run, recipe, signals);
   if (code == 0) {
     // A stage that was stopped and resumed knows its own time better than this process does.
@@ -372,6 +394,7 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
                            before + static_cast<double>(clock.now_ms() - began) / 1000.0));
     say(summary_table(run, recipe));
   }
+  try_report(run, recipe);
   return code;
 }
 

@@ -48,6 +48,29 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
   require<EnvironmentError>(out && !error, "rollouts: cannot write ", file.string(), ": ", error.message());
 }
 
+monitor::StepDetail step_detail(const learner::TrainingBatch& batch) {
+  constexpr size_t kShown = 3;
+  monitor::StepDetail detail;
+  auto& rewards = detail.distributions["distributions/reward"];
+  auto& lengths = detail.distributions["distributions/length"];
+  auto& advantages = detail.distributions["distributions/advantage"];
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
+    const auto& group = batch.groups[g];
+    for (size_t i = 0; i < group.completions.size(); ++i) {
+      const auto& completion = group.completions[i];
+      lengths.push_back(static_cast<double>(completion.tokens.size()));
+      advantages.push_back(batch.advantages[g][i]);
+      if (const auto& reward = batch.rewards[g][i]) rewards.push_back(*reward);
+      if (i > 0 || g >= kShown) continue;
+      const auto& reward = batch.rewards[g][i];
+      detail.texts["completions/" + std::to_string(g + 1)] = group.prompt_text + "\n--- earned " +
+                                                             (reward ? std::to_string(*reward) : "no score") +
+                                                             "\n" + completion.text;
+    }
+  }
+  return detail;
+}
+
 void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status) {
   const auto& law = status.law;
   metrics["queue/depth"] = static_cast<double>(status.queue_depth);

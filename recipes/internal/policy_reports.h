@@ -6,11 +6,15 @@
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "learner/training_batch.h"
+#include "monitor/tensorboard_sink.h"
 
 namespace sluice::recipes {
 
 // One line for each group of a step: what was asked, what was answered, what it was worth.
 void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch);
+
+// The distributions of rewards, lengths and advantages, and the first completions.
+monitor::StepDetail step_detail(const learner::TrainingBatch& batch);
 
 // queue/* and law/*.
 void add_queue_metrics(learner::StepMetrics& metrics, const learner::RolloutStatus& status);

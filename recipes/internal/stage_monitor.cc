@@ -1,61 +1,130 @@
 #include "recipes/internal/stage_monitor.h"
 
+#include <algorithm>
+#include <fstream>
 #include <iostream>
+#include <system_error>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/socket_path.h"
 #include "base/terminal.h"
+#include "monitor/run_history.h"
 
 namespace sluice::recipes {
 namespace {
 
+namespace fs = std::filesystem;
+
 std::unique_ptr<monitor::RedisMonitor> make_redis(const RunDirectory& run, const Recipe& recipe) {
-  if (recipe.redis == "off") return nullptr;
+  if (recipe.monitor.redis == "off") return nullptr;
   monitor::RedisAddress address;
-  if (recipe.redis == "private") {
+  if (recipe.monitor.redis == "private") {
     // The supervisor has started it, or has said that there is none.
     address.unix_socket = short_socket_path(run.redis_socket()).string();
-    if (!std::filesystem::exists(address.unix_socket)) return nullptr;
+    if (!fs::exists(address.unix_socket)) return nullptr;
   } else {
-    address = monitor::parse_redis_url(recipe.redis);
+    address = monitor::parse_redis_url(recipe.monitor.redis);
   }
   return std::make_unique<monitor::RedisMonitor>(address, recipe.name);
+}
+
+double megabytes(uintmax_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+double size_mb(const fs::path& folder) {
+  uintmax_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  }
+  return megabytes(bytes);
+}
+
+// Whole for whoever reads it, and gone with the machine: the next one replaces it. Where there is no room for
+// it something that matters will say so.
+void write_state(const fs::path& file, const Json& state) {
+  const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
+  std::ofstream out(temporary);
+  out << state.dump(2, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
+  std::error_code ignored;
+  if (out) fs::rename(temporary, file, ignored);
 }
 
 }  // namespace
 
 StageMonitor::StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                            int64_t last_step, int64_t rank)
-    : stage_(stage) {
+    : run_(run), stage_(stage), health_(stage.health.off) {
   if (rank != 0) return;
   jsonl_.emplace(run.metrics(), last_step);
+  monitor::for_each_step(run.metrics(), [this](const monitor::StepReport& report) { health_.after(report); });
+  if (recipe.monitor.tensorboard && stage.trains()) tensorboard_.emplace(run.root(), last_step);
   redis_ = make_redis(run, recipe);
 }
 
+void StageMonitor::add_disk(std::map<std::string, double>& metrics) {
+  std::error_code error;
+  const auto space = fs::space(run_.root(), error);
+  if (!error) metrics["disk/free_mb"] = megabytes(space.available);
+  const auto latest = fs::read_symlink(run_.checkpoints() / "latest", error);
+  if (error) return;
+  if (latest != measured_) checkpoint_mb_ = size_mb(run_.checkpoints() / latest);
+  measured_ = latest;
+  metrics["disk/checkpoint_mb"] = checkpoint_mb_;
+}
+
 void StageMonitor::report(int64_t step, int64_t stage_step, std::map<std::string, double> metrics,
-                          const std::string& note) {
+                          const monitor::StepDetail& detail) {
   if (!jsonl_) return;
-  const monitor::StepReport report{.stage = stage_.name,
-                                   .step = step,
-                                   .stage_step = stage_step,
-                                   .stage_steps = stage_.steps,
-                                   .wall_time = wall_seconds(),
-                                   .metrics = std::move(metrics),
-                                   .note = note};
+  if (stage_.trains()) add_disk(metrics);
+  monitor::StepReport report{.stage = stage_.name,
+                             .step = step,
+                             .stage_step = stage_step,
+                             .stage_steps = stage_.steps,
+                             .wall_time = wall_seconds(),
+                             .metrics = std::move(metrics)};
+  report.alarms = health_.after(report);
+  for (const auto& alarm : health_.raised())
+    report.note += (report.note.empty() ? "" : "; ") + alarm.rule + ": " + alarm.sentence;
   jsonl_->write(report);
+  if (tensorboard_) tensorboard_->write(report, detail);
   if (redis_) redis_->write(report);
   std::cout << monitor::step_line(report) << std::endl;
+  say_alarms();
   tick();
 }
 
-void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::string, std::string> fields) {
+void StageMonitor::say_alarms() {
+  illness_.clear();
+  for (const auto& alarm : health_.raised()) {
+    say("alarm: " + stage_.name + ": " + alarm.rule + ": " + alarm.sentence + ". " + alarm.suggestion);
+    if (std::ranges::count(stage_.health.stop_on, alarm.rule) > 0 && illness_.empty())
+      illness_ = alarm.rule + ": " + alarm.sentence;
+  }
+}
+
+void StageMonitor::end_ill() const {
+  require<HealthError>(jsonl_.has_value(), stage_.name, ": rank 0 ends the run by a rule of health.stop_on");
+  fail<HealthError>(
+      stage_.name, ": ", illness_,
+      "; the run is stopped by health.stop_on, its newest checkpoint is whole. --resume goes on "
+      "from it all the same");
+}
+
+void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::string, std::string> fields,
+                              const std::vector<monitor::ActorState>& actors) {
   tick();
-  if (!redis_) return;
+  if (!jsonl_) return;
   fields["stage"] = stage_.name;
   fields["step"] = std::to_string(step);
   fields["stage_step"] = std::to_string(stage_step);
   fields["stage_steps"] = std::to_string(stage_.steps);
+  Json all = Json::object();
+  for (const auto& actor : actors) all[actor.name] = actor.fields;
+  write_state(run_.state(),
+              {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", fields}, {"actors", all}});
+  if (!redis_) return;
   redis_->state({std::move(fields)});
+  for (const auto& actor : actors) redis_->actor(actor);
 }
 
 void StageMonitor::say(const std::string& text) {

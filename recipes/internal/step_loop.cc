@@ -7,6 +7,11 @@
 #include "recipes/internal/stage_ranks.h"
 
 namespace sluice::recipes {
+namespace {
+
+constexpr int kIll = -1;  // in the place of a signal
+
+}  // namespace
 
 StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageStart& start,
                    StageMonitor& monitor, optim::Optimizer& optimizer, const StopRequest& stop)
@@ -45,9 +50,10 @@ int StepLoop::run(const StepWork& work) {
     score_.add(metrics);
     monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
     monitor_.show_state(start_.first_step() + s + 1, s + 1);
-    const int signal = told_to_stop(ranks_, stop_);
+    const int signal = told_to_stop(ranks_, [this] { return monitor_.is_ill() ? kIll : stop_(); });
     const bool last = s + 1 == stage_.steps;
     if (last || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1, work.contents());
+    if (signal == kIll) monitor_.end_ill();
     if (signal != 0 && !last) return signal;
   }
   return 0;

@@ -210,7 +210,7 @@ TEST(Health, LogprobsThatDoNotMatch) {
 TEST(Health, ADiskThatIsAlmostFull) {
   const auto alarm = only_alarm(2, 2, {{"disk/free_mb", 3000}});
   EXPECT_EQ(alarm.rule, "disk_low");
-  EXPECT_THAT(alarm.sentence, HasSubstr("3e+03 MB are left"));
+  EXPECT_THAT(alarm.sentence, HasSubstr("3000 MB are left"));
   EXPECT_EQ(only_alarm(2, 2, {{"disk/free_mb", 900}, {"disk/checkpoint_mb", 10}}).rule, "disk_low");
 }
 
@@ -259,6 +259,12 @@ TEST(Health, EveryRuleSaysWhenAndWhat) {
       EXPECT_EQ(words.find('{'), std::string::npos) << rule.name << ": " << words;
     }
   }
+}
+
+// The table there is made from the rules: paste it.
+TEST(Health, TheDocsHaveTheTableOfTheRules) {
+  const auto page = read_file(std::string(SLUICE_SOURCE_DIR) + "/docs/monitoring.md");
+  EXPECT_NE(page.find("\n" + health_reference()), std::string::npos) << health_reference();
 }
 
 }  // namespace

@@ -328,7 +328,7 @@ TEST(Recipe, TakesOverridesOfEveryType) {
   EXPECT_EQ(recipe.name, "my run");
   EXPECT_EQ(recipe.seed, 7u);
   EXPECT_FALSE(recipe.deterministic);
-  EXPECT_EQ(recipe.redis, "off");
+  EXPECT_EQ(recipe.monitor.redis, "off");
   EXPECT_EQ(recipe.model.shape.hidden_size, 64);
   const auto& stage = recipe.stages[0];
   EXPECT_EQ(stage.steps, 9);

@@ -1,0 +1,177 @@
+// A run as it is watched: by its page, by Prometheus, by its health rules, and after its end by its report.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include "base/files.h"
+#include "tests/app/sluice_process.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+const std::vector<std::string> kLongRun{"run", "recipe.toml", "sft.steps=1", "grpo.steps=100000",
+                                        "monitor.redis=off"};
+
+// The port of the page that the run has printed; 0 where it has printed none.
+int page_port(const std::string& out) {
+  std::smatch match;
+  return std::regex_search(out, match, std::regex("page: http://127\\.0\\.0\\.1:([0-9]+)/\n"))
+             ? std::stoi(match[1])
+             : 0;
+}
+
+int connect_to(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(port));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const timeval limit{.tv_sec = 20, .tv_usec = 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  return fd;
+}
+
+// The body of the answer to a GET, behind its head.
+std::string get(int port, const std::string& target) {
+  const int fd = connect_to(port);
+  const std::string request = "GET " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+  EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), std::ssize(request));
+  std::string all;
+  char bytes[4096];
+  for (ssize_t count = 0; (count = recv(fd, bytes, sizeof bytes, 0)) > 0;)
+    all.append(bytes, static_cast<size_t>(count));
+  close(fd);
+  EXPECT_THAT(all, StartsWith("HTTP/1.1 200 OK\r\n"));
+  const auto head = all.find("\r\n\r\n");
+  return head == std::string::npos ? "" : all.substr(head + 4);
+}
+
+// The addresses, as the kernel writes them, that somebody listens at on this port.
+std::vector<std::string> listeners_at(int port) {
+  std::vector<std::string> addresses;
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream lines(table);
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string number, local, remote, state;
+      words >> number >> local >> remote >> state;
+      const auto colon = local.find(':');
+      if (state != "0A" || colon == std::string::npos) continue;
+      if (std::stoi(local.substr(colon + 1), nullptr, 16) == port)
+        addresses.push_back(local.substr(0, colon));
+    }
+  }
+  return addresses;
+}
+
+TEST(Monitor, ThePageOfARunSaysWhatItsFilesSay) {
+  const Workspace workspace;
+  Sluice run(workspace, kLongRun);
+  ASSERT_TRUE(run.wait_for_step("grpo", 3)) << run.err();
+  const int port = page_port(run.out());
+  ASSERT_GT(port, 0) << run.out();
+  EXPECT_THAT(listeners_at(port), testing::ElementsAre("0100007F"));
+  EXPECT_EQ(read_json(workspace.run() / "run.json").at("web").at("url"),
+            "http://127.0.0.1:" + std::to_string(port) + "/");
+
+  EXPECT_THAT(get(port, "/"), HasSubstr("<!doctype html>"));
+  const auto status = parse_json(get(port, "/api/status"), "status");
+  EXPECT_EQ(status.at("run"), "tiny");
+  EXPECT_GE(status.at("last").at("step"), 3);
+  EXPECT_TRUE(status.at("live").at("state").contains("credits"));
+  EXPECT_TRUE(status.at("doing").contains("learner-0"));
+  const auto steps = parse_json(get(port, "/api/steps?since=2"), "steps").at("steps");
+  EXPECT_EQ(steps.at(0).at("step"), 2);
+  const auto line = workspace.metrics().at(1);
+  EXPECT_EQ(steps.at(0), line);
+  EXPECT_THAT(get(port, "/metrics"), HasSubstr("\nsluice_groups_issued_total "));
+  const auto kept = parse_json(get(port, "/api/rollouts"), "rollouts").at("steps");
+  ASSERT_FALSE(kept.empty());
+  EXPECT_FALSE(parse_json(get(port, "/api/rollouts?step=" + kept.at(0).dump()), "rollouts")
+                   .at("groups")
+                   .at(0)
+                   .at("completions")
+                   .empty());
+
+  run.process().signal(SIGTERM);
+  EXPECT_EQ(run.exit_code(), 143);
+  EXPECT_FALSE(read_json(workspace.run() / "run.json").contains("web"));
+}
+
+TEST(Monitor, APageThatCannotBeServedIsSaidAndTheRunGoesOn) {
+  const Workspace workspace;
+  const int taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  ASSERT_EQ(bind(taken, reinterpret_cast<sockaddr*>(&at), size), 0);
+  ASSERT_EQ(listen(taken, 1), 0);
+  getsockname(taken, reinterpret_cast<sockaddr*>(&at), &size);
+  const auto port = std::to_string(ntohs(at.sin_port));
+
+  const auto run = sluice(workspace, {"run", "recipe.toml", "monitor.redis=off", "sft.steps=1",
+                                      "grpo.steps=2", "monitor.port=" + port});
+  close(taken);
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("no page: web page: cannot listen at 127.0.0.1:" + port));
+}
+
+TEST(Monitor, ARunLeavesAReportAndEventFiles) {
+  const Workspace workspace;
+  const auto run =
+      sluice(workspace, {"run", "recipe.toml", "monitor.redis=off", "sft.steps=2", "grpo.steps=3"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("report: " + (workspace.run() / "report.html").string()));
+  const auto report = read_file(workspace.run() / "report.html");
+  EXPECT_THAT(report, AllOf(HasSubstr("<h1>tiny</h1>"), HasSubstr("Rollouts of step 5"), HasSubstr("<svg ")));
+  int64_t num_files = 0;
+  for (const auto& entry : fs::directory_iterator(workspace.run()))
+    num_files += entry.path().filename().string().starts_with("events.out.tfevents.") ? 1 : 0;
+  EXPECT_EQ(num_files, 2);  // one of each stage
+  EXPECT_EQ(workspace.metrics().back().contains("alarms"), false);
+}
+
+TEST(Monitor, ARuleOfStopOnEndsTheRunWithACheckpointAndResumeGoesOn) {
+  const Workspace workspace;
+  const std::vector<std::string> command{"run",
+                                         "recipe.toml",
+                                         "monitor.redis=off",
+                                         "sft.steps=1",
+                                         "grpo.steps=23",
+                                         "rewards=[{use=\"regex\", pattern=\"[0-9]{40}\"}]",
+                                         "grpo.health={stop_on=[\"no_reward\"]}"};
+  const auto ill = sluice(workspace, command);
+  EXPECT_EQ(ill.code, 5) << ill.out << ill.err;
+  EXPECT_THAT(ill.out, HasSubstr("alarm: grpo: no_reward: every completion earned a reward of 0"));
+  EXPECT_THAT(ill.err, HasSubstr("the run is stopped by health.stop_on"));
+  EXPECT_EQ(workspace.metrics().back().at("stage_step"), 20);
+  EXPECT_EQ(workspace.metrics().back().at("alarms").at(0).at("rule"), "no_reward");
+  const auto state = read_json(workspace.run() / "checkpoints" / "latest" / "state" / "state.json");
+  EXPECT_EQ(state.at("stage_step"), 20);
+  EXPECT_THAT(read_file(workspace.run() / "report.html"), HasSubstr("<strong>no_reward</strong>"));
+
+  auto again = command;
+  again.push_back("--resume");
+  const auto resumed = sluice(workspace, again);
+  EXPECT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  EXPECT_EQ(workspace.metrics().back().at("alarms").at(0).at("since"), 21);
+}
+
+}  // namespace
+}  // namespace sluice::app
