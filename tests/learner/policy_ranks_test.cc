@@ -9,6 +9,7 @@
 #include "learner/critic.h"
 #include "learner/policy_learner.h"
 #include "model/scalar_head.h"
+#include "tests/early_sums.h"
 #include "tests/learner/rollouts.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
@@ -142,6 +143,27 @@ TEST(PolicyRanksAgain, AllFindTheGroupThatOneOfThemHas) {
     EXPECT_THAT(learner.fault().poisoned.at(3), HasSubstr("ratio"));
     EXPECT_FALSE(learner.fault().everywhere);
   });
+}
+
+// A critic's gradients are summed behind the policy's, and what may end a step before them.
+TEST(PolicyRanksAgain, BeginToSumInTheLastBackwardOfAnUpdate) {
+  EarlySums ranks;
+  const auto step = [&](const PolicyLearnerOptions& options) {
+    const auto network = wide_network();
+    optim::Optimizer optimizer(*network, ranks, {}, /*total_steps=*/100);
+    const auto values = model::with_scalar_head(*network, 3);
+    optim::Optimizer of_values(*values, ranks, {}, /*total_steps=*/100);
+    Critic critic(*values, of_values, /*clip=*/0.2);
+    const bool has_critic = options.advantage.baseline == Baseline::Critic;
+    PolicyLearner learner(*network, nullptr, optimizer, options, has_critic ? &critic : nullptr);
+    learner.step(batch_of_step(1), 0);
+    return ranks.take();
+  };
+  const int64_t of_update = step({.micro_batch_tokens = 40});
+  EXPECT_GT(of_update, 2);
+  EXPECT_EQ(step({.epochs = 2, .micro_batch_tokens = 40}), 2 * of_update);
+  EXPECT_EQ(step({.epochs = 2, .target_kl = 10.0, .micro_batch_tokens = 40}), of_update);
+  EXPECT_EQ(step({.advantage = {.baseline = Baseline::Critic}, .micro_batch_tokens = 40}), 0);
 }
 
 // One group of more rows than an even share: its completions go to both, its prompt with each.

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <memory>
+#include <utility>
 
 #include "learner/kto_learner.h"
 #include "learner/preference_learner.h"
 #include "learner/reference_logps.h"
+#include "tests/early_sums.h"
 #include "tests/learner/preference_examples.h"
 #include "tests/rank_steps.h"
 #include "tests/split_step.h"
@@ -28,8 +31,9 @@ RankOutcome learn(const std::function<StepMetrics(std::span<const PreferenceExam
 }
 
 struct Policies {
-  explicit Policies(transport::Collective& ranks)
-      : optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100) {}
+  explicit Policies(transport::Collective& ranks,
+                    std::unique_ptr<model::Network> learns = tiny_network_of(at::kFloat, 7))
+      : network(std::move(learns)), optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100) {}
 
   ReferenceLogps reference_logps() const {
     return [this](std::span<const PreferenceExample> examples) {
@@ -37,7 +41,7 @@ struct Policies {
     };
   }
 
-  std::unique_ptr<model::Network> network = tiny_network_of(at::kFloat, 7);
+  std::unique_ptr<model::Network> network;
   reference::ReferencePolicy reference{tiny_network_of(at::kFloat, 8)};
   optim::Optimizer optimizer;
 };
@@ -65,6 +69,21 @@ TEST(PreferenceRanks, LearnFromJudgedCompletionsWhatOneLearns) {
                        {.max_length = 64, .micro_batch_tokens = kRows});
     return learn([&](auto examples) { return learner.step(examples); }, *policies.network, 1);
   });
+}
+
+TEST(PreferenceRanks, BeginToSumInTheLastBackward) {
+  EarlySums ranks;
+  Policies policies(ranks, wide_network());
+  PreferenceLearner pairs(*policies.network, policies.optimizer, policies.reference_logps(),
+                          {.micro_batch_tokens = kRows});
+  for (uint64_t step = 0; step < 2; ++step) {
+    pairs.step(random_examples(7, 2, step));
+    EXPECT_GT(ranks.take(), 2);
+  }
+  KtoLearner judged(*policies.network, policies.optimizer, policies.reference_logps(),
+                    {.max_length = 64, .micro_batch_tokens = kRows});
+  judged.step(random_examples(7, 1, /*seed=*/3));
+  EXPECT_GT(ranks.take(), 2);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "model/network.h"
 #include "optim/optimizer.h"
+#include "tests/early_sums.h"
 #include "tests/spawn_ranks.h"
 #include "tests/tiny_network.h"
 
@@ -191,21 +192,6 @@ TEST(GradientSum, LeavesABackwardAloneThatNobodyCalledTheLast) {
   GradientSum sum(bound.network->trained(), bound.grad, ranks, kStretch);
   bound.backward(1);
   EXPECT_EQ(sum.num_begun(), 0);
-}
-
-// Large enough for several stretches of the optimizer's own size.
-std::unique_ptr<model::Network> wide_network() {
-  model::LlamaShape shape;
-  shape.vocab_size = 2048;
-  shape.hidden_size = 256;
-  shape.intermediate_size = 384;
-  shape.num_layers = 1;
-  shape.num_heads = 4;
-  shape.num_kv_heads = 2;
-  shape.head_dim = 64;
-  auto network = std::make_unique<model::Network>(model::llama_config(shape), at::kCPU);
-  network->init(/*seed=*/7);
-  return network;
 }
 
 void backward(const model::Network& network, int64_t rank) {

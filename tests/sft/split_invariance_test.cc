@@ -14,6 +14,7 @@
 #include "sft/sft_trainer.h"
 #include "sft/supervised_batch.h"
 #include "sft/supervised_loss.h"
+#include "tests/early_sums.h"
 #include "tests/rank_steps.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
@@ -103,6 +104,17 @@ std::vector<Example> examples_of_step(int64_t step) {
   return make_examples(static_cast<size_t>(5 + step % 3));
 }
 
+std::vector<ComparedPair> make_pairs(size_t count) {
+  std::vector<ComparedPair> pairs;
+  const auto examples = make_examples(3 * count);
+  for (size_t i = 0; i < count; ++i) {
+    pairs.push_back({.prompt = examples[3 * i].tokens,
+                     .chosen = examples[3 * i + 1].tokens,
+                     .rejected = examples[3 * i + 2].tokens});
+  }
+  return pairs;
+}
+
 TEST(SupervisedRanks, LearnWhatOneLearns) {
   expect_as_on_one_rank([](transport::Collective& ranks) {
     const auto network = tiny_network_of(at::kFloat, 7);
@@ -110,6 +122,31 @@ TEST(SupervisedRanks, LearnWhatOneLearns) {
     SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
     return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
   });
+}
+
+TEST(SupervisedRanks, LearnWhatOneLearnsWhereSumsBeginInTheBackward) {
+  expect_as_on_one_rank([](transport::Collective& ranks) {
+    const auto network = wide_network();
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-4}, /*total_steps=*/100);
+    SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 20});
+    return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+  });
+}
+
+TEST(SupervisedRanks, BeginToSumInTheLastBackward) {
+  EarlySums ranks;
+  const auto network = wide_network();
+  optim::Optimizer optimizer(*network, ranks, {}, /*total_steps=*/100);
+  SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 20});
+  for (int64_t step = 0; step < 2; ++step) {
+    trainer.step(examples_of_step(step), step);
+    EXPECT_GT(ranks.take(), 2);
+  }
+  const auto scorer = model::with_scalar_head(*network, 3);
+  optim::Optimizer of_scorer(*scorer, ranks, {}, /*total_steps=*/100);
+  RewardTrainer rewards(*scorer, of_scorer, {.micro_batch_tokens = 30});
+  rewards.step(make_pairs(5));
+  EXPECT_GT(ranks.take(), 2);
 }
 
 TEST(SupervisedRanks, LearnFromATeacherWhatOneLearns) {
@@ -121,17 +158,6 @@ TEST(SupervisedRanks, LearnFromATeacherWhatOneLearns) {
     DistillTrainer trainer(*network, *teacher, optimizer, /*micro_batch_tokens=*/40, {});
     return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step)); });
   });
-}
-
-std::vector<ComparedPair> make_pairs(size_t count) {
-  std::vector<ComparedPair> pairs;
-  const auto examples = make_examples(3 * count);
-  for (size_t i = 0; i < count; ++i) {
-    pairs.push_back({.prompt = examples[3 * i].tokens,
-                     .chosen = examples[3 * i + 1].tokens,
-                     .rejected = examples[3 * i + 2].tokens});
-  }
-  return pairs;
 }
 
 TEST(SupervisedRanks, LearnARewardModelAsOne) {

@@ -109,7 +109,9 @@ std::optional<Answer> ask(std::function<Answer()> question, Millis patience_ms) 
   auto answer = promise.get_future();
   std::thread([promise = std::move(promise), question = std::move(question)]() mutable {
     try {
-      promise.set_value(question());
+      auto found = question();
+      question = nullptr;  // what it holds is let go of before anybody goes on
+      promise.set_value(std::move(found));
     } catch (const std::exception&) {
       promise.set_exception(std::current_exception());
     }
