@@ -1,5 +1,3 @@
-#include <ATen/Parallel.h>
-
 #include <memory>
 #include <optional>
 
@@ -8,6 +6,7 @@
 #include "app/bench_tokenizer.h"
 #include "app/command.h"
 #include "base/error.h"
+#include "base/shared_work.h"
 
 namespace sluice::app {
 namespace {
@@ -104,7 +103,7 @@ std::vector<double> weight_bytes(const std::vector<std::string>& models,
 void run_rows(const Arguments& arguments, const std::vector<RowKind>& kinds, Report& report) {
   std::optional<Peers> peers;
   if (!arguments.peers.directory.empty()) peers.emplace(arguments.peers);
-  at::set_num_threads(arguments.rows.threads);
+  set_work_threads(arguments.rows.threads);
   std::vector<BenchOptions> options;
   std::vector<double> bytes;
   for (const auto& kind : kinds) {

@@ -4,7 +4,6 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <thread>
 
 #include "actors/engine.h"
 #include "actors/group_scorer.h"
@@ -15,6 +14,7 @@
 #include "app/sampling_arguments.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/shared_work.h"
 #include "base/terminal.h"
 #include "text/chat_template.h"
 
@@ -176,8 +176,6 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
   std::cout << decoder.finish() << std::endl;
 }
 
-int all_threads() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
-
 int generate(const GenerateArguments& arguments) {
   check_arguments(arguments);
   const auto sampling = arguments.sampling.read("generate");
@@ -194,7 +192,7 @@ int generate(const GenerateArguments& arguments) {
   }
   model.network->freeze();
   actors::Engine engine(*model.network, std::move(stops),
-                        {.max_rows = arguments.batch, .threads = all_threads(), .reproducible = false},
+                        {.max_rows = arguments.batch, .threads = work_threads(), .reproducible = false},
                         tokenizer.get());
   for (auto& request : requests) engine.submit(std::move(request));
   // What is printed cannot be taken back when a stop string turns out to have begun in it.

@@ -1,4 +1,5 @@
 // The command line: finds the subcommand, runs it, and makes an Error an exit status.
+#include <ATen/Parallel.h>
 #include <malloc.h>
 
 #include <algorithm>
@@ -69,6 +70,7 @@ void keep_pages() {
 
 int run(int argc, char** argv) {
   keep_pages();
+  at::set_num_threads(1);  // more would change the order of its sums, and spin beside our own
   CLI::App app("Sluice: reinforcement-learning post-training of language models", "sluice");
   app.require_subcommand(1);
   app.set_version_flag("--version", SLUICE_VERSION);

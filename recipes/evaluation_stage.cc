@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/shared_work.h"
 #include "base/terminal.h"
 #include "learner/training_batch.h"
 #include "model/model_directory.h"
@@ -104,7 +105,7 @@ actors::EvaluationOptions evaluation_options(const Recipe& recipe, const StageSp
       .samples = greedy ? 1 : stage.evaluation.samples,
       // One stream for all evaluations, so that before and after draw the same numbers.
       .seed = recipe.seed,
-      .engine = {.reproducible = false}};
+      .engine = {.threads = work_threads(), .reproducible = false}};
   if (greedy) options.sampling.temperature = 0;
   return options;
 }

@@ -120,6 +120,7 @@ struct SamplesSpec {
 // The processes that train a stage together.
 struct RankSpec {
   int64_t count = 1;
+  int64_t threads = 0;         // that each computes with on the CPU; 0: the cores, shared out among the ranks
   Millis timeout_ms = 50'000;  // of a rank that the others wait for within a step
 };
 

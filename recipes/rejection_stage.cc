@@ -11,6 +11,7 @@
 #include "base/epoch_order.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/shared_work.h"
 #include "base/terminal.h"
 #include "recipes/internal/frozen_policy.h"
 #include "recipes/internal/kept_samples.h"
@@ -78,10 +79,11 @@ struct Sampled {
 std::optional<Sampled> sample(const Recipe& recipe, const StageSpec& stage, const Checkpoint& checkpoint,
                               PromptsOnce& prompts, const StopRequest& stop) {
   const internal::FrozenPolicy policy(recipe, stage, checkpoint.model());
-  actors::EvaluationOptions options{.sampling = stage.rollout.sampling,
-                                    .samples = stage.rollout.group_size,
-                                    .seed = stage_seed(recipe, stage.name),
-                                    .engine = {.reproducible = recipe.deterministic}};
+  actors::EvaluationOptions options{
+      .sampling = stage.rollout.sampling,
+      .samples = stage.rollout.group_size,
+      .seed = stage_seed(recipe, stage.name),
+      .engine = {.threads = work_threads(), .reproducible = recipe.deterministic}};
   ProgressLine progress(stage.name, prompts.at_most());
   Sampled sampled;
   for (auto rows = prompts.take(kPromptsAtOnce); !rows.empty(); rows = prompts.take(kPromptsAtOnce)) {

@@ -291,6 +291,12 @@ std::vector<SchemaKey> make_schema() {
       integer("learner", "ranks", 1, 1, 1024,
               "Processes that train the stage together, each on its share of every step: 2 on a machine of "
               "two sockets, or as many as there are GPUs. A resumed run may have another number."),
+      integer(
+          "learner", "threads", nullptr, 1, 1024,
+          "Threads that each rank computes with on the CPU; the weights at the end are the same with any "
+          "number. Default: all cores, shared out among the ranks. Actors, a thread each, decode on the same "
+          "cores: a thread that is kept from running leaves its share to the others. Fewer, the cores less "
+          "rollout.actors, leave the actors undisturbed where they are what a step waits for."),
       number("learner", "rank_timeout_s", 50, 0.1, 86400,
              "Seconds that a rank waits for the others within a step; then the run ends with the name of the "
              "one that did not come."),

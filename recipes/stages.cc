@@ -111,7 +111,6 @@ int serve_rollouts(const RunDirectory& run, const Recipe& recipe, const StageSpe
 
 int run_stage(const RunDirectory& run, const std::string& name, const StopRequest& stop,
               const transport::RankOptions& rank) {
-  use_one_thread();
   const Recipe recipe = run.recipe();
   const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
   now_doing(name + ": loads its model", kLoadLimitMs);
@@ -119,6 +118,7 @@ int run_stage(const RunDirectory& run, const std::string& name, const StopReques
   if (options.size == 0) options.size = stage.ranks.count;
   if (options.timeout_ms == 0) options.timeout_ms = stage.ranks.timeout_ms;
   internal::check_ranks(stage, options.size);
+  use_threads(internal::threads_of_rank(stage, options.size));
   const auto ranks = transport::join_ranks(options, device_of(recipe));
   for (const auto& runner : kRunners) {
     if (stage.role != runner.role) continue;
@@ -129,7 +129,7 @@ int run_stage(const RunDirectory& run, const std::string& name, const StopReques
 }
 
 int run_actor(const RunDirectory& run, const std::string& name, int64_t index, const StopRequest& stop) {
-  use_one_thread();
+  use_threads(1);
   const Recipe recipe = run.recipe();
   const StageSpec stage = internal::with_reward_models(run, recipe.stage(name));
   return internal::with_memory_advice(internal::actor_memory_advice(stage),

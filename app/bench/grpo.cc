@@ -1,4 +1,4 @@
-// GRPO from its first step to its last: `sluice run` with a learner and an actor, of one thread each.
+// GRPO from its first step to its last: `sluice run` with a learner of all threads and an actor of one.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -46,6 +46,7 @@ struct Task {
   std::string name;  // of the run
   int64_t prompts = 8, group = 8, prompt = 0, new_tokens = 64, staleness = 1;
   int64_t steps = 0;   // counted ones
+  int threads = 0;     // of the learner
   std::string reward;  // an entry of a recipe's rewards
 };
 
@@ -107,7 +108,7 @@ class GrpoBench {
     std::ostringstream out;
     out << "name = \"" << task.name << "\"\nseed = 1\nmodel = { path = \"model\" }\n"
         << "data = { path = \"prompts.jsonl\" }\nrewards = [" << task.reward << "]\n"
-        << "monitor = { redis = \"off\" }\n"
+        << "monitor = { redis = \"off\" }\nlearner = { threads = " << task.threads << " }\n"
         << "rollout = { actors = 1, prompts_per_step = " << task.prompts << ", group_size = " << task.group
         << ", max_new_tokens = " << task.new_tokens << ", staleness = " << task.staleness << " }\n"
         << "[[stages]]\nuse = \"grpo\"\nsteps = " << kWarmSteps + task.steps
@@ -163,14 +164,15 @@ Task task_of(const BenchOptions& options, int64_t batch, int64_t prompt) {
           .group = group,
           .prompt = prompt,
           .new_tokens = options.new_tokens,
-          .steps = kStepsOfARepetition * options.reps};
+          .steps = kStepsOfARepetition * options.reps,
+          .threads = options.threads};
 }
 
 // What is said of why the row is left out, where that is so.
-bool is_left_out(const BenchOptions& options, int64_t batch, const char* row) {
-  if (options.threads == 2 && batch >= 2) return false;
-  std::cerr << "sluice: " << row << " of " << batch << " is left out: a run has two threads, not "
-            << options.threads << ", and two completions of a prompt at least\n";
+bool is_left_out(int64_t batch, const char* row) {
+  if (batch >= 2) return false;
+  std::cerr << "sluice: " << row << " of " << batch
+            << " is left out: a prompt has two completions at least\n";
   return true;
 }
 
@@ -269,7 +271,7 @@ void bench_grpo(const Bench& bench) {
       bench.options.prompt > 0 ? std::vector<int64_t>{bench.options.prompt} : std::vector<int64_t>{128, 6};
   for (const auto& model : bench.options.models) {
     for (const int64_t batch : bench.options.batches) {
-      if (is_left_out(bench.options, batch, "grpo")) continue;
+      if (is_left_out(batch, "grpo")) continue;
       for (const int64_t prompt : prompts) bench_one(bench, model, batch, prompt);
     }
   }
@@ -278,7 +280,7 @@ void bench_grpo(const Bench& bench) {
 void bench_grpo_slow_reward(const Bench& bench) {
   for (const auto& model : bench.options.models) {
     for (const int64_t batch : bench.options.batches) {
-      if (!is_left_out(bench.options, batch, "grpo_slow_reward")) bench_slow_reward(bench, model, batch);
+      if (!is_left_out(batch, "grpo_slow_reward")) bench_slow_reward(bench, model, batch);
     }
   }
 }

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "app/model_arguments.h"
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/shared_work.h"
 #include "learner/training_batch.h"
 #include "model/model_directory.h"
 
@@ -133,7 +133,7 @@ bool match_one(const std::string& name, const std::string& dtype, Report& report
   actor->freeze();
   bool all_equal = true;
   for (const int threads : {1, 2}) {
-    at::set_num_threads(threads);  // the learner's
+    set_work_threads(threads);  // the learner's
     const auto recorded = record(*actor, threads);
     const auto computed = learner->logprobs(recorded.batch, recorded.targets, kTemperature).logprobs;
     require(computed.requires_grad(), "bench match: the learner's log-probs of ", name, " have no gradient");

@@ -1,4 +1,3 @@
-#include <ATen/Parallel.h>
 #include <sys/resource.h>
 
 #include <iostream>
@@ -11,6 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/resident_memory.h"
+#include "base/shared_work.h"
 #include "learner/policy_learner.h"
 #include "model/model_directory.h"
 #include "optim/optimizer.h"
@@ -60,7 +60,7 @@ int64_t peak_of(int64_t vocab, int threads) {
 }  // namespace
 
 void measure_memory_here(int64_t vocab, int threads) {
-  at::set_num_threads(threads);
+  set_work_threads(threads);
   const int64_t before = resident_bytes();
   model::Network network(config_of(vocab), at::kCPU);
   network.init(1);

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <functional>
 
@@ -65,10 +64,7 @@ void bench_vocabulary(const Bench& bench, int64_t vocab) {
 }  // namespace
 
 void bench_sampler(const Bench& bench) {
-  const int threads = at::get_num_threads();
-  at::set_num_threads(1);
   for (const int64_t vocab : bench.options.vocabularies) bench_vocabulary(bench, vocab);
-  at::set_num_threads(threads);
 }
 
 }  // namespace sluice::app

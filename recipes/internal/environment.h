@@ -10,7 +10,7 @@
 namespace sluice::recipes::internal {
 
 // Of this process: the program's SHA-256, LibTorch, the processor, the vectors that LibTorch uses and the
-// accelerator. Every role computes in one thread.
+// accelerator. Not the threads, whose number changes no bit (use_threads()).
 Json environment(const Recipe& recipe);
 
 // A line for each thing that is not as it was, `processor is "AMD EPYC 7B13", it was "Intel Xeon"`.

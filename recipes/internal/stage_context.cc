@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/philox.h"
+#include "base/shared_work.h"
 #include "model/model_directory.h"
 #include "recipes/inputs.h"
 #include "rewards/plugin.h"
@@ -63,7 +64,8 @@ at::Device device_of(const Recipe& recipe) {
   return at::Device(at::kCUDA, 0);
 }
 
-void use_one_thread() {
+void use_threads(int threads) {
+  set_work_threads(threads);
   at::set_num_threads(1);
   at::set_num_interop_threads(1);
 }

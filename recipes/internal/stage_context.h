@@ -25,8 +25,9 @@ namespace sluice::recipes {
 
 at::Device device_of(const Recipe& recipe);
 
-// One computing thread for each role until kernels make a row's bits independent of how many rows there are.
-void use_one_thread();
+// Of this process: in ATen one, since the order of its sums goes by their number; `threads` in what is ours,
+// where they change no bit.
+void use_threads(int threads);
 
 // Keys everything random in a stage, so that two stages of one recipe share no numbers.
 uint64_t stage_seed(const Recipe& recipe, const std::string& stage);
