@@ -83,7 +83,9 @@ void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
                                     .out_stride = in};
   const bool shares_out = out >= in;
   const int64_t longer = std::max(out, in), shorter = std::min(out, in);
-  const int64_t grain = kWorthAThread / std::max<int64_t>(rows * shorter * kPanel, 1) + 1;
+  // More parts than threads lay out the shorter side more often, which costs up to a quarter of the products.
+  const int64_t wide = std::min(kColumns / 2 / kPanel, panels_of(longer) / work_threads());
+  const int64_t grain = std::max(wide, kWorthAThread / std::max<int64_t>(rows * shorter * kPanel, 1) + 1);
   share_work(panels_of(longer), grain, [&](int64_t begin, int64_t end) {
     const int64_t last = std::min(end * kPanel, longer), most = std::min(kColumns, last - begin * kPanel);
     const auto scratch = scratch_of(model::cpu::outer_scratch(most, shorter));
