@@ -551,6 +551,18 @@ void check_meaning(const RawStage& raw, const std::string& table, const Json& gi
   }
 }
 
+// What bounds tools means nothing where a stage has none.
+void check_tools(const RawStage& raw, const Json& stage) {
+  if (!stage["tools"].empty()) return;
+  for (const char* key : {"tool_calls", "tool_tokens"}) {
+    for (const Layer* layer : {&raw.own, &raw.override}) {
+      const bool is_own = layer->tables.contains("rollout") && layer->tables["rollout"].contains(key);
+      require<UsageError>(!is_own, raw.where, ": stage \"", raw.name, "\": rollout.", key,
+                          " is about tools, and it has none; add tools = [{ use = \"calculator\" }]");
+    }
+  }
+}
+
 // The samples of a stage in place of a file: what was said about files for all stages is not for this one.
 void take_from_stage(const RawStage& raw, Json& data) {
   if (data.at("from").is_null()) return;
@@ -605,6 +617,7 @@ Json resolve_stage(const RawStage& raw, const std::vector<RawStage>& all, const 
       if (layer->tables.contains("tools")) stage["tools"] = layer->tables["tools"];
     }
     for (auto& tool : stage["tools"]) tool.erase("where");
+    check_tools(raw, stage);
   }
   take_from_stage(raw, stage["data"]);
   require<UsageError>(!text::reads_a_file(stage["data"]["use"].get<std::string>()) ||

@@ -75,6 +75,8 @@ TEST(Recipe, NamesAnUnknownToolAndItsUnknownOption) {
   expect_refused_in_the_stage("tools = [{ use = \"calculator\" }, @{ use = \"calculator\" }]",
                               "two tools are named \"calculator\"; give one of them a `name`");
   expect_refused_in_the_stage("tools = @3", "tools is a list of tables");
+  EXPECT_THAT(message_of<UsageError>([] { RecipeFolder().load(kGrpo + "rollout = { tool_calls = 3 }\n"); }),
+              testing::HasSubstr("rollout.tool_calls is about tools, and it has none"));
   expect_refused_at_the_top("tool = @[]", "a recipe has no key \"tool\"; did you mean \"tools\"?");
 }
 
