@@ -74,7 +74,7 @@ constexpr const char* kLibrary = R"(
 #include <cstring>
 #include <stdexcept>
 #include <unistd.h>
-#include "sluice_reward.h"
+#include <sluice_reward.h>
 static volatile int spin = 3;
 __attribute__((noinline)) static int overflow(int n) {
   volatile char frame[4096];

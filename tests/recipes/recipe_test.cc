@@ -70,7 +70,8 @@ TEST(Recipe, NamesAnUnknownToolAndItsUnknownOption) {
                               "the tool python has no key \"timeout\"; did you mean \"timeout_s\"?");
   expect_refused_in_the_stage("tools = [@{ name = \"x\" }]",
                               "a tool needs `use`; there are: calculator, python, command");
-  expect_refused_in_the_stage("tools = [@{ use = \"command\" }]", "is the whole of it, without `use`");
+  expect_refused_in_the_stage("tools = [@{ use = \"command\" }]",
+                              "{ command = \"./program\" } is the whole of it, without `use`");
   expect_refused_in_the_stage("tools = [@{ use = \"python\", command = \"./x\" }]", "a tool is one thing");
   expect_refused_in_the_stage("tools = [{ use = \"calculator\" }, @{ use = \"calculator\" }]",
                               "two tools are named \"calculator\"; give one of them a `name`");
