@@ -236,6 +236,7 @@ class PastRun {
   // Nobody watches it, and no actor finds it.
   static Json alone(Json recipe, int64_t ranks) {
     recipe["monitor"]["redis"] = "off";
+    recipe["monitor"]["tensorboard"] = false;
     for (auto& stage : recipe["stages"]) {
       if (stage.contains("learner")) stage["learner"]["ranks"] = ranks;
       if (stage.contains("rollout")) stage["rollout"]["address"] = nullptr;
@@ -283,8 +284,10 @@ bool take_again(const PastRun& past, const std::string& stage, int64_t step, int
 }
 
 bool is_of_the_moment(const std::string& name) {
-  constexpr std::array<std::string_view, 3> kNames{"wall_time", "step_time", "tokens_per_s"};
-  constexpr std::array<std::string_view, 4> kFamilies{"time/", "queue/", "law/", "logprob_diff/"};
+  // An alarm is of the steps before, which are not all taken again.
+  constexpr std::array<std::string_view, 5> kNames{"wall_time", "step_time", "tokens_per_s", "note",
+                                                   "alarms"};
+  constexpr std::array<std::string_view, 5> kFamilies{"time/", "queue/", "law/", "logprob_diff/", "disk/"};
   return std::ranges::count(kNames, name) > 0 ||
          std::ranges::any_of(kFamilies, [&](std::string_view family) { return name.starts_with(family); });
 }
