@@ -50,8 +50,8 @@ std::string health_reference();
 // Is told every step of a run in order.
 class HealthWatch {
  public:
-  // An alarm ends after so many steps without what raised it.
-  static constexpr int64_t kCalmSteps = 5;
+  // An alarm ends after so many steps without what raised it: numbers around a limit are one alarm, not ten.
+  static constexpr int64_t kCalmSteps = 20;
 
   // Without the rules named. Throws UsageError with the nearest name for one that there is not.
   explicit HealthWatch(std::vector<std::string> off = {});

@@ -28,7 +28,7 @@ constexpr const char* kHead = R"(<!doctype html>
 body{max-width:1000px;margin:0 auto;padding:12px 16px 48px;font:15px/1.5 system-ui,sans-serif}
 h1{font-size:22px}h2{font-size:17px;margin-top:32px}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;width:8em}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,460px),1fr));gap:12px}
 .curves svg{width:100%;height:auto}.faint{color:var(--faint)}.wide{overflow-x:auto}
 .alarm{border-left:4px solid var(--bad);padding:4px 12px;margin:8px 0;background:var(--box)}
