@@ -224,7 +224,8 @@ std::vector<HealthRule> make_rules() {
        "The policy may have found how to please one of them: read completions that it likes best, and weigh "
        "the rewards anew",
        scorers_apart},
-      {"stale_queue", 60, 5, "`queue/age` is {limit} s or more, and as long as five steps, in {steps} steps in a row",
+      {"stale_queue", 60, 5,
+       "`queue/age` is {limit} s or more, and as long as five steps, in {steps} steps in a row",
        "Fewer actors or a smaller rollout.staleness; see in the log of the learner what its steps wait for",
        stale_queue},
       {"starving_learner", 0.9, 20,

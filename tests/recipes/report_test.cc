@@ -43,7 +43,7 @@ class RunReportTest : public testing::Test {
 
 TEST_F(RunReportTest, ARunThatDidNothingHasOne) {
   EXPECT_THAT(run_report(run_.directory, recipe_), AllOf(HasSubstr("<h1>told</h1>"), HasSubstr("Alarms"),
-                                                         HasSubstr("recipe"), HasSubstr("</html>")));
+                                                         HasSubstr("<h2>Recipe</h2>"), HasSubstr("</html>")));
 }
 
 TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
