@@ -1,6 +1,5 @@
 #include "base/terminal.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "base/internal/posix.h"
 #include "base/internal/progress_text.h"
+#include "base/terminal_text.h"
 
 namespace sluice {
 namespace {
@@ -28,11 +28,6 @@ void write_stderr(std::string_view text) {
     if (n <= 0) return;
     text.remove_prefix(static_cast<size_t>(n));
   }
-}
-
-size_t terminal_columns() {
-  winsize size{};
-  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 std::string one_decimal(double value) {
@@ -107,7 +102,7 @@ void ProgressLine::update(int64_t done, std::string_view detail) {
   const auto text = internal::progress_text(what_, done, total_, now_ms - started_ms_, detail);
   if (interactive_) {
     // One column is left free: writing the last one makes some terminals wrap.
-    write_stderr(kErase + internal::one_line(text, terminal_columns() - 1));
+    write_stderr(kErase + internal::one_line(text, terminal_size(STDERR_FILENO).columns - 1));
     drawn_ = true;
   } else {
     write_stderr(internal::one_line(text, text.size()) + "\n");
