@@ -13,7 +13,7 @@
 #include "app/command.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "monitor/line_chart.h"
 #include "monitor/run_history.h"
 #include "recipes/run_directory.h"
@@ -75,9 +75,8 @@ std::vector<ComparedRun> read_runs(const std::vector<std::string>& folders, cons
     read_evaluations(run, runs.back());
   }
   if (std::ranges::all_of(runs, [](const auto& run) { return run.points.empty(); })) {
-    const std::string near = nearest(metric, known);
     fail<UsageError>("compare: no run has a step with the metric \"", metric, "\"",
-                     near.empty() ? "" : "; did you mean \"" + near + "\"?");
+                     did_you_mean(metric, known));
   }
   return runs;
 }

@@ -13,7 +13,7 @@
 #include "app/command.h"
 #include "base/error.h"
 #include "base/failpoint.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::app {
 namespace {
@@ -53,10 +53,8 @@ bool is_command(std::string_view word) {
 int refuse_command(const std::string& word) {
   std::vector<std::string> names;
   for (const auto& entry : kCommands) names.emplace_back(entry.name);
-  const std::string best = nearest(word, names);
-  std::cerr << "sluice: there is no command \"" << word << "\"";
-  if (!best.empty()) std::cerr << "; did you mean \"" << best << "\"?";
-  std::cerr << (best.empty() ? ";" : "") << " `sluice --help` lists them\n";
+  std::cerr << "sluice: there is no command \"" << word << "\"" << did_you_mean(word, names, ";")
+            << " `sluice --help` lists them\n";
   return static_cast<int>(ExitCode::Usage);
 }
 

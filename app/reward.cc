@@ -8,7 +8,7 @@
 #include "app/reward_report.h"
 #include "app/reward_trial.h"
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "rewards/reward_guide.h"
 
 namespace sluice::app {
@@ -68,9 +68,8 @@ int explain_one(const std::string& name, bool json) {
   if (entry == entries.end()) {
     std::vector<std::string> names;
     for (const auto& known : entries) names.push_back(known.name);
-    const std::string near = nearest(name, names);
     fail<UsageError>("reward explain: there is no scorer \"", name, "\"",
-                     near.empty() ? "; `sluice reward list` names them" : "; did you mean \"" + near + "\"?");
+                     did_you_mean(name, names, "; `sluice reward list` names them"));
   }
   const RewardGuide* guide = guide_of(*entry);
   if (json) {

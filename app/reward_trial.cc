@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/json_lines.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "recipes/inputs.h"
 #include "recipes/stages.h"
 #include "text/chat_prompts.h"
@@ -226,9 +226,8 @@ RewardSpec reward_spec(const std::string& word, const std::vector<std::string>& 
   for (const auto& entry : rewards::reward_entries()) names.push_back(entry.name);
   const auto known = [&](const std::string& name) { return std::ranges::count(names, name) > 0; };
   const std::string kind = known(word) ? "" : plugin_kind(word);
-  const std::string near = nearest(word, names);
   require<UsageError>(known(word) || known(kind), "reward: there is no scorer \"", word, "\"",
-                      near.empty() ? "; `sluice reward list` names them" : "; did you mean \"" + near + "\"?",
+                      did_you_mean(word, names, "; `sluice reward list` names them"),
                       kind.empty() ? "" : " Rewards of the kind \"" + kind + "\" are none of this build's");
   spec.use = known(word) ? word : kind;
   if (kind.empty()) {

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/terminal.h"
 
 namespace sluice::app {
@@ -39,10 +40,8 @@ std::string join_files(const std::vector<std::string>& files) {
 
 void check_arguments(const TrainArguments& arguments) {
   if (std::ranges::find(kKinds, arguments.kind) == kKinds.end()) {
-    const std::string best = nearest(arguments.kind, kKinds);
     fail<UsageError>("tokenizer train: --kind is \"", arguments.kind, "\"",
-                     best.empty() ? "" : "; did you mean \"" + best + "\"?",
-                     " There are bpe, unigram, characters");
+                     did_you_mean(arguments.kind, kKinds), " There are bpe, unigram, characters");
   }
   require<UsageError>(
       arguments.kind != "characters" || (arguments.vocab_size == 0 && arguments.specials.empty()),

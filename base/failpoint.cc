@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice {
 namespace {
@@ -77,8 +77,7 @@ FailpointInfo named(const std::string& name, const std::string& value) {
     if (name == info.name) return info;
     known.insert(info.name);
   }
-  const auto near = nearest(name, known);
-  refuse(value, "there is no place " + name + (near.empty() ? "" : ", the nearest is " + near));
+  refuse(value, "there is no place " + name + did_you_mean(name, known));
 }
 
 std::optional<Armed> parse() {

@@ -7,8 +7,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
-#include <vector>
 
 #include "base/internal/posix.h"
 #include "base/internal/progress_text.h"
@@ -112,22 +110,6 @@ void ProgressLine::update(int64_t done, std::string_view detail) {
 void ProgressLine::clear() {
   if (drawn_) write_stderr(kErase);
   drawn_ = false;
-}
-
-// Levenshtein's distance, one row of the table at a time.
-int64_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<int64_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (size_t i = 0; i < a.size(); ++i) {
-    int64_t diagonal = row[0];
-    row[0] = static_cast<int64_t>(i) + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const int64_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 std::string format_seconds(double seconds) {

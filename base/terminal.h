@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/nearest.h"
 
 namespace sluice {
 
@@ -35,28 +36,9 @@ class ProgressLine {
   bool drawn_ = false;
 };
 
-// "did you mean" support: the candidate nearest to `word` by edit distance, or "" when none is near.
-template <class Range>
-std::string nearest(std::string_view word, const Range& candidates);
-int64_t edit_distance(std::string_view a, std::string_view b);
-
 // "1m 05s", "3.2s"; "1.5 MB"; "12,345".
 std::string format_seconds(double seconds);
 std::string format_bytes(uint64_t bytes);
 std::string format_count(int64_t n);
-
-template <class Range>
-std::string nearest(std::string_view word, const Range& candidates) {
-  std::string best;
-  int64_t best_distance = 1 + static_cast<int64_t>(word.size()) / 3;
-  for (const auto& candidate : candidates) {
-    const int64_t distance = edit_distance(word, candidate);
-    if (distance <= best_distance && (best.empty() || distance < best_distance)) {
-      best = std::string(candidate);
-      best_distance = distance;
-    }
-  }
-  return best;
-}
 
 }  // namespace sluice

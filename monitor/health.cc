@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::monitor {
 namespace {
@@ -47,9 +47,8 @@ void check_health_rules(const std::vector<std::string>& names, const std::string
   }
   for (const auto& name : names) {
     if (std::ranges::count(known, name) > 0) continue;
-    const auto near = nearest(name, known);
-    fail<UsageError>(who, ": there is no health rule \"", name, "\"; ",
-                     near.empty() ? "there are " + all : "did you mean \"" + near + "\"?");
+    fail<UsageError>(who, ": there is no health rule \"", name, "\"",
+                     did_you_mean(name, known, "; there are " + all));
   }
 }
 

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "recipes/schema.h"
 #include "rewards/plugin.h"
 #include "rewards/reward.h"
@@ -38,8 +38,7 @@ std::string listing(const std::vector<std::string>& candidates) {
 }
 
 std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
-  const std::string best = nearest(word, candidates);
-  return best.empty() ? listing(candidates) : "; did you mean \"" + best + "\"?";
+  return did_you_mean(word, candidates, listing(candidates));
 }
 
 template <class Items, class Name>

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/json_lines.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::rewards {
 namespace {
@@ -18,9 +18,8 @@ std::map<std::string, double> read_scores(const Json& line, const std::string& w
   require<DataError>(known.is_object(), where, ": \"scores\" is an object of numbers by scorer, saw ",
                      known.type_name());
   for (const auto& [name, score] : known.items()) {
-    const std::string near = nearest(name, scorers);
     require<DataError>(std::ranges::count(scorers, name) > 0, where, ": the recipe has no reward \"", name,
-                       "\"", near.empty() ? "" : "; did you mean \"" + near + "\"?");
+                       "\"", did_you_mean(name, scorers));
     require<DataError>(score.is_number(), where, ": the score of ", name, " is a number, saw ",
                        score.type_name());
     scores[name] = score.get<double>();

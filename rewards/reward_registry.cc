@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "rewards/internal/cached_reward.h"
 #include "rewards/internal/scorers.h"
 #include "rewards/plugins/process_reward.h"
@@ -181,11 +181,9 @@ const std::vector<Known>& table() {
 
 template <class Range>
 std::string suggestion(const std::string& word, const Range& candidates) {
-  const std::string near = nearest(word, candidates);
-  if (!near.empty()) return "; did you mean \"" + near + "\"?";
   std::string all;
   for (const auto& candidate : candidates) all += (all.empty() ? "" : ", ") + std::string(candidate);
-  return "; there is " + (all.empty() ? "none" : all);
+  return did_you_mean(word, candidates, "; there is " + (all.empty() ? "none" : all));
 }
 
 void check_options(const RewardSpec& spec, const RewardEntry& entry) {

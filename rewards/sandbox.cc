@@ -11,8 +11,8 @@
 
 #include "base/captured_run.h"
 #include "base/error.h"
+#include "base/nearest.h"
 #include "base/quoted_name.h"
-#include "base/terminal.h"
 #include "rewards/internal/system_calls.h"
 
 namespace sluice::rewards {
@@ -175,9 +175,8 @@ std::string_view sandbox_name(SandboxLevel level) { return kNames.at(static_cast
 SandboxLevel sandbox_level(const std::string& name, const std::string& who) {
   const auto found = std::find(kNames.begin(), kNames.end(), name);
   if (found == kNames.end()) {
-    const std::string near = nearest(name, kNames);
     fail<UsageError>(who, ": sandbox is \"none\", \"limits\" or \"namespaces\", saw \"", name, "\"",
-                     near.empty() ? "" : "; did you mean \"" + near + "\"?");
+                     did_you_mean(name, kNames));
   }
   return static_cast<SandboxLevel>(found - kNames.begin());
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <exception>
 
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "rewards/tools/entries.h"
 
 namespace sluice::rewards {
@@ -43,9 +43,8 @@ std::string names_of(const std::vector<std::string>& names) {
 }
 
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
-  const std::string near = nearest(word, candidates);
-  if (!near.empty()) return "; did you mean \"" + near + "\"?";
-  return candidates.empty() ? "; it has none" : "; there are: " + names_of(candidates);
+  return did_you_mean(word, candidates,
+                      candidates.empty() ? "; it has none" : "; there are: " + names_of(candidates));
 }
 
 ToolAnswer failed(const std::string& why) { return {"error: " + why, /*failed=*/true}; }

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "text/internal/readers.h"
 #include "text/internal/row_choice.h"
 
@@ -49,11 +49,10 @@ const Reader& find_reader(const std::string& use) {
   for (const auto& reader : kReaders) {
     if (use == reader.name) return reader;
   }
-  const std::string near = nearest(use, dataset_readers());
   std::string names;
   for (const auto& name : dataset_readers()) names += (names.empty() ? "" : ", ") + name;
-  fail<UsageError>("data.use: no reader is called \"", use, "\"",
-                   near.empty() ? "" : " (did you mean \"" + near + "\"?)", "; there are ", names);
+  fail<UsageError>("data.use: no reader is called \"", use, "\"; there are ", names,
+                   did_you_mean(use, dataset_readers()));
 }
 
 // The rows of several files, one file after the other.

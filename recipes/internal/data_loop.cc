@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::recipes::internal {
 namespace {
@@ -25,9 +25,8 @@ const StageSpec& find_source(const Recipe& recipe, const std::string& stage, con
     if (other.name == name) return other;
     names.push_back(other.name);
   }
-  const std::string near = nearest(name, names);
   fail<UsageError>("stage ", stage, ": data.from: no stage before it is named \"", name, "\"",
-                   near.empty() ? "" : "; did you mean \"" + near + "\"?");
+                   did_you_mean(name, names));
 }
 
 void check_source(const StageSpec& stage, const StageSpec& source) {

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::recipes::internal {
 namespace {
@@ -68,9 +68,7 @@ std::optional<double> Score::take() {
 
 std::string Score::problem() const {
   if (metric_.empty() || seen_.contains(metric_)) return {};
-  const auto near = nearest(metric_, seen_);
-  return "checkpoint.best_by: no step has had the metric " + metric_ +
-         (near.empty() ? "" : ", the nearest is " + near);
+  return "checkpoint.best_by: no step has had the metric " + metric_ + did_you_mean(metric_, seen_);
 }
 
 void retain(const fs::path& checkpoints, const CheckpointState& written, const CheckpointSpec& keep) {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "rewards/reward_guide.h"
 
 namespace sluice::recipes::internal {
@@ -43,11 +43,9 @@ void check_reward_columns(const StageSpec& stage, text::Rows& rows) {
     if (there.contains(column)) continue;
     std::string listed;
     for (const auto& name : there) listed += (listed.empty() ? "" : ", ") + name;
-    const auto near = nearest(column, there);
     fail<UsageError>(reward.where, ": stage ", stage.name, ": the reward ", reward.name,
                      " reads the column \"", column, "\", and no row of ", stage.data.path.string(),
-                     " has it: they have ", listed,
-                     near.empty() ? "" : "; did you mean `column = \"" + near + "\"`?");
+                     " has it: they have ", listed, did_you_mean(column, there));
   }
 }
 

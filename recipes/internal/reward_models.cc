@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::recipes::internal {
 namespace {
@@ -17,10 +17,9 @@ void check_reward(const rewards::RewardSpec& reward, const std::vector<std::stri
   require<UsageError>(!reward.options.contains("path"), reward.where, ": reward \"", reward.name,
                       "\": `path` and `stage` are two reward models; leave one of them out");
   const bool known = name.is_string() && std::ranges::count(trained, name.get<std::string>()) > 0;
-  const std::string near = name.is_string() ? nearest(name.get<std::string>(), trained) : "";
   require<UsageError>(known, reward.where, ": reward \"", reward.name, "\": ", name.dump(),
                       " is no earlier stage of kind reward_model",
-                      near.empty() ? std::string() : "; did you mean \"" + near + "\"?");
+                      name.is_string() ? did_you_mean(name.get<std::string>(), trained) : "");
 }
 
 void check_stage(const Recipe& recipe, const StageSpec& stage) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 #include "rewards/internal/ascii.h"
 #include "rewards/internal/json_validation.h"
 
@@ -196,9 +196,8 @@ void JsonSchema::check_keyword(const std::string& keyword, const Json& value, co
   if (known == std::end(kKeywords)) {
     std::vector<std::string> names;
     for (const auto& other : kKeywords) names.emplace_back(other.name);
-    const std::string near = nearest(keyword, names);
     fail<UsageError>(where_, ": the schema's ", place, " is no keyword that is understood",
-                     near.empty() ? "" : "; did you mean \"" + near + "\"?");
+                     did_you_mean(keyword, names));
   }
   const char* wanted = mistake(known->takes, value);
   require<UsageError>(wanted == nullptr, where_, ": the schema's ", place, " is ",

@@ -68,7 +68,7 @@ TEST_F(FailpointDeathTest, LeavesOtherPlacesAlone) {
 
 TEST_F(FailpointDeathTest, RefusesWhatMakesNoSense) {
   EXPECT_EXIT(in_process("journal.after_sink:1:kill"), testing::ExitedWithCode(2),
-              "the nearest is journal.after_sync");
+              "did you mean \"journal.after_sync\"?");
   EXPECT_EXIT(in_process("journal.after_sync"), testing::ExitedWithCode(2), "it has no three parts");
   EXPECT_EXIT(in_process("journal.after_sync:0:kill"), testing::ExitedWithCode(2), "is no number from 1");
   EXPECT_EXIT(in_process("journal.after_sync:1:explode"), testing::ExitedWithCode(2), "no action explode");

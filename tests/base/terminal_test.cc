@@ -50,21 +50,6 @@ TEST(Format, Counts) {
   EXPECT_EQ(format_count(std::numeric_limits<int64_t>::min()), "-9,223,372,036,854,775,808");
 }
 
-TEST(EditDistance, CountsInsertionsDeletionsAndReplacements) {
-  EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
-  EXPECT_EQ(edit_distance("", "abc"), 3);
-  EXPECT_EQ(edit_distance("abc", ""), 3);
-  EXPECT_EQ(edit_distance("same", "same"), 0);
-}
-
-TEST(Nearest, FindsATypoAndNothingFarAway) {
-  const std::vector<std::string> keys = {"learning_rate", "group_size", "seed", "steps"};
-  EXPECT_EQ(nearest("learing_rate", keys), "learning_rate");
-  EXPECT_EQ(nearest("groupsize", keys), "group_size");
-  EXPECT_EQ(nearest("sed", keys), "seed");
-  EXPECT_EQ(nearest("temperature", keys), "");
-}
-
 TEST(ProgressText, ShowsShareRateAndTimeLeft) {
   // 1500 in 30 s are 50 a second; 4500 more need 90 s.
   EXPECT_EQ(progress_text("tokenizing", 1500, 6000, 30'000, "shard 2"),

@@ -187,7 +187,7 @@ TEST_F(Inputs, HaveTheColumnsThatRewardsRead) {
   EXPECT_THAT(complaint<UsageError>({"rewards=[{ use = \"exact_answer\", column = \"anser\" }]"}),
               AllOf(HasSubstr("stage grpo: the reward exact_answer reads the column \"anser\""),
                     HasSubstr("rows.jsonl has it: they have answer, completion, prompt"),
-                    HasSubstr("did you mean `column = \"answer\"`?")));
+                    HasSubstr("did you mean \"answer\"?")));
   EXPECT_THAT(complaint<UsageError>({"rewards=[{ use = \"rouge_l\" }]"}),
               HasSubstr("reads the column \"reference\""));
   EXPECT_EQ(complaint<Error>({"rewards=[{ use = \"regex\", pattern = \"2\" }]"}), "");

@@ -24,7 +24,8 @@ TEST(Score, IsTheMeanSinceItWasTaken) {
 TEST(Score, SaysThatNoStepHasTheMetric) {
   Score score("rewrad");
   score.add({{"reward", 1.0}, {"kl", 9.0}});
-  EXPECT_EQ(score.problem(), "checkpoint.best_by: no step has had the metric rewrad, the nearest is reward");
+  EXPECT_EQ(score.problem(),
+            "checkpoint.best_by: no step has had the metric rewrad; did you mean \"reward\"?");
   EXPECT_EQ(Score("").problem(), "");
 }
 

@@ -118,7 +118,8 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadPreferenceRow,
     testing::Values(
         BadRow{R"({"prompt": "p", "chosen": "x", "reject": "y"})",
-               "no column \"rejected\" (did you mean \"reject\"?)"},
+               "no column \"rejected\"; the line has the columns chosen, prompt, reject; did you mean "
+               "\"reject\"?"},
         BadRow{R"({"chosen": "x", "rejected": "y"})", "no column \"prompt\""},
         BadRow{R"({"prompt": "p", "completion": "x"})", "true or false", Judged},
         BadRow{R"({"prompt": "p", "completion": "x", "label": 1})", "true or false", Judged},

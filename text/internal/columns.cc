@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/terminal.h"
+#include "base/nearest.h"
 
 namespace sluice::text::internal {
 namespace {
@@ -22,11 +22,9 @@ constexpr size_t kMaxNameBytes = 100;  // a column with a longer name is not lis
   for (const auto& name : names) listed += (listed.empty() ? "" : ", ") + name;
   if (names.size() < row.size()) listed += ", ...";
 
-  const std::string near = nearest(column, names);
   fail<DataError>(where, ": no column \"", column, "\"",
-                  near.empty() ? "" : " (did you mean \"" + near + "\"?)",
                   option.empty() ? "" : ", which data." + option + " asks for", "; the line has ",
-                  listed.empty() ? "no columns" : "the columns " + listed);
+                  listed.empty() ? "no columns" : "the columns " + listed, did_you_mean(column, names));
 }
 
 }  // namespace
