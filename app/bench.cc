@@ -1,10 +1,12 @@
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "app/bench/models.h"
 #include "app/bench/rows.h"
 #include "app/bench_tokenizer.h"
 #include "app/command.h"
+#include "app/manual.h"
 #include "base/error.h"
 #include "base/shared_work.h"
 
@@ -177,6 +179,8 @@ void add_generation(CLI::App& app, Arguments& arguments) {
                  "Their Python (default: .venv/bin/python in that folder, else $SLUICE_PEERS_PYTHON)");
   app.add_option("--peers-models", arguments.peers.models,
                  "Where their models are, or are written (default: models in that folder)");
+  for (const char* name : {"--peers", "--peers-python", "--peers-models", "--group", "--prompt", "--new"})
+    app.get_option(name)->group(kMore);
 }
 
 void add_vocabularies(CLI::App& app, BenchOptions& rows) {
@@ -192,20 +196,23 @@ void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
   if (name != "sampler" && name != "read") add_generation(app, arguments);
   const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
   if (all || name == "ragged") {
-    app.add_option("--requests", rows.requests, "Completions in all")->capture_default_str()->check(positive);
+    auto* option = app.add_option("--requests", rows.requests, "Completions in all");
+    option->capture_default_str()->check(positive)->group(all ? kMore : "Options");
   }
   const bool counts_steps = name == "steady" || name == "steady_learner" || name == "read";
   if (all || counts_steps) {
-    app.add_option("--steps", rows.steps, "Steps after warming up")->capture_default_str()->check(positive);
+    auto* option = app.add_option("--steps", rows.steps, "Steps after warming up");
+    option->capture_default_str()->check(positive)->group(all ? kMore : "Options");
   }
   if (all || name == "sampler") {
     add_vocabularies(app, rows);
+    if (all) app.get_option("--vocab")->group(kMore);
   }
   if (all || name == "read") {
-    app.add_option("--megabytes", rows.megabytes, "Of the files, in the place for temporary ones")
-        ->delimiter(',')
-        ->capture_default_str()
-        ->check(CLI::Range(1, 100'000));
+    auto* option =
+        app.add_option("--megabytes", rows.megabytes, "Of the files, in the place for temporary ones");
+    option->delimiter(',')->capture_default_str()->check(CLI::Range(1, 100'000));
+    option->group(all ? kMore : "Options");
   }
   if (name != "steady" && name != "steady_learner") {
     app.add_option("--reps", rows.reps, "Repetitions, of which the median counts; of grpo, four steps each")
@@ -223,8 +230,11 @@ Command add_bench(CLI::App& app) {
   app.footer("Without a subcommand: all of them but `tokenizer`, in float32 and bfloat16.");
   add_row(app, *arguments, "");
   std::vector<std::pair<CLI::App*, const RowKind*>> rows;
+  const std::set<std::string> common = {"decode", "prefill", "learn", "grpo", "publish"};
   for (const auto& kind : row_kinds()) {
-    rows.emplace_back(app.add_subcommand(kind.name, kind.help), &kind);
+    auto* sub = app.add_subcommand(kind.name, kind.help);
+    if (!common.contains(kind.name)) sub->group(kMore);
+    rows.emplace_back(sub, &kind);
     add_row(*rows.back().first, *arguments, kind.name);
   }
   auto* match =
@@ -242,6 +252,7 @@ Command add_bench(CLI::App& app) {
   memory->add_flag("--here", arguments->here, "In this process")->group("");
   memory->add_flag("--json", arguments->json, "A JSON line");
   auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
+  for (auto* sub : {match, memory, tokenizer}) sub->group(kMore);
   return [&app, arguments, rows, match, memory, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
     if (tokenizer->parsed()) return run_tokenizer();
     const bool whole = app.get_subcommands().empty();

@@ -10,6 +10,7 @@
 #include "actors/stop_ids.h"
 #include "app/command.h"
 #include "app/input_lines.h"
+#include "app/manual.h"
 #include "app/model_arguments.h"
 #include "app/sampling_arguments.h"
 #include "base/error.h"
@@ -212,17 +213,20 @@ Command add_generate(CLI::App& app) {
   add_model_arguments(app, arguments->model);
   app.add_option("--prompts", arguments->prompts, "JSONL of {\"prompt\": TEXT}, or {\"ids\": [...]}");
   app.add_option("--prompt", arguments->prompt, "One prompt");
-  app.add_flag("--ids", arguments->ids, "Prompts are token ids, whatever text stands beside them");
+  app.add_flag("--ids", arguments->ids, "Prompts are token ids, whatever text stands beside them")
+      ->group(kMore);
   app.add_flag("--chat", arguments->chat, "A prompt is what a user says: render it with the chat template");
   add_sampling_arguments(app, arguments->sampling);
   app.add_option("--seed", arguments->seed, "Of the draws")->capture_default_str();
   app.add_option("--max-tokens", arguments->sampling.params.max_new_tokens,
                  "New tokens of a completion (default: 256, or what the model has positions for)")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--ignore-eos", arguments->ignore_eos, "Let nothing but --max-tokens end a completion");
+  app.add_flag("--ignore-eos", arguments->ignore_eos, "Let nothing but --max-tokens end a completion")
+      ->group(kMore);
   app.add_option("--batch", arguments->batch, "Completions decoded together")
       ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+      ->capture_default_str()
+      ->group(kMore);
   add_load_dtype(app, arguments->model);
   app.add_flag("--json", arguments->json, "A JSON line for each prompt: ids, text, logprobs, finish_reason");
   return [arguments] { return generate(*arguments); };

@@ -6,14 +6,17 @@
 #include <filesystem>
 #include <iostream>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "app/command.h"
+#include "app/manual.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/nearest.h"
+#include "base/terminal_text.h"
 
 namespace sluice::app {
 namespace {
@@ -22,27 +25,30 @@ struct Entry {
   const char* name;
   const char* help;
   Command (*add)(CLI::App&);
+  const char* group;
 };
 
+constexpr const char *kBegin = "Begin", *kRun = "Run", *kUse = "Use a model";
 constexpr Entry kCommands[] = {
-    {"run", "Run a recipe: supervise its stages and actors", add_run},
-    {"check", "Read a recipe, or a model directory, and say what it would do and need", add_check},
-    {"eval", "Measure a model on the held-out prompts of a recipe", add_eval},
-    {"generate", "Complete prompts with a model directory", add_generate},
-    {"score", "The log-probs that a model directory gives to text or ids", add_score},
-    {"export", "Save a model directory, or a run's model, for other tools", add_export},
-    {"compare", "Set runs beside each other: a table, and curves in an SVG file", add_compare},
-    {"audit", "Recount a run's rollouts from its files: nothing lost, nothing twice", add_audit},
-    {"replay", "Take a recorded step again, and hold it against what the run wrote of it", add_replay},
-    {"data", "Look at a recipe's dataset", add_data},
-    {"reward", "List and explain the scorers, and try them on completions", add_reward},
-    {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer},
-    {"doctor", "Say what this machine has and what is missing", add_doctor},
-    {"bench", "Measure speed, as ratios within one run", add_bench},
-    {"help", "Explain recipes and rewards", add_help},
-    {"learner", "One role: run a stage of a run directory", add_learner},
-    {"actor", "One role: generate rollouts for a run directory", add_actor},
-    {"reward-worker", "One role: a reward's shared library, in a process of its own", add_reward_worker},
+    {"data", "Check, show and split datasets; find rows that are held out, too", add_data, kBegin},
+    {"reward", "List and explain the scorers, and try them on completions", add_reward, kBegin},
+    {"check", "Read a recipe, or a model directory, and say what it would do and need", add_check, kBegin},
+    {"doctor", "Say what this machine lacks, or what went wrong in a run", add_doctor, kBegin},
+    {"help", "Explain a key of a recipe, a stage, a reward or a command", add_help, kBegin},
+    {"run", "Run a recipe: supervise its stages and actors", add_run, kRun},
+    {"compare", "Set runs beside each other: a table, and curves in an SVG file", add_compare, kRun},
+    {"eval", "Measure a model on the held-out prompts of a recipe", add_eval, kRun},
+    {"audit", "Recount a run's rollouts from its files: nothing lost, nothing twice", add_audit, kMore},
+    {"replay", "Take a recorded step again, and hold it against what the run wrote of it", add_replay, kMore},
+    {"generate", "Complete prompts with a model directory", add_generate, kUse},
+    {"score", "The log-probs that a model directory gives to text or ids", add_score, kUse},
+    {"export", "Save a model directory, or a run's model, for other tools", add_export, kUse},
+    {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer, kMore},
+    {"bench", "Measure speed, as ratios within one run", add_bench, kMore},
+    {"learner", "One role: run a stage of a run directory", add_learner, kMore},
+    {"actor", "One role: generate rollouts for a run directory", add_actor, kMore},
+    {"reward-worker", "One role: a reward's shared library, in a process of its own", add_reward_worker,
+     kMore},
 };
 
 bool is_command(std::string_view word) {
@@ -55,6 +61,28 @@ int refuse_command(const std::string& word) {
   for (const auto& entry : kCommands) names.emplace_back(entry.name);
   std::cerr << "sluice: there is no command \"" << word << "\"" << did_you_mean(word, names, ";")
             << " `sluice --help` lists them\n";
+  return static_cast<int>(ExitCode::Usage);
+}
+
+// A word that the command it stands behind does not know: the nearest one that it does.
+int refuse_word(const CLI::App& app, const std::string& word) {
+  const CLI::App* command = &app;
+  std::string name = "sluice";
+  for (bool deeper = true; deeper;) {
+    deeper = false;
+    for (const auto* sub : command->get_subcommands()) {  // those that were named
+      if (sub->get_name().empty()) continue;
+      command = sub;
+      name += " " + sub->get_name();
+      deeper = true;
+      break;
+    }
+  }
+  std::vector<std::string> known;
+  for (const auto* option : options_of(*command)) known.push_back(option_name(*option));
+  for (const auto* sub : subcommands_of(*command)) known.push_back(sub->get_name());
+  std::cerr << name << ": \"" << inert(word) << "\" is not expected" << did_you_mean(word, known, ";") << " `"
+            << name << " --help` says what it takes\n";
   return static_cast<int>(ExitCode::Usage);
 }
 
@@ -71,16 +99,23 @@ int run(int argc, char** argv) {
   at::set_num_threads(1);  // more would change the order of its sums, and spin beside our own
   CLI::App app("Sluice: reinforcement-learning post-training of language models", "sluice");
   app.require_subcommand(1);
-  app.set_version_flag("--version", SLUICE_VERSION);
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_help_all_flag("--help-all", "What `--help` leaves out too, and the same of every subcommand");
+  app.set_version_flag("--version", SLUICE_VERSION, "Print the version");
   std::vector<std::pair<CLI::App*, Command>> commands;
   for (const auto& entry : kCommands) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.help);
     commands.emplace_back(sub, entry.add(*sub));
+    sub->group(entry.group);  // last, since its own subcommands would take that over
   }
   if (argc > 1 && argv[1][0] != '-' && !is_command(argv[1])) return refuse_command(argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const auto unknown = app.remaining(/*recurse=*/true);
+    const auto kind = static_cast<CLI::ExitCodes>(error.get_exit_code());
+    if (!unknown.empty() && (kind == CLI::ExitCodes::ExtrasError || kind == CLI::ExitCodes::RequiredError))
+      return refuse_word(app, unknown.front());
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::Usage);
   }
   for (const auto& [sub, command] : commands) {

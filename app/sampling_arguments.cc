@@ -4,6 +4,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "app/manual.h"
 #include "base/error.h"
 
 namespace sluice::app {
@@ -59,22 +60,27 @@ void add_sampling_arguments(CLI::App& app, SamplingArguments& arguments) {
   add("--min-p", params.min_p,
       "Sample from tokens that have this share of the likeliest one's probability; 0: all",
       CLI::Range(0.0, 1.0))
-      ->excludes(greedy);
+      ->excludes(greedy)
+      ->group(kMore);
   add("--repetition-penalty", params.repetition_penalty,
       "Divides the logit of a token of the prompt or the completion where it is positive, multiplies it "
       "elsewhere",
-      CLI::Range(buffers::kMinRepetitionPenalty, buffers::kMaxRepetitionPenalty));
+      CLI::Range(buffers::kMinRepetitionPenalty, buffers::kMaxRepetitionPenalty))
+      ->group(kMore);
   const auto penalty = CLI::Range(-buffers::kMaxPenalty, buffers::kMaxPenalty);
   add("--frequency-penalty", params.frequency_penalty,
-      "Taken from a token's logit for each time that the completion has it", penalty);
+      "Taken from a token's logit for each time that the completion has it", penalty)
+      ->group(kMore);
   add("--presence-penalty", params.presence_penalty, "Taken from a token's logit once the completion has it",
-      penalty);
+      penalty)
+      ->group(kMore);
   app.add_option("--stop", params.stop_strings, "A text that ends the completion; as often as wanted")
       ->type_name("TEXT")
       ->allow_extra_args(false);
   app.add_option("--logit-bias", arguments.biases, "Added to the logit of a token; as often as wanted")
       ->type_name("ID=VALUE")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->group(kMore);
 }
 
 }  // namespace sluice::app

@@ -1,31 +1,13 @@
 #include <sstream>
 
+#include "recipes/internal/schema_words.h"
 #include "recipes/schema.h"
 
 namespace sluice::recipes {
 namespace {
 
-std::string type_name(KeyType type) {
-  switch (type) {
-    case KeyType::Boolean:
-      return "true or false";
-    case KeyType::Integer:
-      return "integer";
-    case KeyType::Number:
-      return "number";
-    case KeyType::Text:
-      return "text";
-    case KeyType::TextList:
-      return "list of text";
-    case KeyType::Path:
-      return "path";
-    case KeyType::NumberTable:
-      return "table of numbers";
-    case KeyType::Mixture:
-      return "list of tables";
-  }
-  return "";
-}
+using internal::name_of;
+using internal::type_name;
 
 std::string range_of(const SchemaKey& key) {
   std::ostringstream out;
@@ -45,24 +27,6 @@ std::string conditions_of(const SchemaKey& key) {
     all += (all.empty() ? " (`" : "; `") + other + "`: " + text;
   }
   return all.empty() ? "" : all + ")";
-}
-
-std::string name_of(StageRole role) {
-  switch (role) {
-    case StageRole::Supervised:
-      return "supervised";
-    case StageRole::Preference:
-      return "preferences";
-    case StageRole::RewardModel:
-      return "reward models";
-    case StageRole::Policy:
-      return "rollouts";
-    case StageRole::Sampling:
-      return "sampling";
-    case StageRole::Evaluation:
-      return "evaluation";
-  }
-  return "";
 }
 
 std::string stages_of(const SchemaKey& key) {
