@@ -22,6 +22,7 @@ Command add_data(CLI::App& app);
 Command add_reward(CLI::App& app);
 Command add_tokenizer(CLI::App& app);
 Command add_doctor(CLI::App& app);
+Command add_completion(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_help(CLI::App& app);
 Command add_learner(CLI::App& app);

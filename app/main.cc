@@ -44,6 +44,7 @@ constexpr Entry kCommands[] = {
     {"score", "The log-probs that a model directory gives to text or ids", add_score, kUse},
     {"export", "Save a model directory, or a run's model, for other tools", add_export, kUse},
     {"tokenizer", "Train a tokenizer, or look at what one does", add_tokenizer, kMore},
+    {"completion", "Print what lets a shell finish words: commands, options, keys", add_completion, kMore},
     {"bench", "Measure speed, as ratios within one run", add_bench, kMore},
     {"learner", "One role: run a stage of a run directory", add_learner, kMore},
     {"actor", "One role: generate rollouts for a run directory", add_actor, kMore},

@@ -40,6 +40,7 @@ constexpr Example kExamples[] = {
     {"tokenizer info", "sluice tokenizer info words --json"},
     {"tokenizer chat", "sluice tokenizer chat DIR --file talks.jsonl"},
     {"doctor", "sluice doctor"},
+    {"completion", "sluice completion bash"},
     {"bench", "sluice bench decode --model S --batch 8"},
     {"bench decode", "sluice bench decode --model S --batch 1,8 --dtype float32,bfloat16"},
     {"bench ragged", "sluice bench ragged --model S"},
