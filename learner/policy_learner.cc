@@ -243,6 +243,17 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
   tally.add_sequences(loss, micro.lengths);
   if (loss.kl.defined()) tally.sequence_kl.add(internal::Segments(micro.lengths, loss.kl).mean(loss.kl));
   if (first) tally.add_mismatch(micro, out.logprobs.detach(), version);
+  keep_log_ratios(micro, out.logprobs.detach());
+}
+
+void PolicyLearner::keep_log_ratios(const MicroBatch& micro, const at::Tensor& logprobs) {
+  const auto ratios = (logprobs - micro.behaviour_logprobs).to(at::kCPU, at::kFloat).contiguous();
+  const float* next = ratios.const_data_ptr<float>();
+  for (size_t i = 0; i < micro.completions.size(); ++i) {
+    const auto [group, completion] = micro.completions[i];
+    log_ratios_.try_emplace({group, completion}, next, next + micro.lengths[i]);
+    next += micro.lengths[i];
+  }
 }
 
 StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
@@ -253,6 +264,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   if (options_.coefficients().uses_entropy()) metrics["entropy_coef"] = coefficients_.entropy();
 
   fault_ = {};
+  log_ratios_.clear();
   Tally tally;
   const bool critic_alone = critic_ != nullptr && version < options_.critic_warmup;
   for (int64_t i = 0; i < options_.updates_per_step(); ++i) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "learner/advantages.h"
@@ -81,6 +82,9 @@ struct StepFault {
 // Everything a step measured, by the metric names of docs/architecture.md; a mean over nothing is omitted.
 using StepMetrics = std::map<std::string, double>;
 
+// By group and completion of a batch.
+using TokenLogRatios = std::map<std::pair<size_t, size_t>, std::vector<float>>;
+
 // Owns nothing; not safe from several threads at once.
 class PolicyLearner {
  public:
@@ -124,6 +128,9 @@ class PolicyLearner {
   StepMetrics step(const TrainingBatch& batch, int64_t version);
   // Of the last step.
   const StepFault& fault() const { return fault_; }
+  // Of the last step: by how much each chosen token was likelier to the learner when it first saw it than to
+  // the actor that drew it, as a difference of log-probs. Of the completions that this rank learned from.
+  const TokenLogRatios& log_ratios() const { return log_ratios_; }
 
   // What the next step weighs KL and entropy with; of a resumed stage to be loaded.
   Coefficients& coefficients() { return coefficients_; }
@@ -140,6 +147,7 @@ class PolicyLearner {
   void mask_tokens(std::vector<Update>& updates) const;
   void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
+  void keep_log_ratios(const MicroBatch& micro, const at::Tensor& logprobs);
   bool teach_critic(bool sound);
   bool move_policy(bool sound, StepMetrics& metrics);
   void finish(const TrainingBatch& batch, const Tally& tally, bool moved, StepMetrics& metrics);
@@ -153,6 +161,7 @@ class PolicyLearner {
   Critic* const critic_;
   Coefficients coefficients_;
   StepFault fault_;
+  TokenLogRatios log_ratios_;
 };
 
 // reward, reward_std, greedy_reward where it is the baseline, rewards/NAME/{mean,std,unscored},

@@ -257,7 +257,8 @@ class PolicyStage {
     if (stage_.rollout.refills > 0) metrics.merge(learner::refill_metrics(batch, server_->refills()));
     step_clock_->ends("train");
     if (ranks_.size() > 1) step_clock_->moves("train", "all_reduce_wait", trainer_.take_sum_seconds());
-    write_rollouts(run_.rollouts(first_step_ + step + 1), batch);  // before the journal has it for trained
+    // Before the journal has it for trained.
+    write_rollouts(run_.rollouts(first_step_ + step + 1), batch, trainer_.log_ratios());
     server_->trained(step, poisoned_of(batch, fault));
     reach(Failpoint::StepTrained);
     step_clock_->ends("record");

@@ -1,6 +1,7 @@
 #include "recipes/internal/policy_reports.h"
 
 #include <cerrno>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -11,9 +12,29 @@
 #include "buffers/group_id.h"
 
 namespace sluice::recipes {
+namespace {
 
-void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch) {
+// "ids" and "log_ratios" of the chosen tokens, in four decimals; as many as are left of `room`.
+void add_tokens(Json& json, const buffers::Completion& completion, const std::vector<float>& log_ratios,
+                int64_t& room) {
+  Json ids = Json::array(), ratios = Json::array();
+  for (size_t i = 0, chosen = 0; i < completion.tokens.size() && room > 0; ++i) {
+    if (completion.mask[i] == 0 || chosen >= log_ratios.size()) continue;
+    ids.push_back(completion.tokens[i]);
+    ratios.push_back(std::round(double{log_ratios[chosen++]} * 1e4) / 1e4);
+    --room;
+  }
+  if (ids.empty()) return;
+  json["ids"] = std::move(ids);
+  json["log_ratios"] = std::move(ratios);
+}
+
+}  // namespace
+
+void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch,
+                    const learner::TokenLogRatios& log_ratios) {
   std::ostringstream lines;
+  int64_t room = kRecordedTokens;
   for (size_t g = 0; g < batch.groups.size(); ++g) {
     const auto& group = batch.groups[g];
     Json completions = Json::array();
@@ -29,6 +50,8 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
                              {"advantage", batch.advantages[g][i]},
                              {"outcomes", outcomes},
                              {"tokens", completion.tokens.size()}});
+      const auto ratios = log_ratios.find({g, i});
+      if (ratios != log_ratios.end()) add_tokens(completions.back(), completion, ratios->second, room);
     }
     Json line = {{"group", group.group},
                  {"prompt", group.prompt_text},

@@ -10,8 +10,11 @@
 
 namespace sluice::recipes {
 
-// One line for each group of a step: what was asked, what was answered, what it was worth.
-void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch);
+// One line for each group of a step: what was asked, what was answered, what it was worth. The chosen tokens
+// of the first completions, up to kRecordedTokens of a step, are there with their log-ratios.
+inline constexpr int64_t kRecordedTokens = 16384;
+void write_rollouts(const std::filesystem::path& file, const learner::TrainingBatch& batch,
+                    const learner::TokenLogRatios& log_ratios);
 
 // The distributions of rewards, lengths and advantages, and the first completions.
 monitor::StepDetail step_detail(const learner::TrainingBatch& batch);

@@ -33,6 +33,7 @@ class PolicyTrainer {
   double take_sum_seconds() { return optimizer_.take_sum_seconds(); }
   // Of the last step.
   const learner::StepFault& fault() const { return learner_->fault(); }
+  const learner::TokenLogRatios& log_ratios() const { return learner_->log_ratios(); }
 
   // Before a checkpoint of so many steps, on every rank: throws Error where they do not have the same
   // weights, and gives rank 0 what the others hold.

@@ -140,6 +140,29 @@ TEST(PolicyLearner, TellsEngineMismatchFromStaleness) {
   EXPECT_GT(metrics.at("clip_ratio/high_mean"), 0.0);
 }
 
+// The group that was recorded 0.5 too low: each of its tokens, those of the other not.
+TEST(PolicyLearner, KeepsTheLogRatioOfEveryToken) {
+  Fixture fixture({.epochs = 2, .micro_batch_tokens = 48});
+  auto groups = random_groups(2, /*seed=*/9);
+  record_logprobs(*fixture.network, groups);
+  for (auto& completion : groups[1].completions) {
+    for (auto& logprob : completion.logprobs) logprob -= 0.5f;
+  }
+  fixture.learner.step(batch_of(groups), /*version=*/0);
+
+  size_t completions = 0;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (size_t i = 0; i < groups[g].completions.size(); ++i) {
+      const auto found = fixture.learner.log_ratios().find({g, i});
+      if (found == fixture.learner.log_ratios().end()) continue;  // of a group without a gradient
+      ++completions;
+      ASSERT_EQ(found->second.size(), groups[g].completions[i].tokens.size());
+      for (const float ratio : found->second) EXPECT_NEAR(ratio, g == 1 ? 0.5 : 0.0, 1e-5);
+    }
+  }
+  EXPECT_GE(completions, groups[0].completions.size());
+}
+
 // Off by 0.5 at every token: ratios of exp(0.5) = 1.65, past the clip where the advantage is positive and
 // past the dual clip where it is negative.
 TEST(PolicyLearner, MeasuresTheMismatchAndWhatWasClippedOfEachSequence) {
