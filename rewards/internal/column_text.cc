@@ -5,14 +5,26 @@
 
 namespace sluice::rewards::internal {
 
+namespace {
+
+// A column, or "reward_model.ground_truth": a member of one, as verl's files have it.
+const Json* find_column(const Json& columns, const std::string& name) {
+  const auto found = columns.find(name);
+  if (found != columns.end()) return &*found;
+  const auto dot = name.find('.');
+  const auto outer = dot == std::string::npos ? columns.end() : columns.find(name.substr(0, dot));
+  return outer == columns.end() || !outer->is_object() ? nullptr : find_column(*outer, name.substr(dot + 1));
+}
+
+}  // namespace
+
 ColumnText column_text(const RewardRequest& request, const std::string& column) {
   const auto unusable = [&](const std::string& why) {
     return ColumnText{.text = "",
                       .problem = "column \"" + column + "\" " + why + " at " + request.row->where()};
   };
-  const Json& columns = request.row->columns;
-  const auto found = columns.find(column);
-  if (found == columns.end()) return unusable("is missing");
+  const Json* found = find_column(request.row->columns, column);
+  if (found == nullptr) return unusable("is missing");
   if (!found->is_string() && !found->is_number() && !found->is_boolean()) {
     return unusable(std::string("is of type ") + found->type_name());
   }
@@ -23,8 +35,8 @@ ColumnText column_text(const RewardRequest& request, const std::string& column) 
 }
 
 ColumnTexts column_texts(const RewardRequest& request, const std::string& column) {
-  const auto found = request.row->columns.find(column);
-  if (found == request.row->columns.end() || !found->is_array()) {
+  const Json* found = find_column(request.row->columns, column);
+  if (found == nullptr || !found->is_array()) {
     auto one = column_text(request, column);
     return {.texts = {std::move(one.text)}, .problem = std::move(one.problem)};
   }
