@@ -19,6 +19,7 @@ Command add_rollouts(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_audit(CLI::App& app);
 Command add_replay(CLI::App& app);
+Command add_init(CLI::App& app);
 Command add_data(CLI::App& app);
 Command add_reward(CLI::App& app);
 Command add_tokenizer(CLI::App& app);

@@ -30,6 +30,7 @@ struct Entry {
 
 constexpr const char *kBegin = "Begin", *kRun = "Run", *kUse = "Use a model";
 constexpr Entry kCommands[] = {
+    {"init", "Make a folder with a recipe, its data and what to type next", add_init, kBegin},
     {"data", "Check, show and split datasets; find rows that are held out, too", add_data, kBegin},
     {"reward", "List and explain the scorers, and try them on completions", add_reward, kBegin},
     {"check", "Read a recipe, or a model directory, and say what it would do and need", add_check, kBegin},

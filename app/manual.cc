@@ -26,6 +26,7 @@ constexpr Example kExamples[] = {
     {"compare", "sluice compare runs/larger runs/first --metric reward --svg curves.svg"},
     {"audit", "sluice audit runs/larger"},
     {"replay", "sluice replay runs/larger --step 40"},
+    {"init", "sluice init first --from gsm8k"},
     {"data", "sluice data check train.jsonl"},
     {"data check", "sluice data check train.jsonl"},
     {"data dedup", "sluice data dedup train.jsonl --output once.jsonl"},
