@@ -1,9 +1,12 @@
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
 
 #include "app/command.h"
 #include "app/launchers.h"
+#include "base/error.h"
 #include "base/pulse.h"
 #include "base/signals.h"
 #include "base/state_dump.h"
@@ -29,6 +32,11 @@ std::shared_ptr<RoleArguments> add_role(CLI::App& app) {
 // A role stopped by a signal ends with 128 plus its number, as a shell would say it.
 int exit_status(int signal) { return signal == 0 ? 0 : 128 + signal; }
 
+// What the first rank says goes to the terminal; why it ended is to be found afterwards, too.
+void keep_last_words(const std::filesystem::path& log, const std::string& words) {
+  std::ofstream(log, std::ios::app) << "sluice: " << words << '\n';
+}
+
 }  // namespace
 
 Command add_learner(CLI::App& app) {
@@ -47,8 +55,13 @@ Command add_learner(CLI::App& app) {
     const StateDump state_dump(name);
     const Trace trace(name);
     keep_pulse(run.pulse("learner", options.rank));
-    return exit_status(recipes::run_stage(
-        run, arguments->stage, [&signals] { return signals.received(); }, options));
+    const auto stopped = [&signals] { return signals.received(); };
+    try {
+      return exit_status(recipes::run_stage(run, arguments->stage, stopped, options));
+    } catch (const Error& error) {
+      if (options.rank == 0) keep_last_words(run.log("learner", 0), error.what());
+      throw;
+    }
   };
 }
 

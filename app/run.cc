@@ -6,7 +6,10 @@
 #include <string>
 
 #include "app/command.h"
+#include "app/manual.h"
 #include "app/recipe_options.h"
+#include "app/run_record.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/signals.h"
@@ -50,6 +53,26 @@ std::string resume_command(const RunArguments& arguments) {
   return line;
 }
 
+// Keeps how the run ended, for those who ask why.
+int supervised(const recipes::OpenedRun& run, const recipes::Recipe& recipe, StopSignals& signals,
+               const std::string& resume) {
+  RunRecord record{.resume = resume, .started = wall_seconds()};
+  const auto& root = run.directory.root();
+  write_run_record(root, record);
+  try {
+    record.code = recipes::supervise(run, recipe, signals);
+  } catch (const Error& error) {
+    record.code = static_cast<int>(error.code());
+    record.cause = error.what();
+    record.ended = wall_seconds();
+    write_run_record(root, record);
+    throw;
+  }
+  record.ended = wall_seconds();
+  write_run_record(root, record);
+  return *record.code;
+}
+
 }  // namespace
 
 Command add_run(CLI::App& app) {
@@ -59,9 +82,10 @@ Command add_run(CLI::App& app) {
   app.add_option("--runs", arguments->runs, "Where run directories live")->capture_default_str();
   app.add_flag("--resume", arguments->resume, "Continue the run of this name, or start it");
   app.add_flag(
-      "--trace", arguments->trace,
-      "Write what every role did in the third step of a stage with rollouts to trace.json of the run, for "
-      "chrome://tracing or ui.perfetto.dev");
+         "--trace", arguments->trace,
+         "Write what every role did in the third step of a stage with rollouts to trace.json of the run, for "
+         "chrome://tracing or ui.perfetto.dev")
+      ->group(kMore);
   return [arguments] {
     StopSignals signals;
     const StateDump state_dump("supervisor");
@@ -76,7 +100,7 @@ Command add_run(CLI::App& app) {
     const auto run = recipes::open_run(arguments->runs, recipe, arguments->resume);
     const auto traces = std::filesystem::absolute(run.directory.root() / "traces");
     if (arguments->trace) ::setenv(kTraceVariable, traces.c_str(), 1);
-    const int status = recipes::supervise(run, recipe, signals);
+    const int status = supervised(run, recipe, signals, resume_command(*arguments));
     if (arguments->trace) write_trace(traces, run.directory.root() / "trace.json");
     if (signals.received() != 0)
       std::cout << "stopped; continue with: " << resume_command(*arguments) << std::endl;
