@@ -15,6 +15,7 @@ Command add_eval(CLI::App& app);
 Command add_generate(CLI::App& app);
 Command add_score(CLI::App& app);
 Command add_export(CLI::App& app);
+Command add_top(CLI::App& app);
 Command add_rollouts(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_audit(CLI::App& app);

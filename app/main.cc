@@ -37,6 +37,7 @@ constexpr Entry kCommands[] = {
     {"doctor", "Say what this machine lacks, or what went wrong in a run", add_doctor, kBegin},
     {"help", "Explain a key of a recipe, a stage, a reward or a command", add_help, kBegin},
     {"run", "Run a recipe: supervise its stages and actors", add_run, kRun},
+    {"top", "Watch a run: curves, queue, processes, where the time goes, alarms", add_top, kRun},
     {"rollouts", "Read what was sampled at a step, with rewards and advantages", add_rollouts, kRun},
     {"compare", "Set runs beside each other: a table, and curves in an SVG file", add_compare, kRun},
     {"eval", "Measure a model on the held-out prompts of a recipe", add_eval, kRun},

@@ -22,6 +22,7 @@ constexpr Example kExamples[] = {
     {"generate", "sluice generate runs/larger --prompt '10 or 11? ' --greedy"},
     {"score", "sluice score runs/larger --file texts.jsonl --json"},
     {"export", "sluice export runs/larger --output larger-bf16 --dtype bfloat16"},
+    {"top", "sluice top runs/larger"},
     {"rollouts", "sluice rollouts runs/larger --step 40"},
     {"compare", "sluice compare runs/larger runs/first --metric reward --svg curves.svg"},
     {"audit", "sluice audit runs/larger"},
