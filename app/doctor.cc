@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "app/command.h"
+#include "app/manual.h"
+#include "app/run_doctor.h"
 #include "base/device_info.h"
 #include "base/failpoint.h"
 #include "base/json.h"
@@ -68,13 +70,17 @@ int list_failpoints() {
 Command add_doctor(CLI::App& app) {
   struct Arguments {
     bool json = false, failpoints = false;
+    std::string run;
   };
   auto arguments = std::make_shared<Arguments>();
+  app.add_option("run", arguments->run, "A run directory: say what went wrong in it, and what to do");
   app.add_flag("--json", arguments->json, "Print JSON");
   app.add_flag("--failpoints", arguments->failpoints,
-               "List the places at which SLUICE_FAIL=PLACE:TIME:ACTION makes a process fail");
+               "List the places at which SLUICE_FAIL=PLACE:TIME:ACTION makes a process fail")
+      ->group(kMore);
   return [arguments] {
     if (arguments->failpoints) return list_failpoints();
+    if (!arguments->run.empty()) return examine_run(arguments->run, arguments->json);
     const bool redis = has_program("redis-server");
     const auto cores = std::thread::hardware_concurrency();
     const uint64_t space = free_bytes(std::filesystem::current_path());

@@ -45,7 +45,7 @@ constexpr Example kExamples[] = {
     {"tokenizer decode", "sluice tokenizer decode words --ids 271,305,9"},
     {"tokenizer info", "sluice tokenizer info words --json"},
     {"tokenizer chat", "sluice tokenizer chat DIR --file talks.jsonl"},
-    {"doctor", "sluice doctor"},
+    {"doctor", "sluice doctor runs/larger"},
     {"completion", "sluice completion bash"},
     {"bench", "sluice bench decode --model S --batch 8"},
     {"bench decode", "sluice bench decode --model S --batch 1,8 --dtype float32,bfloat16"},
