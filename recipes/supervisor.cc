@@ -1,6 +1,7 @@
 #include "recipes/supervisor.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -44,7 +45,11 @@ constexpr uintmax_t kRoomForWords = 64 << 10;
 constexpr size_t kMaxDeaths = 5;           // of one actor
 constexpr Millis kDeathWindowMs = 60'000;  // within this time
 
-void say(const std::string& text) { std::cout << text << std::endl; }
+// The line of a learner's progress may stand where this is printed.
+void say(const std::string& text) {
+  if (is_interactive(STDOUT_FILENO)) std::cout << "\r\x1b[K";
+  std::cout << text << std::endl;
+}
 
 // Why a process ended, as its log says; on a full disk that may not have found room.
 std::string last_words(const std::filesystem::path& log) {

@@ -88,9 +88,10 @@ void StageMonitor::report(int64_t step, int64_t stage_step, std::map<std::string
   jsonl_->write(report);
   if (tensorboard_) tensorboard_->write(report, detail);
   if (redis_) redis_->write(report);
-  std::cout << monitor::step_line(report) << std::endl;
+  print(monitor::step_line(report));
   say_alarms();
   tick();
+  live_.draw(report);
 }
 
 void StageMonitor::say_alarms() {
@@ -129,8 +130,13 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
 
 void StageMonitor::say(const std::string& text) {
   if (!jsonl_) return;
-  std::cout << text << std::endl;
+  print(text);
   if (redis_) redis_->event(text);
+}
+
+void StageMonitor::print(const std::string& line) {
+  live_.clear();
+  std::cout << line << std::endl;
 }
 
 void StageMonitor::say_left_out(int64_t rows) {
@@ -142,7 +148,7 @@ void StageMonitor::say_left_out(int64_t rows) {
 void StageMonitor::tick() {
   if (!redis_) return;
   const std::string problem = redis_->take_problem();
-  if (!problem.empty()) std::cout << problem << std::endl;
+  if (!problem.empty()) print(problem);
 }
 
 }  // namespace sluice::recipes

@@ -11,6 +11,7 @@
 
 #include "monitor/health.h"
 #include "monitor/jsonl_sink.h"
+#include "monitor/live_line.h"
 #include "monitor/redis_monitor.h"
 #include "monitor/tensorboard_sink.h"
 #include "recipes/recipe.h"
@@ -45,11 +46,13 @@ class StageMonitor {
   monitor::RedisMonitor* redis() { return redis_.get(); }
 
  private:
+  void print(const std::string& line);
   void add_disk(std::map<std::string, double>& metrics);
   void say_alarms();
 
   const RunDirectory& run_;
   const StageSpec& stage_;
+  monitor::LiveLine live_;
   std::optional<monitor::JsonlSink> jsonl_;  // empty on the other ranks
   std::optional<monitor::TensorboardSink> tensorboard_;
   std::unique_ptr<monitor::RedisMonitor> redis_;
