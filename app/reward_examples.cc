@@ -119,7 +119,7 @@ constexpr const char* kLibrary =
  * sluice_reward.h says what a sample holds. A score that is left as it is stays unscored, which is not zero. Texts do
  * not end with a zero, and what a completion holds is the policy's: read no byte beyond its size.
  */
-#include "sluice_reward.h"
+#include <sluice_reward.h>
 
 #include <string.h>
 
@@ -157,7 +157,7 @@ const sluice_reward* sluice_reward_v1(void) {
 }
 )text";
 
-constexpr const char* kLibraryTest = R"text(#include "sluice_reward.h"
+constexpr const char* kLibraryTest = R"text(#include <sluice_reward.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -183,7 +183,7 @@ int main(void) {
 }
 )text";
 
-constexpr const char* kMakefile = R"text(CFLAGS = -O2 -Wall -Wextra
+constexpr const char* kMakefile = R"text(CFLAGS = -O2 -Wall -Wextra -I .
 
 reward.so: reward.c sluice_reward.h
 	$(CC) $(CFLAGS) -shared -fPIC reward.c -o reward.so
