@@ -11,7 +11,7 @@ from pathlib import Path
 from .network import num_steps, seconds_to_next_step
 from .runs import LIMIT_S, end_of, expect, family, kill, wait_for_rollouts
 
-STEPS = ("grpo.steps=60",)  # so that there is time to be gone and back
+STEPS = ("grpo.steps=240",)  # seconds: so that there is time to be gone and back
 LAW = ("trained", "queued", "leased", "dropped", "quarantined")
 BACK_S = 5  # the monitor looks for a server that is gone every two seconds
 
