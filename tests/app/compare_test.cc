@@ -44,12 +44,15 @@ class Runs {
     fs::create_directories(run / "stages");
     write_plain(run / "recipe.resolved.json", recipe_);
     write_plain(run / "run.json", R"({"id": "1"})");
-    std::string lines = R"({"schema": 1, "step": 1, "loss": 2})"
-                        "\n"
-                        R"({"schema": 1, "step": 2, "loss": 1})"
-                        "\n";
+    const auto line = [](const std::string& stage, size_t step, const std::string& metric, double value) {
+      return Json{{"schema", 1},      {"stage", stage},   {"step", step}, {"stage_step", step},
+                  {"stage_steps", 9}, {"wall_time", 1.5}, {metric, value}}
+                 .dump() +
+             "\n";
+    };
+    std::string lines = line("sft", 1, "loss", 2) + line("sft", 2, "loss", 1);
     for (size_t i = 0; i < rewards.size(); ++i) {
-      lines += Json{{"schema", 1}, {"step", i + 3}, {"reward", rewards[i]}}.dump() + "\n";
+      lines += line("grpo", i + 3, "reward", rewards[i]);
     }
     write_plain(run / "metrics.jsonl", lines);
     return run;
