@@ -52,6 +52,8 @@ constexpr Example kExamples[] = {
     {"bench ragged", "sluice bench ragged --model S"},
     {"bench prefill", "sluice bench prefill --model S"},
     {"bench steady", "sluice bench steady --steps 200"},
+    {"bench steady_learner", "sluice bench steady_learner --steps 200"},
+    {"bench read", "sluice bench read --megabytes 10,100"},
     {"bench draft", "sluice bench draft --model S"},
     {"bench sampler", "sluice bench sampler --vocab 32768"},
     {"bench publish", "sluice bench publish --model M"},

@@ -23,10 +23,15 @@ std::string column_of(const rewards::RewardSpec& reward) {
   return option->fallback.empty() ? "" : Json::parse(option->fallback).get<std::string>();
 }
 
+// Of "reward_model.ground_truth", a member of a column, that column.
+bool has(const std::set<std::string>& columns, const std::string& column) {
+  return columns.contains(column) || columns.contains(column.substr(0, column.find('.')));
+}
+
 // All of them, or those up to the first row that has `column`.
 std::set<std::string> columns_until(text::Rows& rows, const std::string& column) {
   std::set<std::string> columns;
-  for (int64_t i = 0; i < rows.size() && !columns.contains(column); ++i) {
+  for (int64_t i = 0; i < rows.size() && !has(columns, column); ++i) {
     const auto row = rows.at(i);
     for (const auto& [name, value] : row.columns.items()) columns.insert(name);
   }
@@ -40,12 +45,12 @@ void check_reward_columns(const StageSpec& stage, text::Rows& rows) {
     const auto column = column_of(reward);
     if (column.empty()) continue;
     const auto there = columns_until(rows, column);
-    if (there.contains(column)) continue;
+    if (has(there, column)) continue;
     std::string listed;
     for (const auto& name : there) listed += (listed.empty() ? "" : ", ") + name;
-    fail<UsageError>(reward.where, ": stage ", stage.name, ": the reward ", reward.name,
-                     " reads the column \"", column, "\", and no row of ", stage.data.path.string(),
-                     " has it: they have ", listed, did_you_mean(column, there));
+    fail<UsageError>(reward.where, ": the reward ", reward.name, " reads the column \"", column,
+                     "\", and no row of ", stage.data.path.string(), " has it: they have ", listed,
+                     did_you_mean(column, there));
   }
 }
 

@@ -64,17 +64,25 @@ TEST_F(Reward, TheDocumentationHasWhatExplainPrints) {
       << "docs/rewards.md is not what the scorers say; put the output of `build/sluice reward explain` there";
 }
 
-// Each is read by a recipe as it stands; a reward model's directory is not there.
+std::string with_line(const std::string& recipe, const std::string& key, const std::string& value) {
+  const size_t begin = recipe.find(key + " = ");
+  auto text = recipe;
+  return text.replace(begin, recipe.find('\n', begin) - begin, key + " = " + value);
+}
+
+// Each is read by a recipe as it stands, with rows that have its column; a reward model's directory is not
+// there.
 TEST_F(Reward, TheRecipesOfItsExplanationsAreTaken) {
   write_plain(workspace_ / "answer.schema.json", "{}");
+  write_plain(workspace_ / "rows.jsonl",
+              "{\"prompt\": \"p\", \"completion\": \"c\", \"answer\": \"1\", \"reference\": \"r\", "
+              "\"test_list\": [\"assert True\"]}\n");
   const std::string recipe = read_file(workspace_ / "recipe.toml");
-  const size_t begin = recipe.find("rewards = ");
-  const size_t end = recipe.find('\n', begin);
   for (const auto& guide : rewards::reward_guides()) {
     if (guide.name == "reward_model") continue;
-    auto text = recipe;
-    write_plain(workspace_ / "one.toml",
-                text.replace(begin, end - begin, "rewards = [" + guide.recipe + "]"));
+    const bool reads = std::ranges::count(guide.options, "column", &rewards::RewardGuide::Option::key) > 0;
+    const auto data = reads ? with_line(recipe, "data", "{ path = \"rows.jsonl\" }") : recipe;
+    write_plain(workspace_ / "one.toml", with_line(data, "rewards", "[" + guide.recipe + "]"));
     const auto check = sluice(workspace_, {"check", "one.toml"});
     EXPECT_EQ(check.code, 0) << guide.name << ": " << check.err;
   }

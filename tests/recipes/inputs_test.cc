@@ -190,6 +190,8 @@ TEST_F(Inputs, HaveTheColumnsThatRewardsRead) {
                     HasSubstr("did you mean \"answer\"?")));
   EXPECT_THAT(complaint<UsageError>({"rewards=[{ use = \"rouge_l\" }]"}),
               HasSubstr("reads the column \"reference\""));
+  EXPECT_THAT(complaint<UsageError>({"rewards=[{ use = \"gsm8k\", column = \"more.answer\" }]"}),
+              HasSubstr("reads the column \"more.answer\""));
   EXPECT_EQ(complaint<Error>({"rewards=[{ use = \"regex\", pattern = \"2\" }]"}), "");
 
   // One of two has it: the other one's completions are unscored.

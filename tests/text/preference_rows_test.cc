@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadPreferenceRow,
     testing::Values(
         BadRow{R"({"prompt": "p", "chosen": "x", "reject": "y"})",
-               "no column \"rejected\"; the line has the columns chosen, prompt, reject; did you mean "
+               "no column \"rejected\"; the line has the columns prompt, chosen, reject; did you mean "
                "\"reject\"?"},
         BadRow{R"({"chosen": "x", "rejected": "y"})", "no column \"prompt\""},
         BadRow{R"({"prompt": "p", "completion": "x"})", "true or false", Judged},
