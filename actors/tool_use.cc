@@ -27,6 +27,10 @@ ToolUse::ToolUse(Engine& engine, const text::Tokenizer& tokenizer, const rewards
   }
 }
 
+ToolUse::~ToolUse() {
+  for (auto& thread : threads_) thread.request_stop();
+}
+
 ToolUse::Marks ToolUse::marks_of(const text::ObservationForm& form) const {
   return {tokenizer_.encode(form.before), tokenizer_.encode(form.after)};
 }

@@ -39,6 +39,8 @@ class ToolUse {
  public:
   ToolUse(Engine& engine, const text::Tokenizer& tokenizer, const rewards::Toolbox& tools,
           const ToolUseOptions& options);
+  // Waits for the calls that are under way, and begins no other.
+  ~ToolUse();
 
   // Between two steps: gives completions what their calls came to meanwhile. Waits up to `wait_ms` where the
   // engine has nothing else to do. Throws what went wrong beside.

@@ -1,5 +1,7 @@
 #include "app/data_files.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -7,6 +9,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <optional>
 #include <unordered_set>
@@ -169,11 +172,14 @@ void print_check(const std::string& file, CheckedFile found) {
     std::cout << "  " << line << '\n';
 }
 
-// A file that is not there yet and appears whole.
+// A file that is not there yet and appears whole. What it is written to meanwhile has a name of this process
+// alone, so that no file of anybody's is lost.
 class NewFile {
  public:
   explicit NewFile(fs::path file)
-      : file_(std::move(file)), temporary_(file_.string() + ".tmp"), out_(temporary_) {
+      : file_(std::move(file)),
+        temporary_(file_.string() + "." + std::to_string(::getpid()) + ".tmp"),
+        out_(temporary_) {
     require<EnvironmentError>(out_.is_open(), file_.string(), ": cannot be written: ", std::strerror(errno));
   }
   ~NewFile() {
@@ -269,7 +275,8 @@ int split_rows(const std::string& file, double test_share, uint64_t seed, const 
   for (const auto& used : {train_file, test_file}) NewFile::refuse_used(used);
   if (!into.empty()) fs::create_directories(into);
   NewFile train(train_file), test(test_file);
-  const auto limit = static_cast<uint64_t>(test_share * 0x1p63) * 2;
+  const auto limit = test_share < 1.0 ? static_cast<uint64_t>(test_share * 0x1p63) * 2
+                                      : std::numeric_limits<uint64_t>::max();
   scan_rows(file, [&](const Line& line, const RowLayout& layout) {
     (hash_of(text::asked_key(line.row, layout), seed) < limit ? test : train).add(line.text);
   });

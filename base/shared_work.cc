@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <exception>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -36,8 +38,15 @@ thread_local bool is_working = false;
 // The threads beside the caller; one caller at a time.
 class Crew {
  public:
+  // Fewer than asked for where the system gives no more.
   explicit Crew(int helpers) {
-    for (int helper = 0; helper < helpers; ++helper) threads_.emplace_back([this] { serve(); });
+    for (int helper = 0; helper < helpers; ++helper) {
+      try {
+        threads_.emplace_back([this] { serve(); });
+      } catch (const std::system_error&) {
+        return;
+      }
+    }
   }
   ~Crew() {
     left_.store(kEnd, std::memory_order_release);
@@ -63,6 +72,10 @@ class Crew {
   }
 
   void serve() {
+    // Signals are for those who wait for them.
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
     is_working = true;
     while (left_.load(std::memory_order_acquire) != kEnd) {
       take_parts();
