@@ -52,15 +52,18 @@ std::string read_me(const std::string& name, const std::string& about, const std
 // Where the rows of one's own go: a training and a held-out file, where there are enough.
 OwnData take_rows(const fs::path& file, const fs::path& folder) {
   OwnData data;
-  int64_t rows = 0;
+  int64_t rows = 0, number = 0;
   std::ifstream in(file, std::ios::binary);
   require<DataError>(in.is_open(), "init: ", file.string(), " cannot be opened");
   for (std::string line; std::getline(in, line);) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos || ++rows > 1) continue;
-    const Json row = parse_json(line, file.string() + ":1");
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string where = file.string() + ":" + std::to_string(number);
+    const Json row = parse_json(line, where);
     const auto layout = row.is_object() ? text::layout_of(row) : std::nullopt;
-    require<DataError>(layout.has_value(), "init: no column of ", file.string(),
+    require<DataError>(layout.has_value(), "init: no column of ", where,
                        " says what is asked; `sluice data check ", file.string(), "` says which do");
+    if (++rows > 1) continue;
     data.layout = *layout;
     data.gsm8k_answers = line.find("#### ") != std::string::npos;
   }

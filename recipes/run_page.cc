@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
 
@@ -272,6 +273,11 @@ std::unique_ptr<ServedPage> ServedPage::start(const RunDirectory& run, const Mon
   std::string token = given == nullptr ? "" : given;
   try {
     if (token.empty() && !monitor::is_loopback(spec.bind)) token = random_hex(16);
+    const auto stands_in_an_address = [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_';
+    };
+    require<EnvironmentError>(std::ranges::all_of(token, stands_in_an_address), kTokenVariable,
+                              " may have letters, digits, - and _ alone: it stands in the page's address");
     std::unique_ptr<ServedPage> page(new ServedPage(run, token, spec));
     url = page->url_ + (token.empty() ? "" : "?token=" + token);
     return page;

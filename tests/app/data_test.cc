@@ -94,6 +94,15 @@ TEST(Data, DedupKeepsTheFirstAndOverwritesNothing) {
   EXPECT_EQ(sluice(workspace, {"data", "dedup", "rows.jsonl", "--output", "once.jsonl"}).code, 2);
 }
 
+TEST(Data, WhatIsWrittenMeanwhileIsNoFileOfAnybodys) {
+  const Workspace workspace;
+  write_plain(workspace / "new.jsonl.tmp", "{\"prompt\": \"a\"}\n");
+  const auto copied = sluice(workspace, {"data", "dedup", "new.jsonl.tmp", "--output", "new.jsonl"});
+  EXPECT_EQ(copied.code, 0) << copied.err;
+  EXPECT_EQ(read_file(workspace / "new.jsonl"), "{\"prompt\": \"a\"}\n");
+  EXPECT_EQ(read_file(workspace / "new.jsonl.tmp"), "{\"prompt\": \"a\"}\n");
+}
+
 TEST(Data, SplitKeepsEveryRowOnOneSide) {
   const Workspace workspace;
   std::string rows;
@@ -107,6 +116,8 @@ TEST(Data, SplitKeepsEveryRowOnOneSide) {
   EXPECT_NEAR(static_cast<double>(test.size()), 100, 30);
   EXPECT_EQ(sluice(workspace, {"data", "leak", "all_train.jsonl", "all_test.jsonl"}).code, 0);
   EXPECT_EQ(sluice(workspace, {"data", "split", "all.jsonl"}).code, 2);  // they are there
+  EXPECT_EQ(sluice(workspace, {"data", "split", "all.jsonl", "--test", "1", "--folder", "other"}).code, 0);
+  EXPECT_EQ(lines_of(workspace / "other" / "all_test.jsonl").size(), 400);
   const auto leak = sluice(workspace, {"data", "leak", "all.jsonl", "all_test.jsonl", "--json"});
   EXPECT_EQ(leak.code, 1);
   EXPECT_EQ(parse_json(leak.out, "leak")["leaked"].size(), test.size());

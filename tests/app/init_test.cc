@@ -74,6 +74,8 @@ TEST(Init, SaysWhatItCannotBeginWith) {
   EXPECT_EQ(sluice(workspace, {"init", "../a b", "--from", "gsm8k"}).code, 2);
   write_plain(workspace / "odd.jsonl", "{\"id\": 1}\n");
   EXPECT_THAT(sluice(workspace, {"init", "a", "--from", "odd.jsonl"}).err, HasSubstr("sluice data check"));
+  write_plain(workspace / "late.jsonl", "{\"prompt\": \"1+1=\"}\n{\"id\": 1}\n");
+  EXPECT_THAT(sluice(workspace, {"init", "a", "--from", "late.jsonl"}).err, HasSubstr("late.jsonl:2"));
   EXPECT_FALSE(fs::exists(workspace / "a"));
 }
 
