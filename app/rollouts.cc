@@ -13,6 +13,7 @@
 #include "base/json_lines.h"
 #include "base/terminal.h"
 #include "base/terminal_text.h"
+#include "recipes/rollout_files.h"
 #include "recipes/run_directory.h"
 #include "text/tokenizer.h"
 
@@ -30,21 +31,8 @@ struct Arguments {
 constexpr int64_t kShownGroups = 3;
 constexpr JsonLimits kLimits = {.max_bytes = size_t{1} << 31};
 
-std::vector<int64_t> recorded_steps(const recipes::RunDirectory& run) {
-  std::vector<int64_t> steps;
-  const auto folder = run.rollouts(0).parent_path();
-  if (!fs::exists(folder)) return steps;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().stem();
-    if (name.starts_with("step_") && entry.path().extension() == ".jsonl")
-      steps.push_back(std::strtoll(name.c_str() + 5, nullptr, 10));
-  }
-  std::ranges::sort(steps);
-  return steps;
-}
-
 int64_t chosen_step(const Arguments& arguments, const recipes::RunDirectory& run) {
-  const auto steps = recorded_steps(run);
+  const auto steps = recipes::rollout_steps(run);
   require<DataError>(!steps.empty(), arguments.run, ": no step has rollouts yet; `sluice top ", arguments.run,
                      "` says how far the run is");
   if (arguments.step == 0) return steps.back();

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace sluice::monitor {
 namespace {
@@ -41,12 +42,7 @@ std::string place(double value) {
 
 // At most `bytes` of it, whole characters, safe within XML.
 std::string label(const std::string& name, size_t bytes) {
-  std::string kept = name;
-  if (name.size() > bytes) {
-    size_t end = bytes;
-    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
-    kept = name.substr(0, end) + "…";
-  }
+  const std::string kept = std::string(whole_characters(name, bytes)) + (name.size() > bytes ? "…" : "");
   std::string safe;
   for (const char c : kept) {
     if (c == '&')

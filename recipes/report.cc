@@ -8,9 +8,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/terminal.h"
+#include "base/utf8.h"
 #include "monitor/line_chart.h"
 #include "monitor/run_history.h"
-#include "recipes/internal/rollout_files.h"
+#include "recipes/rollout_files.h"
 
 namespace sluice::recipes {
 namespace {
@@ -61,10 +62,8 @@ std::string escaped(const std::string& text) {
 
 std::string shortened(const std::string& text) {
   if (text.size() <= kTextShown) return escaped(text);
-  size_t end = kTextShown;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return escaped(text.substr(0, end)) + "… <span class=\"faint\">(the first part of " +
-         format_count(std::ssize(text)) + " bytes)</span>";
+  return escaped(std::string(whole_characters(text, kTextShown))) +
+         "… <span class=\"faint\">(the first part of " + format_count(std::ssize(text)) + " bytes)</span>";
 }
 
 std::string number(double value) {
@@ -188,9 +187,9 @@ std::string samples(const std::vector<Json>& results) {
 
 // The last rollouts of training: what was asked, what was said, what it earned.
 std::string rollouts(const RunDirectory& run) {
-  const auto steps = internal::rollout_steps(run);
+  const auto steps = rollout_steps(run);
   if (steps.empty()) return "";
-  const Json found = internal::read_rollouts(run, steps.back(), "", 0);
+  const Json found = read_rollouts(run, steps.back(), "", 0);
   std::string out = "<h2>Rollouts of step " + std::to_string(steps.back()) + "</h2>\n";
   for (size_t g = 0; g < std::min(found.at("groups").size(), kGroupsShown); ++g) {
     const auto& group = found.at("groups")[g];

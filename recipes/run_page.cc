@@ -15,7 +15,7 @@
 #include "base/pulse.h"
 #include "monitor/prometheus.h"
 #include "recipes/internal/page.h"
-#include "recipes/internal/rollout_files.h"
+#include "recipes/rollout_files.h"
 
 namespace sluice::recipes {
 namespace {
@@ -177,11 +177,11 @@ HttpResponse RunPage::route(const HttpRequest& request) {
   if (path == "/api/steps") return json_response(steps(request));
   if (path == "/api/recipe") return json_response(recipe_.resolved);
   if (path == "/api/rollouts") {
-    if (!request.query.contains("step")) return json_response({{"steps", internal::rollout_steps(run_)}});
+    if (!request.query.contains("step")) return json_response({{"steps", rollout_steps(run_)}});
     const auto search = request.query.find("search");
-    return json_response(internal::read_rollouts(run_, number_of(request, "step", 0),
-                                                 search == request.query.end() ? "" : search->second,
-                                                 number_of(request, "offset", 0)));
+    return json_response(read_rollouts(run_, number_of(request, "step", 0),
+                                       search == request.query.end() ? "" : search->second,
+                                       number_of(request, "offset", 0)));
   }
   if (path == "/api/events") return {.type = "text/event-stream", .body = "retry: 2000\n\n", .stays = true};
   return {.status = 404, .body = "there is no " + path + " here\n"};

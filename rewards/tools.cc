@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "base/nearest.h"
+#include "base/utf8.h"
 #include "rewards/tools/entries.h"
 
 namespace sluice::rewards {
@@ -52,9 +53,7 @@ ToolAnswer failed(const std::string& why) { return {"error: " + why, /*failed=*/
 // What is beyond the bound is left out, never in the middle of a character.
 ToolAnswer bounded(ToolAnswer answer) {
   if (answer.text.size() <= kMaxAnswerBytes) return answer;
-  size_t end = kMaxAnswerBytes;
-  while (end > 0 && (static_cast<unsigned char>(answer.text[end]) & 0xC0u) == 0x80u) --end;
-  answer.text.resize(end);
+  answer.text.resize(whole_characters(answer.text, kMaxAnswerBytes).size());
   answer.text += "...";
   return answer;
 }

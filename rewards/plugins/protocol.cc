@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace sluice::rewards::plugins {
 namespace {
@@ -19,9 +20,7 @@ constexpr const char* kReply = "reply";
 // Never in the middle of a character.
 std::string shortened(std::string text) {
   if (text.size() <= kMaxReasonBytes) return text;
-  size_t end = kMaxReasonBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) --end;
-  return text.substr(0, end) + "...";
+  return std::string(whole_characters(text, kMaxReasonBytes)) + "...";
 }
 
 RewardOutcome bad_output(const std::string& why) { return RewardOutcome::unscored("bad output: " + why); }

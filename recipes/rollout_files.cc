@@ -1,4 +1,4 @@
-#include "recipes/internal/rollout_files.h"
+#include "recipes/rollout_files.h"
 
 #include <algorithm>
 #include <cctype>
@@ -7,10 +7,13 @@
 
 #include "base/error.h"
 #include "base/json_lines.h"
+#include "base/utf8.h"
 
-namespace sluice::recipes::internal {
+namespace sluice::recipes {
 namespace {
 
+constexpr size_t kGroupsShown = 20;
+constexpr size_t kTextShown = 16 << 10;
 constexpr std::string_view kBefore = "step_", kAfter = ".jsonl";
 
 std::string lower(std::string text) {
@@ -19,15 +22,12 @@ std::string lower(std::string text) {
   return text;
 }
 
-// Cuts a text between characters.
 void shorten(Json& object, const std::string& key) {
-  auto& text = object.at(key).get_ref<std::string&>();
+  auto text = object.at(key).get<std::string>();
   if (text.size() <= kTextShown) return;
   object[key + "_bytes"] = text.size();
-  auto& long_text = object.at(key).get_ref<std::string&>();
-  size_t end = kTextShown;
-  while (end > 0 && (static_cast<unsigned char>(long_text[end]) & 0xC0) == 0x80) --end;
-  long_text.resize(end);
+  text.resize(whole_characters(text, kTextShown).size());
+  object[key] = std::move(text);
 }
 
 bool has(const Json& group, const std::string& search) {
@@ -71,4 +71,4 @@ Json read_rollouts(const RunDirectory& run, int64_t step, const std::string& sea
   return {{"step", step}, {"found", found}, {"offset", offset}, {"groups", groups}};
 }
 
-}  // namespace sluice::recipes::internal
+}  // namespace sluice::recipes
