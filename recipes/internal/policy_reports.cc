@@ -1,15 +1,13 @@
 #include "recipes/internal/policy_reports.h"
 
-#include <cerrno>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
-#include <system_error>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "buffers/group_id.h"
+#include "recipes/internal/replace_file.h"
 
 namespace sluice::recipes {
 namespace {
@@ -62,13 +60,8 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
     if (!batch.baselines.empty()) line["baseline"] = batch.baselines[g];
     lines << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
-  errno = 0;
-  std::ofstream out(temporary);
-  out << lines.str() << std::flush;
-  std::error_code error(errno, std::generic_category());
-  if (out) std::filesystem::rename(temporary, file, error);
-  require<EnvironmentError>(out && !error, "rollouts: cannot write ", file.string(), ": ", error.message());
+  const auto error = internal::replace_file(file, lines.str());
+  require<EnvironmentError>(!error, "rollouts: cannot write ", file.string(), ": ", error.message());
 }
 
 monitor::StepDetail step_detail(const learner::TrainingBatch& batch) {

@@ -1,7 +1,6 @@
 #include "recipes/internal/stage_monitor.h"
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <system_error>
 
@@ -10,6 +9,7 @@
 #include "base/socket_path.h"
 #include "base/terminal.h"
 #include "monitor/run_history.h"
+#include "recipes/internal/replace_file.h"
 
 namespace sluice::recipes {
 namespace {
@@ -37,16 +37,6 @@ double size_mb(const fs::path& folder) {
     if (entry.is_regular_file()) bytes += entry.file_size();
   }
   return megabytes(bytes);
-}
-
-// Whole for whoever reads it, and gone with the machine: the next one replaces it. Where there is no room for
-// it something that matters will say so.
-void write_state(const fs::path& file, const Json& state) {
-  const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
-  std::ofstream out(temporary);
-  out << state.dump(2, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
-  std::error_code ignored;
-  if (out) fs::rename(temporary, file, ignored);
 }
 
 }  // namespace
@@ -121,8 +111,9 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
   fields["stage_steps"] = std::to_string(stage_.steps);
   Json all = Json::object();
   for (const auto& actor : actors) all[actor.name] = actor.fields;
-  write_state(run_.state(),
-              {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", fields}, {"actors", all}});
+  const Json state = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", fields}, {"actors", all}};
+  // Where there is no room for it something that matters will say so.
+  internal::replace_file(run_.state(), state.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   if (!redis_) return;
   redis_->state({std::move(fields)});
   for (const auto& actor : actors) redis_->actor(actor);
