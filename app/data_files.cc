@@ -70,8 +70,9 @@ void scan_rows(const std::string& file,
   scan(file, [&](Line& line) {
     require<DataError>(line.problem.empty(), where(file, line.number), ": ", line.problem,
                        "; `sluice data check ", file, "` names every such row");
-    if (!layout) layout = text::layout_of(line.row);
-    require<DataError>(layout.has_value(), where(file, line.number),
+    const auto own = text::layout_of(line.row);
+    if (!layout) layout = own;
+    require<DataError>(own.has_value(), where(file, line.number),
                        ": no column says what is asked; `sluice data check ", file, "` says which do");
     visit(line, *layout);
   });
@@ -80,6 +81,8 @@ void scan_rows(const std::string& file,
 uint64_t hash_of(const std::string& key, uint64_t seed = 0) {
   return std::stoull(sha256_hex(std::to_string(seed) + "\n" + key).substr(0, 16), nullptr, 16);
 }
+
+bool has_gsm8k_answer(const Line& line) { return line.text.find("#### ") != std::string::npos; }
 
 struct CheckedFile {
   std::optional<RowLayout> layout;
@@ -107,7 +110,7 @@ CheckedFile check_file(const std::string& file,
     }
     for (const auto& item : line.row.items()) ++found.columns[item.key()];
     const std::string key = text::asked_key(line.row, *found.layout);
-    if (found.lengths.empty()) found.gsm8k_answers = line.text.find("#### ") != std::string::npos;
+    if (found.lengths.empty()) found.gsm8k_answers = has_gsm8k_answer(line);
     found.lengths.push_back(std::ssize(key));
     if (!asked.insert(hash_of(key)).second) ++found.repeated;
   });
@@ -230,6 +233,17 @@ int check_rows(const std::string& file, bool json) {
     print_check(file, found);
   }
   return static_cast<int>(found.bad > 0 ? ExitCode::Data : ExitCode::Done);
+}
+
+RowsFound read_rows(const std::string& file) {
+  RowsFound found;
+  scan_rows(file, [&](const Line& line, const RowLayout& layout) {
+    if (++found.rows > 1) return;
+    found.layout = layout;
+    found.gsm8k_answers = has_gsm8k_answer(line);
+  });
+  require<DataError>(found.rows > 0, file, ": there is no row in it");
+  return found;
 }
 
 int show_rows(const std::string& file, int64_t count) {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "text/jsonl_layout.h"
+
 namespace sluice::app {
 
 // Whether it is such a file by its name; else it is a recipe.
@@ -12,6 +14,14 @@ bool is_rows_file(const std::string& name);
 // Every row that is wrong with file and line, what the columns are, and the lines of a recipe that read them.
 // ExitCode::Data when a row is wrong.
 int check_rows(const std::string& file, bool json);
+// What the rows are, by the first of them. Throws DataError "file:line: ..." for one that says nothing of
+// what is asked, and for a file without rows.
+struct RowsFound {
+  text::RowLayout layout;
+  bool gsm8k_answers = false;  // "... #### 42"
+  int64_t rows = 0;
+};
+RowsFound read_rows(const std::string& file);
 int show_rows(const std::string& file, int64_t count);
 // Writes the first row of all that ask the same. Throws UsageError when `output` is there.
 int dedup_rows(const std::string& file, const std::string& output);

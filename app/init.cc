@@ -1,7 +1,6 @@
 // A folder to begin with: a recipe, its data, and what to type next.
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 
@@ -51,26 +50,11 @@ std::string read_me(const std::string& name, const std::string& about, const std
 
 // Where the rows of one's own go: a training and a held-out file, where there are enough.
 OwnData take_rows(const fs::path& file, const fs::path& folder) {
-  OwnData data;
-  int64_t rows = 0, number = 0;
-  std::ifstream in(file, std::ios::binary);
-  require<DataError>(in.is_open(), "init: ", file.string(), " cannot be opened");
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const std::string where = file.string() + ":" + std::to_string(number);
-    const Json row = parse_json(line, where);
-    const auto layout = row.is_object() ? text::layout_of(row) : std::nullopt;
-    require<DataError>(layout.has_value(), "init: no column of ", where,
-                       " says what is asked; `sluice data check ", file.string(), "` says which do");
-    if (++rows > 1) continue;
-    data.layout = *layout;
-    data.gsm8k_answers = line.find("#### ") != std::string::npos;
-  }
-  require<DataError>(rows > 0, "init: ", file.string(), " has no row");
+  const auto found = read_rows(file.string());
+  OwnData data{.layout = found.layout, .gsm8k_answers = found.gsm8k_answers};
   fs::create_directories(folder);
   const bool asks = data.layout.kind == text::RowKind::Prompts || data.layout.kind == text::RowKind::Examples;
-  if (asks && rows >= kRowsToSplit) {
+  if (asks && found.rows >= kRowsToSplit) {
     split_rows(file.string(), kTestShare, /*seed=*/0, folder.string());
     data.train = file.stem().string() + "_train.jsonl";
     data.test = file.stem().string() + "_test.jsonl";

@@ -67,7 +67,6 @@ void RunView::refresh() {
   record_ = read_run_record(run_.root());
   state_ = look_at_state();
   roles_ = read_roles(run_.root() / "pulse");
-  watch_health();
 }
 
 RunState RunView::look_at_state() const {
@@ -77,40 +76,8 @@ RunState RunView::look_at_state() const {
   return *record_->code > 128 ? RunState::Stopped : RunState::Failed;
 }
 
-// Steps that a resumed run takes again are looked at again.
-void RunView::watch_health() {
-  if (history_.generation() != watched_generation_) {
-    health_.emplace();
-    seen_.clear();
-    watched_step_ = 0;
-    watched_generation_ = history_.generation();
-  }
-  for (const auto& step : steps()) {
-    if (step.step <= watched_step_) continue;
-    watched_step_ = step.step;
-    for (const auto& alarm : health_->after(step)) {
-      const auto past = std::ranges::find_if(seen_, [&](const monitor::PastAlarm& one) {
-        return one.alarm.rule == alarm.rule && one.alarm.since_step == alarm.since_step;
-      });
-      if (past == seen_.end()) {
-        seen_.push_back({alarm, step.step});
-      } else {
-        *past = {alarm, step.step};
-      }
-    }
-  }
-}
-
-std::vector<monitor::PastAlarm> RunView::past_alarms() const {
-  return history_.alarms().empty() ? seen_ : history_.alarms();
-}
-
 std::vector<monitor::Alarm> RunView::alarms() const {
-  std::vector<monitor::Alarm> standing;
-  for (const auto& past : past_alarms()) {
-    if (newest() != nullptr && past.until_step == newest()->step) standing.push_back(past.alarm);
-  }
-  return standing;
+  return newest() == nullptr ? std::vector<monitor::Alarm>() : newest()->alarms;
 }
 
 std::vector<double> RunView::values(const std::string& metric, size_t count) const {

@@ -9,7 +9,6 @@
 
 #include "app/run_record.h"
 #include "base/json.h"
-#include "monitor/health.h"
 #include "monitor/run_history.h"
 #include "recipes/run_directory.h"
 
@@ -42,7 +41,7 @@ class RunView {
   const monitor::StepReport* newest() const { return steps().empty() ? nullptr : &steps().back(); }
   // Those that stand, and all there were.
   std::vector<monitor::Alarm> alarms() const;
-  std::vector<monitor::PastAlarm> past_alarms() const;
+  const std::vector<monitor::PastAlarm>& past_alarms() const { return history_.alarms(); }
 
   // The last `count` values of the newest step's stage that are there.
   std::vector<double> values(const std::string& metric, size_t count) const;
@@ -53,7 +52,6 @@ class RunView {
 
  private:
   RunState look_at_state() const;
-  void watch_health();
 
   const recipes::RunDirectory run_;
   const recipes::Recipe recipe_;
@@ -61,10 +59,6 @@ class RunView {
   std::optional<RunRecord> record_;
   RunState state_ = RunState::Starting;
   std::vector<RoleView> roles_;
-  // For runs whose metrics say nothing of alarms.
-  std::optional<monitor::HealthWatch> health_{std::in_place};
-  std::vector<monitor::PastAlarm> seen_;
-  int64_t watched_step_ = 0, watched_generation_ = 0;
 };
 
 Json to_json(const RunView& view);
