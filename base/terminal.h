@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "base/clock.h"
-#include "base/nearest.h"
 
 namespace sluice {
 
