@@ -16,7 +16,9 @@ namespace {
 
 constexpr std::string_view kBold = "\x1b[1m", kDim = "\x1b[2m", kRed = "\x1b[31m", kGreen = "\x1b[32m";
 constexpr size_t kMostRoles = 6;
-constexpr size_t kLabel = 9, kValue = 10;
+constexpr size_t kLabel = 9, kValue = 10, kNumber = 10;
+// What stands beside a curve, with two spaces on either side of it: "  0.12 .. 0.15" on its right.
+constexpr size_t kTexts = kLabel + kValue + 2 + 2 + kNumber + 4 + kNumber;
 
 struct Curve {
   const char* label;
@@ -32,9 +34,11 @@ constexpr std::array kCurves = {Curve{"reward", "reward"},
                                 Curve{"grad", "grad_norm"},
                                 Curve{"step s", "step_time"}};
 
+// Whole from a thousand on, else of three digits: at most kNumber bytes, as in -2.1e-05.
 std::string number(double value) {
+  const bool whole = std::abs(value) < 1e9 && (std::abs(value) >= 1e3 || value == std::trunc(value));
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.4g", value);
+  std::snprintf(text.data(), text.size(), whole ? "%.0f" : "%.3g", value);
   return text.data();
 }
 
@@ -81,7 +85,7 @@ std::string bar(const monitor::StepReport& step, size_t columns) {
 }
 
 void add_curves(const RunView& view, const TopStyle& style, std::vector<Row>& rows) {
-  const size_t room = style.columns > kLabel + kValue + 22 ? style.columns - kLabel - kValue - 22 : 0;
+  const size_t room = style.columns > kTexts ? style.columns - kTexts : 0;
   for (const auto& curve : kCurves) {
     if (!metric(view, curve.metric)) continue;
     const auto values = view.values(curve.metric, std::max<size_t>(room, 1));
@@ -103,7 +107,7 @@ void add_flow(const RunView& view, std::vector<Row>& rows) {
   std::string text;
   const auto add = [&](const char* label, const char* name, const char* unit) {
     const auto value = metric(view, name);
-    if (value) text += (text.empty() ? "" : "   ") + std::string(label) + " " + number(*value) + unit;
+    if (value) text += (text.empty() ? "" : "  ") + std::string(label) + " " + number(*value) + unit;
   };
   add("queue", "queue/depth", "");
   add("credits", "queue/credits", "");
