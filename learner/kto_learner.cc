@@ -71,9 +71,12 @@ double KtoLearner::z0_of(std::span<const PreferenceExample> examples) const {
   auto& ranks = optimizer_.collective();
   const auto packs = pack_preferences(others, options_.micro_batch_tokens, network_.device(),
                                       /*with_prompts=*/false, ranks.size());
-  const auto policy = of_all_packs(packs, /*columns=*/1, ranks, [&](const PreferencePack& pack) {
-    return example_logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
-  });
+  const auto policy = of_all_packs(
+      packs, /*columns=*/1, ranks,
+      [&](const PreferencePack& pack) {
+        return example_logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
+      },
+      [&](int64_t fewer) { optimizer_.idle_forwards(fewer); });
   return kto_z0(policy.select(1, 0), reference_(others).select(1, 0));
 }
 

@@ -62,6 +62,11 @@ bool PolicyLearner::is_own(const Part& part) const {
   return part.micro.rank == optimizer_.collective().rank();
 }
 
+int64_t PolicyLearner::lacked(const Update& update) const {
+  return model::lacked_by(update.parts, optimizer_.collective().rank(),
+                          [](const Part& part) { return part.micro.rank; });
+}
+
 std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
   // A token of advantage 0 learns from these alone, a critic from every token.
   const bool all_learn = critic_ != nullptr || options_.loss.beta != 0.0 ||
@@ -119,6 +124,7 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
         part.end_values = std::move(values.ends);
       }
     }
+    if (forward) optimizer_.idle_forwards(lacked(update));
   }
   auto& ranks = optimizer_.collective();
   if (forward) internal::share_values(ranks, updates, &Part::proximal);
@@ -230,7 +236,9 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
   }
   objective = internal::with_injected(Failpoint::Loss, objective);
   tally.faults.look(micro, out.logprobs.detach(), loss);
-  if (!tally.faults.found()) {
+  if (tally.faults.found()) {
+    optimizer_.idle_backward();
+  } else {
     objective.backward();
     if (critic_ != nullptr) critic_->learn(micro, part.values, part.returns, denominators);
   }
@@ -286,6 +294,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
       if (&part == last) optimizer_.expect_last_backward();
       learn(part, update.denominators, version, i == 0, tally);
     }
+    optimizer_.idle_passes(lacked(update));
     if (may_end && moved_too_far(tally.sums.approx_kl - kl_before, tally.tokens - tokens_before,
                                  options_.target_kl, optimizer_.collective())) {
       break;

@@ -140,6 +140,7 @@ class PolicyLearner {
   using Update = internal::StepUpdate;
   using Tally = internal::StepTally;
   bool is_own(const Part& part) const;
+  int64_t lacked(const Update& update) const;  // parts of a rank that has more
   std::vector<Update> plan(const TrainingBatch& batch) const;
   // What is computed before the first update: proximal and reference log-probs, advantages of tokens, masks.
   void prepare(const TrainingBatch& batch, std::vector<Update>& updates, StepMetrics& metrics) const;

@@ -168,7 +168,8 @@ at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,
 
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs, int64_t columns,
                         transport::Collective& ranks,
-                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack) {
+                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack,
+                        const std::function<void(int64_t fewer)>& idle) {
   if (ranks.size() == 1) return of_all_packs(packs, of_pack);
   const c10::NoGradGuard no_grad;
   int64_t examples = 0;
@@ -178,6 +179,7 @@ at::Tensor of_all_packs(const std::vector<PreferencePack>& packs, int64_t column
     if (pack.rank != ranks.rank()) continue;
     all.index_copy_(0, at::tensor(pack.examples, at::kLong), of_pack(pack).to(at::kCPU, at::kDouble));
   }
+  idle(model::lacked_by(packs, ranks.rank(), &PreferencePack::rank));
   ranks.all_reduce_sum(all);  // with zeros: exact
   return all;
 }

@@ -68,9 +68,11 @@ at::Tensor prompt_logps(const PreferencePack& pack, const at::Tensor& logprobs);
 // for those of each pack, [examples, ...].
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,
                         const std::function<at::Tensor(const PreferencePack& pack)>& of_pack);
-// On every rank, each of which computes its own packs: [all examples, columns].
+// On every rank, each of which computes its own packs: [all examples, columns]. Whoever has fewer than another is told
+// behind them by how many, before the ranks share what they have.
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs, int64_t columns,
                         transport::Collective& ranks,
-                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack);
+                        const std::function<at::Tensor(const PreferencePack& pack)>& of_pack,
+                        const std::function<void(int64_t fewer)>& idle);
 
 }  // namespace sluice::learner

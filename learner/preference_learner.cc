@@ -148,9 +148,12 @@ at::Tensor PreferenceLearner::reference_of(std::span<const PreferenceExample> pa
 at::Tensor PreferenceLearner::all_logps(const std::vector<PreferencePack>& packs,
                                         transport::Collective& ranks) const {
   const bool learns_another = has_sft_ && (options_.ld_alpha != 1.0 || options_.nll_over_prompt);
-  return of_all_packs(packs, learns_another ? 3 : 2, ranks, [&](const PreferencePack& pack) {
-    return logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
-  });
+  return of_all_packs(
+      packs, learns_another ? 3 : 2, ranks,
+      [&](const PreferencePack& pack) {
+        return logps(pack, network_.logprobs(pack.batch, pack.targets, /*temperature=*/1.0).logprobs);
+      },
+      [&](int64_t fewer) { optimizer_.idle_forwards(fewer); });
 }
 
 StepMetrics PreferenceLearner::measure(std::span<const PreferenceExample> pairs) const {

@@ -86,9 +86,11 @@ at::Tensor Network::run(const PackedBatch& batch, const CacheView* view, at::Ten
 
   const auto pass = std::make_shared<Pass>(batch, view, layers_->ropes, max_position, /*trains=*/grad);
   auto hidden = embed(batch, noise);
-  for (const Block& block : layers_->blocks) {
-    hidden =
-        grad && checkpoints_ ? checkpointed(block, hidden, pass) : block.forward(std::move(hidden), *pass);
+  for (size_t i = 0; i < layers_->blocks.size(); ++i) {
+    const BlockPlace place{layers_->blocks[i], static_cast<int64_t>(i), block_weights_};
+    hidden = grad && (checkpoints_ || block_weights_ != nullptr)
+                 ? checkpointed(place, hidden, pass)
+                 : place.compute([&] { return place.block.forward(std::move(hidden), *pass); });
   }
   const auto routed = std::exchange(pass->routed, {});
   const bool softmax = config_.experts && config_.experts->router.score == RouterScore::Softmax;
@@ -138,6 +140,10 @@ Weight Network::head() const {
   Weight head = head_;
   head.rows = config_.tie_embeddings ? layers_->embedding(weights_) : parameters().back().tensor;
   return head;
+}
+
+BlockNumbers Network::block_numbers(int64_t block) const {
+  return layers_->blocks.at(static_cast<size_t>(block)).numbers();
 }
 
 CacheLayout Network::cache_layout() const {

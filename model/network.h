@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/block_weights.h"
 #include "model/kv_cache.h"
 #include "model/lora.h"
 #include "model/model_config.h"
@@ -61,6 +62,11 @@ class Network {
   // Whether a backward computes each block again from its input, which is all that is kept of it: the same
   // gradients, bit for bit, for the memory of one block and a third more arithmetic.
   void checkpoint_blocks(bool checkpoints) { checkpoints_ = checkpoints; }
+  // The weights of a block are there only between a gather() and the release() after it, and a backward computes
+  // each block again, as with checkpoint_blocks(). Null, as it begins: they are there always. `weights` outlives
+  // this.
+  void bring_blocks(BlockWeights* weights) { block_weights_ = weights; }
+  BlockNumbers block_numbers(int64_t block) const;
   // What save_model() writes as the ids that end a generation.
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
@@ -147,6 +153,7 @@ class Network {
   std::unique_ptr<Layers> layers_;
   Weight head_;  // without the rows, which head() knows
   bool checkpoints_ = false;
+  BlockWeights* block_weights_ = nullptr;
 };
 
 }  // namespace sluice::model

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <vector>
 
 namespace sluice::model {
@@ -27,6 +28,15 @@ const Pack* last_of(const std::vector<Pack>& packs, int64_t rank, RankOf rank_of
   const auto found = std::find_if(packs.rbegin(), packs.rend(),
                                   [&](const Pack& pack) { return std::invoke(rank_of, pack) == rank; });
   return found == packs.rend() ? nullptr : &*found;
+}
+
+// How many fewer of the packs are this rank's than the rank's that has most.
+template <class Pack, class RankOf>
+int64_t lacked_by(const std::vector<Pack>& packs, int64_t rank, RankOf rank_of) {
+  std::map<int64_t, int64_t> counts;
+  int64_t most = 0;
+  for (const auto& pack : packs) most = std::max(most, ++counts[std::invoke(rank_of, pack)]);
+  return most - counts[rank];
 }
 
 }  // namespace sluice::model

@@ -12,6 +12,8 @@
 #include "base/shared_work.h"
 #include "optim/internal/gradient_sum.h"
 #include "optim/internal/l2_norm.h"
+#include "optim/internal/shard_parts.h"
+#include "optim/internal/sharded_weights.h"
 #include "optim/internal/spike_guard.h"
 #include "optim/internal/update_rule.h"
 
@@ -40,7 +42,10 @@ void check_options(const OptimizerOptions& options, int64_t total_steps) {
   require(options.spike_ratio == 0.0 || (finite(options.spike_ratio) && options.spike_ratio > 1.0),
           "Optimizer: spike_ratio ", options.spike_ratio, " is neither 0 nor more than 1");
   require(options.spike_window > 0, "Optimizer: a spike_window of ", options.spike_window, " steps");
-  require(!options.shard || options.kind != "muon",
+  const auto& shards = shard_kinds();
+  require(std::ranges::find(shards, options.shard) != shards.end(), "Optimizer: shard is \"", options.shard,
+          "\"");
+  require(options.shard == "none" || options.kind != "muon",
           "Optimizer: muon looks at whole matrices; it is not sharded");
   require(total_steps > 0, "Optimizer: a run of ", total_steps, " steps");
   schedule_multiplier(options.schedule, 0, total_steps);  // throws for options that make no sense
@@ -63,18 +68,16 @@ constexpr int64_t kShardStep = 64;  // numbers: shards begin where vectors do
 model::Parameters part_of(const model::Parameters& whole, const Shard& shard) {
   model::Parameters part;
   for (const auto& slot : whole.slots()) {
-    const int64_t first = std::max(slot.offset, shard.first);
-    const int64_t end = std::min(slot.offset + slot.count, shard.first + shard.count);
-    if (first < end) part.add({.name = slot.name, .shape = {end - first}, .kind = slot.kind});
+    const auto own = common_part(shard, {.first = slot.offset, .count = slot.count});
+    if (own.count > 0) part.add({.name = slot.name, .shape = {own.count}, .kind = slot.kind});
   }
-  part.bind(whole.flat().narrow(0, shard.first, shard.count), /*requires_grad=*/false);
+  part.bind(part_of(whole.flat(), shard), /*requires_grad=*/false);
   return part;
 }
 
 // A sum of zeros and one rank's bits, which a sum of numbers would not keep: -0 is one of them.
 void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& ranks) {
-  flat.narrow(0, 0, own.first).zero_();
-  flat.narrow(0, own.first + own.count, flat.numel() - own.first - own.count).zero_();
+  for (const auto& part : other_parts({.first = 0, .count = flat.numel()}, own)) part_of(flat, part).zero_();
   auto bits = flat.view(at::kInt);
   ranks.all_reduce_sum(bits);
 }
@@ -98,6 +101,19 @@ void inject(Failpoint point, const at::Tensor& numbers) {
 
 }  // namespace
 
+const std::vector<std::string>& shard_kinds() {
+  static const std::vector<std::string> kinds = {"none", "moments", "weights"};
+  return kinds;
+}
+
+WholeWeights::WholeWeights(ShardedWeights* weights) : weights_(weights) {
+  if (weights_ != nullptr) weights_->gather_all();
+}
+
+WholeWeights::~WholeWeights() {
+  if (weights_ != nullptr) weights_->release_all();
+}
+
 Shard shard_of(int64_t num_numbers, int64_t rank, int64_t ranks) {
   const int64_t even = (num_numbers + ranks - 1) / ranks;
   const int64_t each = (even + kShardStep - 1) / kShardStep * kShardStep;
@@ -111,10 +127,12 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
       collective_(collective),
       options_(options),
       total_steps_(total_steps),
-      grad_(at::zeros_like(network.trained().flat())),
+      grad_(shards_weights() ? at::empty_like(network.flat()) : at::zeros_like(network.trained().flat())),
       own_(is_sharded() ? shard_of(grad_.numel(), collective.rank(), collective.size())
                         : Shard{0, grad_.numel()}) {
   check_options(options, total_steps);
+  require(!shards_weights() || (network.device().is_cpu() && !network.lora()),
+          "Optimizer: weights are sharded on the CPU, where all of the network is trained");
   require(grad_.scalar_type() == at::kFloat, "Optimizer: weights of type ", grad_.dtype().name(),
           " are not trained, only float32 is");
   for (const auto& slot : network_.trained().slots()) {
@@ -126,7 +144,11 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
     guard_ = std::make_unique<SpikeGuard>(options_.spike_ratio, options_.spike_window);
   }
   bind_grads();
-  sum_ = std::make_unique<GradientSum>(network_.trained(), grad_, collective_);
+  if (shards_weights()) {
+    weights_ = std::make_unique<ShardedWeights>(network_, grad_, own_, collective_);
+  } else {
+    sum_ = std::make_unique<GradientSum>(network_.trained(), grad_, collective_);
+  }
 }
 
 Optimizer::~Optimizer() = default;
@@ -148,18 +170,40 @@ void Optimizer::check_grads() const {
 }
 
 void Optimizer::zero_grad() {
+  if (weights_ != nullptr) return weights_->begin_update();
   require(sum_->num_begun() == 0,
           "Optimizer::zero_grad: the gradient is being summed, and step() did not come");
   fill_zeros(grad_);
 }
 
-void Optimizer::expect_last_backward() { sum_->expect_last_backward(); }
+void Optimizer::expect_last_backward() {
+  if (sum_ != nullptr) sum_->expect_last_backward();
+}
+
+void Optimizer::idle_forwards(int64_t count) {
+  for (int64_t i = 0; weights_ != nullptr && i < count; ++i) weights_->idle_forward();
+}
+
+void Optimizer::idle_backward() {
+  if (weights_ != nullptr) weights_->idle_backward();
+}
+
+void Optimizer::idle_passes(int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    idle_forwards(1);
+    idle_backward();
+  }
+}
+
+at::Tensor Optimizer::kept_back() const {
+  return weights_ != nullptr ? weights_->kept_back() : sum_->kept_back();
+}
 
 // Travels to the other ranks with the sum of the gradients.
-void Optimizer::reject() { sum_->kept_back().fill_(std::numeric_limits<float>::quiet_NaN()); }
+void Optimizer::reject() { kept_back().fill_(std::numeric_limits<float>::quiet_NaN()); }
 
 double Optimizer::take_sum_seconds() {
-  const double seconds = sum_->take_wait_seconds();
+  const double seconds = weights_ != nullptr ? weights_->take_wait_seconds() : sum_->take_wait_seconds();
   return collective_.size() == 1 ? 0.0 : seconds;
 }
 
@@ -167,11 +211,11 @@ UpdateReport Optimizer::step() {
   const c10::NoGradGuard no_grad;
   check_grads();
   collected_.clear();
-  inject(Failpoint::Gradient, sum_->kept_back());
-  sum_->finish();
+  inject(Failpoint::Gradient, kept_back());
+  const auto grad = sum_gradient();
 
   const double lr = options_.lr * schedule_multiplier(options_.schedule, num_steps_, total_steps_);
-  const double norm = l2_norm(grad_).item<double>();
+  const double norm = norm_of(grad);
   ++num_steps_;
   // The sum has the same bits on every rank, and so has its norm: all of them skip, or none.
   if (!std::isfinite(norm)) {
@@ -183,16 +227,38 @@ UpdateReport Optimizer::step() {
   }
   const double clip = options_.max_grad_norm / (norm + kClipEps);
   ++num_applied_;
-  move_weights(lr, options_.max_grad_norm > 0.0 ? std::min(clip, 1.0) : 1.0);
+  move_weights(grad, lr, options_.max_grad_norm > 0.0 ? std::min(clip, 1.0) : 1.0);
   inject(Failpoint::Weight, network_.trained().flat());
   return {.grad_norm = norm, .lr = lr, .applied = true};
 }
 
-void Optimizer::move_weights(double lr, double grad_scale) {
+// Of all numbers, or, where weights are sharded, of the rank's own.
+at::Tensor Optimizer::sum_gradient() {
+  if (weights_ != nullptr) return weights_->sum_gradient();
+  sum_->finish();
+  return grad_;
+}
+
+// Of all numbers, with the same bits on every rank.
+double Optimizer::norm_of(const at::Tensor& grad) const {
+  const double norm = l2_norm(grad).item<double>();
+  return weights_ == nullptr ? norm : std::sqrt(transport::sum_over(collective_, {norm * norm}).front());
+}
+
+void Optimizer::move_weights(const at::Tensor& grad, double lr, double grad_scale) {
   const auto& flat = network_.trained().flat();
-  const auto part = [this](const at::Tensor& all) { return all.narrow(0, own_.first, own_.count); };
-  rule_->update(part(flat), part(grad_), {.lr = lr, .num_updates = num_applied_, .grad_scale = grad_scale});
-  if (is_sharded()) fill_from_shards(flat.detach(), own_, collective_);
+  const auto own_grad = weights_ != nullptr ? grad : part_of(grad, own_);
+  rule_->update(part_of(flat, own_), own_grad,
+                {.lr = lr, .num_updates = num_applied_, .grad_scale = grad_scale});
+  if (weights_ != nullptr) {
+    weights_->share_root();
+  } else if (is_sharded()) {
+    fill_from_shards(flat.detach(), own_, collective_);
+  }
+}
+
+std::string Optimizer::hash_in_common() const {
+  return weights_ != nullptr ? weights_->hash_in_common() : network_.weights_hash();
 }
 
 int64_t Optimizer::num_spikes() const { return guard_ == nullptr ? 0 : guard_->num_spikes(); }

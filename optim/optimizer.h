@@ -38,11 +38,15 @@ struct OptimizerOptions {
   double spike_ratio = 0.0;    // skips a step whose gradient norm is so many times the usual one; 0: none
   int64_t spike_window = 50;   // steps that the usual norm is a mean of
   ScheduleOptions schedule = {};
-  bool shard = false;  // each rank remembers and moves its part of the weights alone (ZeRO-1; not for Muon)
+  // What each of several ranks has a part of alone, one of shard_kinds(): none; moments (ZeRO-1), of the weights that
+  // it moves; or weights, with their gradients and moments (ZeRO-3). Not for Muon; weights are on the CPU, and all of
+  // the network is trained.
+  std::string shard = "none";
 };
 
 const std::vector<std::string>& optimizer_kinds();   // adamw, muon, sgd
 const std::vector<std::string>& muon_adjustments();  // match_rms_adamw, original
+const std::vector<std::string>& shard_kinds();       // none, moments, weights
 
 // What one update did. A step whose gradient is not finite, or whose norm is a spike, is skipped and counted,
 // moments untouched.
@@ -60,11 +64,28 @@ struct Shard {
 Shard shard_of(int64_t num_numbers, int64_t rank, int64_t ranks);
 
 class GradientSum;
+class ShardedWeights;
 class SpikeGuard;
 class UpdateRule;
 
+// Rank 0 has all of the network's weights for as long as it lives. Each rank has one at once; meanwhile the network
+// computes on rank 0 alone.
+class WholeWeights {
+ public:
+  explicit WholeWeights(ShardedWeights* weights);  // null: every rank has them always
+  ~WholeWeights();
+  WholeWeights(const WholeWeights&) = delete;
+  WholeWeights& operator=(const WholeWeights&) = delete;
+
+ private:
+  ShardedWeights* const weights_;
+};
+
 // Gradients of all parameters lie in one flat buffer of which each parameter's grad() is a view, so that
 // accumulation, the all-reduce and the norm are one pass each.
+//
+// Where ranks have parts of the weights, the network gathers a block's before it computes, from the ranks that have
+// them: each forward and each backward is one of all ranks. Who has fewer passes than another is idle in the rest.
 class Optimizer {
  public:
   // `network` and `collective` outlive it. Throws Error for options that make no sense.
@@ -77,6 +98,11 @@ class Optimizer {
   // step(), which has to come, nothing else is summed. Who does not call it has all of it summed in step(),
   // to the same bits.
   void expect_last_backward();
+  // Goes along with passes of the other ranks: with so many forwards, the backward of one that this rank made, and so
+  // many of both. Does nothing where every rank has all weights.
+  void idle_forwards(int64_t count);
+  void idle_backward();
+  void idle_passes(int64_t count);
   // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be.
   void reject();
   // Throws Error when a parameter's grad() is no longer the view it was given.
@@ -89,8 +115,12 @@ class Optimizer {
   // Both by their metric names, nonfinite_skips and spike_skips.
   std::map<std::string, double> skip_counts() const;
 
-  // That step() waited for gradients to be summed, since the last call; 0 on one rank.
+  // That this rank waited for gradients to be summed and weights to be gathered, since the last call; 0 on one rank.
   double take_sum_seconds();
+
+  [[nodiscard]] WholeWeights whole_weights() const { return WholeWeights(weights_.get()); }
+  // SHA-256 of what every rank has of the weights: all, or what does not lie in blocks. Not while rank 0 has more.
+  std::string hash_in_common() const;
 
   int64_t state_bytes() const;  // of what the rule remembers, on this rank
 
@@ -105,8 +135,12 @@ class Optimizer {
  private:
   void bind_grads();
   void check_grads() const;
-  bool is_sharded() const { return options_.shard && collective_.size() > 1; }
-  void move_weights(double lr, double grad_scale);
+  bool is_sharded() const { return options_.shard != "none" && collective_.size() > 1; }
+  bool shards_weights() const { return options_.shard == "weights" && collective_.size() > 1; }
+  at::Tensor kept_back() const;
+  at::Tensor sum_gradient();
+  double norm_of(const at::Tensor& grad) const;
+  void move_weights(const at::Tensor& grad, double lr, double grad_scale);
 
   model::Network& network_;
   transport::Collective& collective_;
@@ -114,8 +148,9 @@ class Optimizer {
   const int64_t total_steps_;
   at::Tensor grad_;                     // [num_parameters] float32
   std::vector<at::Tensor> grad_views_;  // of grad_, in the order of the network's parameters
-  std::unique_ptr<GradientSum> sum_;    // of grad_
   const Shard own_;                     // what rule_ moves
+  std::unique_ptr<GradientSum> sum_;    // of grad_; null where weights_ is not
+  std::unique_ptr<ShardedWeights> weights_;
   std::unique_ptr<UpdateRule> rule_;
   std::vector<model::NamedTensor> collected_;  // by collect()
   std::unique_ptr<SpikeGuard> guard_;          // null where spikes are not skipped

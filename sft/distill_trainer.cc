@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/operators.h"
+#include "model/pack_bins.h"
 #include "transport/collective.h"
 
 namespace sluice::sft {
@@ -92,9 +93,11 @@ StepMetrics DistillTrainer::step(std::span<const Example> examples) {
   optimizer_.zero_grad();
   Sums own;
   auto& ranks = optimizer_.collective();
-  for (const auto& pack : pack_examples(examples, micro_batch_tokens_, network_.device(), ranks.size())) {
+  const auto packs = pack_examples(examples, micro_batch_tokens_, network_.device(), ranks.size());
+  for (const auto& pack : packs) {
     if (pack.rank == ranks.rank()) learn(pack, step_weight, own);
   }
+  optimizer_.idle_passes(model::lacked_by(packs, ranks.rank(), &SupervisedBatch::rank));
   if (!std::isfinite(own.loss)) optimizer_.reject();
   const auto update = optimizer_.step();
   const auto sums = transport::sum_over(ranks, {own.loss, own.kl, own.nll, own.entropy});

@@ -80,6 +80,7 @@ std::map<std::string, double> RewardTrainer::step(std::span<const ComparedPair> 
     loss_sum += share.loss.item<double>();
     add(share.sums, sums);
   }
+  optimizer_.idle_passes(model::lacked_by(packs, ranks.rank(), &RewardBatch::rank));
   if (!std::isfinite(loss_sum)) optimizer_.reject();
   const auto update = optimizer_.step();
 

@@ -56,6 +56,7 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
     entropy_sum += out.entropy.sum(at::kDouble).item<double>();
     correct += out.is_top.sum().item<double>();
   }
+  optimizer_.idle_passes(model::lacked_by(packs, ranks.rank(), &SupervisedBatch::rank));
   if (!std::isfinite(loss_sum)) optimizer_.reject();
   const auto update = optimizer_.step();
   const auto sums =

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "model/network.h"
+#include "optim/optimizer.h"
 #include "tests/spawn_ranks.h"
 
 namespace sluice {
@@ -22,6 +24,15 @@ struct RankOutcome {
   at::Tensor weights;
   std::map<std::string, double> first, last;  // metrics of these steps
 };
+
+// Those of rank 0, on every rank: where weights are sharded no other has all of them.
+inline at::Tensor shared_weights(const model::Network& network, const optim::Optimizer& optimizer) {
+  auto& ranks = optimizer.collective();
+  const auto whole = optimizer.whole_weights();
+  auto weights = ranks.rank() == 0 ? network.flat().clone() : at::zeros_like(network.flat());
+  ranks.all_reduce_sum(weights);
+  return weights;
+}
 
 // `learn` is called on one rank, then on two and on four: all end in the bits of the first, which are within
 // 1e-5 of those of one, and measure the same.

@@ -17,7 +17,8 @@ PreferenceUpdate::PreferenceUpdate(const model::Network& network, optim::Optimiz
       optimizer_(optimizer),
       router_aux_loss_(router_aux_loss),
       examples_(examples),
-      last_(model::last_of(packs, optimizer.collective().rank(), &PreferencePack::rank)) {
+      last_(model::last_of(packs, optimizer.collective().rank(), &PreferencePack::rank)),
+      lacked_(model::lacked_by(packs, optimizer.collective().rank(), &PreferencePack::rank)) {
   for (const auto& pack : packs) {
     rows_ += pack.batch.num_rows();
     targets_ += pack.num_completion_targets();
@@ -63,6 +64,7 @@ void PreferenceUpdate::backward(at::Tensor objective) {
 }
 
 StepMetrics PreferenceUpdate::finish() {
+  optimizer_.idle_passes(lacked_);
   if (!std::isfinite(loss_)) optimizer_.reject();
   const auto update = optimizer_.step();
   const auto sums = transport::sum_over(optimizer_.collective(),

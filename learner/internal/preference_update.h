@@ -44,6 +44,7 @@ class PreferenceUpdate {
   const double router_aux_loss_;
   const std::span<const PreferenceExample> examples_;
   const PreferencePack* const last_;  // of this rank, or null
+  const int64_t lacked_;              // packs of a rank that has more
   int64_t rows_ = 0, targets_ = 0;    // of the step on all ranks, those of prompts left out
   at::Tensor balance_;                // of the last forward, times its share of the rows; may be undefined
   double loss_ = 0.0, entropy_ = 0.0;

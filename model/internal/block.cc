@@ -9,7 +9,7 @@
 
 namespace sluice::model {
 Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index)
-    : adapts_mlp_(!config.experts) {
+    : adapts_mlp_(!config.experts), numbers_{.first = parameters.num_numbers()} {
   const auto& names = config.family->names;
   const std::string prefix = std::string(names.layers) + std::to_string(index) + ".";
   const auto norm = [&](std::string_view name) {
@@ -21,6 +21,7 @@ Block::Block(Parameters& parameters, const ModelConfig& config, int64_t index)
   mlp_norm_ = norm(names.mlp_norm);
   mlp_ = make_feed_forward(parameters, config, index, prefix);
   if (config.post_norms) mlp_post_norm_ = norm(names.mlp_post_norm);
+  numbers_.count = parameters.num_numbers() - numbers_.first;
 }
 
 void Block::bind(Parameters& parameters) {

@@ -16,9 +16,9 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 struct BlockCall : torch::CustomClassHolder {
-  BlockCall(const Block& block_in, std::shared_ptr<Pass> pass_in)
-      : block(block_in), pass(std::move(pass_in)) {}
-  const Block& block;
+  BlockCall(const BlockPlace& place_in, std::shared_ptr<Pass> pass_in)
+      : place(place_in), pass(std::move(pass_in)) {}
+  const BlockPlace place;
   const std::shared_ptr<Pass> pass;
 };
 
@@ -26,7 +26,7 @@ struct BlockCall : torch::CustomClassHolder {
 // of its own.
 variable_list compute(const BlockCall& call, Tensor hidden) {
   const auto before = std::exchange(call.pass->routed, {});
-  variable_list results{call.block.forward(std::move(hidden), *call.pass)};
+  variable_list results{call.place.block.forward(std::move(hidden), *call.pass)};
   auto own = std::exchange(call.pass->routed, before);
   for (auto& [logits, experts] : own) {
     results.push_back(std::move(logits));
@@ -41,7 +41,8 @@ struct Checkpointed : Function<Checkpointed> {
     ctx->save_for_backward({hidden});
     ctx->saved_data["call"] = at::IValue::make_capsule(call);
     ctx->set_materialize_grads(false);
-    auto results = compute(*call, hidden.clone());  // without gradients a block works in place
+    // Without gradients a block works in place.
+    auto results = call->place.compute([&] { return compute(*call, hidden.clone()); });
     if (results.size() > 1) ctx->mark_non_differentiable({results[2]});
     return results;
   }
@@ -49,12 +50,18 @@ struct Checkpointed : Function<Checkpointed> {
   // The block's own parameters get their gradients from the inner backward, as they would from the outer one.
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto capsule = ctx->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const BlockCall&>(*capsule);
     const auto hidden = ctx->get_saved_variables()[0].detach();
     hidden.set_requires_grad(ctx->needs_input_grad(0));
+    return {call.place.compute([&] { return gradient(call, hidden, std::move(grads)); }), Tensor(), Tensor()};
+  }
+
+  // Of the hidden states; the block's parameters get theirs on the way.
+  static Tensor gradient(const BlockCall& call, const Tensor& hidden, variable_list grads) {
     variable_list results, wanted, grads_of_wanted;
     {
       const at::AutoGradMode with_gradients(true);
-      results = compute(static_cast<const BlockCall&>(*capsule), hidden);
+      results = compute(call, hidden);
     }
     for (size_t i = 0; i < results.size(); ++i) {
       if (!grads[i].defined()) continue;
@@ -62,16 +69,17 @@ struct Checkpointed : Function<Checkpointed> {
       grads_of_wanted.push_back(std::move(grads[i]));
     }
     torch::autograd::backward(wanted, grads_of_wanted);
-    return {hidden.grad(), Tensor(), Tensor()};
+    if (call.place.weights != nullptr) call.place.weights->take_gradient(call.place.index);
+    return hidden.grad();
   }
 };
 
 }  // namespace
 
-Tensor checkpointed(const Block& block, const Tensor& hidden, const std::shared_ptr<Pass>& pass) {
+Tensor checkpointed(const BlockPlace& place, const Tensor& hidden, const std::shared_ptr<Pass>& pass) {
   // Lets the backward come by where the hidden states want no gradient, as below the first adapters.
   const auto anchor = at::empty({0}, hidden.options()).set_requires_grad(true);
-  auto results = Checkpointed::apply(hidden, anchor, c10::make_intrusive<BlockCall>(block, pass));
+  auto results = Checkpointed::apply(hidden, anchor, c10::make_intrusive<BlockCall>(place, pass));
   if (results.size() > 1) pass->routed.push_back({results[1], results[2]});
   return results[0];
 }

@@ -538,7 +538,7 @@ TEST(ShardedOptimizer, MovesTheSameWeightsWithAPartOfTheMomentsEach) {
       spawn_ranks(size, [&](transport::Collective& ranks) {
         const auto rank = static_cast<size_t>(ranks.rank());
         whole[rank] = move({.kind = kind, .lr = 1e-3}, ranks);
-        parts[rank] = move({.kind = kind, .lr = 1e-3, .shard = true}, ranks);
+        parts[rank] = move({.kind = kind, .lr = 1e-3, .shard = "moments"}, ranks);
       });
       const int64_t numbers = whole[0].weights.numel(), moments = std::string(kind) == "adamw" ? 2 : 1;
       EXPECT_EQ(whole[0].state_bytes, moments * 4 * numbers);
@@ -565,7 +565,7 @@ TEST(ShardedOptimizer, GoesOnFromTheStateOfAnotherNumberOfRanks) {
   const auto before = move({.lr = 1e-3}, alone);
   const auto expected = move({.lr = 1e-3}, alone, before.state);
   spawn_ranks(3, [&](transport::Collective& ranks) {
-    const auto moved = move({.lr = 1e-3, .shard = true}, ranks, before.state);
+    const auto moved = move({.lr = 1e-3, .shard = "moments"}, ranks, before.state);
     EXPECT_LE((moved.weights - expected.weights).norm().item<double>(),
               1e-5 * expected.weights.norm().item<double>());
   });
@@ -574,8 +574,8 @@ TEST(ShardedOptimizer, GoesOnFromTheStateOfAnotherNumberOfRanks) {
 TEST(ShardedOptimizer, IsNotForMuonAndSaysWhatIsNotCollected) {
   spawn_ranks(2, [](transport::Collective& ranks) {
     const auto network = tiny_network();
-    EXPECT_THROW(Optimizer(*network, ranks, {.kind = "muon", .shard = true}, 10), Error);
-    const Optimizer optimizer(*network, ranks, {.shard = true}, 10);
+    EXPECT_THROW(Optimizer(*network, ranks, {.kind = "muon", .shard = "moments"}, 10), Error);
+    const Optimizer optimizer(*network, ranks, {.shard = "moments"}, 10);
     EXPECT_THROW(optimizer.state(), Error);
     ranks.meet();  // or one is gone before the other has found it
   });

@@ -90,13 +90,14 @@ INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
                                           testing::Values(at::kDouble, at::kFloat)));
 
 // What a trainer makes of a network on each rank.
-RankOutcome train(model::Network& network, const std::function<StepMetrics(int64_t step)>& learn) {
+RankOutcome train(const model::Network& network, const optim::Optimizer& optimizer,
+                  const std::function<StepMetrics(int64_t step)>& learn) {
   RankOutcome outcome;
   for (int64_t step = 0; step < kRankSteps; ++step) {
     outcome.last = learn(step);
     if (step == 0) outcome.first = outcome.last;
   }
-  outcome.weights = network.flat().clone();
+  outcome.weights = shared_weights(network, optimizer);
   return outcome;
 }
 
@@ -115,12 +116,18 @@ std::vector<ComparedPair> make_pairs(size_t count) {
   return pairs;
 }
 
-TEST(SupervisedRanks, LearnWhatOneLearns) {
+// Whatever a rank has a part of alone.
+class SharedOut : public testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Every, SharedOut, testing::Values("none", "moments", "weights"),
+                         [](const auto& named) { return std::string(named.param); });
+
+TEST_P(SharedOut, LearnsWhatOneLearns) {
   expect_as_on_one_rank([](transport::Collective& ranks) {
     const auto network = tiny_network_of(at::kFloat, 7);
-    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
-    return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+    return train(*network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
   });
 }
 
@@ -129,7 +136,7 @@ TEST(SupervisedRanks, LearnWhatOneLearnsWhereSumsBeginInTheBackward) {
     const auto network = wide_network();
     optim::Optimizer optimizer(*network, ranks, {.lr = 1e-4}, /*total_steps=*/100);
     SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 20});
-    return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+    return train(*network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
   });
 }
 
@@ -149,23 +156,23 @@ TEST(SupervisedRanks, BeginToSumInTheLastBackward) {
   EXPECT_GT(ranks.take(), 2);
 }
 
-TEST(SupervisedRanks, LearnFromATeacherWhatOneLearns) {
+TEST_P(SharedOut, LearnsFromATeacherWhatOneLearns) {
   const auto teacher = tiny_network_of(at::kFloat, 8);
   teacher->freeze();
   expect_as_on_one_rank([&](transport::Collective& ranks) {
     const auto network = tiny_network_of(at::kFloat, 7);
-    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     DistillTrainer trainer(*network, *teacher, optimizer, /*micro_batch_tokens=*/40, {});
-    return train(*network, [&](int64_t step) { return trainer.step(examples_of_step(step)); });
+    return train(*network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step)); });
   });
 }
 
-TEST(SupervisedRanks, LearnARewardModelAsOne) {
+TEST_P(SharedOut, LearnsARewardModelAsOne) {
   expect_as_on_one_rank([](transport::Collective& ranks) {
     const auto network = model::with_scalar_head(*tiny_network_of(at::kFloat, 7), 3);
-    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/100);
+    optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     RewardTrainer trainer(*network, optimizer, {.micro_batch_tokens = 60});
-    return train(*network,
+    return train(*network, optimizer,
                  [&](int64_t step) { return trainer.step(make_pairs(static_cast<size_t>(3 + step % 3))); });
   });
 }
