@@ -39,6 +39,16 @@ class Planner {
       : recipe_(recipe), inputs_(inputs) {}
 
   StageMemory stage(size_t index) const {
+    auto planned = roles_of(index);
+    if (shares_weights(recipe_.stages[index])) planned.roles.push_back(whole_weights(planned.roles.front()));
+    return planned;
+  }
+
+ private:
+  static constexpr int64_t kMaxRows = actors::EngineOptions{}.max_rows;
+  static constexpr int64_t kNumberBytes = 4;  // of weights and gradients
+
+  StageMemory roles_of(size_t index) const {
     const auto& stage = recipe_.stages[index];
     const int64_t longest = inputs_.stages[index].longest;
     if (stage.role == recipes::StageRole::Supervised) {
@@ -54,9 +64,6 @@ class Planner {
     }
     return {stage.name, policy_roles(stage, longest)};
   }
-
- private:
-  static constexpr int64_t kMaxRows = actors::EngineOptions{}.max_rows;
 
   std::vector<RoleMemory> policy_roles(const recipes::StageSpec& stage, int64_t longest) const {
     const auto& rollout = stage.rollout;
@@ -101,9 +108,10 @@ class Planner {
   RoleMemory reward_learner(const recipes::StageSpec& stage, int64_t longest) const {
     const int64_t sequences = 2 * stage.batch.examples_per_step;
     const model::MemoryUse use{.trains = true,
-                               .checkpoints = stage.batch.gradient_checkpointing,
+                               .checkpoints = checkpoints(stage),
                                .rows = rows(stage, sequences, longest)};
-    return {.role = "learner", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)};
+    return on_ranks(
+        stage, {.role = "learner", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }
 
   // Each actor has its own.
@@ -133,20 +141,41 @@ class Planner {
     return std::min(std::max(stage.batch.micro_batch_tokens, longest), sequences * longest);
   }
 
-  // Each rank has all of it, but for the moments where these are shared.
+  static bool shares_weights(const recipes::StageSpec& stage) {
+    return stage.optim.shard == "weights" && stage.ranks.count > 1;
+  }
+
+  // Each rank has all of it, but for what ranks have parts of.
   static RoleMemory on_ranks(const recipes::StageSpec& stage, RoleMemory role) {
     role.count = stage.ranks.count;
-    if (!stage.optim.shard) return role;
+    if (stage.optim.shard == "none") return role;
     constexpr int64_t kMomentBytes = 8;  // of a number
-    role.plan.optimizer =
-        kMomentBytes *
-        optim::shard_of(role.plan.optimizer / kMomentBytes, /*rank=*/0, stage.ranks.count).count;
+    auto& plan = role.plan;
+    const auto part_of = [&](int64_t numbers) {
+      return optim::shard_of(numbers, /*rank=*/0, stage.ranks.count).count;
+    };
+    plan.optimizer = kMomentBytes * part_of(plan.optimizer / kMomentBytes);
+    if (!shares_weights(stage) || plan.gradients == 0) return role;
+    // What is outside of the blocks, a part, and one block, for as long as it computes.
+    const int64_t root = plan.parameters - plan.of_blocks, part = part_of(plan.parameters);
+    plan.weights = std::min(plan.weights, kNumberBytes * (root + std::min(part, plan.of_blocks) + plan.of_largest_block));
+    plan.gradients = std::min(plan.gradients, kNumberBytes * (root + part + plan.of_largest_block));
     return role;
+  }
+
+  // The rest of them, while rank 0 publishes, measures or saves.
+  static RoleMemory whole_weights(const RoleMemory& learner) {
+    const int64_t rest = kNumberBytes * learner.plan.parameters - learner.plan.weights;
+    return {.role = "the other weights on rank 0", .plan = {.weights = rest}};
+  }
+
+  static bool checkpoints(const recipes::StageSpec& stage) {
+    return stage.batch.gradient_checkpointing || shares_weights(stage);
   }
 
   RoleMemory learner(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
     const model::MemoryUse use{.trains = true,
-                               .checkpoints = stage.batch.gradient_checkpointing,
+                               .checkpoints = checkpoints(stage),
                                .lora = recipe_.model.lora,
                                .rows = rows(stage, sequences, longest)};
     return on_ranks(stage, {.role = "learner", .plan = model::plan_memory(inputs_.model, use)});
@@ -155,7 +184,7 @@ class Planner {
   // In the learner's process, whole even where the policy's adapters alone are trained.
   RoleMemory critic(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
     const model::MemoryUse use{.trains = true,
-                               .checkpoints = stage.batch.gradient_checkpointing,
+                               .checkpoints = checkpoints(stage),
                                .rows = rows(stage, sequences, longest)};
     return on_ranks(
         stage, {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});

@@ -85,6 +85,12 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
   for (const auto& slot : declared.slots()) largest = std::max(largest, slot.count);
 
   MemoryPlan plan{.parameters = declared.num_numbers()};
+  for (int64_t i = 0; i < config.num_layers(); ++i) {
+    Parameters alone;
+    const int64_t numbers = Block(alone, config, i).numbers().count;
+    plan.of_blocks += numbers;
+    plan.of_largest_block = std::max(plan.of_largest_block, numbers);
+  }
   plan.weights = plan.parameters * static_cast<int64_t>(c10::elementSize(use.weight_type));
   if (use.packed_type) {
     const auto size = static_cast<int64_t>(c10::elementSize(*use.packed_type));

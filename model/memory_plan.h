@@ -41,6 +41,8 @@ struct MemoryUse {
 // above it: gradients under way are left out, and so is what the process and its libraries take, 150 MB.
 struct MemoryPlan {
   int64_t parameters = 0;  // numbers, not bytes
+  int64_t of_blocks = 0;   // of them, those that lie in the network's blocks,
+  int64_t of_largest_block = 0;
   int64_t weights = 0;     // adapters among them
   int64_t packed = 0;      // the copy of the matrices that products read; panels that are not full left out
   int64_t gradients = 0;   // float32

@@ -46,6 +46,10 @@ std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& gro
           {"tokens", std::to_string(group.num_tokens())}};
 }
 
+std::string hash_of(const at::Tensor& flat) {
+  return sha256_hex({static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()});
+}
+
 // A policy stage under way, as rank 0 has it: everything that lives from its first step to its last.
 class PolicyStage {
  public:
@@ -249,6 +253,7 @@ class PolicyStage {
     step_clock_->ends("batch");
     auto metrics = trainer_.learn(batch);
     reach(Failpoint::StepLearned);
+    const auto whole = trainer_.whole_weights();
     const auto& fault = trainer_.fault();
     health = health_of(fault, trainer_.network(), batch, metrics, stage_.learner.temperature);
     if (stage_.rollout.replay > 0) {
@@ -369,6 +374,7 @@ class PolicyStage {
     older.erase(done);
     give(ranks_, Order::Kind::Save);
     trainer_.prepare_checkpoint(done);
+    const auto whole = trainer_.whole_weights();
     auto contents = trainer_.contents(*tokenizer_);
     contents.versions = &older;
     contents.memory = {{"guard", watch_->state()},
@@ -433,7 +439,7 @@ class PolicyStage {
                                           {"steps", stage_.steps},
                                           {"seconds", seconds()},
                                           {"started_from", start_.started_from},
-                                          {"weights_sha256", trainer_.network().weights_hash()},
+                                          {"weights_sha256", hash_of(versions_.at(stage_.steps))},
                                           {"law", to_json(law)},
                                           {"reasons", reasons}});
     return 0;

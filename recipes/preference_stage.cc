@@ -88,7 +88,7 @@ class PreferenceStage {
       monitor_.say(stage.name + ": " + std::to_string(found_.dropped) +
                    " rows of which batch.max_length leaves no completion are left out");
     }
-    check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
+    check_in_step(optimizer_, "that stage " + stage.name + " begins with");
   }
 
   int run() {
@@ -96,9 +96,12 @@ class PreferenceStage {
     make_learner();
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
     const int signal = loop.run({.learn = [this](int64_t step) { return learn(step); },
-                                 .measure = [this](int64_t done) { return measure(done); },
+                                 .measure = [this](int64_t /*done*/) { return measure(); },
+                                 .is_due = [this](int64_t done) { return is_due(done); },
                                  .contents = [this] { return contents(); }});
-    if (signal != 0 || ranks_.rank() != 0) return signal;
+    if (signal != 0) return signal;
+    const auto whole = optimizer_.whole_weights();
+    if (ranks_.rank() != 0) return 0;
     if (reference_) reference_->policy().check_unmoved();
     Json result = {{"name", stage_.name},
                    {"use", stage_.use},
@@ -215,10 +218,13 @@ class PreferenceStage {
     return figures;
   }
 
-  learner::StepMetrics measure(int64_t done) {
+  bool is_due(int64_t done) const {
     const int64_t every = stage_.evaluation.every;
-    const bool due = done == stage_.steps || (every > 0 && done % every == 0);
-    measured_ = due ? held_out_figures() : learner::StepMetrics();
+    return spec_.held_out > 0 && (done == stage_.steps || (every > 0 && done % every == 0));
+  }
+
+  learner::StepMetrics measure() {
+    measured_ = held_out_figures();
     if (!measured_.empty()) {
       monitor_.say(stage_.name + ": " + std::to_string(spec_.held_out) + " held-out pairs, margin " +
                    std::to_string(measured_.at("eval_rewards/margins")) + ", the chosen ahead in " +

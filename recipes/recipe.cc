@@ -155,7 +155,7 @@ optim::OptimizerOptions read_optim(const Json& json) {
                        .stable_steps = steps_of(json.at("stable_steps")),
                        .decay_steps = steps_of(json.at("decay_steps")),
                        .decay_shape = json.at("decay_shape")},
-          .shard = json.value("shard", false)};
+          .shard = json.value("shard", "none")};
 }
 
 MonitorSpec read_monitor(const Json& json) {
@@ -269,6 +269,19 @@ void check_rollout(const Recipe& recipe, const StageSpec& stage) {
                       ": rollout.draft is for device = \"cpu\"");
 }
 
+void check_shard(const Recipe& recipe, const StageSpec& stage) {
+  if (stage.optim.shard != "weights") return;
+  const auto refuse_if = [&stage](bool refused, const char* why) {
+    require<UsageError>(!refused, "stage ", stage.name, ": optim.shard = \"weights\" ", why,
+                        "; optim.shard = \"moments\" is for it");
+  };
+  refuse_if(recipe.device == "cuda", "is for device = \"cpu\"");
+  refuse_if(recipe.model.lora.has_value(), "is for all weights, and model.lora trains adapters beside them");
+  refuse_if(stage.has_critic(), "is for a policy without a critic, which algorithm.baseline = \"critic\" asks for");
+  refuse_if(stage.reference_mix.every > 0 || stage.preference.mix.every > 0,
+            "leaves no rank all of the policy to mix into its reference, as mix_every asks for");
+}
+
 }  // namespace
 
 const StageSpec& Recipe::stage(const std::string& name) const {
@@ -308,6 +321,7 @@ Recipe recipe_from_resolved(const Json& resolved) {
       auto& read = recipe.stages.back();
       read.learner.router_aux_loss = recipe.model.router_aux_loss;
       check_rollout(recipe, read);
+      check_shard(recipe, read);
       internal::check_loop(recipe);
       if (read.role == StageRole::Preference) {
         internal::check_preference(read.preference, read.name, recipe.model.lora.has_value(),

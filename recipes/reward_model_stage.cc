@@ -57,7 +57,7 @@ class RewardModelStage {
       monitor_.say(stage.name + ": " + std::to_string(training_.dropped) +
                    " pairs that batch.max_length has no room for are left out");
     }
-    check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
+    check_in_step(optimizer_, "that stage " + stage.name + " begins with");
   }
 
   int run() {
@@ -65,7 +65,9 @@ class RewardModelStage {
     const int signal = loop.run({.learn = [this](int64_t step) { return trainer_.step(batch_of(step)); },
                                  .measure = nullptr,
                                  .contents = [this] { return contents(); }});
-    return signal != 0 || ranks_.rank() != 0 ? signal : finish(loop);
+    if (signal != 0) return signal;
+    const auto whole = optimizer_.whole_weights();
+    return ranks_.rank() != 0 ? 0 : finish(loop);
   }
 
  private:

@@ -50,20 +50,23 @@ class SftStage {
                                        .noise = {.alpha = stage.batch.neftune_alpha,
                                                  .seed = stage_seed(recipe, stage.name)}});
     }
-    check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
+    check_in_step(optimizer_, "that stage " + stage.name + " begins with");
   }
 
   int run() {
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
     const int signal =
         loop.run({.learn = [this](int64_t step) { return learn(step); },
-                  .measure = [this](int64_t done) { return measure(done); },
+                  .measure = [this](int64_t /*done*/) { return measure(); },
+                  .is_due = [this](int64_t done) { return held_out_.is_due(done); },
                   .contents =
                       [this] {
                         return CheckpointContents{
                             .network = *network_, .tokenizer = *tokenizer_, .optimizer = &optimizer_};
                       }});
-    if (signal != 0 || ranks_.rank() != 0) return signal;
+    if (signal != 0) return signal;
+    const auto whole = optimizer_.whole_weights();
+    if (ranks_.rank() != 0) return 0;
     Json result = {{"name", stage_.name}, {"use", stage_.use}, {"steps", stage_.steps}};
     if (held_out_.is_due(stage_.steps)) {
       // It is not there when the process was asked to stop meanwhile, and when this is all that was left to
@@ -102,8 +105,7 @@ class SftStage {
     return metrics;
   }
 
-  learner::StepMetrics measure(int64_t done) {
-    if (!held_out_.is_due(done)) return {};
+  learner::StepMetrics measure() {
     measured_ = held_out_.measure(*network_, stop_);
     if (!measured_) return {};
     monitor_.say(stage_.name + ": " + describe(*measured_));

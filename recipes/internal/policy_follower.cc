@@ -23,10 +23,12 @@ int follow_policy_stage(const RunDirectory& run, const Recipe& recipe, const Sta
       case Order::Kind::Learn:
         now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns");
         trainer.learn(trainer.make_batch(step++, std::move(order.groups)));
+        static_cast<void>(trainer.whole_weights());  // which rank 0 publishes
         break;
       case Order::Kind::Save:
         now_doing(stage.name + ": waits for the checkpoint of rank 0");
         trainer.prepare_checkpoint(step);
+        static_cast<void>(trainer.whole_weights());
         ranks.meet();
         break;
       case Order::Kind::End:

@@ -9,7 +9,6 @@ namespace sluice::recipes {
 PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                              const StageStart& start, transport::Collective& ranks)
     : stage_(stage),
-      ranks_(ranks),
       network_(load_trained(run, recipe, stage, start)),
       optimizer_(*network_, ranks, stage.optim, stage.num_updates()),
       critic_(make_critic(recipe, stage, start, *network_, ranks)),
@@ -23,7 +22,7 @@ PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, cons
                                                       optimizer_, stage.learner,
                                                       critic_ ? &critic_->critic() : nullptr);
   start.recall("coefficients", learner_->coefficients());
-  check_in_step(ranks, *network_, "that stage " + stage.name + " begins with");
+  check_in_step(optimizer_, "that stage " + stage.name + " begins with");
 }
 
 learner::TrainingBatch PolicyTrainer::make_batch(int64_t step,
@@ -42,7 +41,7 @@ learner::StepMetrics PolicyTrainer::learn(const learner::TrainingBatch& batch) {
 }
 
 void PolicyTrainer::prepare_checkpoint(int64_t done) {
-  check_in_step(ranks_, *network_, "after step " + std::to_string(done) + " of stage " + stage_.name);
+  check_in_step(optimizer_, "after step " + std::to_string(done) + " of stage " + stage_.name);
   optimizer_.collect();
   if (critic_) critic_->optimizer().collect();
 }

@@ -38,6 +38,8 @@ class PolicyTrainer {
   // Before a checkpoint of so many steps, on every rank: throws Error where they do not have the same
   // weights, and gives rank 0 what the others hold.
   void prepare_checkpoint(int64_t done);
+  // Rank 0 has all of the policy as long as it lives, to publish and to save it; on every rank.
+  [[nodiscard]] optim::WholeWeights whole_weights() const { return optimizer_.whole_weights(); }
   // What it has of all this; the stage adds earlier versions and what it remembers besides.
   CheckpointContents contents(const text::Tokenizer& tokenizer) const;
   Json coefficients() const { return learner_->coefficients().state(); }
@@ -52,7 +54,6 @@ class PolicyTrainer {
 
  private:
   const StageSpec& stage_;
-  transport::Collective& ranks_;
   const std::unique_ptr<model::Network> network_;
   optim::Optimizer optimizer_;
   const std::unique_ptr<StageCritic> critic_;  // null without one

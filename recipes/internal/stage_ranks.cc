@@ -33,10 +33,11 @@ int told_to_stop(transport::Collective& ranks, const StopRequest& stop) {
   return static_cast<int>(transport::gather(ranks, {static_cast<double>(stop())}).front().front());
 }
 
-void check_in_step(transport::Collective& ranks, const model::Network& network, std::string_view when) {
+void check_in_step(const optim::Optimizer& optimizer, std::string_view when) {
+  auto& ranks = optimizer.collective();
   if (ranks.size() == 1) return;
   ranks.meet();
-  const std::string own = network.weights_hash();
+  const std::string own = optimizer.hash_in_common();
   const bool same = transport::broadcast(ranks, own) == own;
   std::string names;
   const auto all = transport::gather(ranks, {same ? 1.0 : 0.0});

@@ -42,8 +42,9 @@ int StepLoop::run(const StepWork& work) {
       metrics["time/all_reduce_wait"] = optimizer_.take_sum_seconds();
       metrics["time/train"] = metrics["step_time"] - metrics["time/all_reduce_wait"];
     }
-    if (work.measure) {
+    if (work.measure && work.is_due(s + 1)) {
       now_doing(stage_.name + " step " + std::to_string(s + 1) + ": measures held-out examples");
+      const auto whole = optimizer_.whole_weights();
       if (ranks_.rank() == 0) metrics.merge(work.measure(s + 1));
       ranks_.meet();
     }
@@ -66,9 +67,10 @@ double StepLoop::seconds() const {
 void StepLoop::save(int64_t done, CheckpointContents contents) {
   if (const auto problem = score_.problem(); !problem.empty()) monitor_.say(problem);
   contents.memory = {{"guard", watch_.state()}};
-  check_in_step(ranks_, contents.network, "after step " + std::to_string(done) + " of stage " + stage_.name);
+  check_in_step(optimizer_, "after step " + std::to_string(done) + " of stage " + stage_.name);
   optimizer_.collect();
   const auto state = start_.state_after(stage_, done, seconds(), num_tokens_, score_.take());
+  const auto whole = optimizer_.whole_weights();
   if (ranks_.rank() == 0)
     checkpoint_ = write_checkpoint(run_.checkpoints(), state, contents, stage_.checkpoint);
   ranks_.meet();

@@ -11,6 +11,7 @@
 #include "model/scalar_head.h"
 #include "tests/early_sums.h"
 #include "tests/learner/rollouts.h"
+#include "tests/rank_steps.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
 
@@ -61,10 +62,11 @@ struct Outcome {
   std::vector<StepMetrics> metrics;
 };
 
-Outcome learn(const PolicyLearnerOptions& options, transport::Collective& ranks) {
+Outcome learn(const PolicyLearnerOptions& options, transport::Collective& ranks,
+              const std::string& shard = "none") {
   const auto network = tiny_network(7);
   const reference::ReferencePolicy reference(tiny_network(8));
-  optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3}, /*total_steps=*/1000);
+  optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = shard}, /*total_steps=*/1000);
   std::unique_ptr<model::Network> values;
   std::optional<optim::Optimizer> critic_optimizer;
   std::optional<Critic> critic;
@@ -78,17 +80,18 @@ Outcome learn(const PolicyLearnerOptions& options, transport::Collective& ranks)
   for (int64_t step = 0; step < kSteps; ++step) {
     outcome.metrics.push_back(learner.step(batch_of_step(static_cast<uint64_t>(step)), step));
     // Before that the policy stays, and nobody adds up what the ranks have for it.
-    if (step == options.critic_warmup) outcome.first_gradient = sluice::gradient_of(*network).clone();
+    if (step == options.critic_warmup && shard == "none") outcome.first_gradient = sluice::gradient_of(*network).clone();
   }
-  outcome.weights = network->flat().clone();
-  outcome.hash = network->weights_hash();
+  outcome.hash = optimizer.hash_in_common();
+  outcome.weights = shared_weights(*network, optimizer);
   return outcome;
 }
 
-std::vector<Outcome> learn_on(int64_t size, const PolicyLearnerOptions& options) {
+std::vector<Outcome> learn_on(int64_t size, const PolicyLearnerOptions& options,
+                              const std::string& shard = "none") {
   std::vector<Outcome> outcomes(static_cast<size_t>(size));
   spawn_ranks(size, [&](transport::Collective& ranks) {
-    outcomes[static_cast<size_t>(ranks.rank())] = learn(options, ranks);
+    outcomes[static_cast<size_t>(ranks.rank())] = learn(options, ranks, shard);
   });
   return outcomes;
 }
@@ -122,9 +125,30 @@ TEST_P(PolicyRanks, LearnWhatOneLearns) {
 INSTANTIATE_TEST_SUITE_P(Every, PolicyRanks, testing::ValuesIn(rank_cases()),
                          [](const auto& named) { return named.param.name; });
 
+// In micro-batches of which not every rank has as many.
+TEST(PolicyRanksAgain, LearnTheSameWithAPartOfTheWeightsEach) {
+  transport::SoloCollective alone;
+  for (auto& [name, options] : rank_cases()) {
+    if (name == "Critic" || name == "KlInReward" || name == "Sequence") continue;
+    SCOPED_TRACE(name);
+    options.micro_batch_tokens = 40;
+    const auto whole = learn(options, alone);
+    for (const int64_t size : {2, 4}) {
+      const auto ranks = learn_on(size, options, "weights");
+      EXPECT_LE(difference(ranks[0].weights, whole.weights), 1e-5);
+      for (const auto& rank : ranks) {
+        EXPECT_EQ(rank.hash, ranks[0].hash);
+        EXPECT_EQ(rank.metrics, ranks[0].metrics);
+      }
+    }
+  }
+}
+
 TEST(PolicyRanksAgain, EndInTheSameBits) {
   const PolicyLearnerOptions options{.loss = {.beta = 0.1}};
-  EXPECT_EQ(learn_on(3, options)[0].hash, learn_on(3, options)[0].hash);
+  for (const char* shard : {"none", "weights"}) {
+    EXPECT_TRUE(at::equal(learn_on(3, options, shard)[0].weights, learn_on(3, options, shard)[0].weights));
+  }
 }
 
 // Five groups and four ranks: whoever has the bad one, all of them skip, and all of them name it.
@@ -132,17 +156,19 @@ TEST(PolicyRanksAgain, AllFindTheGroupThatOneOfThemHas) {
   auto groups = random_groups(5, /*seed=*/1);
   groups[3].completions[0].logprobs[0] = NAN;
   const auto batch = make_training_batch(0, std::move(groups), {1.0}, {}, /*max_new_tokens=*/16);
-  spawn_ranks(4, [&](transport::Collective& ranks) {
-    const auto network = tiny_network(7);
-    optim::Optimizer optimizer(*network, ranks, {}, /*total_steps=*/10);
-    PolicyLearner learner(*network, nullptr, optimizer, {});
-    const auto before = network->weights_hash();
-    learner.step(batch, 0);
-    EXPECT_EQ(network->weights_hash(), before);
-    ASSERT_EQ(learner.fault().poisoned.size(), 1u);
-    EXPECT_THAT(learner.fault().poisoned.at(3), HasSubstr("ratio"));
-    EXPECT_FALSE(learner.fault().everywhere);
-  });
+  for (const char* shard : {"none", "weights"}) {
+    spawn_ranks(4, [&](transport::Collective& ranks) {
+      const auto network = tiny_network(7);
+      optim::Optimizer optimizer(*network, ranks, {.shard = shard}, /*total_steps=*/10);
+      PolicyLearner learner(*network, nullptr, optimizer, {});
+      const auto before = network->flat().clone();
+      learner.step(batch, 0);
+      EXPECT_TRUE(at::equal(shared_weights(*network, optimizer), before));
+      ASSERT_EQ(learner.fault().poisoned.size(), 1u);
+      EXPECT_THAT(learner.fault().poisoned.at(3), HasSubstr("ratio"));
+      EXPECT_FALSE(learner.fault().everywhere);
+    });
+  }
 }
 
 // A critic's gradients are summed behind the policy's, and what may end a step before them.

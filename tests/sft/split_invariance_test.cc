@@ -119,7 +119,7 @@ std::vector<ComparedPair> make_pairs(size_t count) {
 // Whatever a rank has a part of alone.
 class SharedOut : public testing::TestWithParam<const char*> {};
 
-INSTANTIATE_TEST_SUITE_P(Every, SharedOut, testing::Values("none", "moments", "weights"),
+INSTANTIATE_TEST_SUITE_P(Every, SharedOut, testing::Values("none", "weights"),
                          [](const auto& named) { return std::string(named.param); });
 
 TEST_P(SharedOut, LearnsWhatOneLearns) {
