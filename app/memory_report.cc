@@ -107,11 +107,10 @@ class Planner {
 
   RoleMemory reward_learner(const recipes::StageSpec& stage, int64_t longest) const {
     const int64_t sequences = 2 * stage.batch.examples_per_step;
-    const model::MemoryUse use{.trains = true,
-                               .checkpoints = checkpoints(stage),
-                               .rows = rows(stage, sequences, longest)};
-    return on_ranks(
-        stage, {.role = "learner", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
+    const model::MemoryUse use{
+        .trains = true, .checkpoints = checkpoints(stage), .rows = rows(stage, sequences, longest)};
+    return on_ranks(stage, {.role = "learner",
+                            .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }
 
   // Each actor has its own.
@@ -158,7 +157,8 @@ class Planner {
     if (!shares_weights(stage) || plan.gradients == 0) return role;
     // What is outside of the blocks, a part, and one block, for as long as it computes.
     const int64_t root = plan.parameters - plan.of_blocks, part = part_of(plan.parameters);
-    plan.weights = std::min(plan.weights, kNumberBytes * (root + std::min(part, plan.of_blocks) + plan.of_largest_block));
+    plan.weights = std::min(plan.weights,
+                            kNumberBytes * (root + std::min(part, plan.of_blocks) + plan.of_largest_block));
     plan.gradients = std::min(plan.gradients, kNumberBytes * (root + part + plan.of_largest_block));
     return role;
   }
@@ -183,9 +183,8 @@ class Planner {
 
   // In the learner's process, whole even where the policy's adapters alone are trained.
   RoleMemory critic(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{.trains = true,
-                               .checkpoints = checkpoints(stage),
-                               .rows = rows(stage, sequences, longest)};
+    const model::MemoryUse use{
+        .trains = true, .checkpoints = checkpoints(stage), .rows = rows(stage, sequences, longest)};
     return on_ranks(
         stage, {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }

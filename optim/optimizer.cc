@@ -82,6 +82,21 @@ void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& 
   ranks.all_reduce_sum(bits);
 }
 
+// All numbers, of which each rank has its shard, on the CPU of rank 0. No rank has room for more than two
+// shards on the way.
+at::Tensor gather_shards(const at::Tensor& own, int64_t num_numbers, transport::Collective& ranks) {
+  const auto whole = ranks.rank() == 0 ? at::empty({num_numbers}, own.scalar_type()) : at::Tensor();
+  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
+    const auto part = shard_of(num_numbers, rank, ranks.size());
+    if (part.count == 0) continue;
+    const auto numbers = rank == ranks.rank() ? own.clone() : at::zeros({part.count}, own.options());
+    auto bits = numbers.view(at::kInt);
+    ranks.all_reduce_sum(bits);
+    if (whole.defined()) part_of(whole, part).copy_(numbers);
+  }
+  return whole;
+}
+
 // By all threads of ours: ATen has one in a run.
 void fill_zeros(const at::Tensor& flat) {
   constexpr int64_t kWorthAThread = int64_t{1} << 18;  // numbers
@@ -278,10 +293,8 @@ void Optimizer::collect() {
   if (!is_sharded()) return;
   collected_.clear();
   for (const auto& [name, tensor] : rule_->state()) {
-    auto whole = at::zeros_like(grad_);
-    whole.narrow(0, own_.first, own_.count).copy_(tensor);
-    fill_from_shards(whole, own_, collective_);
-    if (collective_.rank() == 0) collected_.push_back({name, whole.cpu()});
+    auto whole = gather_shards(tensor, grad_.numel(), collective_);
+    if (collective_.rank() == 0) collected_.push_back({name, std::move(whole)});
   }
 }
 

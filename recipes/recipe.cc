@@ -277,7 +277,8 @@ void check_shard(const Recipe& recipe, const StageSpec& stage) {
   };
   refuse_if(recipe.device == "cuda", "is for device = \"cpu\"");
   refuse_if(recipe.model.lora.has_value(), "is for all weights, and model.lora trains adapters beside them");
-  refuse_if(stage.has_critic(), "is for a policy without a critic, which algorithm.baseline = \"critic\" asks for");
+  refuse_if(stage.has_critic(),
+            "is for a policy without a critic, which algorithm.baseline = \"critic\" asks for");
   refuse_if(stage.reference_mix.every > 0 || stage.preference.mix.every > 0,
             "leaves no rank all of the policy to mix into its reference, as mix_every asks for");
 }

@@ -67,8 +67,8 @@ int64_t resident_bytes(const at::Tensor& numbers) {
   const auto pages = whole_pages(bytes_of(numbers));
   std::vector<unsigned char> is_there(pages.size() / page_bytes());
   if (is_there.empty()) return 0;
-  require(::mincore(pages.first, pages.size(), is_there.data()) == 0, "lent pages: mincore: ",
-          std::strerror(errno));
+  require(::mincore(pages.first, pages.size(), is_there.data()) == 0,
+          "lent pages: mincore: ", std::strerror(errno));
   const auto count = std::ranges::count_if(is_there, [](unsigned char page) { return (page & 1) != 0; });
   return static_cast<int64_t>(count) * static_cast<int64_t>(page_bytes());
 }

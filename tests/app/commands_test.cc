@@ -65,6 +65,17 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
   EXPECT_EQ(critic["optimizer"], 2 * critic["weights"].get<int64_t>());
   EXPECT_LT(critic["weights"], roles[0]["weights"]);  // one number in place of logits
 
+  const auto sharded =
+      sluice(workspace, {"check", "recipe.toml", "--json", "learner.ranks=4", "optim.shard=weights"});
+  const Json parts = parse_json(sharded.out, "check").at("memory").at("stages").at(1).at("roles");
+  const auto whole = roles[0]["weights"].get<int64_t>(), part = parts[0]["weights"].get<int64_t>();
+  EXPECT_EQ(parts[0]["count"], 4);
+  EXPECT_LE(parts[0]["optimizer"], roles[0]["optimizer"].get<int64_t>() / 4 + 8 * 64);
+  EXPECT_LT(part, whole);
+  EXPECT_LT(parts[0]["gradients"], roles[0]["gradients"]);
+  EXPECT_EQ(parts.back()["role"], "the other weights on rank 0");
+  EXPECT_EQ(parts.back()["weights"], whole - part);
+
   const auto text = sluice(workspace, {"check", "recipe.toml"});
   EXPECT_THAT(text.out, HasSubstr("grpo, 2 x actor: "));
   EXPECT_THAT(text.out, HasSubstr("together on this machine: "));

@@ -107,11 +107,49 @@ TEST(RanksRun, EndInTheSameWeightsEachTimeAndBeginLikeOne) {
 
 TEST(RanksRun, SharedMomentsEndInTheSameWeights) {
   const Workspace workspace;
-  const auto run = sluice(workspace, on_ranks(2, {"optim.shard=true"}));
+  const auto run = sluice(workspace, on_ranks(2, {"optim.shard=moments"}));
   ASSERT_EQ(run.code, 0) << run.out << run.err;
   EXPECT_EQ(weights_of(workspace), weights_of(undisturbed()));
   const auto state = fs::path("checkpoints") / "latest" / "state" / "optimizer.safetensors";
   EXPECT_EQ(sha256_file(workspace.run() / state), sha256_file(undisturbed().run() / state));
+}
+
+TEST(ShardedRanksRun, EndInTheSameWeightsEachTimeAndBeginLikeOthers) {
+  const Workspace workspace, again;
+  for (const auto* each : {&workspace, &again}) {
+    const auto run = sluice(*each, on_ranks(2, {"optim.shard=weights"}));
+    ASSERT_EQ(run.code, 0) << run.out << run.err;
+    EXPECT_EQ(run.err, "");
+  }
+  EXPECT_EQ(weights_of(workspace), weights_of(again));
+  const auto steps = workspace.metrics(), of_others = undisturbed().metrics();
+  for (size_t i = 0; i < 6; ++i) {
+    for (const char* name : {"loss", "grad_norm", "entropy"}) {
+      EXPECT_NEAR(steps[i].at(name).get<double>(), of_others[i].at(name).get<double>(), 1e-4) << name;
+    }
+  }
+  for (const auto& line : steps) {
+    if (line.at("stage") == "grpo") EXPECT_TRUE(law_closes(line, "law/")) << line;
+  }
+  const auto audit = sluice(workspace, {"audit", "runs/tiny"});
+  EXPECT_EQ(audit.code, 0) << audit.out << audit.err;
+  const auto replay = sluice(workspace, {"replay", "runs/tiny", "--step", "24"});
+  EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+}
+
+// What is done when it is killed is most likely a sum of a block.
+TEST(ShardedRanksRun, AKilledRankIsNamedAndOthersGoOn) {
+  const Workspace workspace;
+  const auto run = hit(workspace, "1", SIGKILL, on_ranks(2, {"optim.shard=weights"}));
+  EXPECT_EQ(run.code, 1) << run.out << run.err;
+  EXPECT_THAT(run.err, HasSubstr("rank 1 of the learner of stage grpo ended (killed by SIGKILL)"));
+  EXPECT_THAT(run.err, HasSubstr("rank 1 went away"));
+  sluice_until(workspace, on_ranks(1, {"optim.shard=none", "--resume"}), "grpo", 11, SIGTERM);
+  const auto resumed = sluice(workspace, on_ranks(4, {"optim.shard=weights", "--resume"}));
+  ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
+  EXPECT_EQ(workspace.metrics().back().at("ranks"), 4.0);
+  const auto audit = sluice(workspace, {"audit", "runs/tiny"});
+  EXPECT_EQ(audit.code, 0) << audit.out << audit.err;
 }
 
 TEST(RanksRun, AKilledRankIsNamedAndTheRunGoesOnToTheSameWeights) {
@@ -172,8 +210,8 @@ TEST(RanksRun, ACheckpointMayTakeLongerThanASum) {
 
 TEST(RanksRun, GoesOnWithAnotherNumberOfRanks) {
   const Workspace workspace;
-  sluice_until(workspace, on_ranks(2, {"optim.shard=true"}), "grpo", 7, SIGTERM);
-  const auto resumed = sluice(workspace, on_ranks(3, {"optim.shard=true", "--resume"}));
+  sluice_until(workspace, on_ranks(2, {"optim.shard=moments"}), "grpo", 7, SIGTERM);
+  const auto resumed = sluice(workspace, on_ranks(3, {"optim.shard=moments", "--resume"}));
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
   EXPECT_THAT(resumed.out, HasSubstr("this environment is another: ranks is"));
   EXPECT_EQ(workspace.metrics().back().at("ranks"), 3.0);

@@ -80,7 +80,8 @@ Outcome learn(const PolicyLearnerOptions& options, transport::Collective& ranks,
   for (int64_t step = 0; step < kSteps; ++step) {
     outcome.metrics.push_back(learner.step(batch_of_step(static_cast<uint64_t>(step)), step));
     // Before that the policy stays, and nobody adds up what the ranks have for it.
-    if (step == options.critic_warmup && shard == "none") outcome.first_gradient = sluice::gradient_of(*network).clone();
+    if (step == options.critic_warmup && shard == "none")
+      outcome.first_gradient = sluice::gradient_of(*network).clone();
   }
   outcome.hash = optimizer.hash_in_common();
   outcome.weights = shared_weights(*network, optimizer);

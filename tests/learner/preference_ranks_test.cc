@@ -78,7 +78,8 @@ TEST_P(PreferenceRanks, LearnFromJudgedCompletionsWhatOneLearns) {
     Policies policies(ranks, GetParam());
     KtoLearner learner(*policies.network, policies.optimizer, policies.reference_logps(),
                        {.max_length = 64, .micro_batch_tokens = kRows});
-    return learn([&](auto examples) { return learner.step(examples); }, *policies.network, policies.optimizer, 1);
+    return learn([&](auto examples) { return learner.step(examples); }, *policies.network, policies.optimizer,
+                 1);
   });
 }
 

@@ -1,5 +1,5 @@
-// Ranks that each have a part of the weights learn what they learn with all of them, and have no more than that part
-// and a block in memory.
+// Ranks that each have a part of the weights learn what they learn with all of them, and have no more than
+// that part and a block in memory.
 #include "optim/internal/sharded_weights.h"
 
 #include <ATen/ATen.h>
@@ -24,7 +24,8 @@
 namespace sluice::optim {
 namespace {
 
-constexpr int64_t kEdges = 12 * 4096;  // bytes of pages on which something else lies besides, one where two blocks meet
+constexpr int64_t kEdges =
+    12 * 4096;  // bytes of pages on which something else lies besides, one where two blocks meet
 
 // Six blocks of 200 kB, each of many pages.
 std::unique_ptr<model::Network> deep_network() {
@@ -47,11 +48,13 @@ void add_gradients(const model::Network& network, int64_t rank, int64_t passes) 
   for (int64_t pass = 0; pass < passes; ++pass) {
     model::PackedBatchBuilder builder;
     std::vector<int32_t> tokens;
-    for (int64_t t = 0; t < 9; ++t) tokens.push_back(static_cast<int32_t>((7 * rank + 3 * pass + t * t) % 23));
+    for (int64_t t = 0; t < 9; ++t)
+      tokens.push_back(static_cast<int32_t>((7 * rank + 3 * pass + t * t) % 23));
     builder.add(tokens);
     const auto batch = builder.build(at::kCPU);
     const auto rows = at::arange(8);
-    (-network.logprobs(batch, {rows, batch.tokens.narrow(0, 1, 8).to(at::kLong)}, 1.0).logprobs.sum()).backward();
+    (-network.logprobs(batch, {rows, batch.tokens.narrow(0, 1, 8).to(at::kLong)}, 1.0).logprobs.sum())
+        .backward();
   }
 }
 

@@ -449,6 +449,13 @@ TEST(Recipe, SaysWhatDoesNotGoTogether) {
   EXPECT_THAT(fault({"model.products=bfloat16", "device=cuda"}), HasSubstr("device = \"cpu\""));
   EXPECT_THAT(fault({"model.products=bfloat16", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"model.products=bfloat16_both", "model.lora.rank=4"}), HasSubstr("model.lora"));
+  EXPECT_THAT(fault({"optim.shard=weights", "device=cuda"}), HasSubstr("device = \"cpu\""));
+  EXPECT_THAT(fault({"optim.shard=weights", "model.lora.rank=4"}), HasSubstr("model.lora"));
+  EXPECT_THAT(fault({"optim.shard=weights", "algorithm.baseline=critic"}), HasSubstr("critic"));
+  EXPECT_THAT(fault({"optim.shard=weights", "algorithm.beta=0.1", "algorithm.mix_every=2"}),
+              HasSubstr("mix_every"));
+  EXPECT_THAT(fault({"optim.shard=true"}), HasSubstr("moments"));
+  EXPECT_EQ(folder.load(kGrpo, {"optim.shard=weights"}).stages[0].optim.shard, "weights");
   EXPECT_THAT(fault({"rollout.draft=model"}), HasSubstr("rollout.draft_model"));
   EXPECT_THAT(fault({"rollout.draft_model=somewhere"}), HasSubstr("rollout.draft"));
   const auto recipe = folder.load(kGrpo, {"rollout.mix_versions=true", "deterministic=false",

@@ -127,7 +127,8 @@ TEST_P(SharedOut, LearnsWhatOneLearns) {
     const auto network = tiny_network_of(at::kFloat, 7);
     optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
-    return train(*network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+    return train(*network, optimizer,
+                 [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
   });
 }
 
@@ -136,7 +137,8 @@ TEST(SupervisedRanks, LearnWhatOneLearnsWhereSumsBeginInTheBackward) {
     const auto network = wide_network();
     optim::Optimizer optimizer(*network, ranks, {.lr = 1e-4}, /*total_steps=*/100);
     SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 20});
-    return train(*network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+    return train(*network, optimizer,
+                 [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
   });
 }
 
