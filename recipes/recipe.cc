@@ -311,8 +311,10 @@ Recipe recipe_from_resolved(const Json& resolved) {
         !recipe.model.path.empty() || !recipe.tokenizer.path.empty() || !recipe.tokenizer.train.empty(),
         "a network from scratch needs tokenizer.path or tokenizer.train, \"characters\" or \"bpe\"");
     const bool rounds = recipe.model.rounding != model::Rounding::None;
-    require<UsageError>(!rounds || recipe.device != "cuda",
-                        "model.products other than \"float32\" is for device = \"cpu\"");
+    require<UsageError>(
+        recipe.model.rounding != model::Rounding::BFloat16 || recipe.device != "cuda",
+        "model.products = \"bfloat16\" is for device = \"cpu\"; on a GPU \"bfloat16_both\" is "
+        "fast");
     require<UsageError>(
         !rounds || !recipe.model.lora,
         "model.products in bfloat16 is not for model.lora: actors round what the adapters are "

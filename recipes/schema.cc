@@ -103,7 +103,8 @@ std::vector<SchemaKey> make_schema() {
           "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
           "bfloat16_both: with rows and gradients rounded to it too, of which training keeps half the bytes, "
           "the arithmetic of a run in bfloat16. Sums, norms, softmax, the residual stream and the loss stay "
-          "float32, and so does what is trained and saved; actor and learner still agree to the last bit. "
+          "float32, and so does what is trained and saved; on the CPU actor and learner still agree to the "
+          "last bit. A GPU is fast with bfloat16_both, and has attention's scores of bfloat16 too. "
           "`sluice bench decode --dtype float32,bfloat16` says what the first is worth on a machine."),
       number("model", "router_aux_loss", 0, 0, 100,
              "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "model/families/family.h"
+#include "model/internal/implementations.h"
 #include "model/operators.h"
 
 namespace sluice::model {
@@ -68,13 +69,23 @@ class GroupedAttention : public AttentionLayer {
         v = values;
       }
     }
-    const auto out = attention(
+    const auto out = attended(
         q, k, v, pass.plan(layer_.window),
         {.scale = config_.scale, .window = pass.mask_window(layer_.window), .soft_cap = config_.soft_cap});
     return output_(out.view({rows, heads * config_.head_dim}));
   }
 
  private:
+  // Where a GPU has a kernel for it, what products round to bfloat16 is rounded for attention too.
+  at::Tensor attended(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const std::shared_ptr<const AttentionPlan>& plan,
+                      const AttentionOptions& options) const {
+    if (!qkv_.weight().all.rounds_both() || !raw::cuda::takes_attention(q, v, options))
+      return attention(q, k, v, plan, options);
+    const auto narrow = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+    return attention(narrow(q), narrow(k), narrow(v), plan, options).to(q.scalar_type());
+  }
+
   at::Tensor normed(const at::Tensor& qkv) const {
     const int64_t heads = config_.num_heads, kv_heads = config_.num_kv_heads;
     return at::cat({q_norm_(qkv.narrow(1, 0, heads)), k_norm_(qkv.narrow(1, heads, kv_heads)),

@@ -100,6 +100,26 @@ AttentionPlan::Padded pad(const AttentionPlan& plan, const at::Device& device) {
   return padded;
 }
 
+AttentionPlan::Gathered gather_keys(const AttentionPlan& plan, const at::Device& device) {
+  AttentionPlan::Gathered gathered;
+  std::vector<int32_t> queries{0}, keys{0};
+  std::vector<int64_t> index;
+  for (const auto& sequence : plan.sequences) {
+    queries.push_back(queries.back() + static_cast<int32_t>(sequence.num_queries));
+    keys.push_back(keys.back() + static_cast<int32_t>(sequence.num_keys));
+    gathered.max_queries = std::max(gathered.max_queries, sequence.num_queries);
+    gathered.max_keys = std::max(gathered.max_keys, sequence.num_keys);
+    for (int64_t r = sequence.first_run; r < sequence.first_run + sequence.num_runs; ++r) {
+      const auto& run = plan.runs[static_cast<size_t>(r)];
+      for (int64_t i = 0; i < run.count; ++i) index.push_back(run.first_row + i);
+    }
+  }
+  gathered.cum_queries = at::tensor(queries, at::kInt).to(device);
+  gathered.cum_keys = at::tensor(keys, at::kInt).to(device);
+  gathered.key_index = at::tensor(index, at::kLong).to(device);
+  return gathered;
+}
+
 void check_view(const PackedBatch& batch, const CacheView& view) {
   const auto count = static_cast<size_t>(batch.num_sequences());
   require(view.cache != nullptr && view.block_table.size() == count && view.cached.size() == count,
@@ -152,6 +172,11 @@ at::Tensor cache_slots(const PackedBatch& batch, const CacheView& view) {
       *slot++ = view.cache->slot(view.block_table[s], view.cached[s] + i);
   }
   return slots;
+}
+
+const AttentionPlan::Gathered& AttentionPlan::gathered(const at::Device& device) const {
+  if (!gathered_) gathered_ = gather_keys(*this, device);
+  return *gathered_;
 }
 
 const AttentionPlan::Padded& AttentionPlan::padded(const at::Device& device) const {

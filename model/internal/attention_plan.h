@@ -41,8 +41,20 @@ class AttentionPlan {
   // Made on the first call; one thread at a time.
   const Padded& padded(const at::Device& device) const;
 
+  // The same for kernels that take sequences of any length end to end: sequence s has the queries
+  // cum_queries[s] .. cum_queries[s + 1], and the gathered keys cum_keys[s] .. cum_keys[s + 1], the last of
+  // which is its last query's own.
+  struct Gathered {
+    at::Tensor cum_queries, cum_keys;  // [sequences + 1] int32
+    at::Tensor key_index;              // [gathered keys] int64 into keys; one that several see comes often
+    int64_t max_queries = 0, max_keys = 0;
+  };
+  // Made on the first call; one thread at a time.
+  const Gathered& gathered(const at::Device& device) const;
+
  private:
   mutable std::optional<Padded> padded_;
+  mutable std::optional<Gathered> gathered_;
 };
 
 // Keys are rows of the batch.

@@ -1,4 +1,4 @@
-// The two sets of implementations behind raw_operators.h, with the same arguments and results.
+// The sets of implementations behind raw_operators.h, with the same arguments and results.
 #pragma once
 
 #include "model/internal/raw_operators.h"
@@ -65,5 +65,29 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
                                                                   const AttentionPlan& plan,
                                                                   const AttentionOptions& options);
 }  // namespace cpu
+
+// On a GPU; a build without CUDA takes nothing.
+namespace cuda {
+// bfloat16 by flash attention, float32 statistics: FlashAttention-2 (2023), as LibTorch has it.
+bool takes_attention(const at::Tensor& q, const at::Tensor& v, const AttentionOptions& options);
+std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                             const AttentionPlan& plan, const AttentionOptions& options);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& grad, const at::Tensor& q,
+                                                                  const at::Tensor& k, const at::Tensor& v,
+                                                                  const at::Tensor& out,
+                                                                  const at::Tensor& softmax,
+                                                                  const AttentionPlan& plan,
+                                                                  const AttentionOptions& options);
+// float32 hidden states: the logits of some rows come out of one product and are read once.
+bool takes_logits(const at::Tensor& hidden);
+TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
+                                 const LogitOptions& options);
+std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGrads& grads,
+                                                           const at::Tensor& hidden, const Weight& head,
+                                                           const at::Tensor& targets,
+                                                           const TokenLogprobSums& sums,
+                                                           const LogitOptions& options, bool head_is_frozen,
+                                                           const at::Tensor& head_sum);
+}  // namespace cuda
 
 }  // namespace sluice::model::raw

@@ -12,9 +12,11 @@ using at::Tensor;
 
 bool has_kernels(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-Tensor at_least_float(const Tensor& x) {
-  return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
+at::ScalarType wide_type(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
+
+Tensor at_least_float(const Tensor& x) { return x.to(wide_type(x)); }
 
 Tensor in_type_of(const Tensor& x, const Tensor& weight) {
   return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
@@ -35,7 +37,9 @@ model::cpu::WeightType type_of_packed(const Tensor& panels) {
 Tensor as_multiplied(const Tensor& weight, bool rounds) { return rounds ? weight.to(at::kBFloat16) : weight; }
 
 Tensor rounded(const Tensor& x, const Weight& weight) {
-  return weight.rounds_both() ? x.to(at::kBFloat16).to(x.scalar_type()) : x;
+  if (!weight.rounds_both()) return x;
+  const auto narrow = x.to(at::kBFloat16);
+  return x.is_cuda() ? narrow : narrow.to(x.scalar_type());
 }
 
 Tensor pack(const Tensor& weight, bool rounds) {
@@ -46,30 +50,50 @@ Tensor pack(const Tensor& weight, bool rounds) {
   return panels;
 }
 
+namespace {
+
+// In the type asked for: a GPU multiplies numbers of bfloat16 and adds in float32.
+Tensor product(const Tensor& a, const Tensor& b, at::ScalarType type) {
+  return a.scalar_type() == type ? at::mm(a, b) : at::mm(a, b, type);
+}
+
+void add_product(const Tensor& a, const Tensor& b, Tensor& sum) {
+  if (a.scalar_type() == sum.scalar_type()) {
+    sum.addmm_(a, b);
+  } else {
+    sum.add_(product(a, b, sum.scalar_type()));
+  }
+}
+
+}  // namespace
+
 Tensor linear(const Tensor& x, const Weight& weight) {
   const auto& rows = weight.rows;
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
-  if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows)))
-    return at::mm(rounded(x, weight), in_type_of(x, as_multiplied(rows, weight.rounds())).t());
+  if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows))) {
+    const auto factor = rounded(x, weight);
+    return product(factor, in_type_of(factor, as_multiplied(rows, weight.rounds())).t(), x.scalar_type());
+  }
   return cpu::linear(rounded(x, weight), weight);
 }
 
 Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
-  return has_kernels(grad) ? cpu::linear_grad_x(grad, weight) : at::mm(grad, weight);
+  return has_kernels(grad) ? cpu::linear_grad_x(grad, weight) : product(grad, weight, wide_type(grad));
 }
 
 void add_linear_grad_x(const Tensor& grad, const Tensor& weight, Tensor& sum) {
   if (has_kernels(grad)) return cpu::add_linear_grad_x(grad, weight, sum);
-  sum.addmm_(grad, weight);
+  add_product(grad, weight, sum);
 }
 
 void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
   if (has_kernels(grad) && has_kernels(x)) return cpu::add_linear_grad_weight(grad, x, sum);
-  sum.addmm_(grad.t(), x);
+  add_product(grad.t(), x, sum);
 }
 
 Tensor linear_grad_weight(const Tensor& grad, const Tensor& x) {
+  if (!has_kernels(grad) || !has_kernels(x)) return product(grad.t(), x, wide_type(x));
   auto sum = at::zeros({grad.size(1), x.size(1)}, x.options());
   add_linear_grad_weight(grad, x, sum);
   return sum;
@@ -77,8 +101,9 @@ Tensor linear_grad_weight(const Tensor& grad, const Tensor& x) {
 
 TokenLogprobParts token_logprobs(const Tensor& hidden, const Weight& head, const Tensor& targets,
                                  const LogitOptions& options) {
-  return has_kernels(hidden) ? cpu::token_logprobs(hidden, head, targets, options)
-                             : aten::token_logprobs(hidden, head, targets, options);
+  if (has_kernels(hidden)) return cpu::token_logprobs(hidden, head, targets, options);
+  return cuda::takes_logits(hidden) ? cuda::token_logprobs(hidden, head, targets, options)
+                                    : aten::token_logprobs(hidden, head, targets, options);
 }
 
 Tensor embedding_backward(const Tensor& grad, const Tensor& tokens, int64_t vocab, const Tensor& sum) {
@@ -120,8 +145,10 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor&
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const AttentionPlan& plan, const AttentionOptions& options) {
-  return cpu::takes_attention(q, k, v) ? cpu::attention(q, k, v, plan, options)
-                                       : aten::attention(q, k, v, plan, options);
+  if (cpu::takes_attention(q, k, v)) return cpu::attention(q, k, v, plan, options);
+  return cuda::takes_attention(q, v, options) && q.scalar_type() == at::kBFloat16
+             ? cuda::attention(q, k, v, plan, options)
+             : aten::attention(q, k, v, plan, options);
 }
 
 std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k,
@@ -129,9 +156,11 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
                                                       const Tensor& softmax, const AttentionPlan& plan,
                                                       const AttentionOptions& options) {
   // What the forward took comes back here; keys of a cache have no gradients.
-  const bool kernels = cpu::takes_attention(q, k, v) && k.size(0) == q.size(0);
-  return kernels ? cpu::attention_backward(grad, q, k, v, out, softmax, plan, options)
-                 : aten::attention_backward(grad, q, k, v, out, softmax, plan, options);
+  if (cpu::takes_attention(q, k, v) && k.size(0) == q.size(0))
+    return cpu::attention_backward(grad, q, k, v, out, softmax, plan, options);
+  return cuda::takes_attention(q, v, options) && q.scalar_type() == at::kBFloat16
+             ? cuda::attention_backward(grad, q, k, v, out, softmax, plan, options)
+             : aten::attention_backward(grad, q, k, v, out, softmax, plan, options);
 }
 
 }  // namespace sluice::model::raw

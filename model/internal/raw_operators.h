@@ -1,8 +1,9 @@
 // The forward and backward of every operator, without autograd, and who implements them.
 //
 // Arguments and results are as in operators.h; a backward gets the gradient of the result first. Each of
-// these chooses by the tensors it gets: kernels of this project (namespace cpu) for float32 on the CPU,
-// compositions of ATen's operators (namespace aten) for any other type, device or shape.
+// these chooses by the tensors it gets: kernels of this project (namespace cpu) for float32 on the CPU, those
+// for bfloat16 on a GPU (namespace cuda), compositions of ATen's operators (namespace aten) for any other
+// type, device or shape.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,7 +20,8 @@ namespace sluice::model::raw {
 // Whether the kernels of namespace cpu take this tensor.
 bool has_kernels(const at::Tensor& x);
 
-// x itself unless its type is narrower than float32.
+// float32 unless x is of float64, and x in that type.
+at::ScalarType wide_type(const at::Tensor& x);
 at::Tensor at_least_float(const at::Tensor& x);
 // The weight itself unless its type is another than x's.
 at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
@@ -35,13 +37,13 @@ at::Tensor pack(const at::Tensor& weight, bool rounds = false);
 // What a product multiplies with: rounded to bfloat16, or itself.
 at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
 // What is multiplied with a weight, rows or the gradients of its results: rounded to bfloat16 where the
-// weight says so, in the type it had.
+// weight says so, in the type it had, but on a GPU, which multiplies such numbers as they are.
 at::Tensor rounded(const at::Tensor& x, const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not, a part at a time. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
 // Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. The weight is
-// of grad's type.
+// of grad's type. Of bfloat16 on a GPU they are float32.
 at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
 // Added to `sum` [rows, in], contiguous.
 void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, at::Tensor& sum);

@@ -205,6 +205,9 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
                                                    const Weight& head, const Tensor& targets,
                                                    const TokenLogprobSums& sums, const LogitOptions& options,
                                                    bool head_is_frozen, const Tensor& head_sum) {
+  if (cuda::takes_logits(hidden))
+    return cuda::token_logprobs_backward(grads, hidden, head, targets, sums, options, head_is_frozen,
+                                         head_sum);
   const int64_t vocab = head.rows.size(0);
   const auto [rows_at_once, tokens_at_once] = piece_of(hidden, vocab);
   auto grad_hidden = at::zeros(hidden.sizes(), hidden.options());
@@ -215,8 +218,8 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
   const auto add = [&](int64_t first_row, int64_t rows, int64_t first, int64_t tokens) {
     const auto part = [&](const Tensor& all) { return all.narrow(0, first_row, rows); };
     const auto weight = of_tokens(head, first, tokens);
-    const auto multiplied = in_type_of(hidden, as_multiplied(weight.rows, weight.rounds()));
-    const auto x = part(hidden);
+    const auto x = part(hidden), factor = rounded(x, head);
+    const auto multiplied = in_type_of(factor, as_multiplied(weight.rows, weight.rounds()));
     const auto z =
         model::scaled_logits(x, has_kernels(x) ? weight : Weight(multiplied, {}, weight.rounding), options);
     Tensor slope;  // of the cap: 1 - tanh^2
@@ -236,7 +239,7 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
     add_linear_grad_x(grad_z, multiplied, of_rows);
     if (!grad_head.defined()) return;
     auto of_head = grad_head.narrow(0, first, tokens);
-    add_linear_grad_weight(grad_z, rounded(x, head), of_head);
+    add_linear_grad_weight(grad_z, factor, of_head);
   };
   for_each_chunk(hidden.size(0), rows_at_once, [&](int64_t first_row, int64_t rows) {
     for_each_chunk(vocab, tokens_at_once,

@@ -76,6 +76,30 @@ TEST(Attention, ACompletionSeesAllOfItsPrefixAndAWindowCountsFromTheQuery) {
       at::allclose(model::attention(q, k, v, plan, windowed), plain_attention(q, k, v, in_window, windowed)));
 }
 
+// What kernels of a GPU get: sequences of any length end to end, whose last query sees the last key.
+TEST(Attention, GatheredKeysAreThoseThatAreSeen) {
+  const auto plan = make_attention_plan(batch_of({2, 3, 1, 2}, {-1, 0, 0, -1}));
+  const auto q = numbers({8, 2, 4}, 0), k = numbers({8, 1, 4}, 1), v = numbers({8, 1, 4}, 2);
+  const AttentionOptions options{.scale = 0.7};
+  const auto& gathered = plan->gathered(at::kCPU);
+  EXPECT_EQ(gathered.max_queries, 3);
+  EXPECT_EQ(gathered.max_keys, 5);
+  const auto keys = k.index_select(0, gathered.key_index), values = v.index_select(0, gathered.key_index);
+  std::vector<Tensor> parts;
+  for (int64_t s = 0; s + 1 < gathered.cum_queries.numel(); ++s) {
+    const auto stretch = [s](const Tensor& of, const Tensor& ends) {
+      const auto first = ends[s].item<int64_t>();
+      return of.narrow(0, first, ends[s + 1].item<int64_t>() - first);
+    };
+    const auto queries = stretch(q, gathered.cum_queries);
+    const auto own_keys = stretch(keys, gathered.cum_keys);
+    const auto allowed =
+        at::ones({queries.size(0), own_keys.size(0)}, at::kBool).tril(own_keys.size(0) - queries.size(0));
+    parts.push_back(plain_attention(queries, own_keys, stretch(values, gathered.cum_keys), allowed, options));
+  }
+  EXPECT_TRUE(at::allclose(at::cat(parts), model::attention(q, k, v, plan, options)));
+}
+
 TEST(Attention, GradientsAreThoseOfDifferences) {
   const auto plan = make_attention_plan(batch_of({2, 3, 1}, {-1, 0, -1}));
   for (const auto& options : {AttentionOptions{.scale = 0.7}, AttentionOptions{.scale = 1.5, .soft_cap = 0.9},

@@ -446,7 +446,8 @@ TEST(Recipe, SaysWhatDoesNotGoTogether) {
   EXPECT_THAT(fault({"rollout.mix_versions=true"}), HasSubstr("deterministic = false"));
   EXPECT_THAT(fault({"rollout.weights=int8", "device=cuda"}), HasSubstr("device = \"cpu\""));
   EXPECT_THAT(fault({"rollout.draft=prompt", "device=cuda"}), HasSubstr("device = \"cpu\""));
-  EXPECT_THAT(fault({"model.products=bfloat16", "device=cuda"}), HasSubstr("device = \"cpu\""));
+  EXPECT_THAT(fault({"model.products=bfloat16", "device=cuda"}), HasSubstr("bfloat16_both"));
+  EXPECT_NO_THROW(folder.load(kGrpo, {"model.products=bfloat16_both", "device=cuda"}));
   EXPECT_THAT(fault({"model.products=bfloat16", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"model.products=bfloat16_both", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"optim.shard=weights", "device=cuda"}), HasSubstr("device = \"cpu\""));
