@@ -9,7 +9,7 @@
 namespace sluice::monitor {
 namespace {
 
-constexpr double kSlowStepS = 2.0;  // in shorter steps nobody waits for anybody long
+constexpr double kSlowStepS = 0.1;  // in shorter steps nobody waits for anybody long
 constexpr double kBearable = 0.3;   // of the spread of a scorer: what its mean may fall without a word
 
 double mean_of(const std::vector<double>& values) {
@@ -129,10 +129,10 @@ std::string scorers_apart(const HealthRule& rule, const StageSteps& steps) {
 }
 
 std::string stale_queue(const HealthRule& rule, const StageSteps& steps) {
-  constexpr double kStepsOld = 5;
+  constexpr double kOldS = 1;
   const auto age = steps.last("queue/age", rule.steps), time = steps.last("step_time", rule.steps);
-  if (age.empty() || time.empty() || std::ranges::min(age) < rule.limit) return "";
-  if (std::ranges::min(age) < kStepsOld * median_of(time)) return "";
+  if (age.empty() || time.empty() || std::ranges::min(age) < kOldS) return "";
+  if (std::ranges::min(age) < rule.limit * median_of(time)) return "";
   return "the oldest group in the queue has waited for " + text(age.back()) + " s, " +
          text(age.back() / std::max(median_of(time), 1e-3)) + " times as long as a step takes";
 }
@@ -154,14 +154,21 @@ std::string starving_learner(const HealthRule& rule, const StageSteps& steps) {
          " s";
 }
 
+// They are ahead by the lag of the policy and can be no more: groups that have lain ready for as long, but
+// for a small part of a step, were made in that part.
 std::string starving_actors(const HealthRule& rule, const StageSteps& steps) {
+  constexpr double kNoWait = 0.01;
   const auto shares = shares_waited(steps, rule.steps);
-  const auto depth = steps.last("queue/depth", rule.steps);
-  if (shares.empty() || depth.empty() || std::ranges::max(shares) > rule.limit) return "";
-  if (std::ranges::min(depth) <= 0) return "";  // nothing lies ready for it
-  return "the learner is the bottleneck: the groups of each step lay ready before it asked for them" +
-         over(rule) + ", and the actors wait for new weights; it trained for " +
-         text(mean_of(steps.last("step_time", rule.steps))) + " s a step";
+  const auto depth = steps.last("queue/depth", rule.steps), age = steps.last("queue/age", rule.steps),
+             lag = steps.last("policy/lag", rule.steps);
+  if (shares.empty() || depth.empty() || age.empty() || lag.empty()) return "";
+  if (mean_of(shares) > kNoWait || std::ranges::min(depth) <= 0) return "";
+  const double step_s = mean_of(steps.last("step_time", rule.steps));
+  const double idle = 1 - (mean_of(lag) - mean_of(age) / step_s);
+  if (idle < rule.limit) return "";
+  return "the learner is the bottleneck: it trained for " + text(step_s) + " s a step" + over(rule) +
+         ", and the actors had the groups of the next one ready in a small part of that and waited for new "
+         "weights";
 }
 
 std::string logprob_mismatch(const HealthRule& rule, const StageSteps& steps) {
@@ -224,17 +231,19 @@ std::vector<HealthRule> make_rules() {
        "The policy may have found how to please one of them: read completions that it likes best, and weigh "
        "the rewards anew",
        scorers_apart},
-      {"stale_queue", 60, 5,
-       "`queue/age` is {limit} s or more, and as long as five steps, in {steps} steps in a row",
+      {"stale_queue", 5, 5,
+       "`queue/age` is as long as {limit} steps take, and 1 s or more, in {steps} steps in a row",
        "Fewer actors or a smaller rollout.staleness; see in the log of the learner what its steps wait for",
        stale_queue},
       {"starving_learner", 0.9, 20,
-       "`time/wait` is {limit} of `step_time` or more on average over {steps} steps of 2 s or longer",
+       "`time/wait` is {limit} of `step_time` or more on average over {steps} steps of 0.1 s or longer",
        "More actors (rollout.actors, or more machines), rollout.draft, or a shorter "
        "rollout.max_new_tokens; look for one slow scorer in rewards/NAME/seconds_p95",
        starving_learner},
-      {"starving_actors", 0.01, 20,
-       "`time/wait` is {limit} of `step_time` or less in each of {steps} steps of 2 s or longer",
+      {"starving_actors", 0.9, 20,
+       "over {steps} steps of 0.1 s or longer the learner waited for nothing, and the next groups lay ready "
+       "for "
+       "{limit} of a step (`queue/age` against `policy/lag`)",
        "Fewer actors do as well; more ranks (learner.ranks) or a larger batch.micro_batch_tokens make the "
        "learner faster",
        starving_actors},

@@ -185,16 +185,26 @@ TEST(Health, TheBottleneckIsNamed) {
   EXPECT_THAT(learner.sentence, HasSubstr("the actors are the bottleneck"));
   EXPECT_THAT(learner.sentence, HasSubstr("97.5 % of the time"));
 
-  const auto actors = only_alarm(60, 41, {{"time/wait", 0.0}});
+  const auto actors = only_alarm(60, 41, {{"time/wait", 0.0}, {"queue/age", 7.5}});
   EXPECT_EQ(actors.rule, "starving_actors");
   EXPECT_THAT(actors.sentence, HasSubstr("the learner is the bottleneck"));
+}
+
+// The learner is never waited for, and the actors need half of each step: as it should be.
+TEST(Health, ActorsThatAreBusyForHalfAStepDoNotStarve) {
+  EXPECT_THAT(alarms_of(60, 1,
+                        [](int64_t, Metrics& metrics) {
+                          metrics["time/wait"] = 0;
+                          metrics["queue/age"] = 4;
+                        }),
+              IsEmpty());
 }
 
 TEST(Health, NobodyStarvesInStepsOfASplitSecond) {
   EXPECT_THAT(alarms_of(60, 1,
                         [](int64_t, Metrics& metrics) {
-                          metrics["step_time"] = 0.2;
-                          metrics["time/wait"] = 0.2;
+                          metrics["step_time"] = 0.05;
+                          metrics["time/wait"] = 0.05;
                         }),
               IsEmpty());
 }
