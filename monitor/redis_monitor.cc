@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "monitor/internal/command_queue.h"
 #include "monitor/internal/redis_client.h"
 #include "monitor/internal/run_picture.h"
 
@@ -23,6 +24,7 @@ constexpr size_t kMaxWaiting = 4096;
 constexpr std::chrono::milliseconds kFirstBackOff{100};
 constexpr std::chrono::milliseconds kLongestBackOff{2000};
 constexpr std::chrono::milliseconds kProbeEvery{1000};  // a lost picture is noticed though nothing happens
+constexpr std::chrono::milliseconds kLookEvery{200};    // for commands
 constexpr Millis kFarewell = 500;
 
 // The run's signals are for other threads.
@@ -69,10 +71,13 @@ struct RedisMonitor::Impl {
   void run(const std::stop_token& stop);
   std::string show_whole();
   std::string send_changes();
+  std::string look_for_commands();
+  bool answers_wait() const;
   std::optional<internal::StreamId> last_metric(std::string& why, bool& wrong_type);
   void wait_for_changes(const std::stop_token& stop);
   void say(std::string sentence);
   bool work_left();
+  bool is_busy() const;
   void lost(const std::string& why);
   void found();
 
@@ -81,10 +86,13 @@ struct RedisMonitor::Impl {
   internal::RedisClient client;  // the thread's
   std::mutex mutex;
   std::condition_variable_any changed;
-  internal::RunPicture picture;  // guarded by mutex
-  std::string problem;           // guarded by mutex, not read yet
-  std::string last_sentence;     // guarded by mutex
-  std::string refusal;           // the thread's: what the server refused last, said once
+  internal::RunPicture picture;                    // guarded by mutex
+  std::optional<internal::CommandQueue> commands;  // guarded by mutex; empty: nobody listens
+  Millis looked_at = 0;                            // the thread's: for commands
+  std::string problem;                             // guarded by mutex, not read yet
+  std::string last_sentence;                       // guarded by mutex
+  std::string refusal;                             // the thread's: what the server refused last, said once
+  std::string command_refusal;                     // the thread's likewise
   enum class Seen { Never, There, Away } seen = Seen::Never;  // the thread's
   std::atomic<bool> connected = false;
 };
@@ -96,9 +104,18 @@ void RedisMonitor::Impl::say(std::string sentence) {
   last_sentence = std::move(sentence);
 }
 
+// What is there to do; `mutex` is held. A refused answer waits for the next look.
+bool RedisMonitor::Impl::is_busy() const {
+  return picture.num_waiting() > 0 || picture.whole_due() || answers_wait();
+}
+
+bool RedisMonitor::Impl::answers_wait() const {
+  return commands && commands->has_answers() && command_refusal.empty();
+}
+
 bool RedisMonitor::Impl::work_left() {
   const std::lock_guard lock(mutex);
-  return picture.num_waiting() > 0 || picture.whole_due();
+  return is_busy();
 }
 
 void RedisMonitor::Impl::lost(const std::string& why) {
@@ -108,8 +125,12 @@ void RedisMonitor::Impl::lost(const std::string& why) {
     picture.stop_following();
   }
   if (seen == Seen::Away) return;
-  say(where + (seen == Seen::Never ? " cannot be used (" : " is gone (") + why +
-      "); the run goes on without it");
+  const bool full = why.starts_with("OOM ") || why.find("maxmemory") != std::string::npos;
+  say(where +
+      (full                  ? " is full ("
+       : seen == Seen::Never ? " cannot be used ("
+                             : " is gone (") +
+      why + "); the run goes on without it");
   seen = Seen::Away;
 }
 
@@ -177,10 +198,32 @@ std::string RedisMonitor::Impl::send_changes() {
   return "";
 }
 
+// Answers what was done and asks what is to be done. Returns "" or why it could not.
+std::string RedisMonitor::Impl::look_for_commands() {
+  std::vector<RedisCommand> look;
+  {
+    const std::lock_guard lock(mutex);
+    const bool due = clock.now_ms() - looked_at >= kLookEvery.count() || answers_wait();
+    if (!commands || !due) return "";
+    look = commands->look();
+  }
+  looked_at = clock.now_ms();
+  std::string why;
+  const auto replies = client.exchange(look, why);
+  if (!replies) return why;
+  std::string error;
+  {
+    const std::lock_guard lock(mutex);
+    error = commands->looked(*replies);
+  }
+  if (!error.empty() && error != command_refusal) say(where + " refuses what commands need: " + error);
+  command_refusal = error;
+  return "";
+}
+
 void RedisMonitor::Impl::wait_for_changes(const std::stop_token& stop) {
   std::unique_lock lock(mutex);
-  changed.wait_for(lock, stop, kProbeEvery,
-                   [this] { return picture.num_waiting() > 0 || picture.whole_due(); });
+  changed.wait_for(lock, stop, commands ? kLookEvery : kProbeEvery, [this] { return is_busy(); });
 }
 
 void RedisMonitor::Impl::run(const std::stop_token& stop) {
@@ -191,6 +234,7 @@ void RedisMonitor::Impl::run(const std::stop_token& stop) {
     if (connected) {
       wait_for_changes(stop);
       why = send_changes();
+      if (why.empty()) why = look_for_commands();
     } else {
       why = show_whole();
       if (why.empty()) found();
@@ -241,6 +285,30 @@ void RedisMonitor::batched(const std::vector<uint64_t>& groups) {
 
 void RedisMonitor::ended(const std::vector<uint64_t>& groups) {
   impl_->tell([&](auto& picture) { picture.ended(groups); });
+}
+
+void RedisMonitor::listen(const std::string& last_taken) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->commands.emplace(impl_->picture.key(""), internal::parse_stream_id(last_taken));
+}
+
+std::vector<RunCommand> RedisMonitor::take_commands() {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->commands ? impl_->commands->take() : std::vector<RunCommand>();
+}
+
+std::string RedisMonitor::last_taken() const {
+  const std::lock_guard lock(impl_->mutex);
+  const auto id = impl_->commands ? impl_->commands->last_seen() : std::nullopt;
+  return id ? internal::to_string(*id) : "";
+}
+
+void RedisMonitor::answer(const RunCommand& command, const std::string& result, const std::string& text) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->commands->answer(command, result, text);
+  }
+  impl_->changed.notify_one();
 }
 
 std::string RedisMonitor::take_problem() {

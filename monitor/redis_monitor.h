@@ -27,6 +27,11 @@ struct QueuedRollout {
   std::map<std::string, std::string> fields;  // group, step, version, actor, reward, tokens: never the texts
 };
 
+// What somebody wrote to the commands stream: its id, and its field `do`.
+struct RunCommand {
+  std::string id, text;
+};
+
 struct ActorState {
   std::string name;
   std::map<std::string, std::string> fields;
@@ -40,7 +45,7 @@ struct RedisAddress {
   std::string username, password;
   int database = 0;
 };
-// "redis://[user:password@]host[:port][/db]" or "unix:///path". Throws UsageError naming what is wrong with
+// "redis://[user:password@]host[:port][/db]" or "unix://[user:password@]/path". Throws UsageError naming what is wrong with
 // it.
 RedisAddress parse_redis_url(const std::string& url);
 
@@ -61,6 +66,17 @@ class RedisMonitor final : public MetricSink {
   void queued(std::vector<QueuedRollout> groups);     // XADD
   void batched(const std::vector<uint64_t>& groups);  // XREADGROUP: pending from now on
   void ended(const std::vector<uint64_t>& groups);    // XACK and XDEL
+
+  // From now on the commands stream is read, behind the command that a process of this run took last; "" for
+  // a run that has taken none: what is there before it looks was not sent to it.
+  void listen(const std::string& last_taken);
+  // Those that came since the last call, in order, each once. Whoever takes one keeps last_taken() before he
+  // does it, and answers it after: a command that was taken and never answered is refused by the next
+  // process.
+  std::vector<RunCommand> take_commands();
+  std::string last_taken() const;  // "" before the server was asked
+  // The entry of the replies stream that has the command's id.
+  void answer(const RunCommand& command, const std::string& result, const std::string& text);
 
   // A sentence when something changed since the last call: "Redis at ... is gone (...); the run goes on
   // without it", "Redis at ... is back". "" else.

@@ -11,7 +11,7 @@ namespace sluice::monitor {
 namespace {
 
 constexpr std::string_view kForms =
-    "; the forms are redis://[user:password@]host[:port][/db] and unix:///path";
+    "; the forms are redis://[user:password@]host[:port][/db] and unix://[user:password@]/path";
 constexpr size_t kMaxSocketPath = 107;  // sun_path without its zero
 
 // What is said about a URL never shows its password.
@@ -82,10 +82,15 @@ RedisAddress parse_redis_url(const std::string& url) {
   RedisAddress out;
   require<UsageError>(url.find('\0') == std::string::npos, "Redis URL ", shown, ": a zero byte");
   if (rest.starts_with("unix://")) {
-    out.unix_socket = rest.substr(7);
-    require<UsageError>(out.unix_socket.starts_with('/'), "Redis URL ", url,
+    rest.remove_prefix(7);
+    if (const auto at = rest.substr(0, rest.find('/')).rfind('@'); at != std::string_view::npos) {
+      take_credentials(rest.substr(0, at), shown, out);
+      rest.remove_prefix(at + 1);
+    }
+    out.unix_socket = rest;
+    require<UsageError>(out.unix_socket.starts_with('/'), "Redis URL ", shown,
                         ": the path of the socket is not absolute", kForms);
-    require<UsageError>(out.unix_socket.size() <= kMaxSocketPath, "Redis URL ", url,
+    require<UsageError>(out.unix_socket.size() <= kMaxSocketPath, "Redis URL ", shown,
                         ": the path of the socket has ", out.unix_socket.size(), " bytes, the system takes ",
                         kMaxSocketPath);
     return out;

@@ -2,9 +2,11 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <sstream>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -25,6 +27,7 @@
 #include "recipes/internal/policy_trainer.h"
 #include "recipes/internal/prompt_order.h"
 #include "recipes/internal/retention.h"
+#include "recipes/internal/run_control.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/stage_ranks.h"
@@ -65,6 +68,7 @@ class PolicyStage {
         tokenizer_(text::load_tokenizer(start_.checkpoint.model())),
         trainer_(run, recipe, stage, start_, ranks),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
+        control_(run, stage.name, monitor_, stop),
         prompts_(open_prompts(stage, start_.checkpoint.model())),
         prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
                       stage.steps * stage.rollout.prompts_per_step,
@@ -204,11 +208,13 @@ class PolicyStage {
 
   // Empty when the process was asked to stop. Throws when nothing has moved for a minute.
   std::optional<std::vector<buffers::RolloutGroup>> wait_for_batch(int64_t step) {
-    now_doing(stage_.name + " step " + std::to_string(step + 1) + ": waits for its groups");
     Millis moved = clock_.now_ms();
     int64_t seen = -1;
     while (true) {
-      beat();
+      const Millis told = clock_.now_ms();
+      if (!obey(step)) return std::nullopt;
+      moved += clock_.now_ms() - told;
+      now_doing(stage_.name + " step " + std::to_string(step + 1) + ": waits for its groups");
       if (auto groups = server_->take_batch(step, kWaitMs)) {
         require(!groups->empty(), stage_.name, ": every group of step ", step + 1,
                 server_->refills().given_up > 0
@@ -216,7 +222,6 @@ class PolicyStage {
                     : " was quarantined; the reasons are in " + run_.quarantine().string());
         return groups;
       }
-      if (stop_() != 0) return std::nullopt;
       give(ranks_, Order::Kind::Wait);
       show_notices();
       const auto status = server_->status();
@@ -226,6 +231,33 @@ class PolicyStage {
       seen = progress;
       if (clock_.now_ms() - moved > kProgressLimitMs) fail_waiting(step, status);
     }
+  }
+
+  // What the run is told between two steps. False when it is to stop.
+  bool obey(int64_t done) {
+    using Next = RunControl::Next;
+    Next next = control_.next(done);
+    while (next == Next::Wait || next == Next::Save) {
+      step_clock_->ends("wait");
+      if (next == Next::Wait) {
+        pause(done);
+      } else {
+        if (done > saved_) save(done);
+        control_.saved();
+      }
+      step_clock_->ends(next == Next::Wait ? "paused" : "save");
+      next = control_.next(done);
+    }
+    return next == Next::GoOn;
+  }
+
+  // For a moment. Actors go on until their credits are spent.
+  void pause(int64_t done) {
+    now_doing(stage_.name + " step " + std::to_string(done + 1) + ": paused by a command until resume");
+    give(ranks_, Order::Kind::Wait);
+    show_notices();
+    show_state(done, server_->status());
+    std::this_thread::sleep_for(std::chrono::milliseconds(kWaitMs));
   }
 
   static int64_t progress_of(const learner::RolloutStatus& status) {
@@ -324,6 +356,7 @@ class PolicyStage {
                                               {"age_s", std::to_string(status.oldest_age_s)},
                                               {"tokens_per_s", std::to_string(tokens_per_s_)},
                                               {"actors", std::to_string(status.actors.size())}};
+    if (control_.paused()) fields["paused"] = "yes";
     for (const auto& [name, member] : buffers::kLedgerCounts) {
       fields[name] = std::to_string(status.law.*member);
     }
@@ -419,8 +452,8 @@ class PolicyStage {
 
   // Between two steps: nothing is lost that the journal and the last step's checkpoint do not hold.
   int save_and_stop(int64_t done) {
-    if (done > start_.stage_step) save(done);
-    return stop_();
+    if (done > saved_) save(done);
+    return control_.signal();
   }
 
   int finish() {
@@ -456,6 +489,7 @@ class PolicyStage {
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   PolicyTrainer trainer_;
   StageMonitor monitor_;
+  RunControl control_;
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;
   const Millis began_;

@@ -159,7 +159,11 @@ optim::OptimizerOptions read_optim(const Json& json) {
 }
 
 MonitorSpec read_monitor(const Json& json) {
+  const bool control = json.value("control", false);
+  require<UsageError>(!control || json.at("redis") != "off",
+                      "monitor.control = true: commands come through Redis, and monitor.redis is \"off\"");
   return {.redis = json.at("redis"),
+          .control = control,
           .tensorboard = json.value("tensorboard", true),
           .web = json.value("web", true),
           .bind = json.value("bind", "127.0.0.1"),

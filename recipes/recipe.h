@@ -174,7 +174,8 @@ struct StageSpec {
 
 // Where the run can be watched.
 struct MonitorSpec {
-  std::string redis;  // "private", "off" or a URL
+  std::string redis;     // "private", "off" or a URL
+  bool control = false;  // the run takes commands from there
   bool tensorboard = true;
   bool web = true;
   std::string bind = "127.0.0.1";  // the address of the page

@@ -132,6 +132,10 @@ std::vector<SchemaKey> make_schema() {
       text("monitor", "redis", "private", {},
            "\"private\": a redis-server of the run's own on a unix socket; \"off\"; or redis://host:port, "
            "unix:///path."),
+      boolean(
+          "monitor", "control", false,
+          "The run takes commands from Redis: pause, resume, checkpoint, stop. Who may write there decides "
+          "over the run."),
       boolean("monitor", "tensorboard", true,
               "Event files in the run directory, for `tensorboard --logdir`."),
       boolean("monitor", "web", true, "The page of the run, its JSON and its metrics for Prometheus."),

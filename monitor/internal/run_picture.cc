@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <ranges>
 #include <unordered_set>
 #include <utility>
 
@@ -74,24 +75,37 @@ void RunPicture::state(RunState state) {
   for (auto& command : state_commands()) add(std::move(command));
 }
 
-std::vector<RedisCommand> RunPicture::actor_commands(const std::string& name, const Actor& actor) const {
+// Fields that are no more go with the key.
+std::vector<RedisCommand> RunPicture::actor_commands(const std::string& name, const Actor& actor,
+                                                     bool fields_differ) const {
   const auto actor_key = key("actor:" + name);
   RedisCommand set = {"HSET", actor_key, "name", name};
   append_fields(set, actor.fields);
   const Millis left = kActorTtlMs - (clock_.now_ms() - actor.seen_ms);
-  return {{"DEL", actor_key}, std::move(set), {"PEXPIRE", actor_key, std::to_string(left)}};
+  std::vector<RedisCommand> out;
+  if (fields_differ) out.push_back({"DEL", actor_key});
+  out.push_back(std::move(set));
+  out.push_back({"PEXPIRE", actor_key, std::to_string(left)});
+  return out;
 }
 
 void RunPicture::forget_silent_actors() {
   const Millis now = clock_.now_ms();
+  looked_for_silent_ms_ = now;
   std::erase_if(actors_, [&](const auto& entry) { return now - entry.second.seen_ms >= kActorTtlMs; });
 }
 
 void RunPicture::actor(ActorState actor) {
-  forget_silent_actors();
+  const Millis now = clock_.now_ms();
+  if (now - looked_for_silent_ms_ >= kActorEveryMs) forget_silent_actors();
   auto& kept = actors_[actor.name];
-  kept = {std::move(actor.fields), clock_.now_ms()};
-  for (auto& command : actor_commands(actor.name, kept)) add(std::move(command));
+  const bool fields_differ =
+      !std::ranges::equal(std::views::keys(kept.fields), std::views::keys(actor.fields));
+  kept.fields = std::move(actor.fields);
+  kept.seen_ms = now;
+  if (kept.shown_ms && now - *kept.shown_ms < kActorEveryMs && !fields_differ) return;
+  if (following_) kept.shown_ms = now;
+  for (auto& command : actor_commands(actor.name, kept, fields_differ)) add(std::move(command));
 }
 
 RedisCommand RunPicture::entry(const std::string& name, const StreamId& id,

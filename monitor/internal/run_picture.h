@@ -20,7 +20,8 @@
 namespace sluice::monitor::internal {
 
 inline constexpr int64_t kActorTtlMs = 10'000;
-inline constexpr size_t kMetricsKept = 1000;  // steps of the metrics stream
+inline constexpr int64_t kActorEveryMs = 1'000;  // however often it is told
+inline constexpr size_t kMetricsKept = 1000;     // steps of the metrics stream
 
 // The id of a stream entry, "milliseconds-sequence".
 struct StreamId {
@@ -69,6 +70,7 @@ class RunPicture {
   struct Actor {
     std::map<std::string, std::string> fields;
     Millis seen_ms = 0;
+    std::optional<Millis> shown_ms = {};
   };
   struct Metric {
     StreamId id;
@@ -79,9 +81,10 @@ class RunPicture {
   void add(RedisCommand command);
   StreamId next_id();
   void forget_silent_actors();
+  std::vector<RedisCommand> actor_commands(const std::string& name, const Actor& actor,
+                                           bool fields_differ = true) const;
   bool next_in_line(const std::vector<Rollouts::iterator>& chosen) const;
   std::vector<RedisCommand> state_commands() const;
-  std::vector<RedisCommand> actor_commands(const std::string& name, const Actor& actor) const;
   RedisCommand entry(const std::string& name, const StreamId& id,
                      const std::map<std::string, std::string>& fields, bool trimmed) const;
   RedisCommand read_command(size_t count) const;
@@ -93,6 +96,7 @@ class RunPicture {
 
   std::map<std::string, std::string> state_;
   std::map<std::string, Actor> actors_;
+  Millis looked_for_silent_ms_ = 0;
   std::deque<Metric> metrics_;  // at most kMetricsKept
   Rollouts in_batch_;           // in the order of the stream: these come first
   Rollouts queued_;

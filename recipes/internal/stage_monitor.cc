@@ -10,11 +10,19 @@
 #include "base/terminal.h"
 #include "monitor/run_history.h"
 #include "recipes/internal/replace_file.h"
+#include "recipes/internal/run_control.h"
 
 namespace sluice::recipes {
 namespace {
 
 namespace fs = std::filesystem;
+
+std::unique_ptr<monitor::RedisMonitor> connect(const RunDirectory& run, const Recipe& recipe,
+                                               const monitor::RedisAddress& address) {
+  auto redis = std::make_unique<monitor::RedisMonitor>(address, recipe.name);
+  if (recipe.monitor.control) redis->listen(last_command_taken(run));
+  return redis;
+}
 
 std::unique_ptr<monitor::RedisMonitor> make_redis(const RunDirectory& run, const Recipe& recipe) {
   if (recipe.monitor.redis == "off") return nullptr;
@@ -26,8 +34,11 @@ std::unique_ptr<monitor::RedisMonitor> make_redis(const RunDirectory& run, const
   } else {
     address = monitor::parse_redis_url(recipe.monitor.redis);
   }
-  return std::make_unique<monitor::RedisMonitor>(address, recipe.name);
+  return connect(run, recipe, address);
 }
+
+constexpr double kStateShare = 0.01;        // of the time goes into state.json
+constexpr double kLongestStateWaitS = 1.0;
 
 double megabytes(uintmax_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
@@ -109,14 +120,22 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
   fields["step"] = std::to_string(step);
   fields["stage_step"] = std::to_string(stage_step);
   fields["stage_steps"] = std::to_string(stage_.steps);
-  Json all = Json::object();
-  for (const auto& actor : actors) all[actor.name] = actor.fields;
-  const Json state = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", fields}, {"actors", all}};
-  // Where there is no room for it something that matters will say so.
-  internal::replace_file(run_.state(), state.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  if (wall_seconds() >= state_due_s_ || stage_step == stage_.steps) write_state(fields, actors);
   if (!redis_) return;
   redis_->state({std::move(fields)});
   for (const auto& actor : actors) redis_->actor(actor);
+}
+
+// For a small part of the time, however many actors there are.
+void StageMonitor::write_state(const std::map<std::string, std::string>& fields,
+                               const std::vector<monitor::ActorState>& actors) {
+  const double began = wall_seconds();
+  Json all = Json::object();
+  for (const auto& actor : actors) all[actor.name] = actor.fields;
+  const Json state = {{"schema", 1}, {"wall_time", began}, {"state", fields}, {"actors", all}};
+  // Where there is no room for it something that matters will say so.
+  internal::replace_file(run_.state(), state.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  state_due_s_ = began + std::min((wall_seconds() - began) / kStateShare, kLongestStateWaitS);
 }
 
 void StageMonitor::say(const std::string& text) {

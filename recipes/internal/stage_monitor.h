@@ -47,6 +47,8 @@ class StageMonitor {
 
  private:
   void print(const std::string& line);
+  void write_state(const std::map<std::string, std::string>& fields,
+                   const std::vector<monitor::ActorState>& actors);
   void add_disk(std::map<std::string, double>& metrics);
   void say_alarms();
 
@@ -60,6 +62,7 @@ class StageMonitor {
   std::string illness_;
   std::filesystem::path measured_;  // the checkpoint
   double checkpoint_mb_ = 0;        // that takes so much
+  double state_due_s_ = 0;          // on the wall's clock, as the state has it
 };
 
 }  // namespace sluice::recipes

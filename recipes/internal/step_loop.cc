@@ -1,6 +1,8 @@
 #include "recipes/internal/step_loop.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "base/pulse.h"
@@ -10,6 +12,8 @@ namespace sluice::recipes {
 namespace {
 
 constexpr int kIll = -1;  // in the place of a signal
+constexpr int kWait = -2, kSave = -3;
+constexpr auto kPaused = std::chrono::milliseconds(250);  // between looks at what the run is told
 
 }  // namespace
 
@@ -22,11 +26,13 @@ StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageS
       optimizer_(optimizer),
       ranks_(optimizer.collective()),
       stop_(stop),
+      control_(run, stage.name, monitor, stop),
       watch_(monitor, optimizer, stage, start),
       score_(stage.checkpoint.best_by),
       checkpoint_(start.checkpoint),
       began_(clock_.now_ms()),
-      num_tokens_(start.num_tokens) {}
+      num_tokens_(start.num_tokens),
+      saved_(start.stage_step) {}
 
 int StepLoop::run(const StepWork& work) {
   for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
@@ -55,9 +61,37 @@ int StepLoop::run(const StepWork& work) {
     const bool last = s + 1 == stage_.steps;
     if (last || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1, work.contents());
     if (signal == kIll) monitor_.end_ill();
-    if (signal != 0 && !last) return signal;
+    if (last) return 0;
+    const int told = signal != 0 ? signal : obey(s + 1, work);
+    if (told != 0) return told;
   }
   return 0;
+}
+
+// What the run is told between two steps: 0 to go on, or the signal to end with when a checkpoint is written.
+int StepLoop::obey(int64_t done, const StepWork& work) {
+  using Next = RunControl::Next;
+  while (true) {
+    const int told = told_to_stop(ranks_, [&] {
+      const auto next = control_.next(done);
+      return next == Next::Wait ? kWait : next == Next::Save ? kSave : control_.signal();
+    });
+    if (told == kWait) {
+      pause(done);
+      continue;
+    }
+    if (told != 0 && saved_ != done) save(done, work.contents());
+    if (told != kSave) return told;
+    if (ranks_.rank() == 0) control_.saved();
+  }
+}
+
+// For a moment.
+void StepLoop::pause(int64_t done) {
+  now_doing(stage_.name + " step " + std::to_string(done + 1) + ": paused by a command until resume");
+  if (ranks_.rank() != 0) return;
+  monitor_.show_state(start_.first_step() + done, done, {{"paused", "yes"}});
+  std::this_thread::sleep_for(kPaused);
 }
 
 double StepLoop::seconds() const {
@@ -74,6 +108,7 @@ void StepLoop::save(int64_t done, CheckpointContents contents) {
   if (ranks_.rank() == 0)
     checkpoint_ = write_checkpoint(run_.checkpoints(), state, contents, stage_.checkpoint);
   ranks_.meet();
+  saved_ = done;
 }
 
 }  // namespace sluice::recipes

@@ -9,6 +9,7 @@
 #include "optim/optimizer.h"
 #include "recipes/checkpoint.h"
 #include "recipes/internal/retention.h"
+#include "recipes/internal/run_control.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_monitor.h"
 #include "recipes/internal/step_watch.h"
@@ -43,6 +44,8 @@ class StepLoop {
   const Checkpoint& checkpoint() const { return checkpoint_; }
 
  private:
+  int obey(int64_t done, const StepWork& work);
+  void pause(int64_t done);
   void save(int64_t done, CheckpointContents contents);
 
   const RunDirectory& run_;
@@ -52,12 +55,14 @@ class StepLoop {
   optim::Optimizer& optimizer_;
   transport::Collective& ranks_;
   const StopRequest& stop_;
+  RunControl control_;
   StepWatch watch_;
   internal::Score score_;  // since the last checkpoint
   Checkpoint checkpoint_;
   const SteadyClock clock_;
   const Millis began_;
   double num_tokens_;  // trained on in the stage
+  int64_t saved_;      // steps done at the newest checkpoint
 };
 
 }  // namespace sluice::recipes

@@ -35,6 +35,15 @@ def shortest(completions, **_):
     return [(mean - len(text)) / 48 for text in completions]
 
 
+groups = 0
+
+
+def off_scale(completions, **_):
+    global groups
+    groups += 1
+    return [score * (1 if groups <= 100 else 1000) for score in letter_e(completions)]
+
+
 def slow(completions, **_):
     time.sleep(0.3)
     return variety(completions)
@@ -53,9 +62,13 @@ const std::vector<Illness>& illnesses() {
         R"(rewards=[{python="ill.py:letter_e"}, {python="ill.py:variety", weight=0.1}])"},
        {"truncated", "scorers_apart", "entropy_collapse"}},
       {"huge_lr",
-       {"grpo.steps=45", "grpo.optim={lr=2, warmup_steps=40}", "grpo.algorithm={beta=1e-6}",
+       {"grpo.steps=25", "grpo.optim={lr=2, warmup_steps=40}", "grpo.algorithm={beta=1e-6}",
         R"(rewards=[{python="ill.py:letter_e"}])"},
-       {"grad_norm_blow_up", "kl_blow_up", "logprob_mismatch"}},
+       {"kl_blow_up", "logprob_mismatch"}},
+      {"off_scale",  // from step 26 on, and nothing brings the rewards back to one
+       {"grpo.steps=30", "rollout.actors=1", R"(grpo.algorithm={advantage_scale="none"})",
+        R"(rewards=[{python="ill.py:off_scale", scope="group", workers=1}])"},
+       {"grad_norm_blow_up"}},
       {"length",
        {"grpo.steps=40", "grpo.optim.lr=0.02", "grpo.algorithm={beta=1e-6}",
         R"(rewards=[{python="ill.py:shortest", scope="group"}])"},
@@ -65,7 +78,8 @@ const std::vector<Illness>& illnesses() {
         R"(rewards=[{python="ill.py:slow", scope="group"}])"},
        {"starving_learner"}},
       {"slow_learner",
-       {"grpo.steps=40", "rollout.staleness=8", "grpo.algorithm={beta=0, epochs=32}", "grpo.optim.lr=1e-5"},
+       {"grpo.steps=40", "rollout.staleness=8", "grpo.algorithm={beta=1e-6, epochs=32}",
+        "grpo.optim.lr=1e-5"},
        {"starving_actors", "stale_queue"}},
       {"never_right",
        {"grpo.steps=23", R"(rewards=[{use="regex", pattern="[0-9]{40}"}])",
@@ -113,7 +127,9 @@ TEST(HealthRuns, EveryRuleSeesItsIllness) {
     const bool stops = illness.name == std::string("never_right");
     const auto run = sluice(workspace, command_of(illness));
     EXPECT_EQ(run.code, stops ? 5 : 0) << run.err;
-    if (stops) EXPECT_THAT(run.err, AllOf(HasSubstr("no_reward"), HasSubstr("health.stop_on")));
+    if (stops) {
+      EXPECT_THAT(run.err, AllOf(HasSubstr("no_reward"), HasSubstr("health.stop_on")));
+    }
     EXPECT_THAT(alarms_of(workspace.metrics(illness.name)), IsSupersetOf(illness.rules));
     expect_doctor_names(workspace, illness.name, illness.rules);
     seen.insert(illness.rules.begin(), illness.rules.end());
@@ -144,8 +160,8 @@ TEST(HealthRuns, ADiskThatIsAlmostFullIsSeen) {
 TEST(HealthyRun, RaisesNoAlarm) {
   const Workspace workspace;
   const auto recipe = fs::path(SLUICE_SOURCE_DIR) / "recipes" / "shakespeare_words.toml";
-  const auto run = sluice(workspace, {"run", recipe.string(), "--name", "demo", "sft.steps=40",
-                                      "grpo.steps=30", "rollout.prompts_per_step=4", "evaluation.prompts=4",
+  const auto run = sluice(workspace, {"run", recipe.string(), "--name", "demo", "sft.steps=20",
+                                      "grpo.steps=25", "rollout.prompts_per_step=2", "evaluation.prompts=2",
                                       "monitor={redis=\"off\", web=false, tensorboard=false}"});
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_THAT(alarms_of(workspace.metrics("demo")), IsEmpty());

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/files.h"
+#include "monitor/redis_server.h"
 #include "tests/app/sluice_process.h"
 
 namespace sluice::app {
@@ -15,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::Not;
 
 // Long enough for whatever a test does meanwhile; it ends by SIGTERM.
 const std::vector<std::string> kLongRun{"run", "recipe.toml", "sft.steps=1", "grpo.steps=100000"};
@@ -126,6 +128,113 @@ TEST(Redis, OfSomebodyElseThatIsNotThereIsSaidAndTheRunEndsWell) {
                                       "monitor.redis=unix://" + (workspace / "no.sock").string()});
   EXPECT_EQ(run.code, 0) << run.out << run.err;
   EXPECT_THAT(run.out, HasSubstr("the run goes on without it"));
+}
+
+// From its return until Redis shows the newest step of before.
+Millis ms_to_be_shown(const Workspace& workspace, Sluice& run) {
+  const int64_t step = last_step(workspace) - 1;  // of the stage: sft has one
+  const SteadyClock clock;
+  const Millis began = clock.now_ms();
+  EXPECT_TRUE(run.wait_until([&] { return shown_step(workspace) >= step; })) << run.out();
+  return clock.now_ms() - began;
+}
+
+TEST(Redis, FullIsSaidAndRightAgainWhenThereIsRoom) {
+  const Workspace workspace;
+  Sluice run(workspace, kLongRun);
+  ASSERT_TRUE(run.wait_until([&] { return shown_step(workspace) >= 2; })) << run.out() << run.err();
+  ASSERT_EQ(redis_cli(workspace, {"config", "set", "maxmemory", "1"}).at(0), "OK");
+  EXPECT_TRUE(run.wait_until([&] { return run.out().find(" is full (OOM") != std::string::npos; }))
+      << run.out();
+  const int64_t said_at = last_step(workspace);
+  EXPECT_TRUE(run.wait_until([&] { return last_step(workspace) >= said_at + 5; })) << run.out();
+
+  ASSERT_EQ(redis_cli(workspace, {"config", "set", "maxmemory", "0"}).at(0), "OK");
+  EXPECT_LT(ms_to_be_shown(workspace, run), 5'000);
+  EXPECT_TRUE(run.wait_until([&] { return run.out().find(" is back") != std::string::npos; })) << run.out();
+  EXPECT_EQ(terminate(run), 143);
+}
+
+TEST(Redis, FrozenIsSaidAndRightAgainWhenItThaws) {
+  const Workspace workspace;
+  Sluice run(workspace, kLongRun);
+  ASSERT_TRUE(run.wait_until([&] { return shown_step(workspace) >= 2; })) << run.out() << run.err();
+  const auto family = run.descendants();
+  const auto server = std::find_if(family.begin(), family.end(),
+                                   [](const auto& process) { return process.runs("redis-server"); });
+  ASSERT_NE(server, family.end());
+  server->signal(SIGSTOP);
+  EXPECT_TRUE(run.wait_until([&] { return run.out().find(" is gone (") != std::string::npos; })) << run.out();
+  const int64_t said_at = last_step(workspace);
+  EXPECT_TRUE(run.wait_until([&] { return last_step(workspace) >= said_at + 5; })) << run.out();
+  server->signal(SIGCONT);
+  EXPECT_LT(ms_to_be_shown(workspace, run), 5'000);
+  EXPECT_EQ(terminate(run), 143);
+}
+
+// A user who may do what docs/monitoring.md says that a run needs, and nothing that is dangerous.
+TEST(Redis, OfSomebodyElseIsUsedByAUserWithFewRights) {
+  const Workspace workspace;
+  std::string why;
+  const auto socket = workspace / "theirs.sock";
+  auto server = monitor::RedisServer::start(socket, workspace / "theirs.log", why);
+  ASSERT_TRUE(server.has_value()) << why;
+  const auto ask = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"redis-cli", "-s", socket.string()});
+    auto process = Subprocess::start({.command = std::move(words), .output = workspace / "theirs.out"});
+    EXPECT_TRUE(process.wait(kLongMs).has_value());
+  };
+  const auto page = read_file(fs::path(SLUICE_SOURCE_DIR) / "docs" / "monitoring.md");
+  const std::string rule = "acl setuser sluice";
+  const auto begin = page.find(rule);
+  ASSERT_NE(begin, std::string::npos);
+  std::istringstream words(page.substr(begin, page.find('\n', begin) - begin));
+  std::vector<std::string> command;
+  for (std::string word; words >> word;) command.push_back(word == ">PASSWORD" ? ">s3cret/" : word);
+  ask(command);
+  ask({"acl", "dryrun", "sluice", "eval", "return 1", "0"});
+  ask({"acl", "dryrun", "sluice", "config", "get", "*"});
+  ask({"acl", "dryrun", "sluice", "flushall"});
+  const auto said = read_file(workspace / "theirs.out");
+  for (const char* denied : {"'eval'", "'config|get'", "'flushall'"}) EXPECT_THAT(said, HasSubstr(denied));
+
+  const auto url = "unix://sluice:s3cret%2F@" + socket.string();
+  const auto run = sluice(workspace, {"run", "recipe.toml", "sft.steps=1", "grpo.steps=5",
+                                      "monitor={redis=\"" + url + "\", control=true}"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, Not(HasSubstr("Redis")));  // there was nothing to complain of
+  ask({"hget", "sluice:{tiny}:state", "stage_step"});
+  EXPECT_TRUE(read_file(workspace / "theirs.out").ends_with("\n5\n"));
+}
+
+// The commands of docs/monitoring.md, typed as they stand there.
+TEST(Redis, AnswersTheCommandsOfTheDocs) {
+  const Workspace workspace;
+  Sluice run(workspace, kLongRun);
+  ASSERT_TRUE(run.wait_until([&] { return shown_step(workspace) >= 2; })) << run.out() << run.err();
+  ASSERT_TRUE(
+      run.wait_until([&] { return hgetall(workspace, "sluice:{tiny}:actor:actor-0").contains("pid"); }));
+  const auto page = read_file(fs::path(SLUICE_SOURCE_DIR) / "docs" / "monitoring.md");
+  const std::string row = "\n| `R ", name = "{NAME}";
+  int num_commands = 0;
+  for (size_t at = page.find(row); at != std::string::npos; at = page.find(row, at + 1), ++num_commands) {
+    const auto begin = at + row.size();
+    std::string command = page.substr(begin, page.find('`', begin) - begin);
+    SCOPED_TRACE(command);
+    for (size_t hole; (hole = command.find(name)) != std::string::npos;)
+      command.replace(hole, name.size(), "{tiny}");
+    const auto answer = workspace / "answer";
+    fs::remove(answer);
+    auto process = Subprocess::start(
+        {.command = {"timeout", "3", "sh", "-c",
+                     "exec redis-cli -s " + (workspace.run() / "redis.sock").string() + " " + command},
+         .output = answer});
+    EXPECT_TRUE(process.wait(kLongMs).has_value());
+    EXPECT_THAT(read_file(answer),
+                testing::AllOf(Not(testing::IsEmpty()), Not(HasSubstr("ERR")), Not(HasSubstr("WRONGTYPE"))));
+  }
+  EXPECT_EQ(num_commands, 10);
+  EXPECT_EQ(terminate(run), 143);
 }
 
 }  // namespace

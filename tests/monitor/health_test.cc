@@ -205,6 +205,7 @@ TEST(Health, NobodyStarvesInStepsOfASplitSecond) {
                         [](int64_t, Metrics& metrics) {
                           metrics["step_time"] = 0.05;
                           metrics["time/wait"] = 0.05;
+                          metrics["queue/age"] = 0.05;
                         }),
               IsEmpty());
 }

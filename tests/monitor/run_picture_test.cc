@@ -32,6 +32,23 @@ TEST(RunPicture, KeepsNoChangesBeforeItIsAskedForTheWhole) {
               ElementsAre("MULTI", "DEL", "DEL", "HSET", "XGROUP", "XADD", "XADD", "XADD", "EXEC"));
 }
 
+TEST(RunPicture, AnActorIsWrittenOnceASecondHoweverOftenItIsHeardOf) {
+  ManualClock clock;
+  RunPicture picture("r", 100, clock);
+  picture.take_whole({});
+  for (int tenth = 0; tenth < 25; ++tenth) {
+    picture.actor({"actor-0", {{"tokens", std::to_string(tenth)}}});
+    clock.advance_ms(100);
+  }
+  auto commands = changes(picture);
+  EXPECT_THAT(verbs(commands), ElementsAre("DEL", "HSET", "PEXPIRE", "HSET", "PEXPIRE", "HSET", "PEXPIRE"));
+  EXPECT_THAT(commands[5],
+              ElementsAre("HSET", "sluice:{r}:actor:actor-0", "name", "actor-0", "tokens", "20"));
+
+  picture.actor({"actor-0", {{"leases", "2"}}});  // what is no longer said goes at once
+  EXPECT_THAT(verbs(changes(picture)), ElementsAre("DEL", "HSET", "PEXPIRE"));
+}
+
 TEST(RunPicture, ReadsAsManyAsTheBatchHolds) {
   const ManualClock clock;
   RunPicture picture("r", 100, clock);

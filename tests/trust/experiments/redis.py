@@ -1,4 +1,4 @@
-"""Redis under a run is stopped, flushed, frozen and started again: the run does not notice, and Redis shows it again."""
+"""Redis under a run is stopped, flushed, filled, frozen and started again: the run does not notice, and Redis shows it again."""
 import contextlib
 import json
 import shutil
@@ -98,6 +98,10 @@ def disturb(place, run, process, kind, socket, pid, servers):
     """Does it to the server `pid`; how long it takes from its return until Redis shows the run again."""
     if kind == "flush":
         ask(socket, "flushall")
+    elif kind == "full":
+        ask(socket, "config", "set", "maxmemory", "1")
+        time.sleep(1)
+        ask(socket, "config", "set", "maxmemory", "0")
     elif kind == "freeze":
         kill(pid, signal.SIGSTOP)
         time.sleep(1)
@@ -113,11 +117,11 @@ def disturb(place, run, process, kind, socket, pid, servers):
 
 
 SAID = {"restart": (" is gone (", " is back"), "freeze": (" is gone (", " is back"), "stop": (" is gone (",),
-        "flush": ("had lost the keys of this run",)}
+        "flush": ("had lost the keys of this run",), "full": (" is full (", " is back")}
 
 
 def redis(place, count, random_):
-    """Started again, flushed, frozen, stopped: a server of somebody's own, and the one of the run."""
+    """Started again, flushed, filled, frozen, stopped: a server of somebody's own, and the one of the run."""
     for tool in ("redis-server", "redis-cli"):
         if shutil.which(tool) is None:
             return {"skipped": f"there is no {tool}: install the Debian packages redis-server and redis-tools"}

@@ -1,0 +1,134 @@
+// A run that is told what to do through Redis: monitor.control.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <sstream>
+
+#include "base/files.h"
+#include "tests/app/sluice_process.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::vector<std::string> run_of(int64_t steps, const std::string& more = "monitor.control=true") {
+  return {"run", "recipe.toml", "sft.steps=1", "grpo.steps=" + std::to_string(steps), more};
+}
+
+// What a person would type; the answer.
+std::string redis_cli(const Workspace& workspace, std::vector<std::string> words) {
+  const fs::path answer = workspace / "redis-cli.out";
+  fs::remove(answer);
+  words.insert(words.begin(), {"redis-cli", "-s", (workspace.run() / "redis.sock").string()});
+  auto process = Subprocess::start({.command = std::move(words), .output = answer});
+  EXPECT_TRUE(process.wait(kLongMs).has_value());
+  auto text = read_file(answer);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+// Sends a command and waits for its answer: "done" or "refused", and why.
+std::string tell(const Workspace& workspace, Sluice& run, const std::string& command) {
+  const auto id = redis_cli(workspace, {"xadd", "sluice:{tiny}:commands", "*", "do", command});
+  std::string answer;
+  run.wait_until([&] {
+    answer = redis_cli(workspace, {"xrange", "sluice:{tiny}:replies", id, id});
+    return answer.find("\ntext\n") != std::string::npos;
+  });
+  std::istringstream lines(answer);
+  std::string line, out;
+  for (int i = 0; std::getline(lines, line); ++i) {  // id, do, ..., result, ..., text, ...
+    if (i == 4) out = line + ": ";
+    if (i == 6) out += line;
+  }
+  return out;
+}
+
+int64_t last_step(const Workspace& workspace) {
+  const auto lines = workspace.metrics();
+  return lines.empty() ? 0 : lines.back().at("step").get<int64_t>();
+}
+
+std::string weights_of(const Workspace& workspace) {
+  return read_json(workspace.run() / "summary.json").at("stages").back().at("weights_sha256");
+}
+
+TEST(Control, APausedRunTakesNoStepSaysSoAndEndsAsIfItHadNotBeen) {
+  const Workspace untouched;
+  ASSERT_EQ(sluice(untouched, run_of(30, "monitor.redis=off")).code, 0);
+
+  const Workspace workspace;
+  Sluice run(workspace, run_of(30));
+  ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
+  EXPECT_THAT(tell(workspace, run, "pause"), StartsWith("done: paused after step "));
+  const auto step = last_step(workspace);
+  EXPECT_THAT(redis_cli(workspace, {"hget", "sluice:{tiny}:state", "paused"}), "yes");
+  EXPECT_THAT(sluice(workspace, {"top", "runs/tiny", "--once"}).out, HasSubstr("paused by a command"));
+  EXPECT_THAT(tell(workspace, run, "checkpoint"), StartsWith("done: the newest checkpoint is step_"));
+  EXPECT_THAT(tell(workspace, run, "pase"),
+              AllOf(StartsWith("refused"), HasSubstr("did you mean \"pause\"?")));
+  EXPECT_EQ(last_step(workspace), step);
+
+  EXPECT_THAT(tell(workspace, run, "resume"), StartsWith("done: goes on after step "));
+  EXPECT_EQ(run.exit_code(), 0) << run.err();
+  EXPECT_EQ(weights_of(workspace), weights_of(untouched));
+  const auto number = std::to_string(step);
+  EXPECT_TRUE(
+      fs::exists(workspace.run() / "checkpoints" / ("step_" + std::string(6 - number.size(), '0') + number)));
+}
+
+TEST(Control, StopEndsAsASignalDoesAndIsNotDoneAgain) {
+  const Workspace workspace;
+  {
+    Sluice run(workspace, run_of(100000));
+    ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
+    EXPECT_THAT(tell(workspace, run, "stop"), StartsWith("done: stops with a checkpoint after step "));
+    EXPECT_EQ(run.exit_code(), 143) << run.err();
+  }
+  const auto stopped = last_step(workspace);
+  auto again = run_of(100000);
+  again.push_back("--resume");
+  Sluice run(workspace, again);
+  ASSERT_TRUE(run.wait_for_step("grpo", stopped + 2)) << run.out() << run.err();
+  run.process().signal(SIGTERM);
+  EXPECT_EQ(run.exit_code(), 143);
+}
+
+TEST(Control, AStageOfExamplesIsToldToo) {
+  const Workspace workspace;
+  Sluice run(workspace, {"run", "recipe.toml", "sft.steps=100000", "monitor.control=true"});
+  ASSERT_TRUE(run.wait_for_step("sft", 2)) << run.out() << run.err();
+  EXPECT_THAT(tell(workspace, run, "pause"), StartsWith("done: paused after step "));
+  const auto step = last_step(workspace);
+  EXPECT_THAT(tell(workspace, run, "checkpoint"), StartsWith("done: the newest checkpoint is step_"));
+  EXPECT_EQ(last_step(workspace), step);
+  EXPECT_THAT(tell(workspace, run, "stop"), StartsWith("done: stops"));
+  EXPECT_EQ(run.exit_code(), 143);
+}
+
+TEST(Control, WithoutTheKeyNobodyListens) {
+  const Workspace workspace;
+  Sluice run(workspace, run_of(100000, "monitor.redis=private"));
+  ASSERT_TRUE(run.wait_for_step("grpo", 1)) << run.out() << run.err();
+  redis_cli(workspace, {"xadd", "sluice:{tiny}:commands", "*", "do", "stop"});
+  const auto sent = last_step(workspace);
+  ASSERT_TRUE(run.wait_for_step("grpo", sent + 20)) << run.out() << run.err();
+  EXPECT_EQ(redis_cli(workspace, {"xlen", "sluice:{tiny}:commands"}), "1");
+  run.process().signal(SIGTERM);
+  EXPECT_EQ(run.exit_code(), 143);
+}
+
+TEST(Control, WithoutRedisItIsRefused) {
+  const Workspace workspace;
+  const auto run = sluice(workspace, {"run", "recipe.toml", "monitor={control=true, redis=\"off\"}"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_THAT(run.err, HasSubstr("commands come through Redis"));
+}
+
+}  // namespace
+}  // namespace sluice::app
