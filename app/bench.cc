@@ -3,6 +3,7 @@
 #include <set>
 
 #include "app/bench/models.h"
+#include "app/bench/monitor.h"
 #include "app/bench/rows.h"
 #include "app/bench_tokenizer.h"
 #include "app/command.h"
@@ -16,6 +17,7 @@ namespace {
 struct Arguments {
   BenchOptions rows{.megabytes = {10, 100, 1000}, .vocabularies = {4'096, 32'768, 151'936}};
   PeersOptions peers;
+  MonitorBench monitor;
   bool json = false;
   bool here = false;  // memory: in this process
 };
@@ -227,7 +229,7 @@ void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
 Command add_bench(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   app.require_subcommand(0, 1);
-  app.footer("Without a subcommand: all of them but `tokenizer`, in float32 and bfloat16.");
+  app.footer("Without a subcommand: all of them but `tokenizer` and `monitor`, in float32 and bfloat16.");
   add_row(app, *arguments, "");
   std::vector<std::pair<CLI::App*, const RowKind*>> rows;
   const std::set<std::string> common = {"decode", "prefill", "learn", "grpo", "publish"};
@@ -251,9 +253,24 @@ Command add_bench(CLI::App& app) {
       ->check(CLI::Range(1, 256));
   memory->add_flag("--here", arguments->here, "In this process")->group("");
   memory->add_flag("--json", arguments->json, "A JSON line");
+  auto* watched = app.add_subcommand(
+      "monitor",
+      "What metrics of many actors take of a core, with a real redis-server and a page that is open");
+  watched->add_option("--actors", arguments->monitor.actors, "Of a run")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  watched
+      ->add_option("--rate", arguments->monitor.rate, "Times a second that each is heard of; steps a second")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  watched->add_option("--seconds", arguments->monitor.seconds, "Of it")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86'400));
+  watched->add_flag("--json", arguments->json, "A JSON line");
   auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
-  for (auto* sub : {match, memory, tokenizer}) sub->group(kMore);
-  return [&app, arguments, rows, match, memory, tokenizer, run_tokenizer = add_bench_tokenizer(*tokenizer)] {
+  for (auto* sub : {match, memory, watched, tokenizer}) sub->group(kMore);
+  return [&app, arguments, rows, match, memory, watched, tokenizer,
+          run_tokenizer = add_bench_tokenizer(*tokenizer)] {
     if (tokenizer->parsed()) return run_tokenizer();
     const bool whole = app.get_subcommands().empty();
     auto& dtypes = arguments->rows.dtypes;
@@ -264,6 +281,10 @@ Command add_bench(CLI::App& app) {
     Report report(arguments->json);
     if (whole) return run_table(*arguments, report);
     if (memory->parsed()) return run_memory(*arguments, report);
+    if (watched->parsed()) {
+      bench_monitor(arguments->monitor, report);
+      return 0;
+    }
     if (match->parsed()) return run_match(*arguments, report);
     for (const auto& [sub, kind] : rows) {
       if (sub->parsed()) run_rows(*arguments, {*kind}, report);

@@ -65,6 +65,7 @@ constexpr Example kExamples[] = {
     {"bench adamw", "sluice bench adamw --model M"},
     {"bench match", "sluice bench match --model tiny"},
     {"bench memory", "sluice bench memory --vocab 4096,151936"},
+    {"bench monitor", "sluice bench monitor --seconds 20"},
     {"bench tokenizer", "sluice bench tokenizer --tokenizer words --text corpus.txt"},
     {"help", "sluice help optim.lr"},
     {"learner", "sluice learner runs/larger --stage grpo"},

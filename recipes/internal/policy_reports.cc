@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "buffers/group_id.h"
-#include "recipes/internal/replace_file.h"
+#include "base/replace_file.h"
 
 namespace sluice::recipes {
 namespace {
@@ -60,7 +60,7 @@ void write_rollouts(const std::filesystem::path& file, const learner::TrainingBa
     if (!batch.baselines.empty()) line["baseline"] = batch.baselines[g];
     lines << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  const auto error = internal::replace_file(file, lines.str());
+  const auto error = replace_file(file, lines.str());
   require<EnvironmentError>(!error, "rollouts: cannot write ", file.string(), ": ", error.message());
 }
 

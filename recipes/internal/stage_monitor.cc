@@ -9,7 +9,6 @@
 #include "base/socket_path.h"
 #include "base/terminal.h"
 #include "monitor/run_history.h"
-#include "recipes/internal/replace_file.h"
 #include "recipes/internal/run_control.h"
 
 namespace sluice::recipes {
@@ -37,9 +36,6 @@ std::unique_ptr<monitor::RedisMonitor> make_redis(const RunDirectory& run, const
   return connect(run, recipe, address);
 }
 
-constexpr double kStateShare = 0.01;        // of the time goes into state.json
-constexpr double kLongestStateWaitS = 1.0;
-
 double megabytes(uintmax_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 double size_mb(const fs::path& folder) {
@@ -54,7 +50,7 @@ double size_mb(const fs::path& folder) {
 
 StageMonitor::StageMonitor(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                            int64_t last_step, int64_t rank)
-    : run_(run), stage_(stage), health_(stage.health.off) {
+    : run_(run), stage_(stage), state_(run.state()), health_(stage.health.off) {
   if (rank != 0) return;
   jsonl_.emplace(run.metrics(), last_step);
   monitor::for_each_step(run.metrics(), [this](const monitor::StepReport& report) { health_.after(report); });
@@ -120,22 +116,10 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
   fields["step"] = std::to_string(step);
   fields["stage_step"] = std::to_string(stage_step);
   fields["stage_steps"] = std::to_string(stage_.steps);
-  if (wall_seconds() >= state_due_s_ || stage_step == stage_.steps) write_state(fields, actors);
+  state_.write(fields, actors, stage_step == stage_.steps);
   if (!redis_) return;
   redis_->state({std::move(fields)});
   for (const auto& actor : actors) redis_->actor(actor);
-}
-
-// For a small part of the time, however many actors there are.
-void StageMonitor::write_state(const std::map<std::string, std::string>& fields,
-                               const std::vector<monitor::ActorState>& actors) {
-  const double began = wall_seconds();
-  Json all = Json::object();
-  for (const auto& actor : actors) all[actor.name] = actor.fields;
-  const Json state = {{"schema", 1}, {"wall_time", began}, {"state", fields}, {"actors", all}};
-  // Where there is no room for it something that matters will say so.
-  internal::replace_file(run_.state(), state.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-  state_due_s_ = began + std::min((wall_seconds() - began) / kStateShare, kLongestStateWaitS);
 }
 
 void StageMonitor::say(const std::string& text) {

@@ -13,6 +13,7 @@
 #include "monitor/jsonl_sink.h"
 #include "monitor/live_line.h"
 #include "monitor/redis_monitor.h"
+#include "monitor/state_file.h"
 #include "monitor/tensorboard_sink.h"
 #include "recipes/recipe.h"
 #include "recipes/run_directory.h"
@@ -47,14 +48,13 @@ class StageMonitor {
 
  private:
   void print(const std::string& line);
-  void write_state(const std::map<std::string, std::string>& fields,
-                   const std::vector<monitor::ActorState>& actors);
   void add_disk(std::map<std::string, double>& metrics);
   void say_alarms();
 
   const RunDirectory& run_;
   const StageSpec& stage_;
   monitor::LiveLine live_;
+  monitor::StateFile state_;
   std::optional<monitor::JsonlSink> jsonl_;  // empty on the other ranks
   std::optional<monitor::TensorboardSink> tensorboard_;
   std::unique_ptr<monitor::RedisMonitor> redis_;
@@ -62,7 +62,6 @@ class StageMonitor {
   std::string illness_;
   std::filesystem::path measured_;  // the checkpoint
   double checkpoint_mb_ = 0;        // that takes so much
-  double state_due_s_ = 0;          // on the wall's clock, as the state has it
 };
 
 }  // namespace sluice::recipes

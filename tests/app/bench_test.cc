@@ -53,6 +53,20 @@ struct Bench : testing::Test {
   std::string err_;
 };
 
+TEST_F(Bench, MonitorTellsOfManyActorsAndLosesNothing) {
+  const auto finished =
+      sluice(workspace_, {"bench", "monitor", "--actors", "200", "--rate", "10", "--seconds", "2", "--json"});
+  ASSERT_EQ(finished.code, 0) << finished.err;
+  const auto line = parse_json(finished.out, "a row");
+  EXPECT_EQ(line.at("row"), "monitor");
+  EXPECT_EQ(line.at("metrics_entries"), 20);
+  EXPECT_EQ(line.at("dropped"), 0);
+  EXPECT_EQ(line.at("problem"), "");
+  EXPECT_GT(line.at("core_share"), 0);
+  EXPECT_GT(line.at("event_bytes_per_s"), 0);
+  EXPECT_LT(line.at("status_ms_p95"), 5'000);
+}
+
 TEST_F(Bench, DecodeHasALineForEachDtypeAndBatch) {
   const auto lines = rows({"decode", "--model", "tiny", "--dtype", "float32,bfloat16", "--batch", "1,4",
                            "--group", "2", "--prompt", "20", "--new", "4", "--reps", "2"});

@@ -38,7 +38,7 @@ TEST(RunPicture, AnActorIsWrittenOnceASecondHoweverOftenItIsHeardOf) {
   picture.take_whole({});
   for (int tenth = 0; tenth < 25; ++tenth) {
     picture.actor({"actor-0", {{"tokens", std::to_string(tenth)}}});
-    clock.advance_ms(100);
+    clock.advance(100);
   }
   auto commands = changes(picture);
   EXPECT_THAT(verbs(commands), ElementsAre("DEL", "HSET", "PEXPIRE", "HSET", "PEXPIRE", "HSET", "PEXPIRE"));

@@ -5,9 +5,9 @@
 #include <string>
 #include <system_error>
 
-namespace sluice::recipes::internal {
+namespace sluice {
 
 // Whole for whoever reads it and never synced: gone with the machine. Says what went wrong, if anything.
 std::error_code replace_file(const std::filesystem::path& file, const std::string& text);
 
-}  // namespace sluice::recipes::internal
+}  // namespace sluice

@@ -1,9 +1,9 @@
-#include "recipes/internal/replace_file.h"
+#include "base/replace_file.h"
 
 #include <cerrno>
 #include <fstream>
 
-namespace sluice::recipes::internal {
+namespace sluice {
 
 std::error_code replace_file(const std::filesystem::path& file, const std::string& text) {
   const auto temporary = file.parent_path() / (".tmp-" + file.filename().string());
@@ -17,4 +17,4 @@ std::error_code replace_file(const std::filesystem::path& file, const std::strin
   return error;
 }
 
-}  // namespace sluice::recipes::internal
+}  // namespace sluice

@@ -1,0 +1,260 @@
+#include "app/bench/monitor.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "app/bench/load.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/subprocess.h"
+#include "base/temporary_folder.h"
+#include "monitor/jsonl_sink.h"
+#include "monitor/redis_monitor.h"
+#include "monitor/redis_server.h"
+#include "monitor/state_file.h"
+#include "recipes/recipe.h"
+#include "recipes/run_directory.h"
+#include "recipes/run_page.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kMetrics = 100;  // of a step
+constexpr auto kAskEvery = std::chrono::milliseconds(250);
+constexpr Millis kLongestMs = 60'000;  // of a process that is asked
+constexpr const char* kRecipe = R"(name = "watched"
+model = { hidden_size = 32, layers = 1, heads = 2, intermediate_size = 64, max_position = 64 }
+tokenizer = { train = "characters" }
+data = { use = "text", path = "text.txt" }
+[[stages]]
+use = "sft"
+steps = 1000000
+)";
+
+double seconds_since(Clock::time_point began) {
+  return std::chrono::duration<double>(Clock::now() - began).count();
+}
+
+double cpu_of_process() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double cpu_of_thread() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+// Of another process, to a hundredth of a second.
+double cpu_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  std::istringstream fields(stat.substr(stat.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+// As a learner has it of its actors.
+std::vector<monitor::ActorState> actors_at(int64_t count, int64_t tick) {
+  std::vector<monitor::ActorState> actors;
+  actors.reserve(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    actors.push_back({"actor-" + std::to_string(i),
+                      {{"pid", std::to_string(1000 + i)},
+                       {"incarnation", std::to_string(1'000'000'007 * i)},
+                       {"tokens", std::to_string(100 * tick + i)},
+                       {"leases", std::to_string((tick + i) % 8)}}});
+  }
+  return actors;
+}
+
+monitor::StepReport step_at(int64_t tick) {
+  monitor::StepReport report{.stage = "sft",
+                             .step = tick + 1,
+                             .stage_step = tick + 1,
+                             .stage_steps = 1'000'000,
+                             .wall_time = wall_seconds()};
+  for (int64_t i = 0; i < kMetrics; ++i)
+    report.metrics["synthetic/" + std::to_string(i)] = 1.0 / static_cast<double>(tick + i + 1);
+  return report;
+}
+
+int connect_to_page(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(port));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool there = ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+  require<EnvironmentError>(there, "bench monitor: the page at port ", port, " takes nobody");
+  return fd;
+}
+
+void ask_for(int fd, const std::string& path) {
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+  require<EnvironmentError>(::send(fd, request.data(), request.size(), MSG_NOSIGNAL) == std::ssize(request),
+                            "bench monitor: the page takes no request");
+}
+
+// Somebody at the page: one connection that follows its events, and one question after another.
+class Visitor {
+ public:
+  explicit Visitor(int port)
+      : port_(port),
+        follower_(connect_to_page(port)),
+        thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+  // Ends the visit. Milliseconds of each answer of /api/status, in order of length.
+  std::vector<double> answers_ms() {
+    thread_.request_stop();
+    thread_.join();
+    ::close(follower_);
+    std::ranges::sort(answers_ms_);
+    return answers_ms_;
+  }
+  double cpu_s() const { return cpu_s_; }
+  int64_t event_bytes() const { return event_bytes_; }
+
+ private:
+  void run(const std::stop_token& stop) {
+    ask_for(follower_, "/api/events");
+    std::vector<char> bytes(1 << 20);
+    while (!stop.stop_requested()) {
+      for (ssize_t n; (n = ::recv(follower_, bytes.data(), bytes.size(), MSG_DONTWAIT)) > 0;)
+        event_bytes_ += n;
+      const auto began = Clock::now();
+      const int fd = connect_to_page(port_);
+      ask_for(fd, "/api/status");
+      while (::recv(fd, bytes.data(), bytes.size(), 0) > 0) {
+      }
+      ::close(fd);
+      answers_ms_.push_back(1000 * seconds_since(began));
+      std::this_thread::sleep_for(kAskEvery);
+    }
+    cpu_s_ = cpu_of_thread();
+  }
+
+  const int port_;
+  const int follower_;
+  std::vector<double> answers_ms_;
+  double cpu_s_ = 0;
+  int64_t event_bytes_ = 0;
+  std::jthread thread_;  // last: it uses the others
+};
+
+double seconds_of_process(std::vector<std::string> command, const fs::path& output) {
+  const auto began = Clock::now();
+  auto process = Subprocess::start({.command = std::move(command), .output = output});
+  const auto status = process.wait(kLongestMs);
+  require<EnvironmentError>(status && status->ok(), "bench monitor: ", read_file(output));
+  return seconds_since(began);
+}
+
+int64_t length_of(const fs::path& socket, const std::string& key, const fs::path& output) {
+  fs::remove(output);
+  seconds_of_process({"redis-cli", "-s", socket.string(), "xlen", key}, output);
+  return std::stoll(read_file(output));
+}
+
+struct Told {
+  double making_s = 0;  // of what is told, which is no part of the monitor
+  double telling_s = 0;
+};
+
+}  // namespace
+
+void bench_monitor(const MonitorBench& options, Report& report) {
+  const TemporaryFolder folder("bench-monitor");
+  write_file_atomically(folder.path() / "recipe.toml", kRecipe);
+  write_file_atomically(folder.path() / "text.txt", std::string(4096, 'a'));
+  const auto recipe = recipes::load_recipe(folder.path() / "recipe.toml", {});
+  const auto run = recipes::open_run(folder.path() / "runs", recipe, /*resume=*/false);
+  std::string why, url;
+  auto server = monitor::RedisServer::start(run.directory.redis_socket(), folder.path() / "redis.log", why);
+  require<EnvironmentError>(server.has_value(), "bench monitor: ", why);
+  auto page = recipes::ServedPage::start(run.directory, recipe.monitor, url, why);
+  require<EnvironmentError>(page != nullptr, "bench monitor: ", why);
+  monitor::RedisMonitor redis({.unix_socket = server->socket().string()}, recipe.name);
+  monitor::JsonlSink jsonl(run.directory.metrics(), 0);
+  monitor::StateFile state(run.directory.state());
+  const int port = std::stoi(url.substr(url.rfind(':') + 1));
+  Visitor visitor(port);
+
+  const LoadWatch watch;
+  const double cpu_before = cpu_of_process(), redis_before = cpu_of(server->process().pid());
+  const auto began = Clock::now();
+  Told told;
+  const int64_t ticks = options.rate * options.seconds;
+  for (int64_t tick = 0; tick < ticks; ++tick) {
+    std::this_thread::sleep_until(began + tick * std::chrono::milliseconds(1000) / options.rate);
+    const double start = cpu_of_thread();
+    auto actors = actors_at(options.actors, tick);
+    const auto step = step_at(tick);
+    std::map<std::string, std::string> fields{{"stage", "sft"}, {"step", std::to_string(tick + 1)}};
+    const double made = cpu_of_thread();
+    jsonl.write(step);
+    redis.write(step);
+    state.write(fields, actors, /*last=*/tick + 1 == ticks);
+    redis.state({std::move(fields)});
+    for (auto& actor : actors) redis.actor(std::move(actor));
+    told.making_s += made - start;
+    told.telling_s += cpu_of_thread() - made;
+  }
+  const double wall = seconds_since(began);
+  const auto answers = visitor.answers_ms();
+  const double cpu = cpu_of_process() - cpu_before - told.making_s - visitor.cpu_s();
+  const double redis_cpu = cpu_of(server->process().pid()) - redis_before;
+  const double top_s = seconds_of_process(
+      {own_executable().string(), "top", run.directory.root().string(), "--once"}, folder.path() / "top.out");
+  const auto entries =
+      length_of(server->socket(), "sluice:{" + recipe.name + "}:metrics", folder.path() / "length.out");
+  const auto at = [&](double share) {
+    return answers[static_cast<size_t>(share * static_cast<double>(answers.size() - 1))];
+  };
+  const Json line = {{"row", "monitor"},
+                     {"actors", options.actors},
+                     {"rate", options.rate},
+                     {"seconds", wall},
+                     {"steps", ticks},
+                     {"core_share", cpu / wall},
+                     {"core_share_telling", told.telling_s / wall},
+                     {"core_share_redis_server", redis_cpu / wall},
+                     {"status_ms_p50", at(0.5)},
+                     {"status_ms_p95", at(0.95)},
+                     {"top_once_s", top_s},
+                     {"event_bytes_per_s", static_cast<double>(visitor.event_bytes()) / wall},
+                     {"metrics_entries", entries},
+                     {"dropped", redis.num_dropped()},
+                     {"problem", redis.take_problem()},
+                     {"others", watch.others()}};
+  report.add(line, "monitor: " + std::to_string(options.actors) + " actors heard of " +
+                       std::to_string(options.rate) + " times a second take " +
+                       std::to_string(100 * cpu / wall) + " % of a core; /api/status in " +
+                       std::to_string(at(0.5)) + " ms (p95 " + std::to_string(at(0.95)) + "), top in " +
+                       std::to_string(top_s) + " s, " + std::to_string(entries) + " entries in the stream");
+}
+
+}  // namespace sluice::app

@@ -1,0 +1,34 @@
+#include "monitor/state_file.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/replace_file.h"
+
+namespace sluice::monitor {
+namespace {
+
+constexpr double kShare = 0.01;  // of the time
+constexpr double kLongestS = 1;  // that somebody who looks is behind
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+void StateFile::write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
+                      bool last) {
+  const double began = steady_seconds();
+  if (began < due_s_ && !last) return;
+  Json all = Json::object();
+  for (const auto& actor : actors) all[actor.name] = actor.fields;
+  const Json json = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", state}, {"actors", all}};
+  // Where there is no room for it something that matters will say so.
+  replace_file(file_, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  due_s_ = began + std::min((steady_seconds() - began) / kShare, kLongestS);
+}
+
+}  // namespace sluice::monitor

@@ -1,0 +1,28 @@
+// state.json: how a run stands between two steps, for whoever looks.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "monitor/redis_monitor.h"
+
+namespace sluice::monitor {
+
+class StateFile {
+ public:
+  explicit StateFile(std::filesystem::path file) : file_(std::move(file)) {}
+
+  // {"schema", "wall_time", "state": {...}, "actors": {NAME: {...}}}. However many actors there are and
+  // however often it is called, it takes a hundredth of the time: a call in between writes nothing, unless it
+  // is the `last`.
+  void write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
+             bool last);
+
+ private:
+  const std::filesystem::path file_;
+  double due_s_ = 0;  // of a clock that is not set
+};
+
+}  // namespace sluice::monitor

@@ -1,0 +1,43 @@
+#include "monitor/state_file.h"
+
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "tests/base/temp_folder.h"
+
+namespace sluice::monitor {
+namespace {
+
+std::vector<ActorState> actors(int count) {
+  std::vector<ActorState> all;
+  for (int i = 0; i < count; ++i)
+    all.push_back({"actor-" + std::to_string(i), {{"tokens", std::to_string(i)}}});
+  return all;
+}
+
+TEST(StateFile, HasTheStateAndTheActors) {
+  const TempFolder folder;
+  StateFile file(folder.path() / "state.json");
+  file.write({{"step", "1"}}, actors(2), /*last=*/false);
+  const auto json = read_json(folder.path() / "state.json");
+  EXPECT_EQ(json.at("schema"), 1);
+  EXPECT_GT(json.at("wall_time"), 0);
+  EXPECT_EQ(json.at("state").at("step"), "1");
+  EXPECT_EQ(json.at("actors").at("actor-1").at("tokens"), "1");
+}
+
+// Milliseconds of writing are followed by a hundred times as many without.
+TEST(StateFile, IsNotWrittenAgainAtOnceUnlessItIsTheLast) {
+  const TempFolder folder;
+  StateFile file(folder.path() / "state.json");
+  const auto step = [&] { return read_json(folder.path() / "state.json").at("state").at("step"); };
+  const auto many = actors(3000);
+  file.write({{"step", "1"}}, many, false);
+  file.write({{"step", "2"}}, {}, false);
+  EXPECT_EQ(step(), "1");
+  file.write({{"step", "3"}}, many, true);
+  EXPECT_EQ(step(), "3");
+}
+
+}  // namespace
+}  // namespace sluice::monitor
