@@ -24,6 +24,7 @@ constexpr size_t kMaxWaiting = 4096;
 constexpr std::chrono::milliseconds kFirstBackOff{100};
 constexpr std::chrono::milliseconds kLongestBackOff{2000};
 constexpr std::chrono::milliseconds kProbeEvery{1000};  // a lost picture is noticed though nothing happens
+constexpr std::chrono::milliseconds kGather{20};        // what is told together is sent together
 constexpr std::chrono::milliseconds kLookEvery{200};    // for commands
 constexpr Millis kFarewell = 500;
 
@@ -61,11 +62,13 @@ struct RedisMonitor::Impl {
   // Tells the picture what happened.
   template <class Tell>
   void tell(Tell tell_picture) {
+    bool busy = false;
     {
       const std::lock_guard lock(mutex);
       tell_picture(picture);
+      busy = picture.num_waiting() > 0 || picture.whole_due();
     }
-    changed.notify_one();
+    if (busy) changed.notify_one();
   }
 
   void run(const std::stop_token& stop);
@@ -86,6 +89,7 @@ struct RedisMonitor::Impl {
   internal::RedisClient client;  // the thread's
   std::mutex mutex;
   std::condition_variable_any changed;
+  std::condition_variable_any gather;              // nobody notifies it
   internal::RunPicture picture;                    // guarded by mutex
   std::optional<internal::CommandQueue> commands;  // guarded by mutex; empty: nobody listens
   Millis looked_at = 0;                            // the thread's: for commands
@@ -104,7 +108,7 @@ void RedisMonitor::Impl::say(std::string sentence) {
   last_sentence = std::move(sentence);
 }
 
-// What is there to do; `mutex` is held. A refused answer waits for the next look.
+// For the thread: what is there to do; `mutex` is held. A refused answer waits for the next look.
 bool RedisMonitor::Impl::is_busy() const {
   return picture.num_waiting() > 0 || picture.whole_due() || answers_wait();
 }
@@ -224,6 +228,7 @@ std::string RedisMonitor::Impl::look_for_commands() {
 void RedisMonitor::Impl::wait_for_changes(const std::stop_token& stop) {
   std::unique_lock lock(mutex);
   changed.wait_for(lock, stop, commands ? kLookEvery : kProbeEvery, [this] { return is_busy(); });
+  gather.wait_for(lock, stop, kGather, [] { return false; });
 }
 
 void RedisMonitor::Impl::run(const std::stop_token& stop) {
