@@ -8,8 +8,6 @@
 #include "app/command.h"
 #include "app/manual.h"
 #include "app/recipe_options.h"
-#include "app/run_record.h"
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/signals.h"
@@ -53,26 +51,6 @@ std::string resume_command(const RunArguments& arguments) {
   return line;
 }
 
-// Keeps how the run ended, for those who ask why.
-int supervised(const recipes::OpenedRun& run, const recipes::Recipe& recipe, StopSignals& signals,
-               const std::string& resume) {
-  RunRecord record{.resume = resume, .started = wall_seconds()};
-  const auto& root = run.directory.root();
-  write_run_record(root, record);
-  try {
-    record.code = recipes::supervise(run, recipe, signals);
-  } catch (const Error& error) {
-    record.code = static_cast<int>(error.code());
-    record.cause = error.what();
-    record.ended = wall_seconds();
-    write_run_record(root, record);
-    throw;
-  }
-  record.ended = wall_seconds();
-  write_run_record(root, record);
-  return *record.code;
-}
-
 }  // namespace
 
 Command add_run(CLI::App& app) {
@@ -100,7 +78,7 @@ Command add_run(CLI::App& app) {
     const auto run = recipes::open_run(arguments->runs, recipe, arguments->resume);
     const auto traces = std::filesystem::absolute(run.directory.root() / "traces");
     if (arguments->trace) ::setenv(kTraceVariable, traces.c_str(), 1);
-    const int status = supervised(run, recipe, signals, resume_command(*arguments));
+    const int status = recipes::supervise(run, recipe, signals, resume_command(*arguments));
     if (arguments->trace) write_trace(traces, run.directory.root() / "trace.json");
     if (signals.received() != 0)
       std::cout << "stopped; continue with: " << resume_command(*arguments) << std::endl;

@@ -6,16 +6,18 @@
 #include <iostream>
 #include <vector>
 
-#include "app/run_view.h"
 #include "base/error.h"
 #include "base/terminal.h"
 #include "base/terminal_text.h"
 #include "recipes/audit.h"
+#include "recipes/run_view.h"
 
 namespace sluice::app {
 namespace {
 
 namespace fs = std::filesystem;
+using recipes::RunState;
+using recipes::RunView;
 
 constexpr std::streamoff kTail = 16 << 10;
 constexpr size_t kLabel = 12;
@@ -148,19 +150,11 @@ void print(const RunView& view, const Findings& found) {
 }  // namespace
 
 int examine_run(const std::string& root, bool json) {
-  const RunView view(root);
+  const RunView view{recipes::RunDirectory(root)};
   const auto found = examine(view);
   if (json) {
     Json report = to_json(view);
     report["ill"] = found.ill;
-    report["past_alarms"] = Json::array();
-    for (const auto& past : view.past_alarms()) {
-      report["past_alarms"].push_back({{"rule", past.alarm.rule},
-                                       {"sentence", past.alarm.sentence},
-                                       {"suggestion", past.alarm.suggestion},
-                                       {"since_step", past.alarm.since_step},
-                                       {"until_step", past.until_step}});
-    }
     report["law"] = found.laws;
     report["problems"] = found.problems;
     report["logs"] = Json::object();

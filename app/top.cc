@@ -1,4 +1,4 @@
-// A run on one screen, drawn again twice a second.
+// A run on one screen, drawn again twice a second, or on its page in a browser.
 #include <fcntl.h>
 #include <poll.h>
 #include <termios.h>
@@ -11,9 +11,11 @@
 
 #include "app/command.h"
 #include "app/top_screen.h"
+#include "base/error.h"
 #include "base/signals.h"
 #include "base/terminal.h"
 #include "base/terminal_text.h"
+#include "recipes/run_page.h"
 
 namespace sluice::app {
 namespace {
@@ -22,7 +24,8 @@ constexpr int kRedrawMs = 400;
 
 struct Arguments {
   std::string run;
-  bool once = false, json = false;
+  bool once = false, json = false, web = false;
+  int port = 0;
 };
 
 bool has_blocks() {
@@ -82,7 +85,7 @@ bool wait_for_key(const AlternateScreen& screen, StopSignals& signals) {
   return (waits[1].revents & POLLIN) != 0 && (::read(STDIN_FILENO, &key, 1) != 1 || key == 'q');
 }
 
-int watch(RunView& view) {
+int watch(recipes::RunView& view) {
   StopSignals signals;
   const AlternateScreen screen;
   do {
@@ -99,6 +102,19 @@ int watch(RunView& view) {
   return 0;
 }
 
+// The page that a run serves while it goes on, of any run: here it is this process that reads its files. Its
+// recipe may say that others reach the page; that was meant for the run's own time.
+int serve(const recipes::RunDirectory& run, int port) {
+  StopSignals signals;
+  std::string url, why;
+  const auto page = recipes::ServedPage::start(run, {.port = port}, url, why);
+  require<EnvironmentError>(page != nullptr, why);
+  std::cout << "page: " << url << "\nCtrl-C ends it" << std::endl;
+  pollfd wait{signals.fd(), POLLIN, 0};
+  while (signals.received() == 0) ::poll(&wait, 1, -1);
+  return 0;
+}
+
 }  // namespace
 
 Command add_top(CLI::App& app) {
@@ -106,10 +122,16 @@ Command add_top(CLI::App& app) {
   app.add_option("run", arguments->run, "A run directory, alive, stopped or finished")->required();
   app.add_flag("--once", arguments->once, "Print it once; so it is without a terminal, too");
   app.add_flag("--json", arguments->json, "Print it once, as JSON");
+  app.add_flag("--web", arguments->web, "Serve its page to this machine's browsers until Ctrl-C");
+  app.add_option("--port", arguments->port, "Of the page (default: any that is free)")
+      ->check(CLI::Range(1, 65535))
+      ->needs("--web");
   return [arguments] {
-    RunView view(arguments->run);
+    const recipes::RunDirectory run(arguments->run);
+    if (arguments->web) return serve(run, arguments->port);
+    recipes::RunView view(run);
     if (arguments->json) {
-      std::cout << to_json(view).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+      std::cout << recipes::to_json(view).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
     } else if (arguments->once || !is_interactive(STDOUT_FILENO)) {
       for (const auto& line : top_lines(view, style_here())) std::cout << line << '\n';
     } else {

@@ -9,10 +9,14 @@
 #include "base/clock.h"
 #include "base/terminal.h"
 #include "base/terminal_text.h"
+#include "monitor/live_line.h"
 #include "monitor/step_report.h"
 
 namespace sluice::app {
 namespace {
+
+using recipes::RunState;
+using recipes::RunView;
 
 constexpr std::string_view kBold = "\x1b[1m", kDim = "\x1b[2m", kRed = "\x1b[31m", kGreen = "\x1b[32m";
 constexpr size_t kMostRoles = 6;
@@ -75,12 +79,8 @@ std::string head(const RunView& view) {
 }
 
 std::string bar(const monitor::StepReport& step, size_t columns) {
-  const auto width = columns > 10 ? std::min<size_t>(columns - 8, 60) : 2;
-  const double share = std::clamp(
-      static_cast<double>(step.stage_step) / static_cast<double>(std::max<int64_t>(step.stage_steps, 1)), 0.0,
-      1.0);
-  const auto full = static_cast<size_t>(share * static_cast<double>(width));
-  return "[" + std::string(full, '#') + std::string(width - full, '-') + "] " +
+  const double share = monitor::stage_share(step);
+  return monitor::progress_bar(share, columns > 10 ? std::min<size_t>(columns - 8, 60) : 2) + " " +
          std::to_string(static_cast<int>(share * 100)) + "%";
 }
 
@@ -126,8 +126,7 @@ void add_flow(const RunView& view, std::vector<Row>& rows) {
 }
 
 void add_roles(const RunView& view, std::vector<Row>& rows) {
-  const bool alive = view.state() == RunState::Starting || view.state() == RunState::Running;
-  if (!alive) return;
+  if (!view.is_alive()) return;
   size_t shown = 0;
   for (const auto& role : view.roles()) {
     if (++shown > kMostRoles) continue;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "app/run_view.h"
+#include "recipes/run_view.h"
 
 namespace sluice::app {
 
@@ -15,7 +15,7 @@ struct TopStyle {
 };
 
 // At most `rows` lines of at most `columns`: what there is no room for is left out from below, alarms last.
-std::vector<std::string> top_lines(const RunView& view, const TopStyle& style);
+std::vector<std::string> top_lines(const recipes::RunView& view, const TopStyle& style);
 
 // "▁▃▇" of the values, the last `columns` of them, between their least and greatest.
 std::string sparkline(const std::vector<double>& values, size_t columns, bool blocks);

@@ -23,6 +23,8 @@ namespace sluice::monitor {
 namespace {
 
 constexpr size_t kMaxPending = 4 << 20;  // of a stream whose reader has stopped
+constexpr Millis kAcceptPauseMs =
+    250;  // without it a process that has no descriptor left would ask on and on
 constexpr Millis kHeartbeatMs = 15'000;  // so that a stream whose reader is gone ends
 
 // Of either version; `size` is 0 for what is no address.
@@ -142,7 +144,8 @@ class HttpServer::Impl {
   }
 
   void wait() {
-    std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}, {listener_.fd(), POLLIN, 0}};
+    const bool accepts = clock_.now_ms() >= accept_from_ms_;
+    std::vector<pollfd> waits{{wake_.fd(), POLLIN, 0}, {accepts ? listener_.fd() : -1, POLLIN, 0}};
     for (const auto& client : clients_) {
       const bool writes = !client.pending.empty();
       waits.push_back({client.socket.fd(), static_cast<short>(writes ? POLLIN | POLLOUT : POLLIN), 0});
@@ -151,9 +154,13 @@ class HttpServer::Impl {
   }
 
   void accept_all(Millis now) {
-    while (true) {
+    while (now >= accept_from_ms_) {
       const int fd = accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-      if (fd < 0) return;
+      if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return;
+      if (fd < 0) {
+        accept_from_ms_ = now + kAcceptPauseMs;
+        return say_once(std::string("a client has to wait: ") + std::strerror(errno));
+      }
       if (clients_.size() >= options_.max_clients) clients_.pop_front();
       clients_.emplace_back(fd, now);
     }
@@ -236,9 +243,7 @@ class HttpServer::Impl {
     try {
       text = news_();
     } catch (const std::exception& error) {
-      const std::string problem = error.what();
-      if (problem != last_problem_) std::cerr << "sluice: web page: " << problem << '\n';
-      last_problem_ = problem;
+      say_once(error.what());
     }
     if (text.empty() && now - told_ms_ >= kHeartbeatMs) text = ": still here\n\n";
     if (text.empty()) return;
@@ -252,6 +257,12 @@ class HttpServer::Impl {
     }
   }
 
+  // What goes on is said when it begins.
+  void say_once(const std::string& problem) {
+    if (problem != last_problem_) std::cerr << "sluice: web page: " << problem << '\n';
+    last_problem_ = problem;
+  }
+
   const HttpServerOptions options_;
   const Answer answer_;
   const News news_;
@@ -259,7 +270,7 @@ class HttpServer::Impl {
   const SteadyClock clock_;
   int port_ = 0;
   std::list<Client> clients_;  // in the order in which they came
-  Millis looked_ms_ = 0, told_ms_ = 0;
+  Millis looked_ms_ = 0, told_ms_ = 0, accept_from_ms_ = 0;
   std::string last_problem_;
 };
 

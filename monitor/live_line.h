@@ -1,15 +1,22 @@
 // The last line of a terminal while a stage runs: how far it is, and when it will be done.
 #pragma once
 
-#include <deque>
 #include <string>
+#include <vector>
 
 #include "monitor/step_report.h"
 
 namespace sluice::monitor {
 
-// "grpo [######----] 62%  38 steps, 1m 05s left". The time is that of the last steps.
-std::string live_text(const StepReport& report, const std::deque<double>& step_times, size_t columns);
+// How much of its stage is done, from 0 to 1.
+double stage_share(const StepReport& report);
+// "[######----]", with so many signs between the brackets.
+std::string progress_bar(double share, size_t signs);
+// Until the stage ends, by the times of its last steps, of which there are some.
+double seconds_left(const StepReport& report, const std::vector<double>& step_times);
+
+// "grpo [######----] 62%  38 steps, 1m 05s left".
+std::string live_text(const StepReport& report, const std::vector<double>& step_times, size_t columns);
 
 // Drawn below what is printed, on stderr, where both streams are a terminal; elsewhere nothing is.
 class LiveLine {
@@ -25,7 +32,7 @@ class LiveLine {
 
  private:
   const bool interactive_;
-  std::deque<double> step_times_;
+  std::vector<double> step_times_;
   bool drawn_ = false;
 };
 

@@ -16,7 +16,6 @@ struct RunStatus {
   double state_time = 0;           // of the following, seconds since 1970; 0: there is none
   std::map<std::string, std::string> state;
   std::map<std::string, std::map<std::string, std::string>> actors;
-  std::map<std::string, std::string> doing;  // each process, in its own words
 };
 
 }  // namespace sluice::monitor

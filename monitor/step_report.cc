@@ -170,13 +170,6 @@ std::string short_name(const std::string& name) {
 constexpr std::array<std::string_view, 8> kFields = {"schema",      "stage",     "step", "stage_step",
                                                      "stage_steps", "wall_time", "note", "alarms"};
 
-Json to_json(const Alarm& alarm) {
-  return {{"rule", alarm.rule},
-          {"since", alarm.since_step},
-          {"sentence", alarm.sentence},
-          {"suggestion", alarm.suggestion}};
-}
-
 Alarm alarm_from(const Json& json, std::string_view where) {
   return {.rule = json_member<std::string>(json, "rule", where),
           .sentence = json_member<std::string>(json, "sentence", where),
@@ -185,6 +178,13 @@ Alarm alarm_from(const Json& json, std::string_view where) {
 }
 
 }  // namespace
+
+Json to_json(const Alarm& alarm) {
+  return {{"rule", alarm.rule},
+          {"since", alarm.since_step},
+          {"sentence", alarm.sentence},
+          {"suggestion", alarm.suggestion}};
+}
 
 Json to_json(const StepReport& report) {
   Json json = {{"schema", kMetricsSchema},

@@ -33,6 +33,9 @@ struct StepReport {
   std::vector<Alarm> alarms = {};  // that stand after it
 };
 
+// As it stands in `alarms`: {"rule", "since", "sentence", "suggestion"}.
+Json to_json(const Alarm& alarm);
+
 // One object, flat but for `alarms`. Throws Error when a metric has the name of a field (schema, stage, step,
 // wall_time, ...).
 Json to_json(const StepReport& report);

@@ -9,10 +9,8 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/pulse.h"
 #include "monitor/prometheus.h"
 #include "recipes/internal/page.h"
 #include "recipes/rollout_files.h"
@@ -20,13 +18,11 @@
 namespace sluice::recipes {
 namespace {
 
-namespace fs = std::filesystem;
 using monitor::HttpRequest;
 using monitor::HttpResponse;
 
 constexpr size_t kStepsOfAReply = 1000;
 constexpr const char* kTokenVariable = "SLUICE_WEB_TOKEN";
-constexpr std::string_view kCookie = "sluice_token=";
 
 std::string random_hex(size_t num_bytes) {
   std::string bytes(num_bytes, '\0'), hex;
@@ -77,69 +73,42 @@ int64_t number_of(const HttpRequest& request, const std::string& name, int64_t o
   return value;
 }
 
+std::string header_of(const HttpRequest& request, const char* name) {
+  const auto found = request.headers.find(name);
+  return found == request.headers.end() ? "" : found->second;
+}
+
 std::string host_of(const HttpRequest& request) {
-  const auto found = request.headers.find("host");
-  if (found == request.headers.end()) return "";
-  const auto& host = found->second;
+  const auto host = header_of(request, "host");
   if (host.starts_with('[')) return host.substr(0, host.find(']') + 1);
   return host.substr(0, host.find(':'));
 }
 
+// A browser sends a cookie to every port of a host, where another run may have a page: it is named by the
+// port, as the browser sees it.
+std::string cookie_name(const HttpRequest& request) {
+  std::string name = "sluice_token_";
+  for (const char c : header_of(request, "host").substr(host_of(request).size()))
+    if (c >= '0' && c <= '9') name += c;
+  return name;
+}
+
 std::string shown_token(const HttpRequest& request) {
   constexpr std::string_view kBearer = "Bearer ";
-  const auto header = [&](const char* name) {
-    const auto found = request.headers.find(name);
-    return found == request.headers.end() ? std::string() : found->second;
-  };
-  if (const auto value = header("authorization"); value.starts_with(kBearer))
+  if (const auto value = header_of(request, "authorization"); value.starts_with(kBearer))
     return value.substr(kBearer.size());
   if (const auto found = request.query.find("token"); found != request.query.end()) return found->second;
-  const auto cookies = header("cookie");
-  const auto at = cookies.find(kCookie);
+  const auto cookies = "; " + header_of(request, "cookie");
+  const auto cookie = "; " + cookie_name(request) + "=";
+  const auto at = cookies.find(cookie);
   if (at == std::string::npos) return "";
-  const auto begin = at + kCookie.size();
+  const auto begin = at + cookie.size();
   return cookies.substr(begin, cookies.find(';', begin) - begin);
-}
-
-Json to_json(const monitor::PastAlarm& past, bool stands) {
-  return {{"rule", past.alarm.rule},
-          {"sentence", past.alarm.sentence},
-          {"suggestion", past.alarm.suggestion},
-          {"since", past.alarm.since_step},
-          {"until", past.until_step},
-          {"stands", stands}};
-}
-
-// Whatever went wrong with a file that another process writes, there is nothing to see just now.
-Json read_or_nothing(const fs::path& file) {
-  try {
-    return fs::exists(file) ? read_json(file) : Json::object();
-  } catch (const DataError&) {
-    return Json::object();
-  }
 }
 
 }  // namespace
 
-monitor::RunStatus run_status(const RunDirectory& run, const monitor::RunHistory& history) {
-  monitor::RunStatus status{.name = run.root().filename(), .id = run.id()};
-  if (!history.steps().empty()) status.last = history.steps().back();
-  const Json live = read_or_nothing(run.state());
-  if (live.contains("wall_time")) {
-    status.state_time = live.at("wall_time");
-    status.state = live.at("state").get<std::map<std::string, std::string>>();
-    for (const auto& [name, fields] : live.at("actors").items())
-      status.actors[name] = fields.get<std::map<std::string, std::string>>();
-  }
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(run.root() / "pulse", ignored)) {
-    if (const auto pulse = read_pulse(entry.path())) status.doing[entry.path().filename()] = pulse->doing;
-  }
-  return status;
-}
-
-RunPage::RunPage(const RunDirectory& run, std::string token)
-    : run_(run), recipe_(run.recipe()), token_(std::move(token)), history_(run.metrics()) {}
+RunPage::RunPage(const RunDirectory& run, std::string token) : view_(run), token_(std::move(token)) {}
 
 bool RunPage::is_allowed(const HttpRequest& request) const {
   if (!token_.empty()) return same(shown_token(request), token_);
@@ -156,8 +125,8 @@ HttpResponse RunPage::answer(const HttpRequest& request) {
   try {
     auto response = route(request);
     if (!token_.empty() && request.query.contains("token")) {
-      response.headers.emplace_back("Set-Cookie",
-                                    std::string(kCookie) + token_ + "; HttpOnly; SameSite=Strict; Path=/");
+      response.headers.emplace_back(
+          "Set-Cookie", cookie_name(request) + "=" + token_ + "; HttpOnly; SameSite=Strict; Path=/");
     }
     return response;
   } catch (const UsageError& error) {
@@ -169,17 +138,20 @@ HttpResponse RunPage::route(const HttpRequest& request) {
   const auto& path = request.path;
   if (path == "/") return page_response();
   if (path == "/metrics") {
-    history_.refresh();
+    view_.refresh_steps();
     return {.type = "text/plain; version=0.0.4; charset=utf-8",
-            .body = monitor::prometheus_text(run_status(run_, history_))};
+            .body = monitor::prometheus_text(view_.status())};
   }
-  if (path == "/api/status") return json_response(status());
+  if (path == "/api/status") {
+    view_.refresh();
+    return json_response(to_json(view_));
+  }
   if (path == "/api/steps") return json_response(steps(request));
-  if (path == "/api/recipe") return json_response(recipe_.resolved);
+  if (path == "/api/recipe") return json_response(view_.recipe().resolved);
   if (path == "/api/rollouts") {
-    if (!request.query.contains("step")) return json_response({{"steps", rollout_steps(run_)}});
+    if (!request.query.contains("step")) return json_response({{"steps", rollout_steps(view_.run())}});
     const auto search = request.query.find("search");
-    return json_response(read_rollouts(run_, number_of(request, "step", 0),
+    return json_response(read_rollouts(view_.run(), number_of(request, "step", 0),
                                        search == request.query.end() ? "" : search->second,
                                        number_of(request, "offset", 0)));
   }
@@ -187,59 +159,33 @@ HttpResponse RunPage::route(const HttpRequest& request) {
   return {.status = 404, .body = "there is no " + path + " here\n"};
 }
 
-Json RunPage::status() {
-  history_.refresh();
-  const auto now = run_status(run_, history_);
-  Json stages = Json::array(), alarms = Json::array(), results = Json::array();
-  for (const auto& stage : recipe_.stages) {
-    const auto result = run_.stage_result(stage.name);
-    stages.push_back(
-        {{"name", stage.name}, {"use", stage.use}, {"steps", stage.steps}, {"done", result.has_value()}});
-    if (result) results.push_back(*result);
-  }
-  for (const auto& past : history_.alarms())
-    alarms.push_back(to_json(past, now.last && past.until_step == now.last->step));
-  return {{"schema", 1},
-          {"run", now.name},
-          {"id", now.id},
-          {"root", run_.root().string()},
-          {"now", wall_seconds()},
-          {"generation", history_.generation()},
-          {"finished", !run_.next_stage(recipe_).has_value()},
-          {"stages", stages},
-          {"last", now.last ? monitor::to_json(*now.last) : Json()},
-          {"live", {{"wall_time", now.state_time}, {"state", now.state}, {"actors", now.actors}}},
-          {"doing", now.doing},
-          {"alarms", alarms},
-          {"results", results}};
-}
-
 Json RunPage::steps(const HttpRequest& request) {
-  history_.refresh();
-  const bool same_history = number_of(request, "generation", history_.generation()) == history_.generation();
+  view_.refresh_steps();
+  const int64_t generation = view_.history().generation();
+  const bool same_history = number_of(request, "generation", generation) == generation;
   const int64_t since = same_history ? number_of(request, "since", 0) : 0;
   Json list = Json::array();
   bool more = false;
-  for (const auto& report : history_.steps()) {
+  for (const auto& report : view_.steps()) {
     if (report.step < since) continue;
     more = list.size() >= kStepsOfAReply;
     if (more) break;
     list.push_back(monitor::to_json(report));
   }
-  return {{"generation", history_.generation()}, {"steps", list}, {"more", more}};
+  return {{"generation", generation}, {"steps", list}, {"more", more}};
 }
 
 std::string RunPage::news() {
   std::string text;
-  if (history_.refresh() && !history_.steps().empty()) {
+  if (view_.refresh_steps() && view_.newest() != nullptr) {
     text += "event: step\ndata: " +
-            Json{{"step", history_.steps().back().step}, {"generation", history_.generation()}}.dump() +
+            Json{{"step", view_.newest()->step}, {"generation", view_.history().generation()}}.dump() +
             "\n\n";
   }
-  const Json live = read_or_nothing(run_.state());
-  if (live.contains("wall_time") && live.at("wall_time") != told_state_time_) {
-    told_state_time_ = live.at("wall_time");
-    text += "event: live\ndata: " + live.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
+  if (const auto& status = view_.status(); status.state_time != told_state_time_) {
+    told_state_time_ = status.state_time;
+    text += "event: live\ndata: " + live_json(status).dump(-1, ' ', false, Json::error_handler_t::replace) +
+            "\n\n";
   }
   return text;
 }
@@ -253,18 +199,23 @@ ServedPage::ServedPage(const RunDirectory& run, const std::string& token, const 
           [this] { return page_.news(); }) {
   const std::string host = spec.bind.find(':') == std::string::npos ? spec.bind : "[" + spec.bind + "]";
   url_ = "http://" + host + ":" + std::to_string(server_.port()) + "/";
-  Json json = read_json(run.root() / "run.json");
-  json["web"] = {{"url", url_}, {"pid", getpid()}};
-  write_file_atomically(run.root() / "run.json", json.dump(2) + "\n");
 }
 
 ServedPage::~ServedPage() {
+  if (!named_) return;
   try {
     Json json = read_json(run_.root() / "run.json");
     json.erase("web");
     write_file_atomically(run_.root() / "run.json", json.dump(2) + "\n");
   } catch (const Error&) {  // on a full disk it goes on naming a page that is gone
   }
+}
+
+void ServedPage::name_in_run() {
+  Json json = read_json(run_.root() / "run.json");
+  json["web"] = {{"url", url_}, {"pid", getpid()}};
+  write_file_atomically(run_.root() / "run.json", json.dump(2) + "\n");
+  named_ = true;
 }
 
 std::unique_ptr<ServedPage> ServedPage::start(const RunDirectory& run, const MonitorSpec& spec,

@@ -14,9 +14,8 @@
 #include <string>
 
 #include "monitor/http_server.h"
-#include "monitor/run_history.h"
-#include "monitor/run_status.h"
 #include "recipes/run_directory.h"
+#include "recipes/run_view.h"
 
 namespace sluice::recipes {
 
@@ -34,33 +33,31 @@ class RunPage {
  private:
   bool is_allowed(const monitor::HttpRequest& request) const;
   monitor::HttpResponse route(const monitor::HttpRequest& request);
-  Json status();
   Json steps(const monitor::HttpRequest& request);
 
-  const RunDirectory& run_;
-  const Recipe recipe_;
+  RunView view_;
   const std::string token_;
-  monitor::RunHistory history_;
   double told_state_time_ = 0;
 };
-
-// How the run stands by its files; `history` has been refreshed.
-monitor::RunStatus run_status(const RunDirectory& run, const monitor::RunHistory& history);
 
 // A page that is being served.
 class ServedPage {
  public:
-  // By the recipe's monitor table. Says in `url` where it is, with the token if there is one, and writes it
-  // without into run.json; when it cannot be served, why. `run` outlives it.
+  // Where `spec` says. Says in `url` where that is, with the token if there is one; when it cannot be served,
+  // why. `run` outlives it.
   static std::unique_ptr<ServedPage> start(const RunDirectory& run, const MonitorSpec& spec, std::string& url,
                                            std::string& why);
   ~ServedPage();
+
+  // From now to the end run.json says where it is, without the token: for the process whose run it is.
+  void name_in_run();
 
  private:
   ServedPage(const RunDirectory& run, const std::string& token, const MonitorSpec& spec);
 
   const RunDirectory& run_;
   std::string url_;
+  bool named_ = false;
   RunPage page_;
   monitor::HttpServer server_;  // last: its thread uses the page
 };

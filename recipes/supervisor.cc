@@ -31,6 +31,7 @@
 #include "recipes/internal/silence_watch.h"
 #include "recipes/report.h"
 #include "recipes/run_page.h"
+#include "recipes/run_record.h"
 #include "recipes/stages.h"
 #include "recipes/summary.h"
 
@@ -334,6 +335,7 @@ std::unique_ptr<ServedPage> serve_page(const RunDirectory& run, const Recipe& re
   std::string url, why;
   auto page = ServedPage::start(run, recipe.monitor, url, why);
   say(page ? "page: " + url : "no page: " + why + "; the run goes on without it");
+  if (page) page->name_in_run();
   return page;
 }
 
@@ -347,8 +349,16 @@ void try_report(const RunDirectory& run, const Recipe& recipe) {
   }
 }
 
+// What the processes of a stage that is done were doing, and how things stood then.
+void forget_present(const RunDirectory& run) {
+  for (const auto& entry : std::filesystem::directory_iterator(run.root() / "pulse"))
+    std::filesystem::remove(entry.path());
+  std::filesystem::remove(run.state());
+}
+
 int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signals) {
   while (const auto name = run.next_stage(recipe)) {
+    forget_present(run);
     const auto& stage = recipe.stage(*name);
     say("== " + stage.name + (stage.trains() ? ", " + std::to_string(stage.steps) + " steps" : ""));
     const ExitStatus status = StageProcesses(run, stage, signals).run();
@@ -360,6 +370,7 @@ int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signa
     require(run.stage_result(*name).has_value(), "stage ", *name, " ended without a result in ",
             run.root().string());
   }
+  forget_present(run);
   return 0;
 }
 
@@ -375,17 +386,8 @@ void note_environment(const OpenedRun& opened, const Recipe& recipe) {
   write_file_atomically(file, now.dump(2) + "\n");
 }
 
-}  // namespace
-
-int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signals) {
-  const RunDirectory& run = opened.directory;
-  say(describe(recipe) + (opened.resumed ? "resumed: " : "run: ") + run.root().string());
-  say("watch: tail -f " + run.metrics().string());
-  if (!run.next_stage(recipe) && std::filesystem::exists(run.summary())) {
-    say(summary_table(run, recipe));
-    return 0;
-  }
-  note_environment(opened, recipe);
+// All stages and what they came to; the summary's seconds go on from those of the processes before.
+int run_to_end(const RunDirectory& run, const Recipe& recipe, StopSignals& signals) {
   const SteadyClock clock;
   const Millis began = clock.now_ms();
   const double before = finished_seconds(run, recipe);
@@ -399,8 +401,46 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
                            before + static_cast<double>(clock.now_ms() - began) / 1000.0));
     say(summary_table(run, recipe));
   }
-  try_report(run, recipe);
   return code;
+}
+
+// How the run ended, for those who ask why.
+void note_end(const RunDirectory& run, const Recipe& recipe, RunRecord record, int code,
+              const std::string& cause) {
+  record.code = code;
+  record.cause = cause;
+  record.ended = wall_seconds();
+  try {
+    write_run_record(run.root(), record);
+  } catch (const Error& error) {  // a full disk may be what ended it
+    std::cerr << "sluice: how the run ended is not kept: " << error.what() << '\n';
+  }
+  try_report(run, recipe);
+}
+
+}  // namespace
+
+int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signals,
+              const std::string& resume) {
+  const RunDirectory& run = opened.directory;
+  say(describe(recipe) + (opened.resumed ? "resumed: " : "run: ") + run.root().string());
+  say("watch: tail -f " + run.metrics().string());
+  if (!run.next_stage(recipe) && std::filesystem::exists(run.summary())) {
+    say(summary_table(run, recipe));
+    return 0;
+  }
+  note_environment(opened, recipe);
+  const RunRecord record{.resume = resume, .started = wall_seconds()};
+  write_run_record(run.root(), record);
+  try {
+    const int code = run_to_end(run, recipe, signals);
+    const bool failed = code > 0 && code < 128;
+    note_end(run, recipe, record, code, failed ? last_words(run.log("learner", 0)) : "");
+    return code;
+  } catch (const Error& error) {
+    note_end(run, recipe, record, static_cast<int>(error.code()), error.what());
+    throw;
+  }
 }
 
 }  // namespace sluice::recipes

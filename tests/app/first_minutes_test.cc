@@ -4,63 +4,14 @@
 
 #include <algorithm>
 #include <fstream>
-#include <functional>
 #include <regex>
-#include <sstream>
 
-#include "base/captured_run.h"
-#include "base/error.h"
-#include "base/files.h"
-#include "tests/app/sluice_process.h"
+#include "tests/app/terminal.h"
 
 namespace sluice::app {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A terminal of 100 x 30 with a shell in it, whose scrolled text can be read.
-class Terminal {
- public:
-  explicit Terminal(const Workspace& workspace) : socket_(workspace / "tmux") {
-    write_plain(workspace / "bashrc",
-                "PS1='$ '\nunset HISTFILE\nexport PATH=" + fs::path(SLUICE_BINARY).parent_path().string() +
-                    ":$PATH LC_ALL=C.UTF-8\ncd " + (workspace / "").string() + "\n");
-    tmux({"new-session", "-d", "-x", "100", "-y", "30",
-          "bash --noprofile --rcfile " + (workspace / "bashrc").string()});
-    tmux({"set-option", "-g", "history-limit", "20000"});
-  }
-  ~Terminal() { tmux({"kill-server"}); }
-  Terminal(const Terminal&) = delete;
-
-  void type(const std::string& line) {
-    tmux({"send-keys", "-l", line});
-    tmux({"send-keys", "Enter"});
-  }
-  void key(const std::string& name) { tmux({"send-keys", name}); }
-  std::vector<std::string> lines() const {
-    std::istringstream in(tmux({"capture-pane", "-p", "-J", "-S", "-"}).output);
-    std::vector<std::string> all;
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-  }
-
-  static bool is_there() {
-    try {
-      return run_captured({.command = {"tmux", "-V"}}, {}).status.has_value();
-    } catch (const Error&) {
-      return false;
-    }
-  }
-
- private:
-  CapturedRun tmux(std::vector<std::string> arguments) const {
-    std::vector<std::string> command = {"tmux", "-f", "/dev/null", "-S", socket_.string()};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    return run_captured({.command = command, .environment = {{"TERM", "screen"}, {"TMUX", ""}}}, {});
-  }
-
-  const fs::path socket_;
-};
 
 // Numbers are another machine's, with their units, and so are the blocks of a curve and the width of a gap.
 std::string shape_of(const std::string& line) {
@@ -91,30 +42,6 @@ std::vector<std::string> transcript() {
   return lines;
 }
 
-// Asks until it holds; a run is waited for, so that is two minutes.
-bool comes_true(const std::function<bool()>& condition) {
-  const SteadyClock clock;
-  for (const Millis until = clock.now_ms() + 2 * kLongMs; clock.now_ms() < until;) {
-    if (condition()) return true;
-    run_captured({.command = {"sleep", "0.2"}}, {});
-  }
-  return false;
-}
-
-// The shell waits for a line.
-bool is_at_prompt(const Terminal& terminal) {
-  const auto lines = terminal.lines();
-  const auto last =
-      std::find_if(lines.rbegin(), lines.rend(), [](const auto& line) { return !line.empty(); });
-  return last != lines.rend() && (*last == "$" || *last == "$ ");
-}
-
-std::string all_of(const Terminal& terminal) {
-  std::string screen;
-  for (const auto& line : terminal.lines()) screen += line + "\n";
-  return screen;
-}
-
 TEST(FirstMinutes, AreAsThePageShowsThem) {
   if (!Terminal::is_there()) GTEST_SKIP() << "needs tmux";
   const Workspace workspace;
@@ -129,7 +56,7 @@ TEST(FirstMinutes, AreAsThePageShowsThem) {
       continue;
     }
     if (expected.starts_with("$ ")) {
-      ASSERT_TRUE(comes_true([&] { return is_at_prompt(terminal); })) << expected << "\n" << all_of(terminal);
+      ASSERT_TRUE(comes_true([&] { return terminal.is_at_prompt(); })) << expected << "\n" << terminal.all();
       terminal.type(expected.substr(2));
     }
     const auto shape = shape_of(expected);
@@ -143,7 +70,7 @@ TEST(FirstMinutes, AreAsThePageShowsThem) {
       return true;
     })) << "the page has the line\n  "
         << expected << "\nand the terminal\n"
-        << all_of(terminal);
+        << terminal.all();
   }
 }
 
@@ -153,7 +80,7 @@ TEST(FirstMinutes, TopLeavesTheTerminalAsItWas) {
   const Workspace workspace;
   ASSERT_EQ(sluice(workspace, {"run", "recipe.toml", "sft.steps=2", "grpo.steps=2"}).code, 0);
   const auto holds = [](const Terminal& terminal, const std::string& text) {
-    return comes_true([&] { return all_of(terminal).find(text) != std::string::npos; });
+    return comes_true([&] { return terminal.all().find(text) != std::string::npos; });
   };
   Terminal terminal(workspace);
   for (const std::string key : {"q", "C-c"}) {
@@ -161,10 +88,10 @@ TEST(FirstMinutes, TopLeavesTheTerminalAsItWas) {
     ASSERT_TRUE(holds(terminal, "tiny  finished")) << key;
     ASSERT_TRUE(holds(terminal, "q quits"));
     terminal.key(key);
-    ASSERT_TRUE(comes_true([&] { return is_at_prompt(terminal); })) << all_of(terminal);
-    EXPECT_EQ(all_of(terminal).find("tiny  finished"), std::string::npos) << all_of(terminal);
+    ASSERT_TRUE(comes_true([&] { return terminal.is_at_prompt(); })) << terminal.all();
+    EXPECT_EQ(terminal.all().find("tiny  finished"), std::string::npos) << terminal.all();
     terminal.type("stty -a | grep -q ' icanon.* echo '; echo behind " + key + " $?");
-    ASSERT_TRUE(holds(terminal, "behind " + key + " 0")) << all_of(terminal);
+    ASSERT_TRUE(holds(terminal, "behind " + key + " 0")) << terminal.all();
   }
 }
 

@@ -184,31 +184,5 @@ TEST(Monitor, ARuleOfStopOnEndsTheRunWithACheckpointAndResumeGoesOn) {
   EXPECT_EQ(alarm_of(workspace.metrics().back(), "no_reward").at("since"), 21);
 }
 
-// The page in a browser, where there is one: what it shows is what /api/status says, and nothing in it fails
-// or is refused.
-TEST(MonitorPage, ABrowserShowsWhatTheStatusSays) {
-  const fs::path chromium = "/usr/bin/chromium";
-  if (!fs::exists(chromium)) GTEST_SKIP() << "needs " << chromium;
-  const Workspace workspace;
-  Sluice run(workspace, kLongRun);
-  ASSERT_TRUE(run.wait_for_step("grpo", 3)) << run.err();
-  const int port = page_port(run.out());
-  ASSERT_GT(port, 0) << run.out();
-
-  auto browser = Subprocess::start(
-      {.command = {chromium.string(), "--headless", "--no-sandbox", "--disable-gpu",
-                   "--disable-dev-shm-usage", "--user-data-dir=" + (workspace / "browser").string(),
-                   "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom",
-                   "http://127.0.0.1:" + std::to_string(port) + "/"},
-       .output = workspace / "browser.out"});
-  ASSERT_TRUE(browser.wait(3 * kLongMs).has_value());
-  const auto page = read_file(workspace / "browser.out");
-  EXPECT_THAT(page, AllOf(HasSubstr("<h1 id=\"name\">tiny</h1>"), HasSubstr(", the law holds"),
-                          HasSubstr("data-metric=\"reward\""), HasSubstr("class=\"group\"")));
-  EXPECT_THAT(page, AllOf(Not(HasSubstr("CONSOLE")), Not(HasSubstr("Refused to"))));
-  run.process().signal(SIGTERM);
-  EXPECT_EQ(run.exit_code(), 143);
-}
-
 }  // namespace
 }  // namespace sluice::app

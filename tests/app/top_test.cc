@@ -71,10 +71,12 @@ TEST_F(FinishedRun, FitsEveryTerminal) {
 TEST_F(FinishedRun, AsJsonSaysTheSame) {
   const Json status = status_of(*workspace_);
   EXPECT_EQ(status["state"], "finished");
-  EXPECT_EQ(status["stage"], "grpo");
-  EXPECT_EQ(status["step"], 15);
+  EXPECT_EQ(status["last"], workspace_->metrics().back());
+  EXPECT_EQ(status["last"]["step"], 15);
   EXPECT_EQ(status["exit_code"], 0);
-  EXPECT_EQ(status["metrics"]["reward"], workspace_->metrics().back()["reward"]);
+  // What was done while it went on is none of its present.
+  EXPECT_EQ(status["doing"], Json::object());
+  EXPECT_EQ(status["live"]["actors"], Json::object());
   double sum = 0;
   for (const auto& [part, share] : status["time"].items()) sum += share.get<double>();
   EXPECT_NEAR(sum, 1, 1e-6);
@@ -89,9 +91,9 @@ TEST(Top, IsThereBeforeTheFirstStepAndWhileTheRunGoesOn) {
   ASSERT_TRUE(run.wait_for_step("sft", 5));
   const Json status = status_of(workspace);
   EXPECT_EQ(status["state"], "running");
-  EXPECT_EQ(status["stage_steps"], 400);
+  EXPECT_EQ(status["last"]["stage_steps"], 400);
   EXPECT_TRUE(status["seconds_left"].is_number());
-  EXPECT_THAT(status["roles"][0]["name"].get<std::string>(), HasSubstr("learner-0"));
+  EXPECT_THAT(status["doing"]["learner-0"].get<std::string>(), HasSubstr("sft"));
   run.process().signal(SIGINT);
   ASSERT_EQ(run.exit_code(), 130);
   EXPECT_EQ(status_of(workspace)["state"], "stopped");

@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <ctime>
 #include <memory>
 
 #include "base/error.h"
@@ -24,20 +26,24 @@ using testing::StartsWith;
 // A connection to the server, as a client that may do as it likes.
 class Connection {
  public:
-  explicit Connection(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  Connection() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const timeval limit{.tv_sec = 20, .tv_usec = 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  }
+  explicit Connection(int port) : Connection() { connect_to(port); }
+  ~Connection() { close(fd_); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void connect_to(int port) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(static_cast<uint16_t>(port));
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ = connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
-    const timeval limit{.tv_sec = 20, .tv_usec = 0};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   }
-  ~Connection() { close(fd_); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
   bool connected() const { return connected_; }
+  int fd() const { return fd_; }
   void say(const std::string& text) const {
     EXPECT_EQ(send(fd_, text.data(), text.size(), MSG_NOSIGNAL), std::ssize(text));
   }
@@ -110,6 +116,45 @@ TEST(HttpServer, ClientsThatNeverFinishStopNobodyElse) {
   }
   EXPECT_THAT(get(server.port(), "/metrics"), EndsWith("/metrics"));
   EXPECT_THAT(slow.front()->hear(), IsEmpty());  // gone, to make room
+}
+
+// As many, each with another byte a tenth of a second later: that is no sign of life.
+TEST(HttpServer, ClientsThatSendAByteAtATimeAreLetGo) {
+  const HttpServer server({.request_ms = 500}, echo, no_news);
+  std::vector<std::unique_ptr<Connection>> slow;
+  for (int i = 0; i < 100; ++i) slow.push_back(std::make_unique<Connection>(server.port()));
+  for (const char byte : std::string("GET / HTTP")) {
+    for (const auto& connection : slow) send(connection->fd(), &byte, 1, MSG_NOSIGNAL);
+    EXPECT_THAT(get(server.port(), "/metrics"), EndsWith("/metrics"));
+    usleep(100'000);
+  }
+  for (const auto& connection : slow) EXPECT_THAT(connection->hear(), IsEmpty());
+}
+
+double cpu_seconds() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+// It once asked for the client that it could not have again and again, with all of a core.
+TEST(HttpServer, WithoutADescriptorLeftItWaits) {
+  const HttpServer server({}, echo, no_news);
+  testing::internal::CaptureStderr();
+  Connection connection;
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  connection.connect_to(server.port());
+  connection.say("GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const double used = cpu_seconds();
+  usleep(600'000);
+  EXPECT_LT(cpu_seconds() - used, 0.2);
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(connection.hear(), EndsWith("/late"));
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "sluice: web page: a client has to wait: Too many open files\n");  // once
 }
 
 TEST(HttpServer, ARequestThatIsNotWholeInTimeIsLetGo) {

@@ -34,8 +34,7 @@ RunStatus status() {
                              .alarms = {{"no_reward", "nothing", "look", 3}}},
           .state_time = 1001,
           .state = {{"queue_depth", "7"}, {"age_s", "0.5"}, {"stage", "grpo"}},
-          .actors = {{"actor-0", {{"tokens", "900"}}}},
-          .doing = {}};
+          .actors = {{"actor-0", {{"tokens", "900"}}}}};
 }
 
 TEST(Prometheus, AStepIsInBaseUnits) {

@@ -90,7 +90,7 @@ TEST_F(RunPageTest, ARunThatHasNotBegunHasAStatus) {
   EXPECT_EQ(status.at("run"), "watched");
   EXPECT_TRUE(status.at("last").is_null());
   EXPECT_EQ(status.at("stages").at(0).at("name"), "grpo");
-  EXPECT_FALSE(status.at("finished").get<bool>());
+  EXPECT_EQ(status.at("state"), "starting");  // the test holds its lock
   EXPECT_THAT(json("/api/steps").at("steps"), IsEmpty());
   EXPECT_THAT(json("/api/rollouts").at("steps"), IsEmpty());
   EXPECT_THAT(ask(page_, "/metrics").body, HasSubstr("sluice_run_info{run=\"watched\""));
@@ -190,10 +190,17 @@ TEST_F(RunPageTest, WhereThereIsATokenNothingIsSaidWithoutIt) {
   }
   const auto page_answer = ask(page, "/", {{"token", "secret"}}, {{"host", "trainer.example:8000"}});
   EXPECT_EQ(page_answer.status, 200);
-  EXPECT_EQ(page_answer.headers.back().second, "sluice_token=secret; HttpOnly; SameSite=Strict; Path=/");
+  EXPECT_EQ(page_answer.headers.back().second, "sluice_token_8000=secret; HttpOnly; SameSite=Strict; Path=/");
   EXPECT_EQ(ask(page, "/metrics", {}, {{"authorization", "Bearer secret"}}).status, 200);
   EXPECT_EQ(ask(page, "/metrics", {}, {{"authorization", "Bearer secrets"}}).status, 401);
-  EXPECT_EQ(ask(page, "/api/status", {}, {{"cookie", "a=b; sluice_token=secret"}}).status, 200);
+  const std::string host = "trainer.example:8000";
+  EXPECT_EQ(
+      ask(page, "/api/status", {}, {{"host", host}, {"cookie", "a=b; sluice_token_8000=secret"}}).status,
+      200);
+  // That of another run on the same host, which has the page of another port.
+  const std::string both = "sluice_token_8001=other; sluice_token_8000=secret";
+  EXPECT_EQ(ask(page, "/", {}, {{"host", host}, {"cookie", both}}).status, 200);
+  EXPECT_EQ(ask(page, "/", {}, {{"host", host}, {"cookie", "sluice_token_8001=secret"}}).status, 401);
 }
 
 TEST_F(RunPageTest, NewsAreStepsAndHowThingsStand) {
@@ -202,7 +209,7 @@ TEST_F(RunPageTest, NewsAreStepsAndHowThingsStand) {
   EXPECT_EQ(page_.news(), "event: step\ndata: {\"step\":2,\"generation\":0}\n\n");
   EXPECT_THAT(page_.news(), IsEmpty());
   write_file_atomically(run_.directory.state(), R"({"schema":1,"wall_time":8,"state":{},"actors":{}})");
-  EXPECT_THAT(page_.news(), StartsWith("event: live\ndata: {\"schema\":1,"));
+  EXPECT_THAT(page_.news(), StartsWith("event: live\ndata: {\"actors\":{},"));
   EXPECT_THAT(page_.news(), IsEmpty());
 }
 
@@ -213,6 +220,8 @@ TEST_F(RunPageTest, AServedPageIsNamedInTheRunWhileItIsThere) {
     const auto served = ServedPage::start(run_.directory, recipe_.monitor, url, why);
     ASSERT_NE(served, nullptr) << why;
     EXPECT_THAT(url, StartsWith("http://127.0.0.1:"));
+    EXPECT_THAT(web(), IsEmpty());
+    served->name_in_run();
     EXPECT_EQ(web().at("url"), url);
     // The same port again: said, and no more.
     auto spec = recipe_.monitor;
@@ -231,6 +240,7 @@ TEST_F(RunPageTest, AnAddressThatOthersReachHasAToken) {
   const auto served = ServedPage::start(run_.directory, spec, url, why);
   ASSERT_NE(served, nullptr) << why;
   EXPECT_EQ(url.size() - url.find("?token="), 7 + 32);
+  served->name_in_run();
   const auto kept = read_file(run_.directory.root() / "run.json");
   EXPECT_THAT(kept, Not(HasSubstr(url.substr(url.find("?token=") + 7))));
 }

@@ -1,10 +1,10 @@
-#include "app/run_record.h"
+#include "recipes/run_record.h"
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
 
-namespace sluice::app {
+namespace sluice::recipes {
 namespace {
 
 std::filesystem::path record_file(const std::filesystem::path& root) { return root / "ended.json"; }
@@ -39,4 +39,4 @@ std::optional<RunRecord> read_run_record(const std::filesystem::path& root) {
   }
 }
 
-}  // namespace sluice::app
+}  // namespace sluice::recipes

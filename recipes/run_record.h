@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace sluice::app {
+namespace sluice::recipes {
 
 struct RunRecord {
   std::string resume;       // the line that goes on with it
@@ -20,4 +20,4 @@ void write_run_record(const std::filesystem::path& root, const RunRecord& record
 // Nothing of a run that has none, or one that cannot be read.
 std::optional<RunRecord> read_run_record(const std::filesystem::path& root);
 
-}  // namespace sluice::app
+}  // namespace sluice::recipes

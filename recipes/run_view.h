@@ -1,42 +1,54 @@
-// A run as its directory shows it, alive or not: what `sluice top` and `sluice doctor RUN` look at.
+// A run as its directory shows it, alive or not: what the page, `sluice top` and `sluice doctor RUN` look at.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "app/run_record.h"
 #include "base/json.h"
 #include "monitor/run_history.h"
+#include "monitor/run_status.h"
 #include "recipes/run_directory.h"
+#include "recipes/run_record.h"
 
-namespace sluice::app {
+namespace sluice::recipes {
 
 enum class RunState { Starting, Running, Finished, Stopped, Failed, Killed };
 std::string_view state_name(RunState state);
 
-// A process of the run and what it does, or did when it ended.
+// A process of the run and what it does, or did when the run ended.
 struct RoleView {
   std::string name;  // "actor-0"
   std::string doing;
 };
 
+// For one thread.
 class RunView {
  public:
-  // Throws DataError when `root` is no run directory.
-  explicit RunView(const std::filesystem::path& root);
+  explicit RunView(RunDirectory run);
 
-  // Looks again.
-  void refresh();
+  // Looks again at everything; returns whether metrics.jsonl has changed.
+  bool refresh();
+  // The same of what changes within a step: metrics.jsonl and state.json.
+  bool refresh_steps();
 
-  const recipes::RunDirectory& run() const { return run_; }
-  const recipes::Recipe& recipe() const { return recipe_; }
+  const RunDirectory& run() const { return run_; }
+  const Recipe& recipe() const { return recipe_; }
   const std::string& name() const { return recipe_.name; }
   RunState state() const { return state_; }
+  bool is_alive() const { return state_ == RunState::Starting || state_ == RunState::Running; }
   const std::optional<RunRecord>& record() const { return record_; }
+  // Its last step, and what stands in state.json.
+  const monitor::RunStatus& status() const { return status_; }
+  // Learners first.
   const std::vector<RoleView>& roles() const { return roles_; }
+  // The results of the stages that have ended.
+  std::vector<Json> results() const;
+
+  const monitor::RunHistory& history() const { return history_; }
   const std::vector<monitor::StepReport>& steps() const { return history_.steps(); }
   const monitor::StepReport* newest() const { return steps().empty() ? nullptr : &steps().back(); }
   // Those that stand, and all there were.
@@ -53,14 +65,18 @@ class RunView {
  private:
   RunState look_at_state() const;
 
-  const recipes::RunDirectory run_;
-  const recipes::Recipe recipe_;
+  const RunDirectory run_;
+  const Recipe recipe_;
   monitor::RunHistory history_;
+  monitor::RunStatus status_;
   std::optional<RunRecord> record_;
   RunState state_ = RunState::Starting;
   std::vector<RoleView> roles_;
 };
 
+// The part of it that changes within a step.
+Json live_json(const monitor::RunStatus& status);
+// What /api/status answers and `sluice top --json` prints.
 Json to_json(const RunView& view);
 
-}  // namespace sluice::app
+}  // namespace sluice::recipes
