@@ -68,13 +68,13 @@ int refuse_command(const std::string& word) {
   return static_cast<int>(ExitCode::Usage);
 }
 
-// A word that the command it stands behind does not know: the nearest one that it does.
-int refuse_word(const CLI::App& app, const std::string& word) {
+// The innermost command that the line names, and its name as it is typed.
+std::pair<const CLI::App*, std::string> named_command(const CLI::App& app) {
   const CLI::App* command = &app;
   std::string name = "sluice";
   for (bool deeper = true; deeper;) {
     deeper = false;
-    for (const auto* sub : command->get_subcommands()) {  // those that were named
+    for (const auto* sub : command->get_subcommands()) {
       if (sub->get_name().empty()) continue;
       command = sub;
       name += " " + sub->get_name();
@@ -82,11 +82,24 @@ int refuse_word(const CLI::App& app, const std::string& word) {
       break;
     }
   }
+  return {command, name};
+}
+
+// A word that the command it stands behind does not know: the nearest one that it does.
+int refuse_word(const CLI::App& app, const std::string& word) {
+  const auto [command, name] = named_command(app);
   std::vector<std::string> known;
   for (const auto* option : options_of(*command)) known.push_back(option_name(*option));
   for (const auto* sub : subcommands_of(*command)) known.push_back(sub->get_name());
   std::cerr << name << ": \"" << inert(word) << "\" is not expected" << did_you_mean(word, known, ";") << " `"
             << name << " --help` says what it takes\n";
+  return static_cast<int>(ExitCode::Usage);
+}
+
+// Something that is missing, or a value that an option does not take.
+int refuse_line(const CLI::App& app, const std::string& why) {
+  const auto [command, name] = named_command(app);
+  std::cerr << name << ": " << inert(why) << "; `" << name << " --help` says what it takes\n";
   return static_cast<int>(ExitCode::Usage);
 }
 
@@ -120,7 +133,7 @@ int run(int argc, char** argv) {
     const auto kind = static_cast<CLI::ExitCodes>(error.get_exit_code());
     if (!unknown.empty() && (kind == CLI::ExitCodes::ExtrasError || kind == CLI::ExitCodes::RequiredError))
       return refuse_word(app, unknown.front());
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::Usage);
+    return kind == CLI::ExitCodes::Success ? app.exit(error) : refuse_line(app, error.what());
   }
   for (const auto& [sub, command] : commands) {
     if (sub->parsed()) return command();

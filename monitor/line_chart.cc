@@ -11,7 +11,7 @@
 namespace sluice::monitor {
 namespace {
 
-constexpr double kWidth = 720, kHeight = 360;
+constexpr double kWidth = 720, kHeight = 360, kWidthWithoutLegend = 552;
 constexpr double kLeft = 56, kTop = 34, kRight = 536, kBottom = 312;  // of what the axes enclose
 constexpr double kLegendX = 552, kLegendLine = 12;
 constexpr size_t kPointsOfAll = 1200;  // of all series together: 14 bytes each at most
@@ -113,7 +113,7 @@ std::string grid(const Axis& x, const Axis& y) {
 // How the curve with this number is drawn, here and in the legend.
 std::string stroke(size_t number) {
   const char* dash = kDashes[number / kColours.size() % kDashes.size()];
-  std::string text = std::string("class=\"c\" stroke=\"") + kColours[number % kColours.size()] + "\"";
+  std::string text = std::string("class=\"c\" stroke=\"") + chart_colour(number) + "\"";
   if (*dash != '\0') text += std::string(" stroke-dasharray=\"") + dash + "\"";
   return text;
 }
@@ -134,6 +134,8 @@ std::string legend(size_t number, const std::string& name) {
 }
 
 }  // namespace
+
+const char* chart_colour(size_t number) { return kColours[number % kColours.size()]; }
 
 std::vector<double> round_ticks(double low, double high, int count) {
   const double raw = (high - low) / count;
@@ -168,14 +170,15 @@ std::string line_chart(const std::vector<ChartSeries>& series, const LineChartOp
   if (x.low == x.high) x.widen(0);
   y.widen(0.05);
 
-  std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + place(kWidth) + " " +
-                    place(kHeight) + "\">\n" + kStyle;
+  std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " +
+                    place(options.legend ? kWidth : kWidthWithoutLegend) + " " + place(kHeight) + "\">\n" +
+                    kStyle;
   out += text_at(kLeft, 20, "t", label(options.title, kTitleBytes));
   out += text_at((kLeft + kRight) / 2, kHeight - 8, "m", label(options.x_label, kTitleBytes));
   out += grid(x, y);
   for (size_t i = 0; i < series.size(); ++i) {
     out += curve(i, shown[i], x, y);
-    out += legend(i, series[i].name);
+    if (options.legend) out += legend(i, series[i].name);
   }
   return out + "</svg>\n";
 }

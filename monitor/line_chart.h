@@ -18,7 +18,11 @@ struct ChartSeries {
 struct LineChartOptions {
   std::string title;
   std::string x_label = "step";
+  bool legend = true;  // else whoever shows it says whose curve has which chart_colour()
 };
+
+// "#0a7cc4", of the series with this number, counted from 0.
+const char* chart_colour(size_t number);
 
 // How many curves one chart can tell apart.
 inline constexpr int64_t kMaxChartSeries = 24;

@@ -4,6 +4,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <functional>
+#include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -12,6 +15,7 @@
 #include "monitor/line_chart.h"
 #include "monitor/run_history.h"
 #include "recipes/rollout_files.h"
+#include "recipes/run_record.h"
 
 namespace sluice::recipes {
 namespace {
@@ -29,7 +33,8 @@ constexpr const char* kHead = R"(<!doctype html>
 body{max-width:1000px;margin:0 auto;padding:12px 16px 48px;font:15px/1.5 system-ui,sans-serif}
 h1{font-size:22px}h2{font-size:17px;margin-top:32px}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;width:8em}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;width:8em;white-space:nowrap}
+td pre{margin:0;border:0;padding:2px 6px}th{font-weight:600}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,460px),1fr));gap:12px}
 .curves svg{width:100%;height:auto}.faint{color:var(--faint)}.wide{overflow-x:auto}
 .alarm{border-left:4px solid var(--bad);padding:4px 12px;margin:8px 0;background:var(--box)}
@@ -77,6 +82,18 @@ std::string row(const std::string& name, const std::string& value) {
   return "<tr><th>" + name + "</th><td>" + value + "</td></tr>\n";
 }
 
+// How the run ended and what goes on with it, where it is not done.
+std::string ending(const std::optional<RunRecord>& record) {
+  if (!record || !record->code) return "";
+  if (*record->code == 0) return "<p>Finished.</p>\n";
+  std::string out = "<div class=\"alarm\"><strong>";
+  out += *record->code > 128 ? "Stopped" : "Failed, exit code " + std::to_string(*record->code);
+  out += "</strong>";
+  if (!record->cause.empty()) out += "<br>" + escaped(record->cause);
+  return out + "<br><span class=\"faint\">It goes on with: <code>" + escaped(record->resume) +
+         "</code></span></div>\n";
+}
+
 std::string head(const RunDirectory& run, const Recipe& recipe, const std::vector<Json>& results) {
   double seconds = 0;
   for (const auto& result : results) seconds += result.value("seconds", 0.0);
@@ -84,7 +101,7 @@ std::string head(const RunDirectory& run, const Recipe& recipe, const std::vecto
   std::string out = kHead + ("<title>" + name + "</title></head><body>\n<h1>" + name + "</h1>\n");
   out += "<p class=\"faint\">" + escaped(run.root().string()) + ", run " + escaped(run.id()) + ", " +
          format_seconds(seconds) + " in its stages</p>\n";
-  return out + "<pre>" + escaped(describe(recipe)) + "</pre>\n";
+  return out + ending(read_run_record(run.root())) + "<pre>" + escaped(describe(recipe)) + "</pre>\n";
 }
 
 std::string evaluations(const std::vector<Json>& results) {
@@ -132,6 +149,32 @@ std::string alarms(const monitor::RunHistory& history) {
   return out;
 }
 
+// In the order in which they were run.
+std::vector<std::string> stages_with_steps(const monitor::RunHistory& history) {
+  std::vector<std::string> stages;
+  for (const auto& report : history.steps()) {
+    if (stages.empty() || stages.back() != report.stage) stages.push_back(report.stage);
+  }
+  if (std::ssize(stages) > monitor::kMaxChartSeries) stages.resize(monitor::kMaxChartSeries);
+  return stages;
+}
+
+// One for each stage, so that it has its colour also where others have no part; "" where none has any.
+std::string chart(const monitor::RunHistory& history, const std::vector<std::string>& stages,
+                  const std::string& metric) {
+  std::vector<monitor::ChartSeries> series;
+  for (const auto& stage : stages) series.push_back({.name = stage});
+  bool empty = true;
+  for (const auto& report : history.steps()) {
+    const auto found = report.metrics.find(metric);
+    const auto one = std::ranges::find(series, report.stage, &monitor::ChartSeries::name);
+    if (found == report.metrics.end() || !std::isfinite(found->second) || one == series.end()) continue;
+    one->points.push_back({static_cast<double>(report.step), found->second});
+    empty = false;
+  }
+  return empty ? "" : monitor::line_chart(series, {.title = metric, .legend = false});
+}
+
 std::string curves(const monitor::RunHistory& history) {
   constexpr std::array kShown = {"reward",
                                  "reward_std",
@@ -145,19 +188,16 @@ std::string curves(const monitor::RunHistory& history) {
                                  "rewards/margins",
                                  "accuracy",
                                  "step_time"};
-  std::string out;
-  for (const std::string metric : kShown) {
-    std::vector<monitor::ChartSeries> stages;
-    for (const auto& report : history.steps()) {
-      const auto found = report.metrics.find(metric);
-      if (found == report.metrics.end() || !std::isfinite(found->second)) continue;
-      if (stages.empty() || stages.back().name != report.stage) stages.push_back({.name = report.stage});
-      stages.back().points.push_back({static_cast<double>(report.step), found->second});
-    }
-    if (!stages.empty() && std::ssize(stages) <= monitor::kMaxChartSeries)
-      out += monitor::line_chart(stages, {.title = metric});
+  const auto stages = stages_with_steps(history);
+  std::string charts, legend;
+  for (const char* metric : kShown) charts += chart(history, stages, metric);
+  if (charts.empty()) return "";
+  for (size_t i = 0; i < stages.size(); ++i) {
+    legend += std::string("<span style=\"color:") + monitor::chart_colour(i) + "\">&#9473;&#9473;</span> " +
+              escaped(stages[i]) + " &nbsp; ";
   }
-  return out.empty() ? out : "<h2>Curves</h2>\n<div class=\"curves\">\n" + out + "</div>\n";
+  return "<h2>Curves</h2>\n<p class=\"faint\">" + legend + "</p>\n<div class=\"curves\">\n" + charts +
+         "</div>\n";
 }
 
 // Greedy completions of the evaluations, the same prompts before and after.
@@ -206,20 +246,55 @@ std::string rollouts(const RunDirectory& run) {
   return out;
 }
 
-std::string stages(const std::vector<Json>& results) {
+// "issued 64 = trained 60 + queued 4 + leased 0 + dropped 0 + quarantined 0"; "" where nothing is issued.
+std::string law(const std::function<Json(const std::string& name)>& count) {
+  if (!count("issued").is_number()) return "";
+  std::string out = "issued " + number(count("issued")) + " = ";
+  for (const char* part : {"trained", "queued", "leased", "dropped", "quarantined"})
+    out += (out.ends_with("= ") ? "" : " + ") + std::string(part) + " " + number(count(part));
+  return out;
+}
+
+std::string stage_row(const StageSpec& stage, const std::string& steps, const std::string& seconds,
+                      const std::string& groups, const std::string& weights) {
+  return "<tr><td>" + escaped(stage.name) + "</td><td>" + escaped(stage.use) + "</td><td class=\"n\">" +
+         steps + "</td><td class=\"n\">" + seconds + "</td><td>" + groups + "</td><td><code>" + weights +
+         "</code></td></tr>\n";
+}
+
+std::string done_row(const StageSpec& stage, const Json& result) {
+  const Json counts = result.value("law", Json::object());
+  return stage_row(stage, number(result.value("steps", Json())), format_seconds(result.value("seconds", 0.0)),
+                   law([&](const std::string& name) { return counts.value(name, Json()); }),
+                   escaped(result.value("weights_sha256", "").substr(0, 16)));
+}
+
+// Of a stage that the run has not come to the end of.
+std::string open_row(const StageSpec& stage, const monitor::RunHistory& history) {
+  const monitor::StepReport* last = nullptr;
+  double seconds = 0;
+  for (const auto& report : history.steps()) {
+    if (report.stage != stage.name) continue;
+    last = &report;
+    const auto time = report.metrics.find("step_time");
+    if (time != report.metrics.end() && std::isfinite(time->second)) seconds += time->second;
+  }
+  if (last == nullptr) return stage_row(stage, "not begun", "-", "", "");
+  const auto count = [&](const std::string& name) {
+    const auto found = last->metrics.find("law/" + name);
+    return found == last->metrics.end() ? Json() : Json(found->second);
+  };
+  return stage_row(stage, std::to_string(last->stage_step) + " of " + std::to_string(last->stage_steps),
+                   format_seconds(seconds), law(count), "");
+}
+
+std::string stages(const RunDirectory& run, const Recipe& recipe, const monitor::RunHistory& history) {
   std::string out =
       "<h2>Stages</h2>\n<div class=\"wide\"><table><tr><th>stage</th><th>kind</th><th class=\"n\">steps</th>"
       "<th class=\"n\">time</th><th>groups</th><th>weights</th></tr>\n";
-  for (const auto& result : results) {
-    std::string law;
-    const Json counts = result.value("law", Json::object());
-    for (const auto& [name, count] : counts.items())
-      law += (law.empty() ? "" : ", ") + escaped(name) + " " + escaped(count.dump());
-    out += "<tr><td>" + escaped(result.at("name").get<std::string>()) + "</td><td>" +
-           escaped(result.value("use", "")) + "</td><td class=\"n\">" +
-           number(result.value("steps", Json())) + "</td><td class=\"n\">" +
-           format_seconds(result.value("seconds", 0.0)) + "</td><td>" + law + "</td><td><code>" +
-           escaped(result.value("weights_sha256", "").substr(0, 16)) + "</code></td></tr>\n";
+  for (const auto& stage : recipe.stages) {
+    const auto result = run.stage_result(stage.name);
+    out += result ? done_row(stage, *result) : open_row(stage, history);
   }
   return out + "</table></div>\n";
 }
@@ -257,7 +332,7 @@ std::string run_report(const RunDirectory& run, const Recipe& recipe) {
     if (auto result = run.stage_result(stage.name)) results.push_back(std::move(*result));
   }
   std::string out = head(run, recipe, results) + evaluations(results) + alarms(history) + curves(history) +
-                    samples(results) + rollouts(run) + stages(results) + timings(history);
+                    samples(results) + rollouts(run) + stages(run, recipe, history) + timings(history);
   out += json_part("Recipe", recipe.resolved);
   if (std::filesystem::exists(run.environment()))
     out += json_part("Environment", read_json(run.environment()));

@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -10,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/socket_path.h"
 
 namespace sluice::recipes {
@@ -79,11 +81,24 @@ void create(const fs::path& root, const Recipe& recipe) {
   write_file_atomically(root / "run.json", run.dump(2) + "\n");
 }
 
+// The runs that lie beside `root`, for a name that was mistyped.
+std::vector<std::string> runs_beside(const fs::path& root) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(root.parent_path(), ignored)) {
+    if (fs::exists(entry.path() / "run.json", ignored)) names.push_back(entry.path().filename());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 }  // namespace
 
-RunDirectory::RunDirectory(const fs::path& root) : root_(fs::absolute(root).lexically_normal()) {
+RunDirectory::RunDirectory(const fs::path& root)
+    : root_((fs::absolute(root) / "").lexically_normal().parent_path()) {
   require<DataError>(fs::exists(root_ / "run.json"), root_.string(),
-                     " is no run directory: it has no run.json");
+                     " is no run directory: it has no run.json",
+                     did_you_mean(root_.filename().string(), runs_beside(root_)));
   id_ = json_member<std::string>(read_json(root_ / "run.json"), "id", (root_ / "run.json").string());
 }
 

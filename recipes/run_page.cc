@@ -57,7 +57,7 @@ HttpResponse page_response() {
           .body = std::move(html),
           .headers = {{"Content-Security-Policy",
                        "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce +
-                           "'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                           "'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
                            "frame-ancestors 'none'"}}};
 }
 

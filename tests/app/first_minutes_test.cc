@@ -6,6 +6,7 @@
 #include <fstream>
 #include <regex>
 
+#include "base/terminal_text.h"
 #include "tests/app/terminal.h"
 
 namespace sluice::app {
@@ -92,6 +93,33 @@ TEST(FirstMinutes, TopLeavesTheTerminalAsItWas) {
     EXPECT_EQ(terminal.all().find("tiny  finished"), std::string::npos) << terminal.all();
     terminal.type("stty -a | grep -q ' icanon.* echo '; echo behind " + key + " $?");
     ASSERT_TRUE(holds(terminal, "behind " + key + " 0")) << terminal.all();
+  }
+}
+
+// Colours and lines that move are for terminals that take them, and lines end where the screen does.
+TEST(FirstMinutes, NoColorDumbNarrowAndPipe) {
+  if (!Terminal::is_there()) GTEST_SKIP() << "needs tmux";
+  const Workspace workspace;
+  ASSERT_EQ(sluice(workspace, {"run", "recipe.toml", "sft.steps=2", "grpo.steps=3"}).code, 0);
+  const auto screen_of = [](const Terminal& terminal, const std::string& line) {
+    terminal.type("clear; " + line + "; echo done $?");
+    EXPECT_TRUE(comes_true([&] { return terminal.all().find("\ndone 0") != std::string::npos; }))
+        << terminal.all();
+    return terminal.screen();
+  };
+  const Terminal wide(workspace);
+  const std::string colour = "\x1b[3";
+  EXPECT_THAT(screen_of(wide, "sluice top runs/tiny --once"), testing::HasSubstr(colour));
+  for (const std::string plain : {"NO_COLOR=1 sluice top runs/tiny --once", "TERM=dumb sluice top runs/tiny",
+                                  "sluice top runs/tiny | cat", "NO_COLOR=1 sluice rollouts runs/tiny",
+                                  "TERM=dumb sluice compare runs/tiny", "sluice rollouts runs/tiny | cat",
+                                  "TERM=dumb sluice run recipe.toml --name dumb sft.steps=2 grpo.steps=2",
+                                  "sluice run recipe.toml --name pipe sft.steps=2 grpo.steps=2 2>&1 | cat"})
+    EXPECT_THAT(screen_of(wide, plain), testing::Not(testing::HasSubstr("\x1b["))) << plain;
+  const Terminal narrow(workspace, 40, 12, "narrow");
+  for (const std::string command : {"top runs/tiny --once", "rollouts runs/tiny"}) {
+    screen_of(narrow, "sluice " + command);
+    for (const auto& line : narrow.lines()) EXPECT_LE(display_width(line), 40u) << command;
   }
 }
 

@@ -18,7 +18,8 @@ bool Terminal::is_there() {
   }
 }
 
-Terminal::Terminal(const Workspace& workspace, size_t columns, size_t rows) : socket_(workspace / "tmux") {
+Terminal::Terminal(const Workspace& workspace, size_t columns, size_t rows, const std::string& name)
+    : socket_(workspace / name) {
   write_plain(workspace / "bashrc",
               "PS1='$ '\nunset HISTFILE\nexport PATH=" + fs::path(SLUICE_BINARY).parent_path().string() +
                   ":$PATH LC_ALL=C.UTF-8\ncd " + (workspace / "").string() + "\n");
@@ -29,12 +30,12 @@ Terminal::Terminal(const Workspace& workspace, size_t columns, size_t rows) : so
 
 Terminal::~Terminal() { tmux({"kill-server"}); }
 
-void Terminal::type(const std::string& line) {
+void Terminal::type(const std::string& line) const {
   tmux({"send-keys", "-l", line});
   tmux({"send-keys", "Enter"});
 }
 
-void Terminal::key(const std::string& name) { tmux({"send-keys", name}); }
+void Terminal::key(const std::string& name) const { tmux({"send-keys", name}); }
 
 std::vector<std::string> Terminal::lines() const {
   std::istringstream in(tmux({"capture-pane", "-p", "-J", "-S", "-"}).output);

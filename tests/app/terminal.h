@@ -1,6 +1,8 @@
 // A terminal with a shell in it (tmux), for what a person types and sees.
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,12 +17,13 @@ class Terminal {
   // Whether this machine has tmux.
   static bool is_there();
 
-  explicit Terminal(const Workspace& workspace, size_t columns = 100, size_t rows = 30);
+  explicit Terminal(const Workspace& workspace, size_t columns = 100, size_t rows = 30,
+                    const std::string& name = "tmux");  // of its socket
   ~Terminal();
   Terminal(const Terminal&) = delete;
 
-  void type(const std::string& line);
-  void key(const std::string& name);  // as tmux names it: "C-c"
+  void type(const std::string& line) const;
+  void key(const std::string& name) const;  // as tmux names it: "C-c"
   // All lines, those that were scrolled away too.
   std::vector<std::string> lines() const;
   std::string all() const;

@@ -144,7 +144,8 @@ TEST(HttpServer, WithoutADescriptorLeftItWaits) {
   Connection connection;
   rlimit before{};
   getrlimit(RLIMIT_NOFILE, &before);
-  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  // All below its descriptor are taken, since it got the lowest.
+  const rlimit none{.rlim_cur = static_cast<rlim_t>(connection.fd()) + 1, .rlim_max = before.rlim_max};
   setrlimit(RLIMIT_NOFILE, &none);
   connection.connect_to(server.port());
   connection.say("GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -80,6 +80,14 @@ TEST(LineChart, DrawsASinglePointAndACurveThatDoesNotMove) {
   EXPECT_THAT(one + flat, Not(testing::AnyOf(HasSubstr("nan"), HasSubstr("inf"))));
 }
 
+TEST(LineChart, WithoutALegendItEndsWhereTheAxesDo) {
+  const auto svg = line_chart({{.name = "grpo", .points = {}}, ramp("after", 2)}, {.legend = false});
+  EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 552 360\""));
+  EXPECT_THAT(svg, Not(HasSubstr(">after<")));
+  EXPECT_THAT(
+      svg, HasSubstr(std::string("stroke=\"") + chart_colour(1) + "\" stroke-linecap=\"round\" points=\"5"));
+}
+
 TEST(LineChart, NamesEverySeriesInTheLegendAndKeepsXmlWhole) {
   const auto svg = line_chart({ramp("a<b>&c\x01", 2), ramp(std::string(23, 'x') + "éé", 2)},
                               {.title = "reward", .x_label = "step"});

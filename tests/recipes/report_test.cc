@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "monitor/jsonl_sink.h"
+#include "recipes/run_record.h"
 #include "tests/recipes/recipe_folder.h"
 
 namespace sluice::recipes {
@@ -63,7 +64,13 @@ TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
                                              {"steps", 4},
                                              {"seconds", 16},
                                              {"weights_sha256", "0123456789abcdef0123"},
-                                             {"law", {{"issued", 64}, {"trained", 64}}}});
+                                             {"law",
+                                              {{"issued", 64},
+                                               {"trained", 60},
+                                               {"queued", 4},
+                                               {"leased", 0},
+                                               {"dropped", 0},
+                                               {"quarantined", 0}}}});
   run_.directory.write_stage_result("after", evaluation("after", 0.75, "well"));
   std::ofstream(run_.directory.rollouts(4))
       << Json{{"group", 1},
@@ -77,7 +84,7 @@ TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
   EXPECT_THAT(
       report,
       HasSubstr("<th>reward (test)</th><td class=\"n\">0.25 ± 0.01</td><td class=\"n\">0.75 ± 0.01</td>"));
-  EXPECT_THAT(report, HasSubstr("issued 64, trained 64"));
+  EXPECT_THAT(report, HasSubstr("issued 64 = trained 60 + queued 4 + leased 0 + dropped 0 + quarantined 0"));
   EXPECT_THAT(report, HasSubstr("0123456789abcdef"));
   EXPECT_THAT(report, HasSubstr("<th>train</th><td>12.0s, 75 %</td>"));
   EXPECT_THAT(report, HasSubstr("<svg "));
@@ -87,6 +94,33 @@ TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
   EXPECT_THAT(report, HasSubstr(kInert));
   EXPECT_THAT(report, AllOf(Not(HasSubstr("<img")), Not(HasSubstr("\x1b")), Not(HasSubstr("<script")),
                             Not(HasSubstr("src=\"")), Not(HasSubstr("href="))));
+}
+
+TEST_F(RunReportTest, SaysHowARunFailedAndHowFarItCame) {
+  {
+    monitor::JsonlSink sink(run_.directory.metrics(), 0);
+    sink.write({.stage = "grpo",
+                .step = 3,
+                .stage_step = 3,
+                .stage_steps = 4,
+                .metrics = {{"law/issued", 24},
+                            {"law/trained", 16},
+                            {"law/queued", 8},
+                            {"law/leased", 0},
+                            {"law/dropped", 0},
+                            {"law/quarantined", 0},
+                            {"step_time", 2}}});
+  }
+  run_.directory.write_stage_result("before", evaluation("before", 0.25, "x"));
+  write_run_record(run_.directory.root(),
+                   {.resume = "sluice run r.toml --resume", .code = 4, .cause = kHostile});
+  const auto report = run_report(run_.directory, recipe_);
+  EXPECT_THAT(report, HasSubstr("<strong>Failed, exit code 4</strong><br>" + std::string(kInert)));
+  EXPECT_THAT(report, HasSubstr("<code>sluice run r.toml --resume</code>"));
+  EXPECT_THAT(report,
+              HasSubstr("<td class=\"n\">3 of 4</td><td class=\"n\">2.0s</td><td>issued 24 = trained 16 + "
+                        "queued 8 + leased 0 + dropped 0 + quarantined 0</td>"));
+  EXPECT_THAT(report, HasSubstr("<td>after</td><td>eval</td><td class=\"n\">not begun</td>"));
 }
 
 }  // namespace

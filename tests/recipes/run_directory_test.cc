@@ -128,6 +128,10 @@ TEST_F(RunDirectoryTest, FindsAShortPlaceForTheSocketOfALongName) {
 TEST_F(RunDirectoryTest, IsNotAnyFolder) {
   EXPECT_THAT(message_of<DataError>([&] { RunDirectory(recipes_.path()); }),
               HasSubstr("is no run directory"));
+  open(false, {"name=first"});
+  EXPECT_THAT(message_of<DataError>([&] { RunDirectory(runs() / "frist"); }),
+              HasSubstr("did you mean \"first\"?"));
+  EXPECT_EQ(RunDirectory(runs() / "first" / "").root(), runs() / "first");
   write_plain(recipes_.path() / "run.json", "{}");
   EXPECT_THAT(message_of<DataError>([&] { RunDirectory(recipes_.path()); }), HasSubstr("id"));
 }

@@ -209,7 +209,7 @@ TEST_F(RunPageTest, NewsAreStepsAndHowThingsStand) {
   EXPECT_EQ(page_.news(), "event: step\ndata: {\"step\":2,\"generation\":0}\n\n");
   EXPECT_THAT(page_.news(), IsEmpty());
   write_file_atomically(run_.directory.state(), R"({"schema":1,"wall_time":8,"state":{},"actors":{}})");
-  EXPECT_THAT(page_.news(), StartsWith("event: live\ndata: {\"actors\":{},"));
+  EXPECT_THAT(page_.news(), StartsWith("event: live\ndata: {\"wall_time\":8.0,"));
   EXPECT_THAT(page_.news(), IsEmpty());
 }
 
