@@ -1,7 +1,7 @@
 # What a person types. Each target works in a fresh clone: it brings the machine up (scripts/bootstrap) and builds first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build test oracle learn trust fuzz demo cuda bench format lint clean
+.PHONY: help bootstrap build test oracle learn trust fuzz demo screenshots cuda bench format lint clean
 
 # Build jobs, and tests that run side by side.
 JOBS ?= $(shell nproc)
@@ -19,6 +19,7 @@ help:
 	@echo 'make trust   build, and break runs in every way: nothing lost, nothing learned twice (up to an hour)'
 	@echo 'make fuzz    give the readers of foreign files RUNS (1000000) broken ones each, under sanitizers'
 	@echo 'make demo    build, and train a small word model from nothing on this CPU'
+	@echo 'make screenshots  build, and take the pictures of docs/images (needs chromium; a few minutes)'
 	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is, their twins anywhere'
 	@echo 'make bench   build, and measure this machine'
 	@echo 'make format  rewrite the sources with clang-format'
@@ -56,6 +57,9 @@ fuzz:
 # A name of its own each time, because a used run name is refused.
 demo: build
 	build/sluice run recipes/shakespeare_words.toml --name demo-$$(date +%Y%m%d-%H%M%S)
+
+screenshots: build
+	SLUICE_SCREENSHOTS=$(CURDIR)/docs/images build/app_test --gtest_filter='Screenshots.*'
 
 cuda: bootstrap
 	cmake --preset cuda

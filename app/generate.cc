@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/shared_work.h"
 #include "base/terminal.h"
+#include "base/terminal_text.h"
 #include "text/chat_template.h"
 
 namespace sluice::app {
@@ -139,6 +140,7 @@ std::string plain_line(const buffers::Completion& completion, const text::Tokeni
 // Prints every completion as soon as those before it are out.
 void print_in_order(actors::Engine& engine, const std::vector<InputLine>& prompts, bool json,
                     const text::Tokenizer* tokenizer, const std::vector<std::string>& stops) {
+  const bool plain_terminal = !json && isatty(STDOUT_FILENO) != 0;  // which would obey what a model says
   std::vector<std::optional<std::string>> lines(prompts.size());
   size_t next = 0;
   while (!engine.idle()) {
@@ -149,7 +151,7 @@ void print_in_order(actors::Engine& engine, const std::vector<InputLine>& prompt
           json ? json_line(completion, tokenizer, stops) : plain_line(completion, tokenizer, stops);
     }
     for (; next < lines.size() && lines[next]; ++next) {
-      std::cout << *lines[next] << std::endl;
+      std::cout << (plain_terminal ? inert(*lines[next]) : *lines[next]) << std::endl;
       lines[next]->clear();
     }
   }
@@ -162,7 +164,8 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
   const auto show = [&](std::span<const int32_t> tokens) {
     for (; shown < tokens.size(); ++shown) {
       // Ids that only pad the model's vocabulary have no text.
-      if (tokens[shown] < tokenizer.vocab_size()) std::cout << decoder.push(tokens[shown]) << std::flush;
+      if (tokens[shown] < tokenizer.vocab_size())
+        std::cout << inert(decoder.push(tokens[shown])) << std::flush;
     }
   };
   while (!engine.idle()) {
@@ -174,7 +177,7 @@ void print_as_it_comes(actors::Engine& engine, const text::Tokenizer& tokenizer)
       show(std::span(completion.tokens).first(completion.tokens.size() - (stopped ? 1 : 0)));
     }
   }
-  std::cout << decoder.finish() << std::endl;
+  std::cout << inert(decoder.finish()) << std::endl;
 }
 
 int generate(const GenerateArguments& arguments) {

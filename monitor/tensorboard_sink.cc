@@ -93,7 +93,8 @@ std::string as_code(const std::string& text) {
   const auto valid =
       Json::parse(Json(text.substr(0, kTextBytes)).dump(-1, ' ', false, Json::error_handler_t::replace));
   std::string out = "    ";
-  for (const char c : valid.get<std::string>()) out += c == '\n' ? "\n    " : std::string(1, c);
+  // A carriage return ends a line there, too.
+  for (const char c : valid.get<std::string>()) out += c == '\n' || c == '\r' ? "\n    " : std::string(1, c);
   return out;
 }
 

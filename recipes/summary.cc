@@ -7,9 +7,13 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/terminal.h"
+#include "base/terminal_text.h"
+#include "base/utf8.h"
 
 namespace sluice::recipes {
 namespace {
+
+constexpr size_t kTextShown = 400;  // bytes
 
 std::vector<Json> results(const RunDirectory& run, const Recipe& recipe) {
   std::vector<Json> list;
@@ -19,11 +23,12 @@ std::vector<Json> results(const RunDirectory& run, const Recipe& recipe) {
   return list;
 }
 
-// A text on one line, for the table.
+// The beginning of a text on one line, for the table; a terminal obeys nothing in it.
 std::string one_line(const std::string& text) {
+  const auto begin = whole_characters(text, kTextShown);
   std::string line;
-  for (const char c : text) line += c == '\n' ? std::string("\\n") : std::string(1, c);
-  return line;
+  for (const char c : inert(begin)) line += c == '\n' ? std::string("\\n") : std::string(1, c);
+  return line + (begin.size() < text.size() ? "..." : "");
 }
 
 std::string cell(const Json* eval) {

@@ -46,6 +46,8 @@ std::vector<std::string> transcript() {
 TEST(FirstMinutes, AreAsThePageShowsThem) {
   if (!Terminal::is_there()) GTEST_SKIP() << "needs tmux";
   const Workspace workspace;
+  for (const char* folder : {"recipes", "data"})  // as in a checkout
+    fs::create_directory_symlink(fs::path(SLUICE_SOURCE_DIR) / folder, workspace / folder);
   Terminal terminal(workspace);
   const auto script = transcript();
   ASSERT_GT(script.size(), 40);

@@ -8,7 +8,9 @@
 
 #include <csignal>
 #include <fstream>
+#include <iterator>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include "base/files.h"
@@ -23,9 +25,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-const std::vector<std::string> kLongRun{"run", "recipe.toml", "sft.steps=1", "grpo.steps=100000",
-                                        "monitor.redis=off"};
 
 // The port of the page that the run has printed; 0 where it has printed none.
 int page_port(const std::string& out) {
@@ -62,19 +61,33 @@ std::string get(int port, const std::string& target) {
   return head == std::string::npos ? "" : all.substr(head + 4);
 }
 
-// The addresses, as the kernel writes them, that somebody listens at on this port.
-std::vector<std::string> listeners_at(int port) {
+// The inodes of the sockets that the processes of a run have open: those with its lock, which all of them
+// hold.
+std::set<std::string> sockets_of(const fs::path& run) {
+  std::set<std::string> sockets;
+  std::error_code gone;  // a process that has ended, or is somebody else's
+  for (const auto& process : fs::directory_iterator("/proc")) {
+    std::set<std::string> open;
+    for (const auto& entry : fs::directory_iterator(process.path() / "fd", gone))
+      open.insert(fs::read_symlink(entry.path(), gone).string());
+    if (!open.contains((run / "lock").string())) continue;
+    for (const auto& name : open)
+      if (name.starts_with("socket:[")) sockets.insert(name.substr(8, name.size() - 9));
+  }
+  return sockets;
+}
+
+// Where the processes of a run listen, as the kernel writes it: "0100007F" is 127.0.0.1.
+std::vector<std::string> listeners_of(const fs::path& run) {
+  const auto sockets = sockets_of(run);
   std::vector<std::string> addresses;
   for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
     std::ifstream lines(table);
     for (std::string line; std::getline(lines, line);) {
-      std::istringstream words(line);
-      std::string number, local, remote, state;
-      words >> number >> local >> remote >> state;
-      const auto colon = local.find(':');
-      if (state != "0A" || colon == std::string::npos) continue;
-      if (std::stoi(local.substr(colon + 1), nullptr, 16) == port)
-        addresses.push_back(local.substr(0, colon));
+      std::istringstream in(line);
+      const std::vector<std::string> words{std::istream_iterator<std::string>(in), {}};
+      if (words.size() > 9 && words[3] == "0A" && sockets.contains(words[9]))
+        addresses.push_back(words[1].substr(0, words[1].find(':')));
     }
   }
   return addresses;
@@ -91,11 +104,11 @@ Json alarm_of(const Json& line, const std::string& rule) {
 
 TEST(Monitor, ThePageOfARunSaysWhatItsFilesSay) {
   const Workspace workspace;
-  Sluice run(workspace, kLongRun);
+  Sluice run(workspace, {"run", "recipe.toml", "sft.steps=1", "grpo.steps=100000"});
   ASSERT_TRUE(run.wait_for_step("grpo", 3)) << run.err();
   const int port = page_port(run.out());
   ASSERT_GT(port, 0) << run.out();
-  EXPECT_THAT(listeners_at(port), testing::ElementsAre("0100007F"));
+  EXPECT_THAT(listeners_of(workspace.run()), testing::ElementsAre("0100007F"));
   EXPECT_EQ(read_json(workspace.run() / "run.json").at("web").at("url"),
             "http://127.0.0.1:" + std::to_string(port) + "/");
 
@@ -109,7 +122,14 @@ TEST(Monitor, ThePageOfARunSaysWhatItsFilesSay) {
   EXPECT_EQ(steps.at(0).at("step"), 2);
   const auto line = workspace.metrics().at(1);
   EXPECT_EQ(steps.at(0), line);
+  // Clients that never end their request are in nobody's way.
+  std::vector<int> slow(100);
+  for (int& fd : slow) {
+    fd = connect_to(port);
+    EXPECT_EQ(send(fd, "G", 1, MSG_NOSIGNAL), 1);
+  }
   EXPECT_THAT(get(port, "/metrics"), HasSubstr("\nsluice_groups_issued_total "));
+  for (const int fd : slow) close(fd);
   const auto kept = parse_json(get(port, "/api/rollouts"), "rollouts").at("steps");
   ASSERT_FALSE(kept.empty());
   EXPECT_FALSE(parse_json(get(port, "/api/rollouts?step=" + kept.at(0).dump()), "rollouts")
@@ -155,6 +175,28 @@ TEST(Monitor, ARunLeavesAReportAndEventFiles) {
     num_files += entry.path().filename().string().starts_with("events.out.tfevents.") ? 1 : 0;
   EXPECT_EQ(num_files, 2);  // one of each stage
   EXPECT_EQ(workspace.metrics().back().contains("alarms"), false);
+}
+
+TEST(Monitor, ARunThatIsStoppedOrFailsLeavesAReportToo) {
+  const Workspace workspace;
+  const std::vector<std::string> command{"run", "recipe.toml", "monitor.redis=off", "sft.steps=2"};
+  sluice_until(workspace, command, "grpo", 2, SIGINT);
+  EXPECT_THAT(read_file(workspace.run() / "report.html"),
+              AllOf(HasSubstr("<strong>Stopped</strong>"), HasSubstr(" of 20</td>"), HasSubstr("issued ")));
+
+  auto again = command;
+  again.push_back("--resume");
+  const auto failed = sluice(workspace, again, {{"SLUICE_FAIL", "journal.after_write:2:error"}});
+  ASSERT_NE(failed.code, 0);
+  EXPECT_THAT(failed.out, HasSubstr("report: "));
+  EXPECT_THAT(read_file(workspace.run() / "report.html"),
+              AllOf(HasSubstr("<strong>Failed, exit code " + std::to_string(failed.code) + "</strong><br>"),
+                    HasSubstr("journal"), HasSubstr("--resume")));
+
+  // One whose learner is killed, so that nobody ended well.
+  const auto killed = sluice(workspace, again, {{"SLUICE_FAIL", "journal.after_write:2:kill"}});
+  ASSERT_EQ(killed.code, 1) << killed.out << killed.err;
+  EXPECT_THAT(read_file(workspace.run() / "report.html"), HasSubstr("was killed by SIGKILL"));
 }
 
 TEST(Monitor, ARuleOfStopOnEndsTheRunWithACheckpointAndResumeGoesOn) {

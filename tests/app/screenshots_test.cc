@@ -28,16 +28,14 @@ class Screenshots : public testing::Test {
 
   bool of_docs() const { return folder_ != workspace_ / ""; }
 
-  // A run that learns a little, and goes on when this returns.
+  // A run that learns and goes on when this returns: that of `make demo`, or a short one.
   std::unique_ptr<Sluice> start_run() {
-    EXPECT_EQ(sluice(workspace_, {"init", "first", "--from", "gsm8k"}).code, 0);
-    std::vector<std::string> line{"run", "first/recipe.toml"};
-    if (!of_docs())
-      line.insert(line.end(), {"sft.steps=4", "sft.batch.examples_per_step=32", "grpo.steps=400"});
+    std::vector<std::string> line{"run", "recipe.toml", "--name", "demo"};
+    if (of_docs()) line[1] = fs::path(SLUICE_SOURCE_DIR) / "recipes" / "shakespeare_words.toml";
+    if (!of_docs()) line.insert(line.end(), {"sft.steps=4", "grpo.steps=400"});
     auto run = std::make_unique<Sluice>(workspace_, line);
-    const int64_t step = of_docs() ? 60 : 4;
-    EXPECT_TRUE(comes_true_within(30, [&] { return run->wait_for_step("grpo", step, "first"); }))
-        << run->err();
+    const int64_t step = of_docs() ? 30 : 4;
+    EXPECT_TRUE(comes_true_within(30, [&] { return run->wait_for_step("grpo", step, "demo"); })) << run->err();
     return run;
   }
   static bool comes_true_within(int minutes, const std::function<bool()>& condition) {
@@ -70,7 +68,7 @@ TEST_F(Screenshots, PageReportAndTerminal) {
   auto run = start_run();
   Browser browser(workspace_ / "");
   browser.resize(1200, 1100);
-  browser.open(read_json(workspace_.run("first") / "run.json").at("web").at("url"));
+  browser.open(read_json(workspace_.run("demo") / "run.json").at("web").at("url"));
   ASSERT_TRUE(browser.comes_true("document.querySelector('#law.good') && document.querySelector('.group')"));
   browser.screenshot(folder_ / "run_page.png");
   browser.evaluate("document.querySelector('#rollout-list details').open = true");
@@ -82,16 +80,16 @@ TEST_F(Screenshots, PageReportAndTerminal) {
   browser.prefer_dark(false);
 
   Terminal terminal(workspace_, 110, 26);
-  type(terminal, "sluice top runs/first", "q quits");
+  type(terminal, "sluice top runs/demo", "q quits");
   picture(browser, terminal, "top");
   terminal.key("q");
-  type(terminal, "sluice rollouts runs/first", "more groups");
+  type(terminal, "sluice rollouts runs/demo", "more groups");
   picture(browser, terminal, "rollouts");
 
   if (!of_docs()) run->process().signal(SIGTERM);
   EXPECT_TRUE(comes_true_within(10, [&] { return run->exit_code() >= 0; }));
   browser.resize(1000, 1150);
-  browser.open("file://" + (workspace_.run("first") / "report.html").string());
+  browser.open("file://" + (workspace_.run("demo") / "report.html").string());
   browser.screenshot(folder_ / "report.png");
   EXPECT_TRUE(browser.complaints().empty()) << browser.complaints().front();
 }

@@ -145,7 +145,7 @@ TEST(Tensorboard, AHistogramCountsEveryValueOnce) {
 TEST(Tensorboard, ATextIsCodeToMarkdownWhateverItSays) {
   const TempFolder folder;
   TensorboardSink sink(folder.path(), 0);
-  sink.write({.step = 1}, {.texts = {{"completion", "# one\n<b>two \xff"}}});
+  sink.write({.step = 1}, {.texts = {{"completion", "# one\r<b>two \xff"}}});
   const auto value = values_of(events_of(sink.file()).back()).at("completion");
   EXPECT_EQ(one(fields_of(one(fields_of(one(value, 9)), 1)), 1), "text");
   const auto tensor = fields_of(one(value, 8));

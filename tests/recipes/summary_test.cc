@@ -89,6 +89,16 @@ TEST_F(SummaryTest, TableShowsBeforeAndAfter) {
   EXPECT_THAT(table, HasSubstr((run_.directory.root() / "summary.json").string()));
 }
 
+// Completions once went to the terminal as they were, and it did what they said.
+TEST_F(SummaryTest, TheTableIsInertAndShort) {
+  run_.directory.write_stage_result(
+      "after", evaluation("after", 0.75, "\x1b]0;owned\x07" + std::string(10 << 20, 'x')));
+  write_summary(run_.directory, recipe_, kSeconds);
+  const auto table = summary_table(run_.directory, recipe_);
+  EXPECT_THAT(table, testing::AllOf(HasSubstr("\\x1b]0;owned\\x07xxx"), testing::Not(HasSubstr("\x1b"))));
+  EXPECT_LT(table.size(), 2000u);
+}
+
 TEST_F(SummaryTest, KeepsCompletionsThatWereCutWithinACharacter) {
   run_.directory.write_stage_result("after", evaluation("after", 0.75, "caf\xc3"));
   write_summary(run_.directory, recipe_, kSeconds);
