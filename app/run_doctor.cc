@@ -125,7 +125,7 @@ void print_row(std::string label, const std::string& text) {
 }
 
 void print(const RunView& view, const Findings& found) {
-  std::cout << inert(view.run().root().string()) << ": " << how_it_ended(view) << '\n';
+  std::cout << inert(view.run().root().string()) << ": " << inert(how_it_ended(view)) << '\n';
   if (view.record() && !view.record()->cause.empty()) print_row("cause", view.record()->cause);
   const bool fell = view.state() == RunState::Failed || view.state() == RunState::Killed;
   for (const auto& role : view.roles()) {

@@ -64,9 +64,7 @@ Browser::Browser(const fs::path& folder) {
                          .output = folder / "browser.log"});
   ::close(commands.theirs);
   ::close(answers.theirs);
-  std::string target;
-  for (const auto& info : call("Target.getTargets", Json::object()).at("targetInfos"))
-    if (info.at("type") == "page") target = info.at("targetId");
+  const Json target = call("Target.createTarget", {{"url", "about:blank"}}).at("targetId");
   session_ = call("Target.attachToTarget", {{"targetId", target}, {"flatten", true}}).at("sessionId");
   for (const char* domain : {"Page", "Runtime", "Log", "Network"})
     call(std::string(domain) + ".enable", Json::object());

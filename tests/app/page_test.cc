@@ -196,6 +196,16 @@ TEST_F(FinishedRunsPage, NothingThatARunSaysIsObeyed) {
                                                     {"completions", {small, completion}}});
   write_plain(copy / "pulse/actor-0", std::string(16, '\0') + kHostile);
 
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"top", "runs/tiny", "--once"},
+                                                  {"doctor", "runs/tiny"},
+                                                  {"rollouts", "runs/tiny", "--all"},
+                                                  {"compare", "runs/tiny"}}) {
+    const auto shown = sluice(copy.workspace(), command);
+    EXPECT_FALSE(shown.out.empty()) << command.front() << shown.err;
+    EXPECT_THAT(shown.out + shown.err, AllOf(Not(HasSubstr("\x1b")), Not(HasSubstr("\u202e"))));
+    EXPECT_LT(shown.out.size(), size_t{1} << 20) << command.front();
+  }
+
   Watched watched(copy.workspace());
   auto& page = watched.page();
   page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)");
