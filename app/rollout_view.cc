@@ -11,7 +11,7 @@
 namespace sluice::app {
 namespace {
 
-constexpr size_t kNarrowest = 34;  // of a column of several
+constexpr size_t kNarrowest = 38;  // of a column of several: what a completion earned stands on one line
 constexpr size_t kBetween = 3;
 constexpr size_t kLines = 12, kPromptLines = 6;
 constexpr size_t kLongest = size_t{1} << 16;  // bytes of a text of which kLines are shown

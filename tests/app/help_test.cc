@@ -85,6 +85,16 @@ TEST(Help, ExamplesAreLinesThatTheProgramTakes) {
   }
 }
 
+TEST(Help, IsNamedWhereALineLacksSomething) {
+  const Workspace workspace;
+  const auto top = sluice(workspace, {"top"});
+  EXPECT_EQ(top.code, 2);
+  EXPECT_EQ(top.err, "sluice top: run is required; `sluice top --help` says what it takes\n");
+  const auto shell = sluice(workspace, {"completion", "tcsh"});
+  EXPECT_EQ(shell.code, 2);
+  EXPECT_THAT(shell.err, AllOf(StartsWith("sluice completion: "), HasSubstr("{bash,zsh,fish}")));
+}
+
 TEST(Help, AllOfACommandIsBehindHelpAll) {
   const Workspace workspace;
   const auto some = sluice(workspace, {"generate", "--help"});

@@ -143,6 +143,29 @@ TEST(Monitor, ThePageOfARunSaysWhatItsFilesSay) {
   EXPECT_FALSE(read_json(workspace.run() / "run.json").contains("web"));
 }
 
+TEST(Monitor, TopServesTheSamePageOfARunThatHasEnded) {
+  const Workspace workspace;
+  // Others were to reach its page: not this one.
+  const auto run = sluice(workspace, {"run", "recipe.toml", "monitor.redis=off", "sft.steps=1",
+                                      "grpo.steps=3", "monitor.bind=0.0.0.0"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto before = contents(workspace.run());
+  Sluice top(workspace, {"top", "runs/tiny", "--web"});
+  ASSERT_TRUE(top.wait_until([&] { return page_port(top.out()) > 0; })) << top.err();
+  const int port = page_port(top.out());
+  EXPECT_THAT(get(port, "/"), HasSubstr("<!doctype html>"));
+  auto status = parse_json(get(port, "/api/status"), "status");
+  auto printed = parse_json(sluice(workspace, {"top", "runs/tiny", "--json"}).out, "top");
+  status.erase("now");
+  printed.erase("now");
+  EXPECT_EQ(status, printed);
+  EXPECT_EQ(status.at("state"), "finished");
+  EXPECT_FALSE(parse_json(get(port, "/api/rollouts?step=4"), "rollouts").at("groups").empty());
+  top.process().signal(SIGINT);
+  EXPECT_EQ(top.exit_code(), 0) << top.err();
+  EXPECT_EQ(contents(workspace.run()), before);  // it only reads
+}
+
 TEST(Monitor, APageThatCannotBeServedIsSaidAndTheRunGoesOn) {
   const Workspace workspace;
   const int taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -35,7 +35,8 @@ class Screenshots : public testing::Test {
     if (!of_docs()) line.insert(line.end(), {"sft.steps=4", "grpo.steps=400"});
     auto run = std::make_unique<Sluice>(workspace_, line);
     const int64_t step = of_docs() ? 30 : 4;
-    EXPECT_TRUE(comes_true_within(30, [&] { return run->wait_for_step("grpo", step, "demo"); })) << run->err();
+    EXPECT_TRUE(comes_true_within(30, [&] { return run->wait_for_step("grpo", step, "demo"); }))
+        << run->err();
     return run;
   }
   static bool comes_true_within(int minutes, const std::function<bool()>& condition) {
@@ -54,7 +55,7 @@ class Screenshots : public testing::Test {
     browser.resize(size.at(0).get<int>(), size.at(1).get<int>());
     browser.screenshot(folder_ / (name + ".png"));
   }
-  void type(Terminal& terminal, const std::string& line, const std::string& awaited) {
+  void type(const Terminal& terminal, const std::string& line, const std::string& awaited) {
     terminal.type("clear; " + line);
     EXPECT_TRUE(comes_true([&] { return terminal.all().find(awaited) != std::string::npos; }))
         << terminal.all();
@@ -79,7 +80,7 @@ TEST_F(Screenshots, PageReportAndTerminal) {
   browser.screenshot(folder_ / "run_page_telephone.png");
   browser.prefer_dark(false);
 
-  Terminal terminal(workspace_, 110, 26);
+  const Terminal terminal(workspace_, 124, 22);
   type(terminal, "sluice top runs/demo", "q quits");
   picture(browser, terminal, "top");
   terminal.key("q");

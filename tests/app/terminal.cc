@@ -76,28 +76,23 @@ bool comes_true(const std::function<bool()>& condition) {
 std::string terminal_html(const std::string& screen) {
   std::string out =
       "<!doctype html><meta charset=\"utf-8\"><style>body{margin:0;background:#14171b;color:#e4e8ec}"
-      "pre{margin:0;padding:14px 16px;font:14px/1.25 'DejaVu Sans Mono',monospace}"
-      "b{color:#fff}i{font-style:normal;color:#a0a8b2}.r{color:#ff8a7a}.g{color:#4cc38a}</style><pre>";
-  std::string open;  // the end of what is open
+      "pre{margin:0;padding:14px 16px;display:inline-block;font:14px/1.25 'DejaVu Sans Mono',monospace}"
+      ".bold{font-weight:bold;color:#fff}.dim{color:#a0a8b2}.red{color:#ff8a7a}.green{color:#4cc38a}"
+      "</style><pre><span>";
+  std::string weight, colour;  // classes
   for (size_t i = 0; i < screen.size(); ++i) {
     if (screen[i] == '\x1b' && i + 1 < screen.size() && screen[i + 1] == '[') {
       const auto end = screen.find('m', i);
-      const auto code = screen.substr(i + 2, end - i - 2);
-      out += open;
-      open.clear();
-      if (code.find("31") != std::string::npos) {
-        out += "<span class=r>";
-        open = "</span>";
-      } else if (code.find("32") != std::string::npos) {
-        out += "<span class=g>";
-        open = "</span>";
-      } else if (code == "1" || code == "0;1") {
-        out += "<b>";
-        open = "</b>";
-      } else if (code == "2" || code == "0;2") {
-        out += "<i>";
-        open = "</i>";
+      std::istringstream codes(screen.substr(i + 2, end - i - 2));
+      for (std::string code; std::getline(codes, code, ';');) {
+        if (code == "0") weight = colour = "";
+        if (code == "1") weight = "bold";
+        if (code == "2") weight = "dim";
+        if (code == "31") colour = "red";
+        if (code == "32") colour = "green";
+        if (code == "39") colour = "";
       }
+      out += "</span><span class=\"" + weight + " " + colour + "\">";
       i = end;
     } else if (screen[i] == '<') {
       out += "&lt;";
@@ -107,7 +102,7 @@ std::string terminal_html(const std::string& screen) {
       out += screen[i];
     }
   }
-  return out + open + "</pre>";
+  return out + "</span></pre>";
 }
 
 }  // namespace sluice::app
