@@ -152,14 +152,23 @@ std::string beside(const std::vector<std::vector<std::string>>& columns, size_t 
 
 std::string rollouts_head(const std::string& run, int64_t step, const RolloutNames& names,
                           const RolloutStyle& style) {
-  std::string head = inert(run) + ", step " + std::to_string(step);
-  if (!names.stage.empty()) head += " of " + inert(names.stage);
+  std::string where = run + ", step " + std::to_string(step);
+  if (!names.stage.empty()) where += " of " + names.stage;
+  auto head = glyphs(where);
+  const auto add = [&](std::string_view text, std::string_view shade = {}) {
+    const auto more = glyphs(text, shade);
+    head.insert(head.end(), more.begin(), more.end());
+  };
   if (style.colour) {
-    head += "; the learner finds a token ";
-    head += std::string(kShades[1].more) + "likelier" + std::string(kStyleOff) + " or " +
-            std::string(kShades[1].less) + "less likely" + std::string(kStyleOff) + " than the actor did";
+    add("; the learner finds a token ");
+    add("likelier", kShades[1].more);
+    add(" or ");
+    add("less likely", kShades[1].less);
+    add(" than the actor did");
   }
-  return head + "\n";
+  std::string out;
+  for (const auto& line : wrapped(head, style.columns, SIZE_MAX)) out += line + "\n";
+  return out;
 }
 
 std::string group_view(const Json& group, const RolloutNames& names, const text::Tokenizer* tokenizer,

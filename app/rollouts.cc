@@ -94,7 +94,9 @@ int show(const Arguments& arguments) {
   if (arguments.json) {
     std::cout << report.dump(2, ' ', true, Json::error_handler_t::replace) << '\n';
   } else if (!arguments.all && arguments.group < 0 && shown > kShownGroups) {
-    std::cout << '\n' << shown - kShownGroups << " more groups; --all shows them, --group ID one\n";
+    const auto more = std::to_string(shown - kShownGroups) + " more groups; --all shows them, --group ID one";
+    std::cout << '\n';
+    for (const auto& line : wrapped(glyphs(more), style.columns, SIZE_MAX)) std::cout << line << '\n';
   }
   return 0;
 }
