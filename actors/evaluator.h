@@ -46,7 +46,8 @@ struct Evaluation {
   Estimate reward(const std::vector<double>& weights) const;
 };
 
-// `progress` is told how many prompts are done, and stops the evaluation by returning false.
+// Scores come beside decoding, as a rollout actor's do. `progress` is told again and again how many prompts
+// are done, and stops the evaluation by returning false, with what is under way.
 Evaluation evaluate(const model::Network& network, const text::Tokenizer& tokenizer,
                     const rewards::RewardMix& rewards, const std::vector<text::Row>& rows,
                     std::set<int32_t> stop_ids, const EvaluationOptions& options,

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "actors/group_scorer.h"
+#include "actors/completion_text.h"
 #include "actors/internal/learner_link.h"
 #include "actors/internal/policy_versions.h"
 #include "actors/internal/scoring_lane.h"
@@ -63,10 +63,7 @@ class RolloutActor {
     engine_.when_completion_ends(
         [this](const GenerationRequest& request, int64_t sample, buffers::Completion& completion) {
           completion.text = completion_text(completion, tokenizer_, request.sampling.stop_strings);
-          lane_.add(request.id, sample,
-                    {.tokens = completion.tokens,
-                     .text = completion.text,
-                     .truncated = completion.finish == buffers::FinishReason::Length});
+          lane_.add(request.id, sample, ended(completion));
         });
   }
 
@@ -113,7 +110,6 @@ class RolloutActor {
   std::map<uint64_t, Decoded> scoring_;  // decoded, not wholly scored
   int64_t group_size_ = 0;               // of the last lease
   uint64_t tokens_at_change_ = 0;        // of the engine, when weights last came between two of its steps
-  std::optional<uint64_t> beats_;  // of the lane's, that were passed on; while it is all that is waited for
   // Last, so that they stop before anything they use is destroyed.
   std::optional<ToolUse> tools_;
   ScoringLane lane_;
@@ -138,13 +134,7 @@ ActorEnd RolloutActor::run(const std::function<bool()>& interrupted) {
 
 // A lane that hangs is seen once there is nothing left to decode: then its signs of life are this thread's.
 void RolloutActor::say_what_is_done() {
-  if (engine_.idle() && !scoring_.empty()) {
-    const auto pulse = lane_.pulse();
-    if (std::exchange(beats_, pulse.beats) == pulse.beats) return;
-    return now_doing("waits for the scores of " + std::to_string(scoring_.size()) + " groups: " + pulse.doing,
-                     pulse.limit_ms);
-  }
-  beats_.reset();
+  if (engine_.idle() && !scoring_.empty()) return lane_.say_what_is_waited_for();
   if (engine_.waits_for_calls()) return now_doing("waits for tools");  // each call ends within its deadline
   if (!engine_.idle()) return beat();
   now_doing("waits for leases from " + options_.address);

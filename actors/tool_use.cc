@@ -29,6 +29,7 @@ ToolUse::ToolUse(Engine& engine, const text::Tokenizer& tokenizer, const rewards
 
 ToolUse::~ToolUse() {
   for (auto& thread : threads_) thread.request_stop();
+  if (num_open_ > 0) tools_.interrupt();
 }
 
 ToolUse::Marks ToolUse::marks_of(const text::ObservationForm& form) const {
@@ -38,6 +39,7 @@ ToolUse::Marks ToolUse::marks_of(const text::ObservationForm& form) const {
 void ToolUse::add(const GenerationRequest& request, int64_t sample, std::string text) {
   auto& [calls, watch] = requests_[request.id];
   ++watch.calls;
+  ++num_open_;
   Call call{
       .id = request.id,
       .sample = sample,
@@ -62,6 +64,7 @@ void ToolUse::pass_on(Millis wait_ms) {
     if (failure_) std::rethrow_exception(failure_);
     answered.swap(answered_);
   }
+  num_open_ -= std::ssize(answered);
   for (const auto& [call, answer, seconds] : answered) {
     auto& watch = requests_.at(call.id).watch;
     watch.failed += answer.failed ? 1 : 0;

@@ -39,7 +39,7 @@ class ToolUse {
  public:
   ToolUse(Engine& engine, const text::Tokenizer& tokenizer, const rewards::Toolbox& tools,
           const ToolUseOptions& options);
-  // Waits for the calls that are under way, and begins no other.
+  // Interrupts the tools for good where calls are under way, which end soon then; begins no other.
   ~ToolUse();
 
   // Between two steps: gives completions what their calls came to meanwhile. Waits up to `wait_ms` where the
@@ -83,6 +83,7 @@ class ToolUse {
   const ToolUseOptions options_;
   const Marks conversation_, plain_;
   std::map<uint64_t, Request> requests_;
+  int64_t num_open_ = 0;  // calls whose answers were not passed on
   SidePulse pulse_;
   std::mutex mutex_;
   std::condition_variable_any wake_;

@@ -80,6 +80,11 @@ const std::vector<RowKind>& row_kinds() {
        {64},
        /*prompt=*/0,
        /*new_tokens=*/64},
+      {"rewards",
+       "Rewards on GSM8K answers, against direct calls of the same functions; samples a second",
+       bench_rewards,
+       {},
+       {}},
       {"adamw", "AdamW alone, against the C++ frontend's; parameters a second", bench_adamw, {"M"}, {1}},
   };
   return kinds;
@@ -195,7 +200,7 @@ void add_vocabularies(CLI::App& app, BenchOptions& rows) {
 void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
   auto& rows = arguments.rows;
   const bool all = name.empty();
-  if (name != "sampler" && name != "read") add_generation(app, arguments);
+  if (name != "sampler" && name != "read" && name != "rewards") add_generation(app, arguments);
   const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 20);
   if (all || name == "ragged") {
     auto* option = app.add_option("--requests", rows.requests, "Completions in all");

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "actors/engine.h"
-#include "actors/group_scorer.h"
+#include "actors/completion_text.h"
 #include "actors/stop_ids.h"
 #include "app/command.h"
 #include "app/input_lines.h"

@@ -18,6 +18,7 @@ namespace {
 using internal::retry;
 
 constexpr size_t kChunk = 64u << 10;
+constexpr Millis kLookMs = 100;  // between two looks at `interrupted`
 
 // One of the program's streams: what came of it so far.
 class Stream {
@@ -74,14 +75,16 @@ CapturedRun run_captured(SubprocessOptions options, const CaptureLimits& limits)
   errors.started();
 
   CapturedRun run;
-  while (!run.status && !run.timed_out && !run.wrote_too_much) {
-    wait_for(child, output, errors, deadline_ms - clock.now_ms());
+  while (!run.status && !run.timed_out && !run.wrote_too_much && !run.interrupted) {
+    const Millis left_ms = deadline_ms - clock.now_ms();
+    wait_for(child, output, errors, limits.interrupted != nullptr ? std::min(left_ms, kLookMs) : left_ms);
     // Asked before the last read: what it wrote before it ended is there by then.
     run.status = child.wait(0);
     const bool output_fits = output.read(limits.output_bytes);
     const bool errors_fit = errors.read(limits.output_bytes);  // also where the other does not
     run.wrote_too_much = !output_fits || !errors_fit;
     run.timed_out = !run.status && clock.now_ms() >= deadline_ms;
+    run.interrupted = !run.status && limits.interrupted != nullptr && *limits.interrupted;
   }
   if (run.wrote_too_much) run.status.reset();
   if (!run.status) child.stop(/*grace_ms=*/0);

@@ -105,6 +105,29 @@ void report_lengths(const TrainingBatch& batch, StepMetrics& metrics) {
       static_cast<double>(lengths.size() - terminated.size()) / static_cast<double>(lengths.size());
 }
 
+// The share of a completion's runs of four tokens that stand in it before already.
+double repetition_of(const std::vector<int32_t>& tokens) {
+  constexpr std::ptrdiff_t kRun = 4;
+  const auto runs = std::ssize(tokens) - kRun + 1;
+  if (runs < 2) return 0.0;
+  std::vector<const int32_t*> begins;
+  for (std::ptrdiff_t i = 0; i < runs; ++i) begins.push_back(tokens.data() + i);
+  std::ranges::sort(begins, [](const int32_t* a, const int32_t* b) {
+    return std::lexicographical_compare(a, a + kRun, b, b + kRun);
+  });
+  const auto again = std::ranges::unique(
+      begins, [](const int32_t* a, const int32_t* b) { return std::equal(a, a + kRun, b); });
+  return static_cast<double>(again.size()) / static_cast<double>(runs);
+}
+
+void report_repetition(const TrainingBatch& batch, StepMetrics& metrics) {
+  std::vector<double> shares;
+  for (const auto& group : batch.groups) {
+    for (const auto& completion : group.completions) shares.push_back(repetition_of(completion.tokens));
+  }
+  if (!shares.empty()) metrics["completions/repetition"] = internal::mean_of(shares);
+}
+
 // What came of calls, where there are tools.
 void report_tools(const TrainingBatch& batch, StepMetrics& metrics) {
   std::optional<buffers::ToolWatch> sum;
@@ -144,6 +167,7 @@ StepMetrics rollout_metrics(const TrainingBatch& batch, const std::vector<std::s
     report_watch(batch, i, reward_names[i], metrics);
   }
   report_lengths(batch, metrics);
+  report_repetition(batch, metrics);
   report_tools(batch, metrics);
   report_times(batch, metrics);
   return metrics;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/nearest.h"
@@ -26,6 +28,26 @@ void StageSteps::add(const StepReport& report) {
   if (first_.size() < kFirst) first_.push_back(report);
   last_.push_back(report);
   if (last_.size() > kLast) last_.pop_front();
+  add_held_out(report);
+}
+
+void StageSteps::add_held_out(const StepReport& report) {
+  const auto value = [&](const char* metric) {
+    const auto found = report.metrics.find(metric);
+    return found != report.metrics.end() && std::isfinite(found->second) ? std::optional(found->second)
+                                                                         : std::nullopt;
+  };
+  const auto reward = value("reward"), exact = value("eval_exact"), prompts = value("eval_prompts");
+  if (reward) {
+    rewards_ += *reward;
+    spreads_ += value("reward_std").value_or(0);
+    ++rewarded_;
+  }
+  if (!exact || !prompts || rewarded_ == 0) return;
+  const auto steps = static_cast<double>(std::exchange(rewarded_, 0));
+  held_out_.push_back(
+      {*exact, *prompts, std::exchange(rewards_, 0.0) / steps, std::exchange(spreads_, 0.0) / steps});
+  if (held_out_.size() > kLast) held_out_.pop_front();
 }
 
 std::vector<double> StageSteps::last(const std::string& metric, int64_t count) const {

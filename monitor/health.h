@@ -27,9 +27,22 @@ class StageSteps {
   std::vector<double> first(const std::string& metric) const;
   const StepReport& newest() const { return last_.back(); }
 
+  // A measurement of held-out prompts, eval_exact of eval_prompts, beside what training earned since the one
+  // before.
+  struct HeldOut {
+    double exact = 0, prompts = 0;
+    double reward = 0, spread = 0;  // means of `reward` and `reward_std`
+  };
+  const std::deque<HeldOut>& held_out() const { return held_out_; }
+
  private:
+  void add_held_out(const StepReport& report);
+
   std::vector<StepReport> first_;
   std::deque<StepReport> last_;
+  std::deque<HeldOut> held_out_;           // at most kLast
+  double rewards_ = 0, spreads_ = 0;       // sums since the newest of them,
+  int64_t rewarded_ = 0;                   // of so many steps
 };
 
 struct HealthRule {

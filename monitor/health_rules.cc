@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <numbers>
 #include <numeric>
 
 #include "monitor/health.h"
@@ -128,6 +129,46 @@ std::string scorers_apart(const HealthRule& rule, const StageSteps& steps) {
          over(rule);
 }
 
+// Which of the two is right is what the held-out prompts are for.
+std::string held_out_falls(const HealthRule& rule, const StageSteps& steps) {
+  constexpr double kRises = 0.1;  // of the spread of rewards
+  const auto& all = steps.held_out();
+  if (all.size() < 2) return "";
+  const auto& now = all.back();
+  const auto& best = *std::max_element(all.begin(), all.end() - 1,
+                                       [](const auto& a, const auto& b) { return a.exact < b.exact; });
+  const double share = std::clamp(best.exact, 0.0, 1.0), prompts = std::max(best.prompts, 1.0);
+  const double error = std::sqrt(std::max(share * (1 - share), 1 / prompts) / prompts);
+  if (best.exact - now.exact < rule.limit * std::numbers::sqrt2 * error) return "";
+  if (now.reward - best.reward < kRises * now.spread || now.reward <= best.reward) return "";
+  return "the training reward rose from " + text(best.reward) + " to " + text(now.reward) +
+         " while right answers to " + text(now.prompts) + " held-out prompts fell from " +
+         percent(best.exact) + " to " + percent(now.exact);
+}
+
+std::string canary_moved(const HealthRule& rule, const StageSteps& steps) {
+  constexpr std::string_view kPrefix = "rewards/", kSuffix = "/canary_error";
+  std::string seen;
+  for (const auto& [metric, error] : steps.newest().metrics) {
+    if (!metric.starts_with(kPrefix) || !metric.ends_with(kSuffix) || error <= rule.limit) continue;
+    const auto scorer = metric.substr(kPrefix.size(), metric.size() - kPrefix.size() - kSuffix.size());
+    seen += (seen.empty() ? "the reward " : ", and the reward ") + scorer +
+            " is not what it was: a known score is off by " + text(error);
+  }
+  return seen;
+}
+
+std::string repetition(const HealthRule& rule, const StageSteps& steps) {
+  const auto share = steps.last("completions/repetition", rule.steps),
+             before = steps.first("completions/repetition");
+  if (share.empty() || before.empty() || mean_of(share) < rule.limit) return "";
+  if (mean_of(share) <= mean_of(before)) return "";
+  const auto reward = steps.last("reward", rule.steps);
+  return percent(mean_of(share)) + " of what completions say they had said before" + over(rule) +
+         ", after " + percent(mean_of(before)) + " in the first steps" +
+         (reward.empty() ? "" : "; the mean reward was " + text(mean_of(reward)));
+}
+
 std::string stale_queue(const HealthRule& rule, const StageSteps& steps) {
   constexpr double kOldS = 1;
   const auto age = steps.last("queue/age", rule.steps), time = steps.last("step_time", rule.steps);
@@ -231,6 +272,23 @@ std::vector<HealthRule> make_rules() {
        "The policy may have found how to please one of them: read completions that it likes best, and weigh "
        "the rewards anew",
        scorers_apart},
+      {"held_out_falls", 3, 2,
+       "`reward` rises while `eval_exact` (evaluation.every) falls by {limit} standard errors from its best "
+       "of the stage",
+       "The policy may have found how to please a reward without being right: read what it says with "
+       "`sluice rollouts RUN --step N`, go back to the checkpoint where eval_exact was best "
+       "(checkpoint.best_by), and weigh the rewards anew or give algorithm.beta a larger value",
+       held_out_falls},
+      {"canary_moved", 1e-6, 1, "`rewards/NAME/canary_error` (guard.canaries) is above {limit}",
+       "See what changed behind it: a judge or a server that was updated, a file that was edited; "
+       "`sluice reward test` asks it about answers that you know",
+       canary_moved},
+      {"repetition", 0.5, 10,
+       "`completions/repetition` is {limit} or more on average over {steps} steps, and more than in the first "
+       "ones",
+       "Read some with `sluice rollouts RUN --step N`: the reward may pay for saying the same again, which "
+       "the reward `repetition` puts a price on",
+       repetition},
       {"stale_queue", 5, 5,
        "`queue/age` is as long as {limit} steps take, and 1 s or more, in {steps} steps in a row",
        "Fewer actors or a smaller rollout.staleness; see in the log of the learner what its steps wait for",

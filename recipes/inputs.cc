@@ -306,6 +306,11 @@ InputsFound check_inputs(const Recipe& recipe) {
     if (!supervised) {
       check_rewards(recipe, stage);
       internal::check_reward_columns(stage, *rows[i]);
+      if (stage.has_actors() && stage.evaluation.every > 0) {
+        StageSpec asked = stage;  // as an evaluation asks
+        asked.role = StageRole::Evaluation;
+        check_prompts(asked, *text::open_prompts(asked.data, asked.split()), *tokenizer, the_chat, room);
+      }
     }
     found.stages.push_back({.rows = rows[i]->size(), .longest = longest});
   }

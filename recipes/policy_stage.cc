@@ -20,6 +20,7 @@
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
 #include "recipes/audit.h"
+#include "recipes/internal/held_out_reward.h"
 #include "recipes/internal/policy_follower.h"
 #include "recipes/internal/policy_match.h"
 #include "recipes/internal/policy_memory.h"
@@ -38,7 +39,6 @@ namespace sluice::recipes {
 namespace {
 
 constexpr Millis kProgressLimitMs = 60'000;  // no wait without progress is longer (promise 4)
-constexpr double kCanaryError = 1e-6;        // that a known score may be off by
 constexpr Millis kWaitMs = 250;              // between looks at signals and Redis
 
 std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& group) {
@@ -69,6 +69,7 @@ class PolicyStage {
         trainer_(run, recipe, stage, start_, ranks),
         monitor_(run, recipe, stage, start_.checkpoint.state.step),
         control_(run, stage.name, monitor_, stop),
+        held_out_(recipe, stage, start_.checkpoint.model()),
         prompts_(open_prompts(stage, start_.checkpoint.model())),
         prompt_order_({prompts_->size(), stage_seed(recipe, stage.name), stage.data.choice.orders()},
                       stage.steps * stage.rollout.prompts_per_step,
@@ -110,6 +111,7 @@ class PolicyStage {
       learner::StepHealth health;
       auto metrics = train(s, std::move(*groups), health);
       const auto verdict = watch.after(s + 1, health, metrics);
+      if (health.broken.empty() && held_out_.is_due(s + 1)) measure_held_out(s + 1, metrics);
       finish_step(s, ids, std::move(metrics));
       if (verdict != learner::Verdict::GoOn) end(verdict, s + 1);
       if (monitor_.is_ill()) end_ill(s + 1);
@@ -305,17 +307,27 @@ class PolicyStage {
     metrics.merge(match);
     metrics.merge(learner::rollout_metrics(batch, reward_names_));
     detail_ = step_detail(batch);
-    say_moved_rewards(metrics);
     return metrics;
   }
 
-  void say_moved_rewards(const learner::StepMetrics& metrics) {
-    for (const auto& name : reward_names_) {
-      const auto error = metrics.find("rewards/" + name + "/canary_error");
-      if (error == metrics.end() || error->second <= kCanaryError) continue;
-      monitor_.say(stage_.name + ": the reward " + name + " is not what it was: a known score of " +
-                   stage_.guard.canaries.string() + " is off by " + std::to_string(error->second));
+  // A reward that worked when the run began and does not now is no reason to end it.
+  void measure_held_out(int64_t done, learner::StepMetrics& metrics) {
+    now_doing(stage_.name + " step " + std::to_string(done) + ": asks held-out prompts");
+    Millis told = clock_.now_ms();
+    const auto goes_on = [&] {
+      if (clock_.now_ms() - told >= kWaitMs) {
+        give(ranks_, Order::Kind::Wait);
+        told = clock_.now_ms();
+      }
+      return stop_() == 0;
+    };
+    try {
+      if (auto figures = held_out_.measure(trainer_.network(), versions_.at(done), goes_on))
+        metrics.merge(*figures);
+    } catch (const UsageError& error) {
+      monitor_.say(stage_.name + ": held-out prompts were not measured: " + error.what());
     }
+    step_clock_->ends("evaluate");
   }
 
   // Before anything is learned.
@@ -490,6 +502,7 @@ class PolicyStage {
   PolicyTrainer trainer_;
   StageMonitor monitor_;
   RunControl control_;
+  const HeldOutReward held_out_;
   const std::unique_ptr<text::Rows> prompts_;  // used by the server's thread alone
   internal::PromptOrder prompt_order_;
   const Millis began_;

@@ -106,7 +106,7 @@ struct EvaluationSpec {
   int64_t samples = 1;
   bool greedy = false;
   int64_t show = 4;
-  int64_t every = 0;  // of supervised stages: steps between held-out losses; 0: there is none
+  int64_t every = 0;  // of stages that train: steps between measurements; 0: there is none
 };
 
 // What rejection sampling asks and keeps.

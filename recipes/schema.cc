@@ -574,14 +574,16 @@ std::vector<SchemaKey> make_schema() {
              "Times (score of chosen + score of rejected)^2 in the loss, which keeps scores about 0; 0.01 is "
              "usual."),
 
-      of({StageRole::Supervised, StageRole::Evaluation},
+      of({StageRole::Supervised, StageRole::Policy, StageRole::Evaluation},
          integer("evaluation", "prompts", 256, 0, 1e9,
                  "Held-out prompts or examples, the first ones; 0: all.")),
-      of({StageRole::Supervised, StageRole::Preference},
+      of({StageRole::Supervised, StageRole::Preference, StageRole::Policy},
          integer("evaluation", "every", 0, 0, 1e9,
                  "Supervised: steps between measurements of the held-out examples' loss, `eval_loss` in nats "
                  "a token, "
-                 "beside one at the end; 0: none. Preferences: steps between those of preference.held_out.")),
+                 "beside one at the end; 0: none. Preferences: steps between those of preference.held_out. "
+                 "Rollouts: steps between greedy answers to the held-out prompts, `eval_reward`, `eval_exact` "
+                 "and the like.")),
       of({StageRole::Evaluation},
          integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each.")),
       of({StageRole::Evaluation}, boolean("evaluation", "greedy", false, "Also decode greedily.")),
@@ -634,7 +636,7 @@ const std::vector<SchemaTable>& schema_tables() {
       {"algorithm", {kPolicy}, "Advantages and the policy loss."},
       {"guard", {kPolicy}, "What ends a step or a run that goes too far, and what watches the rewards."},
       {"health", {kSupervised, kPreference, kReward, kPolicy}, "What is said of a run that falls ill."},
-      {"evaluation", {kSupervised, kPreference, kEvaluation}, "What is measured."},
+      {"evaluation", {kSupervised, kPreference, kPolicy, kEvaluation}, "What is measured."},
       {"checkpoint", {kSupervised, kPreference, kReward, kPolicy}, "What is kept on disk."},
   };
   return tables;

@@ -15,6 +15,7 @@
 //   print("5 passed")                                    0
 #include <algorithm>
 #include <atomic>
+#include <iostream>
 #include <thread>
 
 #include "rewards/code/code_block.h"
@@ -69,6 +70,7 @@ class CodeTests final : public RewardFunction {
         column_(option<std::string>(spec, "column", "tests")),
         setup_(option<std::string>(spec, "setup", "")),
         options_(trial_options(spec)) {
+    options_.interrupted = &interrupted_;
     require_sandbox(options_.policy.level, speaker(spec));
     const auto problem = code::python_problem(options_);
     require<EnvironmentError>(
@@ -91,13 +93,26 @@ class CodeTests final : public RewardFunction {
     for (size_t i = 1; i < helpers; ++i) threads.emplace_back(work);
     work();
     threads.clear();
+    say_denied(group, outcomes);
     return outcomes;
   }
   std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples) override {
     return score(samples);
   }
+  void interrupt() override { interrupted_ = true; }
 
  private:
+  void say_denied(std::span<const RewardRequest> group, const std::vector<RewardOutcome>& outcomes) const {
+    const auto denied = std::ranges::count_if(outcomes, [](const RewardOutcome& outcome) {
+      const auto part = outcome.parts.find("denied");
+      return part != outcome.parts.end() && part->second > 0;
+    });
+    if (denied == 0) return;
+    std::cerr << "sluice: reward " << name_ << ": " << denied << " of " << outcomes.size()
+              << " programs for " << group.front().row->where() << " "
+              << describe(SandboxEnd::Denied) << '\n';
+  }
+
   RewardOutcome score_or_reason(const RewardRequest& request) const {
     try {
       return score_one(request);
@@ -107,6 +122,7 @@ class CodeTests final : public RewardFunction {
   }
 
   RewardOutcome score_one(const RewardRequest& request) const {
+    if (interrupted_) return RewardOutcome::unscored("interrupted: no score is wanted any more");
     const auto cases = code::code_cases(request, column_);
     if (!cases.problem.empty()) return RewardOutcome::unscored(cases.problem);
     const auto trial =
@@ -122,7 +138,8 @@ class CodeTests final : public RewardFunction {
   }
 
   const std::string name_, column_, setup_;
-  const code::TrialOptions options_;
+  code::TrialOptions options_;
+  std::atomic<bool> interrupted_ = false;
 };
 
 }  // namespace

@@ -112,6 +112,10 @@ ToolAnswer Toolbox::answer(std::string_view call) const {
   }
 }
 
+void Toolbox::interrupt() const {
+  for (const auto& tool : tools_) tool->interrupt();
+}
+
 Json Toolbox::descriptions() const {
   if (tools_.empty()) return nullptr;
   Json all = Json::array();
@@ -120,13 +124,6 @@ Json Toolbox::descriptions() const {
 }
 
 namespace tools {
-
-int64_t bounded(const ToolSpec& spec, const char* key, int64_t fallback, int64_t least, int64_t most) {
-  const auto value = option<int64_t>(spec, key, fallback);
-  require<UsageError>(value >= least && value <= most, speaker(spec), ": ", key, " is ", value,
-                      "; it goes from ", least, " to ", most);
-  return value;
-}
 
 Json described(const std::string& name, const std::string& does, Json parameters) {
   return {{"type", "function"},

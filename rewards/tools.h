@@ -29,6 +29,8 @@ class Tool {
   // From several threads at once; ends within the tool's own deadline. The same arguments give the same
   // answer, as far as a run is to be repeatable.
   virtual ToolAnswer call(const Json& arguments) = 0;
+  // From another thread: calls under way are not wanted any more, nor any that would come.
+  virtual void interrupt() {}
 };
 
 // One entry of a recipe's `tools`.
@@ -62,6 +64,8 @@ class Toolbox {
   bool empty() const { return tools_.empty(); }
   // To what stands between the marks of a call. Never throws for what the policy wrote or a tool did.
   ToolAnswer answer(std::string_view call) const;
+  // From another thread: what is under way fails soon, and whatever is asked from now on.
+  void interrupt() const;
   // An array of all tools' own; null without any.
   Json descriptions() const;
 

@@ -22,6 +22,12 @@ double seconds_since(std::chrono::steady_clock::time_point began) {
 
 }  // namespace
 
+EndedCompletion ended(const buffers::Completion& completion) {
+  return {.tokens = completion.tokens,
+          .text = completion.text,
+          .truncated = completion.finish == buffers::FinishReason::Length};
+}
+
 ScoringLane::ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries)
     : rewards_(rewards),
       canaries_(std::move(canaries)),
@@ -29,7 +35,7 @@ ScoringLane::ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries ca
 
 ScoringLane::~ScoringLane() {
   thread_.request_stop();
-  rewards_.interrupt();
+  if (num_under_way_ > 0) rewards_.interrupt();
 }
 
 void ScoringLane::begin(uint64_t group, text::Row row, int64_t num_samples, bool greedy_too) {
@@ -42,6 +48,8 @@ void ScoringLane::begin(uint64_t group, text::Row row, int64_t num_samples, bool
       .group = group,
       .outcomes = std::vector(job->completions.size(), std::vector<rewards::RewardOutcome>(scorers)),
       .scorers = std::vector<buffers::ScorerWatch>(scorers)};
+  ++num_under_way_;
+  beats_.reset();
   const std::lock_guard lock(mutex_);
   jobs_.push_back(std::move(job));
 }
@@ -63,7 +71,15 @@ std::vector<GroupScores> ScoringLane::take(Millis wait_ms) {
   std::unique_lock lock(mutex_);
   wake_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return failure_ || !scored_.empty(); });
   if (failure_) std::rethrow_exception(failure_);
+  num_under_way_ -= scored_.size();
   return std::exchange(scored_, {});
+}
+
+void ScoringLane::say_what_is_waited_for() {
+  const auto pulse = pulse_.now();
+  if (std::exchange(beats_, pulse.beats) == pulse.beats) return;
+  now_doing("waits for the scores of " + std::to_string(num_under_way_) + " groups: " + pulse.doing,
+            pulse.limit_ms);
 }
 
 void ScoringLane::run(const std::stop_token& stop) {

@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -28,6 +29,7 @@ struct EndedCompletion {
   std::string text;
   bool truncated = false;
 };
+EndedCompletion ended(const buffers::Completion& completion);
 
 struct GroupScores {
   uint64_t group = 0;
@@ -39,7 +41,8 @@ struct GroupScores {
 // long scorers take, as far as each scorer's word for a completion, or for a whole group, does not.
 class ScoringLane {
  public:
-  // The mix is this lane's alone from now on. Destruction interrupts it.
+  // The mix is this lane's alone as long as it is there. Destruction interrupts the mix for good where
+  // something is not scored yet.
   ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries);
   ~ScoringLane();
 
@@ -50,7 +53,10 @@ class ScoringLane {
 
   // The groups scored since the last time, after up to `wait_ms` without one.
   std::vector<GroupScores> take(Millis wait_ms);
-  // What the thread does, and its signs of life.
+  // For a caller that waits for nothing else: what the thread does is what the caller does, and its signs of
+  // life are the caller's. One that hangs is seen by that.
+  void say_what_is_waited_for();
+  // What the thread does.
   Pulse pulse() const { return pulse_.now(); }
 
  private:
@@ -73,6 +79,8 @@ class ScoringLane {
   const rewards::RewardMix& rewards_;
   rewards::Canaries canaries_;  // used by thread_ alone
   SidePulse pulse_;
+  size_t num_under_way_ = 0;       // groups that were not taken; with what follows, the caller's alone
+  std::optional<uint64_t> beats_;  // of the thread, that were passed on
   std::mutex mutex_;
   std::condition_variable_any wake_;
   // Guarded by mutex_.

@@ -64,6 +64,8 @@ void bench_logprob(const Bench& bench);
 // of actors that may be a step behind against those that wait for every update.
 void bench_grpo(const Bench& bench);
 void bench_grpo_slow_reward(const Bench& bench);
+// Completions scored a second, by built-in rewards and a Python one, against calls of the same function.
+void bench_rewards(const Bench& bench);
 // The update alone, in parameters a second.
 void bench_adamw(const Bench& bench);
 // Weights packed where actors map them, against one memcpy of as many bytes; a rate of versions a second.

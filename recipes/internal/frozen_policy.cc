@@ -1,5 +1,7 @@
 #include "recipes/internal/frozen_policy.h"
 
+#include <utility>
+
 #include "actors/stop_ids.h"
 #include "recipes/internal/stage_context.h"
 #include "text/chat_template.h"
@@ -23,8 +25,12 @@ std::set<int32_t> stops_of(const std::filesystem::path& directory, const model::
 
 FrozenPolicy::FrozenPolicy(const Recipe& recipe, const StageSpec& stage,
                            const std::filesystem::path& directory)
+    : FrozenPolicy(recipe, stage, directory, load_frozen(directory, recipe)) {}
+
+FrozenPolicy::FrozenPolicy(const Recipe& recipe, const StageSpec& stage,
+                           const std::filesystem::path& directory, std::unique_ptr<model::Network> network)
     : tokenizer_(text::load_tokenizer(directory)),
-      network_(load_frozen(directory, recipe)),
+      network_(std::move(network)),
       rewards_(make_rewards(recipe, stage)),
       tools_(make_tools(stage)),
       tool_use_(tool_use_options(stage, directory)),

@@ -20,6 +20,9 @@ class FrozenPolicy {
  public:
   // A model directory, computed with as the recipe says, and the rewards and tools of the stage.
   FrozenPolicy(const Recipe& recipe, const StageSpec& stage, const std::filesystem::path& directory);
+  // The same with other weights, frozen ones.
+  FrozenPolicy(const Recipe& recipe, const StageSpec& stage, const std::filesystem::path& directory,
+               std::unique_ptr<model::Network> network);
 
   // Completions of the rows, with the stage's tools, scored. They are not complete when `stop` asked for it.
   // `progress` is told how many rows are done.

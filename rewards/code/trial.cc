@@ -23,6 +23,8 @@ SubprocessOptions start_of(const char* program, std::string input, const TrialOp
   return start;
 }
 
+constexpr const char* kInterrupted = "interrupted: no result is wanted any more";
+
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 void note(SandboxEnd end, Trial& trial) {
@@ -89,9 +91,14 @@ Trial try_calls(const std::string& program, const CodeCases& cases, const std::s
   start = start_of(kJudge, job.dump(), options);
   start.stdin_fd = to_judge.read_end();
   start.stdout_fd = to_solution.write_end();
-  const auto judge = run_captured(sandboxed(std::move(start), options.policy), {.wall_ms = options.wall_ms});
+  const auto judge = run_captured(sandboxed(std::move(start), options.policy),
+                                  {.wall_ms = options.wall_ms, .interrupted = options.interrupted});
 
   Trial trial;
+  if (judge.interrupted) {
+    trial.problem = kInterrupted;
+    return trial;
+  }
   if (!judge.errors.starts_with(kStarted)) {
     trial.problem = "the judge's sandbox did not start: " + first_line(judge.errors);
     return trial;
@@ -113,18 +120,20 @@ Trial try_program(const std::string& program, const CodeCases& cases, const std:
                              : try_calls(program, cases, setup, options);
 }
 
-ProgramRun run_program(const std::string& program, const std::string& input, const CaptureLimits& limits,
+ProgramRun run_program(const std::string& program, const std::string& input, CaptureLimits limits,
                        const TrialOptions& options) {
+  limits.interrupted = options.interrupted;
   auto start = start_of(kScript, program, options);
   start.inputs[0] = input;
   ProgramRun result{.run = run_captured(sandboxed(std::move(start), options.policy), limits)};
   auto& run = result.run;
   if (run.errors.starts_with(kStarted)) {
     run.errors.erase(0, std::string_view(kStarted).size());
-  } else {
+  } else if (!run.interrupted) {
     result.problem =
         "the sandbox did not start" + (run.timed_out ? " in time" : ": " + first_line(run.errors));
   }
+  if (run.interrupted) result.problem = kInterrupted;
   return result;
 }
 

@@ -1,6 +1,7 @@
 // A program of the policy's, tried in the sandbox.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <string>
 
@@ -16,6 +17,7 @@ struct TrialOptions {
   SandboxPolicy policy;
   Millis wall_ms = 10'000;  // for all cases of one program together
   bool all_cases = false;   // those behind the first that failed too
+  const std::atomic<bool>* interrupted = nullptr;  // from another thread: nothing is wanted any more
 };
 
 struct Trial {
@@ -36,7 +38,7 @@ struct ProgramRun {
   CapturedRun run;
   std::string problem;
 };
-ProgramRun run_program(const std::string& program, const std::string& input, const CaptureLimits& limits,
+ProgramRun run_program(const std::string& program, const std::string& input, CaptureLimits limits,
                        const TrialOptions& options);
 
 // What keeps Python from running in the sandbox; "" when it does.

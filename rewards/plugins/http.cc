@@ -8,7 +8,8 @@
 #include <string>
 
 #include "rewards/plugin.h"
-#include "rewards/plugins/bounds.h"
+#include "rewards/internal/scorers.h"
+#include "rewards/plugins/entry_options.h"
 #include "rewards/plugins/http_client.h"
 #include "rewards/plugins/protocol.h"
 
@@ -24,8 +25,8 @@ class Http final : public RewardFunction {
       : name_(spec.name.empty() ? plugin_name("http", spec.options.at("http")) : spec.name),
         column_(option<std::string>(spec, "column", "answer")),
         client_(plugins::parse_url(spec, "http", "http://127.0.0.1:9000/score"), /*bearer=*/"",
-                plugins::bounded(spec, "timeout_ms", 30'000, 1, plugins::kMaxTimeoutMs),
-                plugins::bounded(spec, "retries", 1, 0, plugins::kMaxRetries),
+                plugins::bounded(spec.options, speaker(spec), "timeout_ms", 30'000, 1, plugins::kMaxTimeoutMs),
+                plugins::bounded(spec.options, speaker(spec), "retries", 1, 0, plugins::kMaxRetries),
                 "scores a group with " + name_) {}
 
   const std::string& name() const override { return name_; }

@@ -15,11 +15,12 @@
 
 #include "base/pulse.h"
 #include "rewards/internal/scorers.h"
+#include "rewards/plugins/entry_options.h"
 
 namespace sluice::rewards::plugins {
 namespace {
 
-constexpr Millis kPauseMs = 100;  // before the first retry, twice as long before each next one
+constexpr Millis kLookMs = 100;  // between two looks at whether it is wanted
 constexpr int kTlsPort = 443;
 
 bool is_loopback(const std::string& host) {
@@ -37,13 +38,13 @@ class Watch {
           const Millis deadline_ms = clock.now_ms() + timeout_ms;
           std::unique_lock lock(mutex_);
           while (!stop.stop_requested() && !interrupted && clock.now_ms() < deadline_ms) {
-            const Millis wait_ms = std::min(kPauseMs, deadline_ms - clock.now_ms());
+            const Millis wait_ms = std::min(kLookMs, deadline_ms - clock.now_ms());
             wake_.wait_for(lock, stop, std::chrono::milliseconds(wait_ms), [] { return false; });
           }
           while (!stop.stop_requested()) {  // what is still connecting does not hear it
             late_ = true;
             client.stop();
-            wake_.wait_for(lock, stop, std::chrono::milliseconds(kPauseMs), [] { return false; });
+            wake_.wait_for(lock, stop, std::chrono::milliseconds(kLookMs), [] { return false; });
           }
         }) {}
   bool late() const { return late_; }
@@ -104,7 +105,7 @@ HttpClient::HttpClient(Url url, std::string bearer, Millis timeout_ms, int64_t r
 HttpReply HttpClient::post(const std::string& path, const std::string& body, size_t max_bytes) const {
   HttpReply reply{.problem = "nobody waits for it any more"};
   for (int64_t attempt = 0; attempt <= retries_ && !interrupted_; ++attempt) {
-    if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs << (attempt - 1)));
+    pause_before_another_try(attempt + 1, SteadyClock().now_ms(), interrupted_);
     now_doing(doing_, timeout_ms_ + kSilentMs);
     reply = post_once(path, body, max_bytes);
     if (reply.problem.empty()) break;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <iostream>
-#include <thread>
 #include <utility>
 
 #include "base/pulse.h"
+#include "rewards/internal/scorers.h"
 #include "rewards/plugin.h"
-#include "rewards/plugins/bounds.h"
+#include "rewards/plugins/entry_options.h"
 #include "rewards/plugins/protocol.h"
 
 namespace sluice::rewards::plugins {
@@ -15,25 +15,6 @@ namespace {
 
 using internal::option;
 using internal::speaker;
-
-constexpr Millis kFirstPauseMs = 100;  // before the second start in a row, twice as long before each next one
-constexpr Millis kLongestPauseMs = 5'000;
-constexpr int64_t kMaxWorkers = 256;
-constexpr int64_t kMaxMemoryMb = 1 << 20;
-constexpr int64_t kNoCpuLimit = 1 << 30;  // seconds
-
-// A worker answers many groups, so that only its waiting, its memory and its processes are bounded.
-SandboxPolicy sandbox_of(const RewardSpec& spec, const std::filesystem::path& folder, int64_t memory_mb) {
-  SandboxPolicy policy{.level = sandbox_level(option<std::string>(spec, "sandbox", "none"), speaker(spec)),
-                       .limits = {.cpu_s = kNoCpuLimit, .processes = kMaxProcesses},
-                       .readable = {folder}};
-  if (memory_mb > 0) policy.limits.memory_bytes = static_cast<uint64_t>(memory_mb) << 20u;
-  for (const auto& path : option<std::vector<std::string>>(spec, "readable", {})) {
-    policy.readable.emplace_back(folder / path);
-  }
-  require_sandbox(policy.level, speaker(spec));
-  return policy;
-}
 
 bool takes_whole_groups(const RewardSpec& spec) {
   const auto scope = option<std::string>(spec, "scope", "sample");
@@ -51,7 +32,7 @@ std::vector<std::string> process_keys(std::vector<std::string> own) {
 }
 
 std::filesystem::path folder_of(const RewardSpec& spec) {
-  return std::filesystem::absolute(option<std::string>(spec, "folder", "."));
+  return entry_folder(spec.options, speaker(spec));
 }
 
 ProcessReward::ProcessReward(const RewardSpec& spec, const ProcessRewardOptions& options)
@@ -183,7 +164,7 @@ std::vector<std::string> ProcessReward::make_ready(std::span<Slot* const> slots)
 }
 
 std::string ProcessReward::start(Slot& slot) {
-  wait_before_another_start(slot);
+  pause_before_another_try(slot.failures, slot.failed_at_ms, interrupted_);
   try {
     slot.worker = std::make_unique<Worker>(options_.worker);
   } catch (const EnvironmentError& error) {
@@ -200,31 +181,18 @@ void ProcessReward::give_up(Slot& slot) {
   slot.failed_at_ms = clock_.now_ms();
 }
 
-// A first replacement comes at once; what keeps failing does not keep the machine busy with starts.
-void ProcessReward::wait_before_another_start(const Slot& slot) const {
-  if (slot.failures < 2) return;
-  const Millis pause_ms =
-      std::min<Millis>(kFirstPauseMs << std::min<int64_t>(slot.failures - 2, 10), kLongestPauseMs);
-  const Millis left_ms = slot.failed_at_ms + pause_ms - clock_.now_ms();
-  if (left_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(left_ms));
-}
-
 std::unique_ptr<RewardFunction> make_process_reward(const RewardSpec& spec, std::vector<std::string> command,
                                                     std::map<std::string, std::string> environment) {
-  const auto folder = folder_of(spec);
-  const int64_t memory_mb = bounded(spec, "memory_mb", 4096, 0, kMaxMemoryMb);
-  const ProcessRewardOptions options{
-      .worker = {.command = std::move(command),
-                 .environment = std::move(environment),
-                 .folder = folder,
-                 .memory_mb = memory_mb,
-                 .sandbox = sandbox_of(spec, folder, memory_mb)},
-      .workers = bounded(spec, "workers", 1, 1, kMaxWorkers),
-      .retries = bounded(spec, "retries", 1, 0, kMaxRetries),
+  const auto who = speaker(spec);
+  ProcessRewardOptions options{
+      .worker = worker_options(spec.options, who, std::move(command)),
+      .workers = bounded(spec.options, who, "workers", 1, 1, kMaxWorkers),
+      .retries = bounded(spec.options, who, "retries", 1, 0, kMaxRetries),
       .whole_groups = takes_whole_groups(spec),
-      .timeout_ms = bounded(spec, "timeout_ms", 30'000, 1, kMaxTimeoutMs),
-      .start_timeout_ms = bounded(spec, "start_timeout_ms", 60'000, 1, kMaxTimeoutMs)};
-  require<UsageError>(!options.whole_groups || options.workers == 1, speaker(spec),
+      .timeout_ms = bounded(spec.options, who, "timeout_ms", 30'000, 1, kMaxTimeoutMs),
+      .start_timeout_ms = bounded(spec.options, who, "start_timeout_ms", 60'000, 1, kMaxTimeoutMs)};
+  options.worker.environment = std::move(environment);
+  require<UsageError>(!options.whole_groups || options.workers == 1, who,
                       ": workers = ", options.workers,
                       " share a group out among them, and scope = \"group\" keeps it whole; leave one out");
   return std::make_unique<ProcessReward>(spec, options);

@@ -65,7 +65,6 @@ class ProcessReward final : public RewardFunction {
   std::vector<std::string> make_ready(std::span<Slot* const> slots);
   std::string start(Slot& slot);
   void give_up(Slot& slot);
-  void wait_before_another_start(const Slot& slot) const;
 
   const std::string name_;
   const ProcessRewardOptions options_;

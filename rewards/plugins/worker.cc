@@ -125,7 +125,8 @@ std::string last_line(std::string_view text) {
 }  // namespace
 
 Worker::Worker(const WorkerOptions& options)
-    : mark_(options.sandbox.level == SandboxLevel::None ? new_mark() : "") {
+    : level_(options.sandbox.level),
+      mark_(options.sandbox.level == SandboxLevel::None ? new_mark() : "") {
   auto environment = options.environment;
   if (!mark_.empty()) environment[kMark] = mark_;
   process_ = Subprocess::start(sandboxed({.command = options.command,
@@ -243,6 +244,10 @@ void Worker::fail_by_its_end(const std::string& otherwise) {
   if (!status) return fail("bad output", otherwise);
   read_log();
   const auto words = last_line(log_end_);
+  if (level_ != SandboxLevel::None && sandbox_end(*status, level_) == SandboxEnd::Denied) {
+    std::cerr << "sluice: a worker " << describe(SandboxEnd::Denied) << ", and was killed for it\n";
+    return fail("denied", "it " + describe(SandboxEnd::Denied));
+  }
   fail("crash", describe(*status) + (words.empty() ? "" : " (its last words: " + words + ")"));
 }
 

@@ -71,6 +71,7 @@ class Worker {
   void check(Millis now_ms);
   static void wait(std::span<Worker* const> workers, const std::atomic<bool>& interrupted, size_t most_busy);
 
+  const SandboxLevel level_;
   const std::string mark_;  // in the environment of all that it starts; "" where none can leave the group
   Pipe to_worker_;
   Pipe from_worker_;

@@ -8,12 +8,9 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <filesystem>
 #include <iostream>
 #include <mutex>
-#include <thread>
 
-#include "rewards/plugins/words.h"
 #include "rewards/plugins/worker.h"
 #include "rewards/tools/entries.h"
 
@@ -24,30 +21,8 @@ using plugins::Worker;
 
 constexpr int64_t kProtocol = 1;
 constexpr size_t kMaxHelloBytes = 4u << 10, kMaxReplyBytes = 1u << 20;
-constexpr int64_t kMaxTimeoutMs = 3'600'000, kMaxMemoryMb = 1 << 20, kMaxWorkers = 256;
-constexpr int64_t kNoCpuLimit = 1 << 30;  // seconds; a worker answers many calls
-constexpr Millis kFirstPauseMs = 100;     // before the second start in a row, then twice as long
-constexpr Millis kLongestPauseMs = 5'000;
-
-plugins::WorkerOptions worker_options(const ToolSpec& spec) {
-  require<UsageError>(spec.options.contains("command"), speaker(spec), ": give the program as `command`");
-  plugins::WorkerOptions options;
-  options.folder = std::filesystem::absolute(option<std::string>(spec, "folder", "."));
-  options.command = plugins::command_words(spec.options.at("command"));
-  // A name without a slash is looked up on PATH.
-  auto& program = options.command.front();
-  if (program.find('/') != std::string::npos) program = (options.folder / program).string();
-  options.memory_mb = bounded(spec, "memory_mb", 4096, 0, kMaxMemoryMb);
-  options.sandbox = {.level = sandbox_level(option<std::string>(spec, "sandbox", "none"), speaker(spec)),
-                     .limits = {.cpu_s = kNoCpuLimit, .processes = plugins::kMaxProcesses},
-                     .readable = {options.folder}};
-  if (options.memory_mb > 0)
-    options.sandbox.limits.memory_bytes = static_cast<uint64_t>(options.memory_mb) << 20u;
-  for (const auto& path : option<std::vector<std::string>>(spec, "readable", {})) {
-    options.sandbox.readable.emplace_back(options.folder / path);
-  }
-  require_sandbox(options.sandbox.level, speaker(spec));
-  return options;
+int64_t number(const ToolSpec& spec, const char* key, int64_t fallback, int64_t most) {
+  return plugins::bounded(spec.options, speaker(spec), key, fallback, 1, most);
 }
 
 class Command final : public Tool {
@@ -55,10 +30,11 @@ class Command final : public Tool {
   explicit Command(const ToolSpec& spec)
       : name_(spec.name),
         says_(option<std::string>(spec, "description", "")),
-        options_(worker_options(spec)),
-        timeout_ms_(bounded(spec, "timeout_ms", 10'000, 1, kMaxTimeoutMs)),
-        start_timeout_ms_(bounded(spec, "start_timeout_ms", 60'000, 1, kMaxTimeoutMs)),
-        slots_(static_cast<size_t>(bounded(spec, "workers", 1, 1, kMaxWorkers))) {
+        options_(plugins::worker_options(spec.options, speaker(spec),
+                                         plugins::entry_command(spec.options, speaker(spec)))),
+        timeout_ms_(number(spec, "timeout_ms", 10'000, plugins::kMaxTimeoutMs)),
+        start_timeout_ms_(number(spec, "start_timeout_ms", 60'000, plugins::kMaxTimeoutMs)),
+        slots_(static_cast<size_t>(number(spec, "workers", 1, plugins::kMaxWorkers))) {
     const auto problem = make_ready(slots_.front());
     require<UsageError>(problem.empty(), speaker(spec), ": ", problem);
   }
@@ -78,6 +54,7 @@ class Command final : public Tool {
     give_back(slot);
     return answer;
   }
+  void interrupt() override { interrupted_ = true; }
 
  private:
   struct Slot {
@@ -85,6 +62,7 @@ class Command final : public Tool {
     std::unique_ptr<Worker> worker;
     int64_t last_id = 0;
     int64_t failures = 0;  // in a row
+    Millis failed_at_ms = 0;
   };
 
   Slot& take() {
@@ -144,10 +122,8 @@ class Command final : public Tool {
       std::cerr << "sluice: tool " << name_ << ": its worker is replaced: " << why << '\n';
       slot.worker.reset();
     }
-    if (slot.failures > 1) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(
-          std::min(kFirstPauseMs << std::min<int64_t>(slot.failures - 2, 10), kLongestPauseMs)));
-    }
+    plugins::pause_before_another_try(slot.failures, slot.failed_at_ms, interrupted_);
+    if (interrupted_) return "interrupted: no answer is wanted any more";
     try {
       slot.worker = std::make_unique<Worker>(options_);
       slot.worker->ask("", kMaxHelloBytes, start_timeout_ms_, "hello");
@@ -167,16 +143,16 @@ class Command final : public Tool {
     }
   }
 
-  static std::string wait_for(Slot& slot) {
-    static const std::atomic<bool> wanted_all_along = false;
+  std::string wait_for(Slot& slot) const {
     Worker* const worker = slot.worker.get();
-    Worker::wait_for_all({&worker, 1}, wanted_all_along);
+    Worker::wait_for_all({&worker, 1}, interrupted_);
     return worker->failure();
   }
 
   static void fail(Slot& slot) {
     slot.worker.reset();
     ++slot.failures;
+    slot.failed_at_ms = SteadyClock().now_ms();
   }
 
   const std::string name_, says_;
@@ -185,6 +161,7 @@ class Command final : public Tool {
   std::mutex mutex_;
   std::condition_variable free_;
   std::vector<Slot> slots_;
+  std::atomic<bool> interrupted_ = false;
 };
 
 }  // namespace

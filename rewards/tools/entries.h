@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "rewards/plugins/entry_options.h"
 #include "rewards/tools.h"
 
 namespace sluice::rewards::tools {
@@ -17,15 +18,8 @@ inline std::string speaker(const ToolSpec& spec) {
 
 template <class T>
 T option(const ToolSpec& spec, const std::string& key, T fallback) {
-  try {
-    return json_member_or<T>(spec.options, key, std::move(fallback), speaker(spec));
-  } catch (const DataError& error) {
-    throw UsageError(error.what());
-  }
+  return plugins::entry_option<T>(spec.options, speaker(spec), key, std::move(fallback));
 }
-
-// Throws UsageError outside the bounds.
-int64_t bounded(const ToolSpec& spec, const char* key, int64_t fallback, int64_t least, int64_t most);
 
 // Tool::description(); `parameters` is a JSON Schema. Then that of a tool that takes one text.
 Json described(const std::string& name, const std::string& does, Json parameters);

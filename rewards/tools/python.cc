@@ -4,6 +4,7 @@
 //   x = 1             (it printed nothing)
 //   1/0               error: ZeroDivisionError: division by zero
 //   while True: pass  error: it ran longer than 5 s
+#include <atomic>
 #include <sstream>
 
 #include "rewards/code/trial.h"
@@ -24,8 +25,8 @@ code::TrialOptions options_of(const ToolSpec& spec) {
   options.python = option<std::string>(spec, "python", "/usr/bin/python3");
   options.policy.level = sandbox_level(option<std::string>(spec, "sandbox", "namespaces"), speaker(spec));
   options.policy.limits.cpu_s = static_cast<int64_t>(timeout_s) + 1;
-  options.policy.limits.memory_bytes = static_cast<uint64_t>(bounded(spec, "memory_mb", 1024, 64, 1 << 20))
-                                       << 20u;
+  const auto memory_mb = plugins::bounded(spec.options, speaker(spec), "memory_mb", 1024, 64, 1 << 20);
+  options.policy.limits.memory_bytes = static_cast<uint64_t>(memory_mb) << 20u;
   for (const auto& path : option<std::vector<std::string>>(spec, "readable", {})) {
     options.policy.readable.emplace_back(path);
   }
@@ -42,6 +43,7 @@ class Python final : public Tool {
  public:
   explicit Python(const ToolSpec& spec)
       : name_(spec.name.empty() ? spec.use : spec.name), options_(options_of(spec)) {
+    options_.interrupted = &interrupted_;
     require_sandbox(options_.policy.level, speaker(spec));
     const auto problem = code::python_problem(options_);
     require<EnvironmentError>(problem.empty(), speaker(spec), ": ", options_.python,
@@ -71,6 +73,7 @@ class Python final : public Tool {
     const auto error = "error: " + (end == SandboxEnd::Failed && !words.empty() ? words : describe(end));
     return {output.empty() ? error : output + "\n" + error, /*failed=*/true};
   }
+  void interrupt() override { interrupted_ = true; }
 
  private:
   std::string seconds() const {
@@ -80,7 +83,8 @@ class Python final : public Tool {
   }
 
   const std::string name_;
-  const code::TrialOptions options_;
+  code::TrialOptions options_;
+  std::atomic<bool> interrupted_ = false;
 };
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include <map>
 #include <string>
 
-#include "actors/group_scorer.h"
+#include "actors/completion_text.h"
 #include "base/error.h"
 #include "base/philox.h"
 #include "model/decoder.h"

@@ -14,7 +14,7 @@
 #include <optional>
 #include <thread>
 
-#include "actors/group_scorer.h"
+#include "actors/completion_text.h"
 #include "base/byte_codec.h"
 #include "base/error.h"
 #include "base/pulse.h"
@@ -257,10 +257,15 @@ TEST_F(RolloutActor, ScoresAGreedyCompletionWhereTheLeaseWantsOne) {
 
   ASSERT_EQ(group.completions.size(), 1u);
   ASSERT_EQ(group.greedy.size(), 1u);
-  auto completions = expected(*first_, greedy);
-  score_completions(completions, wanted.row, 3, *tokenizer_, rewards_, {});
-  EXPECT_EQ(group.greedy[0].score, completions[0].outcomes[0].score);
-  EXPECT_EQ(group.greedy[0].unscored_reason, completions[0].outcomes[0].unscored_reason);
+  const auto completion = expected(*first_, greedy).front();
+  const rewards::RewardRequest request{
+      .row = &wanted.row,
+      .completion = completion_text(completion, *tokenizer_, {}),
+      .tokens = completion.tokens,
+      .truncated = completion.finish == buffers::FinishReason::Length};
+  const auto outcome = rewards_.score({&request, 1}).front().front();
+  EXPECT_EQ(group.greedy[0].score, outcome.score);
+  EXPECT_EQ(group.greedy[0].unscored_reason, outcome.unscored_reason);
 }
 
 TEST_F(RolloutActor, GoesOnDecodingWhileAScorerThinks) {

@@ -50,10 +50,11 @@ class CallTokenizer final : public text::Tokenizer {
   const std::string hash_ = "calls";
 };
 
-// Says what it was told backwards; `before` is done first.
+// Says what it was told backwards; `before` is done first, and `interrupted` when nobody waits any more.
 class Echo final : public rewards::Tool {
  public:
-  explicit Echo(std::function<void()> before = {}) : before_(std::move(before)) {}
+  explicit Echo(std::function<void()> before = {}, std::function<void()> interrupted = {})
+      : before_(std::move(before)), interrupted_(std::move(interrupted)) {}
   const std::string& name() const override { return name_; }
   Json description() const override { return nullptr; }
   rewards::ToolAnswer call(const Json& arguments) override {
@@ -61,15 +62,18 @@ class Echo final : public rewards::Tool {
     const auto text = arguments.get<std::string>();
     return {std::string(text.rbegin(), text.rend()), /*failed=*/text.empty()};
   }
+  void interrupt() override {
+    if (interrupted_) interrupted_();
+  }
 
  private:
   const std::string name_ = "echo";
-  const std::function<void()> before_;
+  const std::function<void()> before_, interrupted_;
 };
 
-inline rewards::Toolbox echo_box(std::function<void()> before = {}) {
+inline rewards::Toolbox echo_box(std::function<void()> before = {}, std::function<void()> interrupted = {}) {
   std::vector<std::unique_ptr<rewards::Tool>> tools;
-  tools.push_back(std::make_unique<Echo>(std::move(before)));
+  tools.push_back(std::make_unique<Echo>(std::move(before), std::move(interrupted)));
   return rewards::Toolbox(std::move(tools));
 }
 

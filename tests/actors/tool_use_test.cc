@@ -196,6 +196,36 @@ TEST(ToolUse, OthersAreDecodedMeanwhile) {
   EXPECT_GT(engine.num_tokens(), before);
 }
 
+TEST(ToolUse, EndsWhileAToolHangs) {
+  const auto network = served_network();
+  const CallTokenizer tokenizer;
+  std::promise<void> gate;
+  const auto opened = gate.get_future().share();
+  const auto tools = echo_box([opened] { opened.wait(); }, [&gate] { gate.set_value(); });
+  Engine engine(*network, {kEos}, {}, &tokenizer);
+  auto use = std::make_unique<ToolUse>(engine, tokenizer, tools, ToolUseOptions{.form = kBetweenNs});
+  for (uint64_t i = 0; i < 5; ++i) engine.submit(request_of(i));
+  for (int step = 0; step < 200 && !engine.waits_for_calls(); ++step) {
+    use->pass_on(0);
+    engine.step(0);
+  }
+  EXPECT_TRUE(engine.waits_for_calls());
+
+  use.reset();  // which would wait for ever
+
+  EXPECT_EQ(opened.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+}
+
+// A toolbox outlives those who use it: only what is under way is interrupted.
+TEST(ToolUse, InterruptsNothingWhenAllCallsAreAnswered) {
+  bool interrupted = false;
+  const auto tools = echo_box({}, [&interrupted] { interrupted = true; });
+
+  run_with(*served_network(), tools);
+
+  EXPECT_FALSE(interrupted);
+}
+
 // Observations in between, the learner computes what the actor recorded, to the last bit.
 TEST(ToolUse, TheActorsLogprobsAreTheLearnersToTheLastBit) {
   const auto actor = served_network(), learner = served_network(/*frozen=*/false);

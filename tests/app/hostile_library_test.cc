@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
+#include "base/error.h"
 #include "base/subprocess.h"
 #include "rewards/sandbox.h"
 #include "tests/rewards/plugins/plugin_cases.h"
@@ -14,7 +17,7 @@ using testing::HasSubstr;
 
 struct Hostile {
   const char* name;
-  const char* body;       // in C++, what it does with "bad"
+  const char* body;       // of C, for a group with "bad" in it
   const char* reason;     // a part of it
   bool survives = false;  // what is wrong is one answer, not the worker
   bool is_slow = false;   // to break
@@ -22,130 +25,166 @@ struct Hostile {
 
 std::ostream& operator<<(std::ostream& out, const Hostile& hostile) { return out << hostile.name; }
 
+std::string library(const std::string& body, const std::string& open = "") {
+  return "#define _GNU_SOURCE\n"
+         "#include <sluice_reward.h>\n"
+         "#include <fcntl.h>\n#include <math.h>\n#include <pthread.h>\n#include <signal.h>\n"
+         "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/socket.h>\n"
+         "#include <unistd.h>\n"
+         "static void* end_soon(void* none) { usleep(100000); _exit(0); return none; }\n"
+         "static int deeper(volatile int n) { volatile char room[4096]; room[0] = n; "
+         "return deeper(n + 1) + room[0]; }\n"
+         "static void* open_state(void) { (void)end_soon; (void)deeper; " +
+         open +
+         " return NULL; }\n"
+         "static int score(void* state, const sluice_sample* const* samples, size_t count, double* scores,\n"
+         "                 char* problem, size_t problem_size) {\n"
+         "  for (size_t i = 0; i < count; ++i) scores[i] = 1.0;\n"
+         "  if (samples[0]->completion.size != 3) return 0;\n  " +
+         body +
+         "\n  return 0;\n}\n"
+         "const sluice_reward* sluice_reward_v1(void) {\n"
+         "  static const sluice_reward reward = {.size = sizeof(sluice_reward), .name = \"hostile\",\n"
+         "                                       .open = open_state, .score = score};\n"
+         "  return &reward;\n}\n";
+}
+
+void build(const PluginFolder& folder, const std::string& source) {
+  folder.write("r.c", source);
+  const auto status =
+      Subprocess::start({.command = {"cc", "-std=c11", "-w", "-O0", "-shared", "-fPIC", "-pthread", "-I",
+                                     SLUICE_SOURCE_DIR "/include", "r.c", "-o", "r.so"},
+                         .working_directory = folder / ""})
+          .wait(60'000);
+  ASSERT_TRUE(status && status->ok());
+}
+
+// The worker of a library as `{ library = "r.so" }` starts it, which is this build's own program there.
+std::unique_ptr<RewardFunction> make(const PluginFolder& folder, const Json& options = Json::object()) {
+  Json all = {{"memory_mb", 256}, {"timeout_ms", 1000}};
+  all.update(options);
+  return folder.make("command", Json::array({SLUICE_BINARY, "reward-worker", (folder / "r.so").string()}),
+                     all);
+}
+
 constexpr Hostile kHostile[] = {
-    {"Hangs", "sleep(1000);", "timeout: no reply within 1000 ms"},
-    {"HangsAndIgnoresSigterm", "signal(SIGTERM, SIG_IGN); while (true) sleep(1);",
-     "timeout: no reply within 1000 ms"},
-    {"Spins", "while (true) spin = spin + 1;", "timeout: no reply within 1000 ms"},
+    {"Hangs", "for (;;) pause();", "timeout: no reply within 1000 ms"},
+    {"HangsAndIgnoresSigterm", "signal(SIGTERM, SIG_IGN); for (;;) sleep(1);", "timeout: "},
+    {"Spins", "for (volatile int i = 0;; ++i) {}", "timeout: "},
     {"Segfaults", "*(volatile int*)8 = 1;", "crash: killed by SIGSEGV"},
-    {"EndsByAnArithmeticSignal", "raise(SIGFPE);", "crash: killed by SIGFPE"},
     {"Aborts", "abort();", "crash: killed by SIGABRT"},
-    {"ThrowsThroughC", "throw std::runtime_error(\"no\");", "crash: exit 1 (its last words: sluice: no)"},
-    {"KillsItself", "kill(getpid(), SIGKILL);", "crash: killed by SIGKILL"},
-    {"Exits", "_exit(0);", "crash: exit 0"},
-    {"ExitsWithWords", "fprintf(stderr, \"this is the end\\n\"); exit(3);",
+    {"FreesTwice", "void* p = malloc(100000); free(p); free(p); abort();", "crash: killed by SIGABRT"},
+    {"KillsItself", "raise(SIGKILL);", "crash: killed by SIGKILL"},
+    {"Exits", "exit(0);", "crash: exit 0"},
+    {"ExitsWithWords", "fputs(\"this is the end\\n\", stderr); _exit(3);",
      "crash: exit 3 (its last words: this is the end)"},
-    {"RecursesForEver", "overflow(1);", "crash: killed by SIGSEGV"},
-    {"LeavesProcesses", "for (int i = 0; i < 6; ++i) fork(); sleep(1000);", "timeout: "},
-    {"ForksUntilItIsStopped", "for (int i = 0; i < 600; ++i) if (fork() == 0) sleep(1000); sleep(1000);",
-     "crash: it became more than 512 processes", false, true},
+    {"RecursesForEver", "scores[0] = deeper(0);", "crash: killed by SIGSEGV"},
     {"LeavesAChildAndExits", "if (fork() == 0) sleep(1000); _exit(7);", "crash: exit 7"},
     {"LeavesASessionOfItsOwn",
      "if (fork() == 0) { setsid(); if (fork() == 0) sleep(1000); _exit(0); } _exit(7);", "crash: exit 7"},
-    {"WantsTenGigabytes",
-     "char* all = (char*)malloc(10ull << 30); memset(all, 1, 10ull << 30); spin = all[1];",
-     "crash: killed by SIG"},
-    {"WantsEverMore",
-     "while (true) { char* more = new char[1 << 20]; memset(more, 1, 1 << 20); spin = *more; }",
-     "crash: exit 1 (its last words: sluice: std::bad_alloc)", false, true},
-    {"FailsWithoutWords", "return 5;", "error: score() returned 5", true},
-    {"FailsWithWords", "snprintf(problem, size, \"no model here\"); return 1;", "error: no model here", true},
-    {"FailsWithoutAnEndToItsWords", "memset(problem, 'x', size); return 1;", "error: xxx", true},
-    {"FailsInNoCharacters", "memcpy(problem, \"\\xff\\xfe\", 3); return 1;", "error: \xEF\xBF\xBD", true},
-    {"GivesNaN", "for (size_t i = 0; i < count; ++i) scores[i] = NAN; return 0;", "the worker gave no score",
+    {"LeavesProcesses", "for (int i = 0; i < 6; ++i) fork(); sleep(1000);", "timeout: "},
+    {"ForksUntilItIsStopped",
+     "for (int i = 0; i < 600; ++i) if (fork() == 0) sleep(1000);\n  sleep(1000);",
+     "crash: it became more than 512 processes", false, true},
+    {"WantsTenGigabytes", "char* p = malloc(10ul << 30); memset(p, 1, 10ul << 30);",
+     "crash: killed by SIGSEGV"},
+    {"WantsEverMore", "for (;;) memset(malloc(1 << 20), 1, 1 << 20);", "crash: killed by SIGSEGV", false,
      true},
-    {"GivesInfinity", "for (size_t i = 0; i < count; ++i) scores[i] = INFINITY; return 0;",
+    {"GivesNaN", "scores[0] = scores[1] = NAN;", "the worker gave no score", true},
+    {"GivesInfinity", "scores[0] = scores[1] = INFINITY;",
      "bad output: the library gave an infinite score", true},
-    {"GivesNothing", "return 0;", "the worker gave no score", true},
-    {"WritesIntoTheProtocol", "for (int fd = 3; fd < 20; ++fd) (void)!write(fd, \"\\xff{\\n\", 3); return 0;",
-     "bad output: "},
-    {"ClosesEverything", "for (int fd = 0; fd < 100; ++fd) close(fd); return 0;", ": "},
+    {"SaysItCannot", "strncpy(problem, \"no idea\", problem_size); return 1;", "error: no idea", true},
+    {"SaysItCannotWithoutAnEnd", "memset(problem, 'x', problem_size); return 1;", "error: xxx", true},
+    {"SaysItCannotInGarbage", "strncpy(problem, \"\\xff\\xfe\\xc0\", problem_size); return 1;", "error: ",
+     true},
+    {"ReturnsAnotherNumber", "return -1;", "error: score() returned -1", true},
     {"PrintsAHundredMegabytes",
-     "char* much = (char*)calloc(1 << 20, 1); memset(much, 'x', (1 << 20) - 1);"
-     "for (int i = 0; i < 100; ++i) puts(much); free(much); snprintf(problem, size, \"done\"); return 1;",
-     "error: done", true, true},
+     "for (int i = 0; i < 100; ++i) { char* p = calloc(1, 1 << 20); memset(p, 'x', (1 << 20) - 1);"
+     " puts(p); free(p); } fflush(stdout); return 2;",
+     "error: score() returned 2", true, true},
+    {"WritesGarbageIntoTheProtocol",
+     "for (int fd = 3; fd < 20; ++fd) write(fd, \"\\xff\\xfe{\\n\", 4);", "bad output: "},
+    {"ClosesEverything", "for (int fd = 0; fd < 100; ++fd) close(fd);", ": "},
 };
 
-constexpr const char* kLibrary = R"(
-#include <cmath>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <stdexcept>
-#include <unistd.h>
-#include <sluice_reward.h>
-static volatile int spin = 3;
-__attribute__((noinline)) static int overflow(int n) {
-  volatile char frame[4096];
-  frame[0] = (char)n;
-  return spin == 0 ? frame[0] : overflow(n + 1) + frame[0];
-}
-static int bad(size_t count, double* scores, char* problem, size_t size) {
-  (void)count; (void)scores; (void)problem; (void)size; (void)overflow;
-  BODY
-  return 0;
-}
-static int score(void*, const sluice_sample* const* samples, size_t count, double* scores, char* problem,
-                 size_t size) {
-  for (size_t i = 0; i < count; ++i) {
-    if (samples[i]->completion.size == 3) return bad(count, scores, problem, size);
-  }
-  for (size_t i = 0; i < count; ++i) scores[i] = 1.0;
-  return 0;
-}
-extern "C" const sluice_reward* sluice_reward_v1(void) {
-  static sluice_reward reward{};
-  reward.size = sizeof reward;
-  reward.name = "hostile";
-  reward.score = score;
-  return &reward;
-}
-)";
-
-class HostileLibrary : public testing::TestWithParam<Hostile> {
- protected:
-  void build(const std::string& body) const {
-    std::string source = kLibrary;
-    source.replace(source.find("BODY"), 4, body);
-    folder_.write("r.cc", source);
-    auto compiler = Subprocess::start({.command = {"c++", "-std=c++17", "-O0", "-w", "-shared", "-fPIC", "-I",
-                                                   SLUICE_SOURCE_DIR "/include", "r.cc", "-o", "r.so"},
-                                       .working_directory = folder_ / ""});
-    const auto status = compiler.wait(60'000);
-    ASSERT_TRUE(status && status->ok());
-  }
-
-  // The worker that a recipe's `library` starts.
-  std::unique_ptr<RewardFunction> make(const Json& options) const {
-    return folder_.make("command", Json::array({SLUICE_BINARY, "reward-worker", "r.so"}), options);
-  }
-
-  const PluginFolder folder_;
-};
+class HostileLibrary : public testing::TestWithParam<Hostile> {};
 
 TEST_P(HostileLibrary, IsUnscoredAndReplaced) {
   const auto& hostile = GetParam();
-  build(hostile.body);
-  auto reward = make({{"timeout_ms", hostile.is_slow ? 20'000 : 1000}, {"memory_mb", 512}});
+  const PluginFolder folder;
+  build(folder, library(hostile.body));
+  auto reward = make(folder, {{"timeout_ms", hostile.is_slow ? 20'000 : 1000}});
   ASSERT_EQ(score(*reward, {}, "good").score, 1.0);
-
-  const auto outcomes = score_group(*reward, {}, {"bad", "bad"});
-
-  ASSERT_EQ(outcomes.size(), 2u);
-  for (const auto& outcome : outcomes) {
+  for (const auto& outcome : score_group(*reward, {}, {"bad", "bad"})) {
     EXPECT_FALSE(outcome.score);
     EXPECT_THAT(outcome.unscored_reason, HasSubstr(hostile.reason));
   }
-  EXPECT_TRUE(folder_.comes_to(hostile.survives ? 1 : 0)) << folder_.num_processes() << " processes";
+  EXPECT_TRUE(folder.comes_to(hostile.survives ? 1 : 0)) << folder.num_processes() << " processes";
   EXPECT_EQ(score(*reward, {}, "good").score, 1.0);
-  EXPECT_TRUE(folder_.comes_to(1)) << folder_.num_processes() << " processes";
   reward.reset();
-  EXPECT_TRUE(folder_.comes_to(0)) << folder_.num_processes() << " processes";
+  EXPECT_TRUE(folder.comes_to(0)) << folder.num_processes() << " processes";
 }
 
 INSTANTIATE_TEST_SUITE_P(PlugIns, HostileLibrary, testing::ValuesIn(kHostile),
                          [](const auto& info) { return std::string(info.param.name); });
+
+TEST(HostileLibraries, OneThatEndsBetweenTwoGroupsIsReplacedBeforeTheNext) {
+  const PluginFolder folder;
+  build(folder, library("", "pthread_t thread; pthread_create(&thread, NULL, end_soon, NULL);"));
+  const auto reward = make(folder, {{"retries", 1}});
+  for (int group = 0; group < 3; ++group) {
+    EXPECT_EQ(score(*reward, {}, "x").score, 1.0);
+    EXPECT_TRUE(folder.comes_to(0));
+  }
+}
+
+// A mistake in the recipe, said before anything is scored.
+TEST(HostileLibraries, AreRefusedWhereTheyCannotBegin) {
+  const std::pair<std::string, std::string> cases[] = {
+      {library("", "for (;;) pause();"), "not started: timeout: no hello within 500 ms"},
+      {library("", "raise(SIGSEGV);"), "not started: crash: killed by SIGSEGV"},
+      {"int other(void) { return 1; }\n", "has no function sluice_reward_v1"},
+      {"const void* sluice_reward_v1(void) { return 0; }\n", "sluice_reward_v1 gave nothing"},
+      {"const void* sluice_reward_v1(void) { static long table[64] = {8}; return table; }\n",
+       "gave a table of another size"},
+      {"const void* sluice_reward_v1(void) { static long table[64] = {512}; return table; }\n",
+       "gave a table without score"},
+  };
+  for (const auto& [source, reason] : cases) {
+    const PluginFolder folder;
+    build(folder, source);
+    EXPECT_THAT(message_of<UsageError>([&] {
+                  make(folder, {{"start_timeout_ms", 500}});
+                }),
+                HasSubstr(reason));
+    EXPECT_TRUE(folder.comes_to(0));
+  }
+  const PluginFolder folder;
+  folder.write("r.so", "no library");
+  EXPECT_THAT(message_of<UsageError>([&] { make(folder); }), HasSubstr("cannot load it: "));
+}
+
+TEST(HostileLibraries, AreHeldToTheSandboxThatTheirRecipeAsksFor) {
+  if (sandbox_support().level < SandboxLevel::Namespaces)
+    GTEST_SKIP() << "this machine gives no namespaces: " << sandbox_support().why_not_more;
+  const Json sandbox = {{"sandbox", "namespaces"},
+                        {"timeout_ms", 20'000},
+                        {"memory_mb", 4096},
+                        {"readable", Json::array({SLUICE_BINARY, std::filesystem::path(SLUICE_BINARY).parent_path().string()})}};
+  const auto outcome_of = [&](const PluginFolder& folder, const std::string& body) {
+    std::filesystem::permissions(folder / ".", std::filesystem::perms(0755));
+    build(folder, library(body));
+    return score(*make(folder, sandbox), {}, "bad");
+  };
+  const PluginFolder connects, writes;
+  EXPECT_EQ(outcome_of(connects, "socket(AF_INET, SOCK_STREAM, 0);").unscored_reason,
+            "denied: it made a system call that the sandbox denies");
+  const std::string path = (writes / "written").string();
+  EXPECT_EQ(outcome_of(writes, "scores[0] = open(\"" + path + "\", O_CREAT | O_WRONLY, 0600) < 0 ? 0.5 : 1;")
+                .score,
+            0.5);
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
 
 }  // namespace
 }  // namespace sluice::rewards

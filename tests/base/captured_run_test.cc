@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "base/error.h"
 
 namespace sluice {
@@ -30,6 +34,25 @@ TEST(CapturedRun, EndsAtItsLimits) {
   EXPECT_TRUE(loud.wrote_too_much);
   EXPECT_FALSE(loud.timed_out);
   EXPECT_EQ(loud.output.size(), 1000u);
+}
+
+TEST(CapturedRun, EndsSoonAfterItWasInterrupted) {
+  std::atomic<bool> interrupted = false;
+  std::jthread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    interrupted = true;
+  });
+  const SteadyClock clock;
+  const Millis began_ms = clock.now_ms();
+
+  const auto run = run_captured({.command = {"sh", "-c", "echo a; sleep 1000"}},
+                                {.wall_ms = 900'000, .interrupted = &interrupted});
+
+  EXPECT_LT(clock.now_ms() - began_ms, 20'000);
+  EXPECT_TRUE(run.interrupted);
+  EXPECT_FALSE(run.timed_out);
+  EXPECT_EQ(run.status, std::nullopt);
+  EXPECT_EQ(run.output, "a\n");
 }
 
 TEST(CapturedRun, GoesOnWhenTheProgramClosesItsOutput) {

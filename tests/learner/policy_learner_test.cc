@@ -478,6 +478,17 @@ TEST(RolloutMetrics, CountCallsAndScoresThatWereKnown) {
   EXPECT_EQ(metrics.at("rewards/judge/cached"), 4.0);
 }
 
+TEST(RolloutMetrics, SayHowMuchIsSaidAgain) {
+  const auto repetition = [](std::vector<int32_t> tokens) {
+    return rollout_metrics(batch_of({group_of({1}, {completion_of(std::move(tokens), 1.0)})}), {})
+        .at("completions/repetition");
+  };
+  EXPECT_EQ(repetition({5, 5, 5}), 0.0);                  // shorter than a run of four
+  EXPECT_EQ(repetition({1, 2, 3, 4, 5, 6, 7, 8}), 0.0);
+  EXPECT_EQ(repetition({5, 5, 5, 5, 5, 5, 5}), 0.75);     // one of four runs is new
+  EXPECT_EQ(repetition({1, 2, 3, 4, 1, 2, 3, 4}), 0.2);   // 1 2 3 4 of five
+}
+
 TEST(RolloutMetrics, SayHowLongAScorerTookForAGroupAndByHowMuchItMoved) {
   std::vector<buffers::RolloutGroup> groups;
   for (int i = 1; i <= 20; ++i) {

@@ -172,6 +172,53 @@ TEST(Health, OneScorerAgainstAnother) {
                                             "from 0.456 to 0.136 over the last 50 steps"));
 }
 
+// 200 prompts, measured every ten steps: 0.6 of them is known to sqrt(0.6 * 0.4 / 200) = 0.0346.
+std::vector<Alarm> alarms_of_held_out(double after, const Metrics& more = {}) {
+  return alarms_of(70, 1, [&](int64_t step, Metrics& metrics) {
+    if (step > 40) {
+      for (const auto& [name, value] : more) metrics[name] = value;
+    }
+    if (step % 10 == 0) metrics.insert({{"eval_exact", step <= 40 ? 0.6 : after}, {"eval_prompts", 200}});
+  });
+}
+
+TEST(Health, RewardsThatRiseWhileHeldOutAnswersGoWrong) {
+  const auto alarms = alarms_of_held_out(0.45);  // 3 * sqrt(2) * 0.0346 = 0.147
+  ASSERT_EQ(alarms.size(), 1);
+  EXPECT_EQ(alarms[0].rule, "held_out_falls");
+  EXPECT_EQ(alarms[0].since_step, 150);
+  EXPECT_THAT(alarms[0].sentence,
+              HasSubstr("right answers to 200 held-out prompts fell from 60 % to 45 %"));
+  EXPECT_THAT(alarms[0].sentence, HasSubstr("the training reward rose from 0.12"));
+}
+
+TEST(Health, HeldOutAnswersThatFallByChanceOrWithTheRewardAreNoAlarm) {
+  EXPECT_THAT(alarms_of_held_out(0.46), IsEmpty());
+  EXPECT_THAT(alarms_of_held_out(0.3, {{"reward", 0.11}, {"completions/mean_length", 250}}), IsEmpty());
+}
+
+TEST(Health, AKnownScoreThatMoves) {
+  const auto alarm = only_alarm(12, 11, {{"rewards/math/canary_error", 0.25}, {"rewards/format/canary_error", 0}});
+  EXPECT_EQ(alarm.rule, "canary_moved");
+  EXPECT_EQ(alarm.since_step, 111);
+  EXPECT_EQ(alarm.sentence, "the reward math is not what it was: a known score is off by 0.25");
+}
+
+TEST(Health, CompletionsThatGoRoundInACircle) {
+  const auto repetition = [](double before, double after) {
+    return alarms_of(40, 1, [=](int64_t step, Metrics& metrics) {
+      metrics["completions/repetition"] = step <= 20 ? before : after;
+    });
+  };
+  const auto alarms = repetition(0.1, 0.7);
+  ASSERT_EQ(alarms.size(), 1);
+  EXPECT_EQ(alarms[0].rule, "repetition");
+  EXPECT_THAT(alarms[0].sentence, HasSubstr("70 % of what completions say they had said before over the last "
+                                            "10 steps, after 10 % in the first steps"));
+  EXPECT_THAT(repetition(0.1, 0.4), IsEmpty());
+  EXPECT_THAT(repetition(0.7, 0.7), IsEmpty());  // tables and the like
+}
+
 TEST(Health, AQueueThatNobodyEmpties) {
   const auto alarm = only_alarm(40, 30, {{"queue/age", 300}});
   EXPECT_EQ(alarm.rule, "stale_queue");

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
+
 #include "base/error.h"
 #include "rewards/sandbox.h"
 #include "tests/rewards/reward_cases.h"
@@ -180,6 +183,23 @@ TEST_F(CodeTests, EndInTimeAndSayWhy) {
   EXPECT_EQ(outcome(kAdd, socket).parts.at("denied"), 1.0);
   EXPECT_EQ(outcome(kAdd, "x = bytearray(10 << 30)").score, 0.0);
   EXPECT_EQ(outcome(kSum, "while True: print('x' * 65536)").score, 0.0);
+}
+
+TEST_F(CodeTests, AreGivenUpWhenNobodyWantsTheirScore) {
+  for (const auto& [tests, program] : {std::pair{kAdd, "def add(a, b):\n  while True: pass"},
+                                       {kSum, "import time\ntime.sleep(1000)"}}) {
+    const auto reward = make_reward(spec("code_tests", R"({"timeout_s": 600})"), {});
+    Case row;
+    row.row.columns["tests"] = Json::parse(tests);
+    const std::vector<RewardRequest> group(6, row.request(program));
+    auto answer = std::async(std::launch::async, [&] { return reward->score(group); });
+    EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+
+    reward->interrupt();
+
+    ASSERT_EQ(answer.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+    for (const auto& outcome : answer.get()) EXPECT_THAT(outcome.unscored_reason, HasSubstr("interrupted"));
+  }
 }
 
 TEST_F(CodeTests, ShareNothingBetweenSamples) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <thread>
 
 #include "base/error.h"
@@ -141,6 +142,18 @@ TEST_F(PythonTool, SaysWhatAProgramPrints) {
   EXPECT_FALSE(say("x = 1").failed);
 }
 
+TEST_F(PythonTool, IsGivenUpWhenNobodyWantsItsAnswer) {
+  const auto tools = box({{"timeout_s", 600}});
+  auto answer = std::async(std::launch::async, [&] {
+    return tools.answer(call_of("python", {{"code", "import time\ntime.sleep(1000)"}}));
+  });
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+
+  tools.interrupt();
+
+  EXPECT_THAT(answer.get().text, HasSubstr("error: interrupted"));
+}
+
 TEST_F(PythonTool, SaysInWordsWhatWentWrong) {
   const auto tools = box();
   const std::pair<const char*, const char*> cases[] = {
@@ -270,6 +283,20 @@ TEST(CommandTool, SeveralThreadsShareItsWorkers) {
   }
   EXPECT_EQ(right, 20);
   EXPECT_LE(folder.num_processes(), 2);
+}
+
+TEST(CommandTool, IsGivenUpWhenNobodyWantsItsAnswer) {
+  const PluginFolder folder;
+  folder.write_program("search.py", program("time.sleep(1000)"));
+  const auto tools = box_of(command(folder, {{"timeout_ms", 900'000}}));
+  auto answer = std::async(std::launch::async, [&] { return tools.answer(call_of("search", "x")); });
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+
+  tools.interrupt();
+
+  EXPECT_THAT(answer.get().text, HasSubstr("interrupted"));
+  EXPECT_TRUE(tools.answer(call_of("search", "y")).failed);
+  EXPECT_TRUE(folder.comes_to(0));
 }
 
 TEST(CommandTool, OneThatNeverWorkedIsAMistakeInTheRecipe) {

@@ -284,8 +284,11 @@ def connect(completions, **columns):
 
   EXPECT_EQ(score(*folder.make("python", "my.py:write", sandbox), from, "x").score, 0.5);
   EXPECT_FALSE(std::filesystem::exists(folder / "written"));
-  EXPECT_THAT(score(*folder.make("python", "my.py:connect", sandbox), from, "x").unscored_reason,
-              StartsWith("crash: "));
+  testing::internal::CaptureStderr();
+  const auto reason = score(*folder.make("python", "my.py:connect", sandbox), from, "x").unscored_reason;
+  EXPECT_EQ(reason, "denied: it made a system call that the sandbox denies");
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("a worker made a system call that the sandbox denies, and was killed for it"));
 }
 
 }  // namespace
