@@ -58,7 +58,7 @@ class RolloutActor {
         // What the chat template adds has been in the configuration since the first checkpoint.
         engine_(ready(network, options.int8_weights), stop_ids(network.config(), &tokenizer, nullptr),
                 options.engine, &tokenizer, std::move(drafter)),
-        lane_(rewards, options.canaries) {
+        lane_(rewards, options.canaries, options.min_scored) {
     if (options.tools != nullptr) tools_.emplace(engine_, tokenizer, *options.tools, options.tool_use);
     engine_.when_completion_ends(
         [this](const GenerationRequest& request, int64_t sample, buffers::Completion& completion) {

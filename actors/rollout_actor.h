@@ -30,6 +30,7 @@ struct RolloutActorOptions {
   const rewards::Toolbox* tools = nullptr;  // that completions may call, which outlives the run; null: none
   ToolUseOptions tool_use;
   rewards::Canaries canaries;    // scored with the groups that they are due with
+  int64_t min_scored = 0;        // a group with fewer scored completions is scored once more
   int64_t leases_ahead = 2;      // taken on beyond the one under way
   int64_t unscored_groups = 64;  // decoded and waiting for their scores: then no other is begun
   Millis heartbeat_ms = 1'000;

@@ -92,7 +92,11 @@ Command add_doctor(CLI::App& app) {
                            {"cores", cores},
                            {"free_bytes", space},
                            {"redis_server", redis},
-                           {"sandbox", {{"level", level}, {"why_not_more", sandbox.why_not_more}}},
+                           {"sandbox",
+                            {{"level", level},
+                             {"why_not_more", sandbox.why_not_more},
+                             {"control_groups", sandbox.control_groups},
+                             {"why_no_control_groups", sandbox.why_no_control_groups}}},
                            {"cuda", to_json(info)}};
       std::cout << report.dump(2) << '\n';
       return 0;
@@ -102,6 +106,10 @@ Command add_doctor(CLI::App& app) {
               << (redis ? "found" : "missing, runs go on without it: apt-get install redis-server")
               << "\n  sandbox       " << level
               << (sandbox.why_not_more.empty() ? "" : ", not more: " + sandbox.why_not_more)
+              << (sandbox.control_groups.empty()
+                      ? "; memory and processes bounded one by one, no control groups: " +
+                            sandbox.why_no_control_groups
+                      : "; each in a control group below " + sandbox.control_groups)
               << "\n  CUDA          "
               << (info.devices.empty() ? info.problem
                                        : "runtime " + info.runtime_version + ", NCCL " + info.nccl_version)

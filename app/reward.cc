@@ -1,4 +1,6 @@
 // `sluice reward`: which scorers there are, what they mean, and what they say of completions.
+#include <unistd.h>
+
 #include <algorithm>
 #include <iostream>
 #include <memory>
@@ -9,6 +11,7 @@
 #include "app/reward_trial.h"
 #include "base/error.h"
 #include "base/nearest.h"
+#include "rewards/plugin.h"
 #include "rewards/reward_guide.h"
 
 namespace sluice::app {
@@ -102,6 +105,13 @@ struct Arguments {
   bool json = false;
 };
 
+// What a plug-in says of a file is asked for by programs as well, which read lines of JSON.
+bool is_for_a_program(const TrialArguments& arguments, const Trial& trial) {
+  const bool by_itself = trial.scorers.size() == 1 && trial.scorers.front().where.empty();
+  return by_itself && !arguments.file.empty() && rewards::is_plugin(trial.scorers.front().use) &&
+         ::isatty(STDOUT_FILENO) == 0;
+}
+
 CLI::App* add_test(CLI::App& app, Arguments& arguments) {
   auto* sub = app.add_subcommand("test", "Score a few completions: every part, the total and the time");
   auto& trial = arguments.trial;
@@ -120,7 +130,8 @@ CLI::App* add_test(CLI::App& app, Arguments& arguments) {
                   "So many rows at a time are scored together, as a group is (default 1; with --profile 64)")
       ->check(CLI::PositiveNumber);
   sub->add_flag("--profile", arguments.report.profile, "Measure how many samples a second each scorer takes");
-  sub->add_flag("--json", arguments.json, "A JSON line for each row");
+  sub->add_flag("--json", arguments.json,
+                "A JSON line for each row; a plug-in that is tried on a file into a pipe gives them anyway");
   return sub;
 }
 
@@ -142,8 +153,9 @@ Command add_reward(CLI::App& app) {
     if (beginning->parsed()) return begin();
     if (!testing->parsed())
       return arguments->name.empty() ? explain_all() : explain_one(arguments->name, arguments->json);
-    arguments->report.json = arguments->json;
-    return report_trial(open_trial(arguments->trial), arguments->report);
+    const auto trial = open_trial(arguments->trial);
+    arguments->report.json = arguments->json || (!arguments->report.profile && is_for_a_program(arguments->trial, trial));
+    return report_trial(trial, arguments->report);
   };
 }
 

@@ -95,7 +95,8 @@ int serve_rollouts(const RunDirectory& run, const Recipe& recipe, const StageSpe
                                             .mix_versions = stage.rollout.mix_versions,
                                             .tools = tools.empty() ? nullptr : &tools,
                                             .tool_use = tool_use_options(stage, origin->model()),
-                                            .canaries = make_canaries(stage)};
+                                            .canaries = make_canaries(stage),
+                                            .min_scored = stage.rollout.min_scored};
   std::unique_ptr<model::Network> draft_network;
   if (stage.rollout.draft == "model") {
     draft_network = model::load_model(stage.rollout.draft_model, device_of(recipe));

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/quoted_name.h"
+#include "rewards/internal/control_group.h"
 #include "rewards/internal/system_calls.h"
 
 namespace sluice::rewards {
@@ -208,7 +209,11 @@ SubprocessOptions sandboxed(SubprocessOptions start, const SandboxPolicy& policy
   for (const auto& [key, value] : start.environment) words.push_back(key + "=" + value);
   append(words, std::move(start.command));
 
-  start.command = std::move(words);
+  const auto& groups = internal::control_groups();
+  start.command = groups.place.empty() ? Words()
+                                       : internal::control_group_words(
+                                             groups.place, policy.limits.memory_bytes, policy.limits.processes);
+  append(start.command, std::move(words));
   start.environment.clear();
   start.working_directory = alone ? fs::path("/") : directory;
   start.closed = true;
@@ -261,15 +266,21 @@ std::string describe(SandboxEnd end) {
 }
 
 SandboxSupport probe_sandbox() {
+  const auto& groups = internal::control_groups();
+  SandboxSupport support{.control_groups = groups.place.string(), .why_no_control_groups = groups.why_not};
   const std::string namespaces = problem_of(SandboxLevel::Namespaces);
-  if (namespaces.empty()) return {.level = SandboxLevel::Namespaces, .why_not_more = ""};
+  if (namespaces.empty()) {
+    support.level = SandboxLevel::Namespaces;
+    return support;
+  }
   const std::string advice =
       "namespaces: " + namespaces +
       " (it needs bubblewrap, apt-get install bubblewrap, and the right to make user namespaces: sysctl "
       "kernel.unprivileged_userns_clone=1; in a container a seccomp profile that allows them)";
   const std::string limits = problem_of(SandboxLevel::Limits);
-  if (limits.empty()) return {.level = SandboxLevel::Limits, .why_not_more = advice};
-  return {.level = SandboxLevel::None, .why_not_more = "limits: " + limits + "; " + advice};
+  if (limits.empty()) support.level = SandboxLevel::Limits;
+  support.why_not_more = limits.empty() ? advice : "limits: " + limits + "; " + advice;
+  return support;
 }
 
 const SandboxSupport& sandbox_support() {

@@ -23,7 +23,7 @@ SandboxLevel sandbox_level(const std::string& name, const std::string& who);
 
 struct SandboxLimits {
   int64_t cpu_s = 10;                  // of each process
-  uint64_t memory_bytes = 1ull << 30;  // of address space, each process
+  uint64_t memory_bytes = 1ull << 30;  // of address space, each process; all together in a control group
   int64_t processes = 16;              // and threads
   uint64_t file_bytes = 64ull << 20;   // each file; in namespaces also all of /tmp together
 };
@@ -61,6 +61,8 @@ std::string describe(SandboxEnd end);
 struct SandboxSupport {
   SandboxLevel level = SandboxLevel::None;
   std::string why_not_more;  // the reason, and what helps; empty at the highest
+  std::string control_groups;      // where each sandbox above None gets one of its own; empty: none do,
+  std::string why_no_control_groups;  // for this reason
 };
 SandboxSupport probe_sandbox();
 const SandboxSupport& sandbox_support();  // probed once

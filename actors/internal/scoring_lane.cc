@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -28,9 +29,10 @@ EndedCompletion ended(const buffers::Completion& completion) {
           .truncated = completion.finish == buffers::FinishReason::Length};
 }
 
-ScoringLane::ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries)
+ScoringLane::ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries, int64_t min_scored)
     : rewards_(rewards),
       canaries_(std::move(canaries)),
+      min_scored_(min_scored),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 ScoringLane::~ScoringLane() {
@@ -149,6 +151,7 @@ void ScoringLane::finish(Job& job) {
   const auto greedy = std::span(all).subspan(job.num_samples);
   if (!greedy.empty()) score(job, greedy, /*as_group=*/true);
   score(job, samples, /*as_group=*/true);
+  try_again(job, samples);
   if (canaries_.due(job.scores.group)) {
     const auto errors = canaries_.errors(rewards_);
     for (size_t k = 0; k < errors.size(); ++k) job.scores.scorers[k].canary_error = errors[k];
@@ -157,6 +160,20 @@ void ScoringLane::finish(Job& job) {
   scored_.push_back(std::move(job.scores));
   std::erase_if(jobs_, [&job](const auto& one) { return one.get() == &job; });
   wake_.notify_all();
+}
+
+void ScoringLane::try_again(Job& job, std::span<const size_t> samples) {
+  const auto outcomes = [&](size_t i) { return std::span(job.scores.outcomes[i]); };
+  const auto has_score = [](const auto& outcome) { return outcome.score.has_value(); };
+  const auto late = [](const auto& outcome) { return outcome.unscored_reason.starts_with("timeout"); };
+  std::vector<size_t> without;
+  std::ranges::copy_if(samples, std::back_inserter(without),
+                       [&](size_t i) { return std::ranges::none_of(outcomes(i), has_score); });
+  if (std::ssize(samples) - std::ssize(without) >= min_scored_) return;
+  std::erase_if(without, [&](size_t i) { return std::ranges::any_of(outcomes(i), late); });
+  if (without.empty()) return;
+  score(job, without, /*as_group=*/false);
+  score(job, samples, /*as_group=*/true);
 }
 
 void ScoringLane::say(const Job& job, size_t scorer) const {

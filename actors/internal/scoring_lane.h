@@ -42,8 +42,9 @@ struct GroupScores {
 class ScoringLane {
  public:
   // The mix is this lane's alone as long as it is there. Destruction interrupts the mix for good where
-  // something is not scored yet.
-  ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries);
+  // something is not scored yet. Where fewer than `min_scored` samples of a group have any score, those
+  // without are scored once more, unless time ran out.
+  ScoringLane(const rewards::RewardMix& rewards, rewards::Canaries canaries, int64_t min_scored = 0);
   ~ScoringLane();
 
   // Completions of it will come: so many samples, and behind them a greedy one, which is no part of the group
@@ -74,10 +75,12 @@ class ScoringLane {
   rewards::RewardRequest request_of(const Job& job, size_t i) const;
   void score(Job& job, std::span<const size_t> completions, bool as_group);
   void finish(Job& job);
+  void try_again(Job& job, std::span<const size_t> samples);
   void say(const Job& job, size_t scorer) const;
 
   const rewards::RewardMix& rewards_;
   rewards::Canaries canaries_;  // used by thread_ alone
+  const int64_t min_scored_;
   SidePulse pulse_;
   size_t num_under_way_ = 0;       // groups that were not taken; with what follows, the caller's alone
   std::optional<uint64_t> beats_;  // of the thread, that were passed on

@@ -92,6 +92,40 @@ TEST(ScoringLane, AGroupGoesOnWhileAnotherIsDecoded) {
   EXPECT_THAT(scores_of(first, 1), ElementsAre(3, 5));
 }
 
+// Fails at first, as a server that restarts.
+class Flaky final : public rewards::RewardFunction {
+ public:
+  Flaky(int failures, std::string reason) : failures_(failures), reason_(std::move(reason)) {}
+  const std::string& name() const override { return name_; }
+  std::vector<rewards::RewardOutcome> score(std::span<const rewards::RewardRequest> group) override {
+    std::vector<rewards::RewardOutcome> outcomes;
+    for (size_t i = 0; i < group.size(); ++i) {
+      outcomes.push_back(failures_-- > 0 ? rewards::RewardOutcome::unscored(reason_)
+                                         : rewards::RewardOutcome::scored(1));
+    }
+    return outcomes;
+  }
+
+ private:
+  int failures_;
+  const std::string reason_, name_ = "flaky";
+};
+
+TEST(ScoringLane, TriesAGroupWithTooFewScoresOnceMore) {
+  const auto scores = [](int failures, const std::string& reason) {
+    rewards::RewardMix mix;
+    mix.add(std::make_unique<Flaky>(failures, reason), 1.0);
+    ScoringLane lane(mix, {}, /*min_scored=*/2);
+    lane.begin(7, row(), /*num_samples=*/3, /*greedy_too=*/false);
+    for (int64_t i = 0; i < 3; ++i) lane.add(7, i, said("a"));
+    return scores_of(take_one(lane));
+  };
+  EXPECT_THAT(scores(1, "error: no"), ElementsAre(-1, 1, 1));     // enough without it
+  EXPECT_THAT(scores(2, "error: no"), ElementsAre(1, 1, 1));
+  EXPECT_THAT(scores(100, "error: no"), ElementsAre(-1, -1, -1));
+  EXPECT_THAT(scores(3, "timeout: no reply within 300 ms"), ElementsAre(-1, -1, -1));
+}
+
 TEST(ScoringLane, SaysWhatItDoesAndEndsWhileAScorerHangs) {
   Gate gate;
   rewards::RewardMix mix;

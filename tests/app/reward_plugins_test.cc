@@ -63,8 +63,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args): pass
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        rewards = [float(s.strip() == l) for s, l in zip(asked["solution_str"], asked["labels"])]
-        body = json.dumps({"rewards": rewards}).encode()
+        if self.path.endswith("/chat/completions"):
+            user = asked["messages"][1]["content"]
+            right = user.split("The right answer:\n")[1].split("\n")[0]
+            said = user.rsplit("\n<<", 1)[0].split(">>\n", 1)[1].strip()
+            said = "Score: " + ("10" if said == right else "0")
+            answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
+        else:
+            answer = {"rewards": [float(s.strip() == l) for s, l in zip(asked["solution_str"], asked["labels"])]}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -181,15 +188,36 @@ TEST(RewardPlugins, ALibraryEndsInTheWeightsOfTheBuiltIn) {
   expect_the_same(run_with(own, "{ library = \"r.so\" }"));
 }
 
+// What a person's own server answers, as a server of rewards and as a judge.
+class Served {
+ public:
+  explicit Served(const Own& own)
+      : server_(Subprocess::start({.command = {"python3", "server.py"},
+                                   .working_directory = own.workspace / "",
+                                   .output = own.workspace / "server.log"})) {
+    for (int i = 0; i < 1000 && !fs::exists(own.workspace / "port"); ++i) server_.wait(10);
+    std::string port;
+    std::ifstream(own.workspace / "port") >> port;
+    url = "http://127.0.0.1:" + port;
+  }
+
+  std::string url;
+
+ private:
+  Subprocess server_;
+};
+
 TEST(RewardPlugins, AServerEndsInTheWeightsOfTheBuiltIn) {
   const Own own;
-  auto server = Subprocess::start({.command = {"python3", "server.py"},
-                                   .working_directory = own.workspace / "",
-                                   .output = own.workspace / "server.log"});
-  for (int i = 0; i < 1000 && !fs::exists(own.workspace / "port"); ++i) server.wait(10);
-  std::string port;
-  std::ifstream(own.workspace / "port") >> port;
-  expect_the_same(run_with(own, "{ http = \"http://127.0.0.1:" + port + "/score\" }"));
+  const Served served(own);
+  expect_the_same(run_with(own, "{ http = \"" + served.url + "/score\" }"));
+}
+
+TEST(RewardPlugins, AJudgeEndsInTheWeightsOfTheBuiltIn) {
+  const Own own;
+  const Served served(own);
+  expect_the_same(run_with(
+      own, "{ judge = \"" + served.url + "/v1\", model = \"judge\", rubric = \"Is it the right answer?\" }"));
 }
 
 TEST(RewardPlugins, AKilledRunTakesItsWorkersWithItAndGoesOn) {

@@ -194,6 +194,7 @@ TEST_P(RewardExamples, WorksAsItIsWritten) {
   EXPECT_EQ(lines[0].at("score"), 1.0) << lines[0].dump();
   EXPECT_EQ(lines[1].at("score"), 0.0) << lines[1].dump();
   EXPECT_EQ(lines[2].at("score"), nullptr) << lines[2].dump();
+  EXPECT_EQ(json_lines(run({"test", word, "--file", "mine/answers.jsonl"}).out).size(), 3u);  // into a pipe
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RewardExamples, testing::Values("python", "command", "library", "http"),

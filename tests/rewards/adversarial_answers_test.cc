@@ -1,5 +1,8 @@
 // What a policy writes that looks for holes in its grader: no such answer is right, and none takes long.
 #include <gtest/gtest.h>
+#include <time.h>
+
+#include <filesystem>
 
 #include "rewards/math/answer.h"
 #include "rewards/math/budget.h"
@@ -232,6 +235,13 @@ Texts all() {
   return out;
 }
 
+// Of this thread: whoever else uses the machine is not the answer's fault.
+double processor_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 const Texts kGolds = {
     "5",          "\\frac{14}{3}", "3\\sqrt{13}", "x^3 + 3x - 6", "(2, \\infty)", "\\text{east}",
     "\\{4, 9\\}", "y = 2x + 3"};
@@ -251,18 +261,21 @@ TEST(AdversarialAnswers, AreNeverRightAndTakeABoundedNumberOfSteps) {
 // A right answer that is as hostile is no better off.
 TEST(AdversarialAnswers, AreNeverRightAsCompletions) {
   const Texts answers = all();
-  for (const char* use : {"math_answer", "numeric_answer"}) {
+  for (const char* use : {"math_answer", "numeric_answer", "gsm8k", "exact_answer"}) {
     const auto reward = make_reward(spec(use), {});
     for (const auto& answer : answers) {
       for (const auto& completion : {answer, "<answer>" + answer + "</answer>", "\\boxed{" + answer,
                                      "So the answer is " + answer + "."}) {
         Case from;
         from.row.columns = {{"answer", "1234567"}};
+        const double began_s = processor_seconds();
         const auto outcome = score(*reward, from, completion);
+        EXPECT_LE(processor_seconds() - began_s, 0.1) << use << ": " << completion.substr(0, 200);
         EXPECT_EQ(outcome.score, 0.0) << use << ": " << completion.substr(0, 200);
       }
     }
   }
+  EXPECT_FALSE(std::filesystem::exists("/tmp/pwned"));
 }
 
 TEST(AdversarialAnswers, AreNoRightAnswersEither) {

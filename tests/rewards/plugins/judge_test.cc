@@ -32,6 +32,34 @@ class Handler(http.server.BaseHTTPRequestHandler):
         fence = re.search(r"<<[0-9a-f]{16}>>", system).group()
         answer = user.split("\n" + fence + "\n")[-2]
         right = re.search("The right answer:\n(.*)\n", user)
+        def send(body, status=200):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        def drip():
+            self.send_response(200)
+            self.end_headers()
+            for i in range(1000):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+        def drop():
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+            self.close_connection = True
+        broken = {
+            "hang": lambda: time.sleep(1000),
+            "drip": drip,
+            "drop": drop,
+            "words": lambda: self.wfile.write(b"go away\r\n\r\n"),
+            "status": lambda: send(b"oops", 500),
+            "away": lambda: send(b"", 302),
+            "empty": lambda: send(b""),
+            "garbage": lambda: send(b"\xff\xfe"),
+            "huge": lambda: send(b"x" * (10 << 20)),
+            "deep": lambda: send(b"[" * 100000),
+            "twice": lambda: send(b'{"choices": [], "choices": []}'),
+            "bytes": lambda: send(b'{"choices": [{"message": {"content": "Score: 10 \xff"}}]}'),
+        }
         what = self.path.removesuffix("/chat/completions").removeprefix("/")
         say = lambda text, finish="stop": {"choices": [{"message": {"content": text}, "finish_reason": finish}]}
         points = 10 if right and answer == right.group(1) else 2
@@ -42,13 +70,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "crowd": lambda: (time.sleep(0.3), say("Score: %d" % min(most, 10)))[1],
             "eleven": lambda: say("Score: 11"),
             "mute": lambda: say("I would rather not."),
+            "below": lambda: say("Score: -1"),
+            "nan": lambda: say("Score: nan"),
+            "infinite": lambda: say("Score: 1e999"),
+            "long": lambda: say("It is good. " * 20000 + "Score: ten"),
+            "number": lambda: say(10),
+            "parts": lambda: say([{"type": "text", "text": "Score: 10"}]),
+            "text": lambda: {"choices": "Score: 10"},
             "cut": lambda: say("It begins well, but", "length"),
             "null": lambda: say(None),
             "none": lambda: {"choices": []},
             "list": lambda: [],
             "error": lambda: {"error": {"message": "no such model"}},
-        }[what]()
+        }.get(what, broken.get(what))()
         with lock: running -= 1
+        if what in broken: return
         body = json.dumps(reply).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -146,13 +182,33 @@ TEST_F(JudgeReward, WhatIsNoVerdictLeavesTheAnswerUnscored) {
       {"/none", "bad output: reply: choices has no choice"},
       {"/list", "bad output: reply"},
       {"/error", "bad output: reply"},
+      {"/below", "bad output: the judge's words have no line"},
+      {"/nan", "bad output: the judge's words have no line"},
+      {"/infinite", "bad output: the judge's words have no line"},
+      {"/long", "bad output: the judge's words have no line"},
+      {"/number", "bad output: reply: choices[0].message"},
+      {"/parts", "bad output: reply: choices[0].message"},
+      {"/text", "bad output: reply: choices has no choice"},
+      {"/hang", "timeout: no reply within 1000 ms"},
+      {"/drip", "timeout: no reply within 1000 ms"},
+      {"/drop", "no connection to 127.0.0.1:"},
+      {"/words", "no connection to 127.0.0.1:"},
+      {"/status", "bad output: HTTP status 500"},
+      {"/away", "bad output: HTTP status 302"},
+      {"/empty", "bad output: reply: not JSON"},
+      {"/garbage", "bad output: reply: not JSON"},
+      {"/huge", "bad output: a reply of more than"},
+      {"/deep", "bad output: reply: JSON nested deeper than"},
+      {"/twice", "stands twice"},
+      {"/bytes", "bad output: reply: not JSON"},
       {"/nowhere", "no connection to 127.0.0.1:"},
   };
   for (const auto& [path, reason] : cases) {
-    const auto outcome = ask(path, {"2"})[0];
+    const auto outcome = ask(path, {"2"}, {{"timeout_ms", 1000}})[0];
     EXPECT_FALSE(outcome.score) << path;
     EXPECT_THAT(outcome.unscored_reason, HasSubstr(reason)) << path;
   }
+  EXPECT_EQ(ask("/v1", {"2"})[0].score, 1.0);
 }
 
 TEST_F(JudgeReward, SpeaksTlsToWhoeverHasACertificate) {
