@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -175,22 +176,36 @@ std::string chart(const monitor::RunHistory& history, const std::vector<std::str
   return empty ? "" : monitor::line_chart(series, {.title = metric, .legend = false});
 }
 
+// The ones of every run, then those of each scorer.
+std::vector<std::string> shown_metrics(const monitor::RunHistory& history) {
+  std::vector<std::string> shown = {"reward",
+                                    "eval_exact",
+                                    "reward_std",
+                                    "loss",
+                                    "kl",
+                                    "entropy",
+                                    "grad_norm",
+                                    "completions/mean_length",
+                                    "completions/clipped_ratio",
+                                    "frac_reward_zero_std",
+                                    "rewards/margins",
+                                    "accuracy",
+                                    "step_time"};
+  std::set<std::string> of_scorers;
+  for (const auto& report : history.steps()) {
+    for (const auto& [metric, value] : report.metrics) {
+      const bool shows = metric.ends_with("/mean") || (metric.ends_with("/unscored_rate") && value > 0);
+      if (metric.starts_with("rewards/") && shows) of_scorers.insert(metric);
+    }
+  }
+  shown.insert(shown.end(), of_scorers.begin(), of_scorers.end());
+  return shown;
+}
+
 std::string curves(const monitor::RunHistory& history) {
-  constexpr std::array kShown = {"reward",
-                                 "reward_std",
-                                 "loss",
-                                 "kl",
-                                 "entropy",
-                                 "grad_norm",
-                                 "completions/mean_length",
-                                 "completions/clipped_ratio",
-                                 "frac_reward_zero_std",
-                                 "rewards/margins",
-                                 "accuracy",
-                                 "step_time"};
   const auto stages = stages_with_steps(history);
   std::string charts, legend;
-  for (const char* metric : kShown) charts += chart(history, stages, metric);
+  for (const auto& metric : shown_metrics(history)) charts += chart(history, stages, metric);
   if (charts.empty()) return "";
   for (size_t i = 0; i < stages.size(); ++i) {
     legend += std::string("<span style=\"color:") + monitor::chart_colour(i) + "\">&#9473;&#9473;</span> " +

@@ -54,7 +54,12 @@ TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
       sink.write(
           {.stage = "grpo",
            .step = step,
-           .metrics = {{"reward", 0.1 * static_cast<double>(step)}, {"time/wait", 1}, {"time/train", 3}},
+           .metrics = {{"reward", 0.1 * static_cast<double>(step)},
+                       {"rewards/judge/mean", 0.5},
+                       {"rewards/judge/unscored_rate", 0},
+                       {"rewards/<img/unscored_rate", 0.25},
+                       {"time/wait", 1},
+                       {"time/train", 3}},
            .alarms = {{"no_reward", kHostile, "look", 2}}});
     }
   }
@@ -87,7 +92,9 @@ TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
   EXPECT_THAT(report, HasSubstr("issued 64 = trained 60 + queued 4 + leased 0 + dropped 0 + quarantined 0"));
   EXPECT_THAT(report, HasSubstr("0123456789abcdef"));
   EXPECT_THAT(report, HasSubstr("<th>train</th><td>12.0s, 75 %</td>"));
-  EXPECT_THAT(report, HasSubstr("<svg "));
+  EXPECT_THAT(report, AllOf(HasSubstr("<svg "), HasSubstr("rewards/judge/mean"),
+                            HasSubstr("rewards/&lt;img/unscored_rate"),
+                            Not(HasSubstr("rewards/judge/unscored_rate"))));
   EXPECT_THAT(report, HasSubstr("<strong>no_reward</strong>, steps 2 to 4"));
   EXPECT_THAT(report, HasSubstr("Rollouts of step 4"));
   // Inert wherever it stands: alarm, samples, rollouts.

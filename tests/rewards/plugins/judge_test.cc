@@ -188,7 +188,7 @@ TEST_F(JudgeReward, WhatIsNoVerdictLeavesTheAnswerUnscored) {
       {"/long", "bad output: the judge's words have no line"},
       {"/number", "bad output: reply: choices[0].message"},
       {"/parts", "bad output: reply: choices[0].message"},
-      {"/text", "bad output: reply: choices has no choice"},
+      {"/text", "bad output: reply: \"choices\" should be an array"},
       {"/hang", "timeout: no reply within 1000 ms"},
       {"/drip", "timeout: no reply within 1000 ms"},
       {"/drop", "no connection to 127.0.0.1:"},
