@@ -2,7 +2,7 @@
 //
 // The number stands in the last line that begins with "####" or "A:", alone but for a dollar sign, commas
 // before three digits and a point at the end; numbers are compared digit by digit. The column (default
-// "answer") is a solution that ends so too, where #### may stand in a line, or the number alone. A row whose
+// "answer") is a solution that ends so too, where the mark may stand in a line, or the number alone. A row whose
 // column has no number is unscored.
 //
 //   completion                       against                        score
@@ -28,8 +28,11 @@ std::optional<std::string_view> marked(std::string_view text) {
 // Where a solution has its number.
 std::string_view end_of(std::string_view solution) {
   if (const auto line = marked(solution)) return *line;
-  const size_t hashes = solution.rfind("####");
-  return hashes == std::string_view::npos ? solution : solution.substr(hashes + 4);
+  for (const std::string_view mark : {"####", " A:"}) {
+    if (const size_t at = solution.rfind(mark); at != std::string_view::npos)
+      return solution.substr(at + mark.size());
+  }
+  return solution;
 }
 
 // A comma between digits, before three of them.

@@ -160,6 +160,54 @@ TEST(Countdown, AgreesWithTheSolutionsOfTheData) {
   EXPECT_EQ(solved, 1500);
 }
 
+// Each wrong whatever the numbers are: one too many, one too few, another one, or no expression.
+std::vector<std::string> mutations(const std::string& right, const Json& numbers, int64_t target) {
+  const std::string first = numbers[0].dump();
+  const size_t at = right.find_first_of("0123456789"), end = right.find_first_not_of("0123456789", at);
+  const std::string begin = right.substr(0, at), rest = end == std::string::npos ? "" : right.substr(end);
+  const auto number = std::stoll(right.substr(at));
+  const auto with = [&](const std::string& text) { return begin + text + rest; };
+  return {right + "+1",
+          right + "-0",
+          "1*(" + right + ")",
+          "(" + right + ")/1",
+          "-(" + right + ")",
+          right + "+" + first + "-" + first,
+          std::to_string(target),
+          right + "=" + std::to_string(target),
+          "x=" + right,
+          with(std::to_string(number + 1)),
+          with(std::to_string(number) + "0"),
+          with("(" + std::to_string(number) + "^1)"),
+          with("(" + std::to_string(number)),
+          right + ")",
+          right + "//1",
+          right + " " + first,
+          "(" + right + ")*(" + right + ")/(" + right + ")",
+          right + " or " + right,
+          right.substr(0, right.find_last_of("+-*/")),
+          ""};
+}
+
+TEST(Countdown, NoMutationOfARightAnswerIsRight) {
+  const auto reward = make_reward(spec("countdown"), {});
+  const auto rows =
+      text::open_prompts({.path = SLUICE_SOURCE_DIR "/data/countdown/test.jsonl"}, text::Split::Train);
+  int64_t tried = 0;
+  text::for_each_row(*rows, [&](text::Row row) {
+    Case from;
+    from.row = std::move(row);
+    const auto& columns = from.row.columns;
+    const auto texts = mutations(columns.at("gold_expr"), columns.at("numbers"), columns.at("target"));
+    for (const auto& text : texts) {
+      EXPECT_EQ(score(*reward, from, "<answer>" + text + "</answer>").score, 0.0)
+          << text << " of " << from.row.where();
+      ++tried;
+    }
+  });
+  EXPECT_EQ(tried, 500 * 20);
+}
+
 TEST(Countdown, LeavesARowWithoutUsableColumnsUnscored) {
   const auto reason = [](const char* columns) {
     Case from;

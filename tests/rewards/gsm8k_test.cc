@@ -30,6 +30,7 @@ TEST(Gsm8k, KeepsToItsTableOfCases) {
   EXPECT_EQ(score_of("#### $1,250.00", "#### 1250"), 1.0);
   EXPECT_EQ(score_of("#### 1250", "#### 1,250"), 1.0);
   EXPECT_EQ(score_of("#### 18", "He makes 18. #### 18"), 1.0);
+  EXPECT_EQ(score_of("A: 18", "He makes 18. A: 18"), 1.0);
   EXPECT_EQ(score_of("He makes 18. #### 18", "#### 18"), 0.0);  // a completion's mark begins a line
   EXPECT_EQ(score_of("A: 5\nNo.\nA: 18", "18"), 1.0);
   EXPECT_EQ(score_of("A: 18\nNo.\nA: 5", "18"), 0.0);
