@@ -11,7 +11,8 @@
 namespace sluice::actors {
 namespace {
 
-constexpr Millis kWaitMs = 50;  // between two looks at `progress`, while tools or scores are all that is waited for
+constexpr Millis kWaitMs =
+    50;  // between two looks at `progress`, while tools or scores are all that is waited for
 
 // Mean of the total rewards of the completions that have one.
 std::optional<double> mean_reward(const std::vector<buffers::Completion>& completions,

@@ -5,8 +5,8 @@
 #include <memory>
 #include <optional>
 
-#include "actors/engine.h"
 #include "actors/completion_text.h"
+#include "actors/engine.h"
 #include "actors/stop_ids.h"
 #include "app/command.h"
 #include "app/input_lines.h"

@@ -154,7 +154,8 @@ Command add_reward(CLI::App& app) {
     if (!testing->parsed())
       return arguments->name.empty() ? explain_all() : explain_one(arguments->name, arguments->json);
     const auto trial = open_trial(arguments->trial);
-    arguments->report.json = arguments->json || (!arguments->report.profile && is_for_a_program(arguments->trial, trial));
+    arguments->report.json =
+        arguments->json || (!arguments->report.profile && is_for_a_program(arguments->trial, trial));
     return report_trial(trial, arguments->report);
   };
 }

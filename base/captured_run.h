@@ -13,7 +13,7 @@ namespace sluice {
 
 struct CaptureLimits {
   Millis wall_ms = 10'000;
-  uint64_t output_bytes = 1u << 20;  // of stdout, and of stderr
+  uint64_t output_bytes = 1u << 20;                // of stdout, and of stderr
   const std::atomic<bool>* interrupted = nullptr;  // from another thread: its end is not waited for
 };
 
@@ -28,7 +28,8 @@ struct CapturedRun {
 };
 
 // Starts the program, reads its stdout and stderr (where they are not lent to something else), and kills its
-// whole group at a limit, or soon after it was interrupted. Throws EnvironmentError when it cannot be started.
+// whole group at a limit, or soon after it was interrupted. Throws EnvironmentError when it cannot be
+// started.
 CapturedRun run_captured(SubprocessOptions options, const CaptureLimits& limits);
 
 }  // namespace sluice

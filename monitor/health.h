@@ -40,9 +40,9 @@ class StageSteps {
 
   std::vector<StepReport> first_;
   std::deque<StepReport> last_;
-  std::deque<HeldOut> held_out_;           // at most kLast
-  double rewards_ = 0, spreads_ = 0;       // sums since the newest of them,
-  int64_t rewarded_ = 0;                   // of so many steps
+  std::deque<HeldOut> held_out_;      // at most kLast
+  double rewards_ = 0, spreads_ = 0;  // sums since the newest of them,
+  int64_t rewarded_ = 0;              // of so many steps
 };
 
 struct HealthRule {

@@ -164,8 +164,8 @@ std::string repetition(const HealthRule& rule, const StageSteps& steps) {
   if (share.empty() || before.empty() || mean_of(share) < rule.limit) return "";
   if (mean_of(share) <= mean_of(before)) return "";
   const auto reward = steps.last("reward", rule.steps);
-  return percent(mean_of(share)) + " of what completions say they had said before" + over(rule) +
-         ", after " + percent(mean_of(before)) + " in the first steps" +
+  return percent(mean_of(share)) + " of what completions say they had said before" + over(rule) + ", after " +
+         percent(mean_of(before)) + " in the first steps" +
          (reward.empty() ? "" : "; the mean reward was " + text(mean_of(reward)));
 }
 
@@ -284,7 +284,8 @@ std::vector<HealthRule> make_rules() {
        "`sluice reward test` asks it about answers that you know",
        canary_moved},
       {"repetition", 0.5, 10,
-       "`completions/repetition` is {limit} or more on average over {steps} steps, and more than in the first "
+       "`completions/repetition` is {limit} or more on average over {steps} steps, and more than in the "
+       "first "
        "ones",
        "Read some with `sluice rollouts RUN --step N`: the reward may pay for saying the same again, which "
        "the reward `repetition` puts a price on",

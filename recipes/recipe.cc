@@ -375,7 +375,8 @@ std::string describe(const Recipe& recipe) {
           << stage.rollout.group_size << ", " << stage.rollout.actors << " actors, staleness "
           << stage.rollout.staleness << ", lr " << stage.optim.lr << "; " << internal::describe(stage.learner)
           << internal::refills_in_words(stage.rollout);
-      if (stage.evaluation.every > 0) out << "; held-out prompts every " << stage.evaluation.every << " steps";
+      if (stage.evaluation.every > 0)
+        out << "; held-out prompts every " << stage.evaluation.every << " steps";
       if (stage.reference_mix.every > 0) out << ", " << internal::describe(stage.reference_mix);
     } else {
       out << (stage.evaluation.prompts == 0 ? "all" : std::to_string(stage.evaluation.prompts))

@@ -578,12 +578,13 @@ std::vector<SchemaKey> make_schema() {
          integer("evaluation", "prompts", 256, 0, 1e9,
                  "Held-out prompts or examples, the first ones; 0: all.")),
       of({StageRole::Supervised, StageRole::Preference, StageRole::Policy},
-         integer("evaluation", "every", 0, 0, 1e9,
-                 "Supervised: steps between measurements of the held-out examples' loss, `eval_loss` in nats "
-                 "a token, "
-                 "beside one at the end; 0: none. Preferences: steps between those of preference.held_out. "
-                 "Rollouts: steps between greedy answers to the held-out prompts, `eval_reward`, `eval_exact` "
-                 "and the like.")),
+         integer(
+             "evaluation", "every", 0, 0, 1e9,
+             "Supervised: steps between measurements of the held-out examples' loss, `eval_loss` in nats "
+             "a token, "
+             "beside one at the end; 0: none. Preferences: steps between those of preference.held_out. "
+             "Rollouts: steps between greedy answers to the held-out prompts, `eval_reward`, `eval_exact` "
+             "and the like.")),
       of({StageRole::Evaluation},
          integer("evaluation", "samples", 1, 1, 1024, "Sampled completions of each.")),
       of({StageRole::Evaluation}, boolean("evaluation", "greedy", false, "Also decode greedily.")),

@@ -108,9 +108,8 @@ class CodeTests final : public RewardFunction {
       return part != outcome.parts.end() && part->second > 0;
     });
     if (denied == 0) return;
-    std::cerr << "sluice: reward " << name_ << ": " << denied << " of " << outcomes.size()
-              << " programs for " << group.front().row->where() << " "
-              << describe(SandboxEnd::Denied) << '\n';
+    std::cerr << "sluice: reward " << name_ << ": " << denied << " of " << outcomes.size() << " programs for "
+              << group.front().row->where() << " " << describe(SandboxEnd::Denied) << '\n';
   }
 
   RewardOutcome score_or_reason(const RewardRequest& request) const {

@@ -2,8 +2,8 @@
 //
 // The number stands in the last line that begins with "####" or "A:", alone but for a dollar sign, commas
 // before three digits and a point at the end; numbers are compared digit by digit. The column (default
-// "answer") is a solution that ends so too, where the mark may stand in a line, or the number alone. A row whose
-// column has no number is unscored.
+// "answer") is a solution that ends so too, where the mark may stand in a line, or the number alone. A row
+// whose column has no number is unscored.
 //
 //   completion                       against                        score
 //   5 + 13 is 18.\n#### 18            "... He makes 18.\n#### 18"    1      GSM8K's own mark

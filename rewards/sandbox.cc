@@ -210,9 +210,10 @@ SubprocessOptions sandboxed(SubprocessOptions start, const SandboxPolicy& policy
   append(words, std::move(start.command));
 
   const auto& groups = internal::control_groups();
-  start.command = groups.place.empty() ? Words()
-                                       : internal::control_group_words(
-                                             groups.place, policy.limits.memory_bytes, policy.limits.processes);
+  start.command =
+      groups.place.empty()
+          ? Words()
+          : internal::control_group_words(groups.place, policy.limits.memory_bytes, policy.limits.processes);
   append(start.command, std::move(words));
   start.environment.clear();
   start.working_directory = alone ? fs::path("/") : directory;

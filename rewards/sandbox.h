@@ -60,8 +60,8 @@ std::string describe(SandboxEnd end);
 // The highest level that works on this machine, found out by running something in it.
 struct SandboxSupport {
   SandboxLevel level = SandboxLevel::None;
-  std::string why_not_more;  // the reason, and what helps; empty at the highest
-  std::string control_groups;      // where each sandbox above None gets one of its own; empty: none do,
+  std::string why_not_more;           // the reason, and what helps; empty at the highest
+  std::string control_groups;         // where each sandbox above None gets one of its own; empty: none do,
   std::string why_no_control_groups;  // for this reason
 };
 SandboxSupport probe_sandbox();

@@ -90,14 +90,14 @@ struct Turns {
 };
 
 void report(const Bench& bench, const std::string& name, const Turns& turns, double others) {
-  bench.report.add({.row = "rewards",
-                    .model = name,
-                    .dtype = "text",
-                    .batch = kGroup,
-                    .tokens_per_s = summarise(turns.rates),
-                    .others = others,
-                    .more = {{"directly", summarise(turns.directly).median},
-                             {"ratio", summarise(turns.ratios).median}}});
+  bench.report.add(
+      {.row = "rewards",
+       .model = name,
+       .dtype = "text",
+       .batch = kGroup,
+       .tokens_per_s = summarise(turns.rates),
+       .others = others,
+       .more = {{"directly", summarise(turns.directly).median}, {"ratio", summarise(turns.ratios).median}}});
 }
 
 void bench_native(const Bench& bench, const Answers& answers, const std::string& name) {
@@ -146,8 +146,8 @@ void bench_python(const Bench& bench, const Answers& answers) {
         require(outcomes.front().score.has_value(), "bench: ", outcomes.front().unscored_reason);
       }
     });
-    const auto direct = run_captured({.command = {"python3", file.string(), data.string()}},
-                                     {.wall_ms = kLongestMs});
+    const auto direct =
+        run_captured({.command = {"python3", file.string(), data.string()}}, {.wall_ms = kLongestMs});
     require(direct.status && direct.status->ok(), "bench: python3 failed: ", direct.errors);
     turns.add(i, static_cast<double>(answers.rows.size()), asked, std::stod(direct.output));
   }

@@ -15,8 +15,8 @@ namespace sluice::rewards::code {
 struct TrialOptions {
   std::filesystem::path python;
   SandboxPolicy policy;
-  Millis wall_ms = 10'000;  // for all cases of one program together
-  bool all_cases = false;   // those behind the first that failed too
+  Millis wall_ms = 10'000;                         // for all cases of one program together
+  bool all_cases = false;                          // those behind the first that failed too
   const std::atomic<bool>* interrupted = nullptr;  // from another thread: nothing is wanted any more
 };
 

@@ -85,8 +85,8 @@ fs::path new_group(const fs::path& place) {
   std::erase_if(made.groups, [&](const auto& one) {
     return one.second + kEnteredMs < now_ms && (::rmdir(one.first.c_str()) == 0 || !fs::exists(one.first));
   });
-  made.groups.emplace_back(
-      place / (kGroup + std::to_string(::getpid()) + "-" + std::to_string(++count)), now_ms);
+  made.groups.emplace_back(place / (kGroup + std::to_string(::getpid()) + "-" + std::to_string(++count)),
+                           now_ms);
   return made.groups.back().first;
 }
 

@@ -7,8 +7,8 @@
 // and it answers {"rewards": [...]} or {"scores": [...]}, a number or null for each.
 #include <string>
 
-#include "rewards/plugin.h"
 #include "rewards/internal/scorers.h"
+#include "rewards/plugin.h"
 #include "rewards/plugins/entry_options.h"
 #include "rewards/plugins/http_client.h"
 #include "rewards/plugins/protocol.h"
@@ -24,10 +24,11 @@ class Http final : public RewardFunction {
   explicit Http(const RewardSpec& spec)
       : name_(spec.name.empty() ? plugin_name("http", spec.options.at("http")) : spec.name),
         column_(option<std::string>(spec, "column", "answer")),
-        client_(plugins::parse_url(spec, "http", "http://127.0.0.1:9000/score"), /*bearer=*/"",
-                plugins::bounded(spec.options, speaker(spec), "timeout_ms", 30'000, 1, plugins::kMaxTimeoutMs),
-                plugins::bounded(spec.options, speaker(spec), "retries", 1, 0, plugins::kMaxRetries),
-                "scores a group with " + name_) {}
+        client_(
+            plugins::parse_url(spec, "http", "http://127.0.0.1:9000/score"), /*bearer=*/"",
+            plugins::bounded(spec.options, speaker(spec), "timeout_ms", 30'000, 1, plugins::kMaxTimeoutMs),
+            plugins::bounded(spec.options, speaker(spec), "retries", 1, 0, plugins::kMaxRetries),
+            "scores a group with " + name_) {}
 
   const std::string& name() const override { return name_; }
   bool takes_whole_groups() const override { return true; }

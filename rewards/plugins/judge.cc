@@ -12,8 +12,8 @@
 
 #include "base/files.h"
 #include "rewards/internal/ascii.h"
-#include "rewards/plugin.h"
 #include "rewards/internal/scorers.h"
+#include "rewards/plugin.h"
 #include "rewards/plugins/entry_options.h"
 #include "rewards/plugins/http_client.h"
 #include "rewards/plugins/protocol.h"
@@ -65,10 +65,11 @@ class Judge final : public RewardFunction {
         scale_(plugins::bounded(spec.options, speaker(spec), "scale", 10, 1, 100)),
         max_tokens_(plugins::bounded(spec.options, speaker(spec), "max_tokens", 512, 1, 32'768)),
         parallel_(plugins::bounded(spec.options, speaker(spec), "parallel", 4, 1, 64)),
-        client_(plugins::parse_url(spec, "judge", kExample), api_key(spec),
-                plugins::bounded(spec.options, speaker(spec), "timeout_ms", 60'000, 1, plugins::kMaxTimeoutMs),
-                plugins::bounded(spec.options, speaker(spec), "retries", 1, 0, plugins::kMaxRetries),
-                "scores a completion with " + name_) {}
+        client_(
+            plugins::parse_url(spec, "judge", kExample), api_key(spec),
+            plugins::bounded(spec.options, speaker(spec), "timeout_ms", 60'000, 1, plugins::kMaxTimeoutMs),
+            plugins::bounded(spec.options, speaker(spec), "retries", 1, 0, plugins::kMaxRetries),
+            "scores a completion with " + name_) {}
 
   const std::string& name() const override { return name_; }
   std::vector<RewardOutcome> score_each(std::span<const RewardRequest> samples) override {

@@ -31,9 +31,7 @@ std::vector<std::string> process_keys(std::vector<std::string> own) {
   return own;
 }
 
-std::filesystem::path folder_of(const RewardSpec& spec) {
-  return entry_folder(spec.options, speaker(spec));
-}
+std::filesystem::path folder_of(const RewardSpec& spec) { return entry_folder(spec.options, speaker(spec)); }
 
 ProcessReward::ProcessReward(const RewardSpec& spec, const ProcessRewardOptions& options)
     : name_(spec.name.empty() ? plugin_name(spec.use, spec.options.at(spec.use)) : spec.name),
@@ -192,8 +190,7 @@ std::unique_ptr<RewardFunction> make_process_reward(const RewardSpec& spec, std:
       .timeout_ms = bounded(spec.options, who, "timeout_ms", 30'000, 1, kMaxTimeoutMs),
       .start_timeout_ms = bounded(spec.options, who, "start_timeout_ms", 60'000, 1, kMaxTimeoutMs)};
   options.worker.environment = std::move(environment);
-  require<UsageError>(!options.whole_groups || options.workers == 1, who,
-                      ": workers = ", options.workers,
+  require<UsageError>(!options.whole_groups || options.workers == 1, who, ": workers = ", options.workers,
                       " share a group out among them, and scope = \"group\" keeps it whole; leave one out");
   return std::make_unique<ProcessReward>(spec, options);
 }

@@ -125,8 +125,7 @@ std::string last_line(std::string_view text) {
 }  // namespace
 
 Worker::Worker(const WorkerOptions& options)
-    : level_(options.sandbox.level),
-      mark_(options.sandbox.level == SandboxLevel::None ? new_mark() : "") {
+    : level_(options.sandbox.level), mark_(options.sandbox.level == SandboxLevel::None ? new_mark() : "") {
   auto environment = options.environment;
   if (!mark_.empty()) environment[kMark] = mark_;
   process_ = Subprocess::start(sandboxed({.command = options.command,

@@ -95,8 +95,9 @@ TEST(Evaluate, IsNotHeldUpByAScorerThatHangsWhenItIsStopped) {
   mix.add(std::make_unique<Gated>(gate), 1.0);
   int64_t looks = 0;
 
-  const auto evaluation = evaluate(*network, *tokenizer, mix, rows, {kEos},
-                                   {.sampling = {.max_new_tokens = 12}}, [&](int64_t) { return ++looks < 40; });
+  const auto evaluation =
+      evaluate(*network, *tokenizer, mix, rows, {kEos}, {.sampling = {.max_new_tokens = 12}},
+               [&](int64_t) { return ++looks < 40; });
 
   EXPECT_FALSE(evaluation.complete);
   EXPECT_TRUE(gate.interrupted());

@@ -258,11 +258,10 @@ TEST_F(RolloutActor, ScoresAGreedyCompletionWhereTheLeaseWantsOne) {
   ASSERT_EQ(group.completions.size(), 1u);
   ASSERT_EQ(group.greedy.size(), 1u);
   const auto completion = expected(*first_, greedy).front();
-  const rewards::RewardRequest request{
-      .row = &wanted.row,
-      .completion = completion_text(completion, *tokenizer_, {}),
-      .tokens = completion.tokens,
-      .truncated = completion.finish == buffers::FinishReason::Length};
+  const rewards::RewardRequest request{.row = &wanted.row,
+                                       .completion = completion_text(completion, *tokenizer_, {}),
+                                       .tokens = completion.tokens,
+                                       .truncated = completion.finish == buffers::FinishReason::Length};
   const auto outcome = rewards_.score({&request, 1}).front().front();
   EXPECT_EQ(group.greedy[0].score, outcome.score);
   EXPECT_EQ(group.greedy[0].unscored_reason, outcome.unscored_reason);

@@ -120,7 +120,7 @@ TEST(ScoringLane, TriesAGroupWithTooFewScoresOnceMore) {
     for (int64_t i = 0; i < 3; ++i) lane.add(7, i, said("a"));
     return scores_of(take_one(lane));
   };
-  EXPECT_THAT(scores(1, "error: no"), ElementsAre(-1, 1, 1));     // enough without it
+  EXPECT_THAT(scores(1, "error: no"), ElementsAre(-1, 1, 1));  // enough without it
   EXPECT_THAT(scores(2, "error: no"), ElementsAre(1, 1, 1));
   EXPECT_THAT(scores(100, "error: no"), ElementsAre(-1, -1, -1));
   EXPECT_THAT(scores(3, "timeout: no reply within 300 ms"), ElementsAre(-1, -1, -1));

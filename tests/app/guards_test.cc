@@ -181,14 +181,15 @@ guard = { canaries = "canaries.jsonl", canaries_every = 4 }
   write_plain(workspace / "canaries.jsonl", right + "\n" + wrong + "\n");
   const auto moved = sluice(workspace, {"run", "guarded.toml", "--name", "moved"});
   EXPECT_EQ(moved.code, 0) << moved.err;
-  EXPECT_THAT(moved.out, HasSubstr("canary_moved: the reward exact_answer is not what it was: a known score is "
-                                   "off by 0.75"));
+  EXPECT_THAT(moved.out,
+              HasSubstr("canary_moved: the reward exact_answer is not what it was: a known score is "
+                        "off by 0.75"));
   const auto second = workspace.metrics("moved").at(1);
   EXPECT_EQ(second.at("rewards/exact_answer/canary_error"), 0.75);
   EXPECT_EQ(second.at("alarms").at(0).at("rule"), "canary_moved");
 
-  const auto stopped = sluice(workspace, {"run", "guarded.toml", "--name", "stopped",
-                                          "health={ stop_on = [\"canary_moved\"] }"});
+  const auto stopped = sluice(
+      workspace, {"run", "guarded.toml", "--name", "stopped", "health={ stop_on = [\"canary_moved\"] }"});
   EXPECT_EQ(stopped.code, 5) << stopped.out << stopped.err;
 
   write_plain(workspace / "canaries.jsonl", R"({"completion": "e", "scores": {"exact": 1}})");

@@ -78,11 +78,11 @@ TEST(HeldOutPrompts, ChangeNoWeight) {
   const Workspace workspace;
   write_task(workspace);
   const std::vector<std::string> few = {"sft.steps=10", "grpo.steps=6"};
-  const auto with = sluice(workspace, {"run", "recipe.toml", "--name", "with", few[0], few[1],
-                                       "grpo.evaluation.every=2"});
+  const auto with =
+      sluice(workspace, {"run", "recipe.toml", "--name", "with", few[0], few[1], "grpo.evaluation.every=2"});
   ASSERT_EQ(with.code, 0) << with.out << with.err;
-  const auto without = sluice(workspace, {"run", "recipe.toml", "--name", "without", few[0], few[1],
-                                          "grpo.evaluation.every=0"});
+  const auto without = sluice(
+      workspace, {"run", "recipe.toml", "--name", "without", few[0], few[1], "grpo.evaluation.every=0"});
   ASSERT_EQ(without.code, 0) << without.out << without.err;
 
   EXPECT_EQ(weights_of(workspace, "with"), weights_of(workspace, "without"));

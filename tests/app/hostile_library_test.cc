@@ -83,27 +83,26 @@ constexpr Hostile kHostile[] = {
     {"LeavesASessionOfItsOwn",
      "if (fork() == 0) { setsid(); if (fork() == 0) sleep(1000); _exit(0); } _exit(7);", "crash: exit 7"},
     {"LeavesProcesses", "for (int i = 0; i < 6; ++i) fork(); sleep(1000);", "timeout: "},
-    {"ForksUntilItIsStopped",
-     "for (int i = 0; i < 600; ++i) if (fork() == 0) sleep(1000);\n  sleep(1000);",
+    {"ForksUntilItIsStopped", "for (int i = 0; i < 600; ++i) if (fork() == 0) sleep(1000);\n  sleep(1000);",
      "crash: it became more than 512 processes", false, true},
     {"WantsTenGigabytes", "char* p = malloc(10ul << 30); memset(p, 1, 10ul << 30);",
      "crash: killed by SIGSEGV"},
     {"WantsEverMore", "for (;;) memset(malloc(1 << 20), 1, 1 << 20);", "crash: killed by SIGSEGV", false,
      true},
     {"GivesNaN", "scores[0] = scores[1] = NAN;", "the worker gave no score", true},
-    {"GivesInfinity", "scores[0] = scores[1] = INFINITY;",
-     "bad output: the library gave an infinite score", true},
+    {"GivesInfinity", "scores[0] = scores[1] = INFINITY;", "bad output: the library gave an infinite score",
+     true},
     {"SaysItCannot", "strncpy(problem, \"no idea\", problem_size); return 1;", "error: no idea", true},
     {"SaysItCannotWithoutAnEnd", "memset(problem, 'x', problem_size); return 1;", "error: xxx", true},
-    {"SaysItCannotInGarbage", "strncpy(problem, \"\\xff\\xfe\\xc0\", problem_size); return 1;", "error: ",
-     true},
+    {"SaysItCannotInGarbage", "strncpy(problem, \"\\xff\\xfe\\xc0\", problem_size); return 1;",
+     "error: ", true},
     {"ReturnsAnotherNumber", "return -1;", "error: score() returned -1", true},
     {"PrintsAHundredMegabytes",
      "for (int i = 0; i < 100; ++i) { char* p = calloc(1, 1 << 20); memset(p, 'x', (1 << 20) - 1);"
      " puts(p); free(p); } fflush(stdout); return 2;",
      "error: score() returned 2", true, true},
-    {"WritesGarbageIntoTheProtocol",
-     "for (int fd = 3; fd < 20; ++fd) write(fd, \"\\xff\\xfe{\\n\", 4);", "bad output: "},
+    {"WritesGarbageIntoTheProtocol", "for (int fd = 3; fd < 20; ++fd) write(fd, \"\\xff\\xfe{\\n\", 4);",
+     "bad output: "},
     {"ClosesEverything", "for (int fd = 0; fd < 100; ++fd) close(fd);", ": "},
 };
 
@@ -167,10 +166,12 @@ TEST(HostileLibraries, AreRefusedWhereTheyCannotBegin) {
 TEST(HostileLibraries, AreHeldToTheSandboxThatTheirRecipeAsksFor) {
   if (sandbox_support().level < SandboxLevel::Namespaces)
     GTEST_SKIP() << "this machine gives no namespaces: " << sandbox_support().why_not_more;
-  const Json sandbox = {{"sandbox", "namespaces"},
-                        {"timeout_ms", 20'000},
-                        {"memory_mb", 4096},
-                        {"readable", Json::array({SLUICE_BINARY, std::filesystem::path(SLUICE_BINARY).parent_path().string()})}};
+  const Json sandbox = {
+      {"sandbox", "namespaces"},
+      {"timeout_ms", 20'000},
+      {"memory_mb", 4096},
+      {"readable",
+       Json::array({SLUICE_BINARY, std::filesystem::path(SLUICE_BINARY).parent_path().string()})}};
   const auto outcome_of = [&](const PluginFolder& folder, const std::string& body) {
     std::filesystem::permissions(folder / ".", std::filesystem::perms(0755));
     build(folder, library(body));
@@ -180,9 +181,9 @@ TEST(HostileLibraries, AreHeldToTheSandboxThatTheirRecipeAsksFor) {
   EXPECT_EQ(outcome_of(connects, "socket(AF_INET, SOCK_STREAM, 0);").unscored_reason,
             "denied: it made a system call that the sandbox denies");
   const std::string path = (writes / "written").string();
-  EXPECT_EQ(outcome_of(writes, "scores[0] = open(\"" + path + "\", O_CREAT | O_WRONLY, 0600) < 0 ? 0.5 : 1;")
-                .score,
-            0.5);
+  EXPECT_EQ(
+      outcome_of(writes, "scores[0] = open(\"" + path + "\", O_CREAT | O_WRONLY, 0600) < 0 ? 0.5 : 1;").score,
+      0.5);
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 

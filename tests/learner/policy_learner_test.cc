@@ -483,10 +483,10 @@ TEST(RolloutMetrics, SayHowMuchIsSaidAgain) {
     return rollout_metrics(batch_of({group_of({1}, {completion_of(std::move(tokens), 1.0)})}), {})
         .at("completions/repetition");
   };
-  EXPECT_EQ(repetition({5, 5, 5}), 0.0);                  // shorter than a run of four
+  EXPECT_EQ(repetition({5, 5, 5}), 0.0);  // shorter than a run of four
   EXPECT_EQ(repetition({1, 2, 3, 4, 5, 6, 7, 8}), 0.0);
-  EXPECT_EQ(repetition({5, 5, 5, 5, 5, 5, 5}), 0.75);     // one of four runs is new
-  EXPECT_EQ(repetition({1, 2, 3, 4, 1, 2, 3, 4}), 0.2);   // 1 2 3 4 of five
+  EXPECT_EQ(repetition({5, 5, 5, 5, 5, 5, 5}), 0.75);    // one of four runs is new
+  EXPECT_EQ(repetition({1, 2, 3, 4, 1, 2, 3, 4}), 0.2);  // 1 2 3 4 of five
 }
 
 TEST(RolloutMetrics, SayHowLongAScorerTookForAGroupAndByHowMuchItMoved) {

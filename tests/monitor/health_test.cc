@@ -187,8 +187,7 @@ TEST(Health, RewardsThatRiseWhileHeldOutAnswersGoWrong) {
   ASSERT_EQ(alarms.size(), 1);
   EXPECT_EQ(alarms[0].rule, "held_out_falls");
   EXPECT_EQ(alarms[0].since_step, 150);
-  EXPECT_THAT(alarms[0].sentence,
-              HasSubstr("right answers to 200 held-out prompts fell from 60 % to 45 %"));
+  EXPECT_THAT(alarms[0].sentence, HasSubstr("right answers to 200 held-out prompts fell from 60 % to 45 %"));
   EXPECT_THAT(alarms[0].sentence, HasSubstr("the training reward rose from 0.12"));
 }
 
@@ -198,7 +197,8 @@ TEST(Health, HeldOutAnswersThatFallByChanceOrWithTheRewardAreNoAlarm) {
 }
 
 TEST(Health, AKnownScoreThatMoves) {
-  const auto alarm = only_alarm(12, 11, {{"rewards/math/canary_error", 0.25}, {"rewards/format/canary_error", 0}});
+  const auto alarm =
+      only_alarm(12, 11, {{"rewards/math/canary_error", 0.25}, {"rewards/format/canary_error", 0}});
   EXPECT_EQ(alarm.rule, "canary_moved");
   EXPECT_EQ(alarm.since_step, 111);
   EXPECT_EQ(alarm.sentence, "the reward math is not what it was: a known score is off by 0.25");

@@ -51,16 +51,15 @@ TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
   {
     monitor::JsonlSink sink(run_.directory.metrics(), 0);
     for (int64_t step = 1; step <= 4; ++step) {
-      sink.write(
-          {.stage = "grpo",
-           .step = step,
-           .metrics = {{"reward", 0.1 * static_cast<double>(step)},
-                       {"rewards/judge/mean", 0.5},
-                       {"rewards/judge/unscored_rate", 0},
-                       {"rewards/<img/unscored_rate", 0.25},
-                       {"time/wait", 1},
-                       {"time/train", 3}},
-           .alarms = {{"no_reward", kHostile, "look", 2}}});
+      sink.write({.stage = "grpo",
+                  .step = step,
+                  .metrics = {{"reward", 0.1 * static_cast<double>(step)},
+                              {"rewards/judge/mean", 0.5},
+                              {"rewards/judge/unscored_rate", 0},
+                              {"rewards/<img/unscored_rate", 0.25},
+                              {"time/wait", 1},
+                              {"time/train", 3}},
+                  .alarms = {{"no_reward", kHostile, "look", 2}}});
     }
   }
   run_.directory.write_stage_result("before", evaluation("before", 0.25, kHostile));

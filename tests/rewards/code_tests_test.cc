@@ -186,8 +186,8 @@ TEST_F(CodeTests, EndInTimeAndSayWhy) {
 }
 
 TEST_F(CodeTests, AreGivenUpWhenNobodyWantsTheirScore) {
-  for (const auto& [tests, program] : {std::pair{kAdd, "def add(a, b):\n  while True: pass"},
-                                       {kSum, "import time\ntime.sleep(1000)"}}) {
+  for (const auto& [tests, program] :
+       {std::pair{kAdd, "def add(a, b):\n  while True: pass"}, {kSum, "import time\ntime.sleep(1000)"}}) {
     const auto reward = make_reward(spec("code_tests", R"({"timeout_s": 600})"), {});
     Case row;
     row.row.columns["tests"] = Json::parse(tests);
