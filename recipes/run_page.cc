@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstdlib>
+#include <iostream>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -207,7 +208,8 @@ ServedPage::~ServedPage() {
     Json json = read_json(run_.root() / "run.json");
     json.erase("web");
     write_file_atomically(run_.root() / "run.json", json.dump(2) + "\n");
-  } catch (const Error&) {  // on a full disk it goes on naming a page that is gone
+  } catch (const Error& error) {  // a full disk, say
+    std::cerr << "sluice: the run goes on naming a page that is gone: " << error.what() << '\n';
   }
 }
 
