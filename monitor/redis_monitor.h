@@ -45,8 +45,8 @@ struct RedisAddress {
   std::string username, password;
   int database = 0;
 };
-// "redis://[user:password@]host[:port][/db]" or "unix://[user:password@]/path". Throws UsageError naming what is wrong with
-// it.
+// "redis://[user:password@]host[:port][/db]" or "unix://[user:password@]/path". Throws UsageError naming what
+// is wrong with it.
 RedisAddress parse_redis_url(const std::string& url);
 
 // Safe from any thread; no call waits for the server.

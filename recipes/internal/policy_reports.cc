@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "buffers/group_id.h"
 #include "base/replace_file.h"
+#include "buffers/group_id.h"
 
 namespace sluice::recipes {
 namespace {
