@@ -434,8 +434,9 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
   write_run_record(run.root(), record);
   try {
     const int code = run_to_end(run, recipe, signals);
-    const bool failed = code > 0 && code < 128;
-    note_end(run, recipe, record, code, failed ? last_words(run.log("learner", 0)) : "");
+    const auto log = run.log("learner", 0);  // which says why it failed, if it came so far
+    const bool says_why = code > 0 && code < 128 && std::filesystem::exists(log);
+    note_end(run, recipe, record, code, says_why ? last_words(log) : "");
     return code;
   } catch (const Error& error) {
     note_end(run, recipe, record, static_cast<int>(error.code()), error.what());
