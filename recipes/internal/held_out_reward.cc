@@ -50,7 +50,8 @@ HeldOutReward::HeldOutReward(const Recipe& recipe, const StageSpec& stage, std::
     : recipe_(recipe), stage_(stage), model_(std::move(model)), rows_(held_out_rows(stage, model_)) {}
 
 bool HeldOutReward::is_due(int64_t done) const {
-  return !rows_.empty() && (done % stage_.evaluation.every == 0 || done == stage_.steps);
+  const bool first = done == 1, last = done == stage_.steps;
+  return !rows_.empty() && (first || last || done % stage_.evaluation.every == 0);
 }
 
 std::optional<std::map<std::string, double>> HeldOutReward::measure(

@@ -24,7 +24,7 @@ class HeldOutReward {
   // chat template. Recipe and stage outlive it.
   HeldOutReward(const Recipe& recipe, const StageSpec& stage, std::filesystem::path model);
 
-  // Every so many steps, and at the end.
+  // Behind the first step, every so many, and at the end.
   bool is_due(int64_t done) const;
 
   // One greedy completion of each prompt by a network of this shape and device with the weights `flat`:

@@ -22,14 +22,14 @@ monitor = { redis = "off" }
 
 [[stages]]
 use = "sft"
-steps = 120
+steps = 250
 batch = { examples_per_step = 32 }
 optim = { lr = 1e-2 }
 
 [[stages]]
 use = "grpo"
 steps = 40
-optim = { lr = 3e-3 }
+optim = { lr = 1e-3 }
 evaluation = { every = 5, prompts = 50 }
 )";
 
@@ -59,7 +59,8 @@ TEST(HeldOutPrompts, TellAPolicyThatPleasesItsRewardFromOneThatIsRight) {
 
   std::vector<double> exact;
   for (const auto& line : workspace.metrics()) {
-    const bool asked = line.at("stage") == "grpo" && line.at("stage_step").get<int64_t>() % 5 == 0;
+    const auto step = line.at("stage_step").get<int64_t>();
+    const bool asked = line.at("stage") == "grpo" && (step == 1 || step % 5 == 0);
     EXPECT_EQ(line.contains("eval_exact"), asked) << line;
     if (!asked) continue;
     exact.push_back(line.at("eval_exact"));
@@ -68,7 +69,7 @@ TEST(HeldOutPrompts, TellAPolicyThatPleasesItsRewardFromOneThatIsRight) {
     EXPECT_EQ(line.at("eval_reward"), line.at("eval_rewards/regex/mean"));
     EXPECT_TRUE(line.contains("time/evaluate"));
   }
-  ASSERT_EQ(exact.size(), 8u);
+  ASSERT_EQ(exact.size(), 9u);
   EXPECT_GT(exact.front(), exact.back() + 0.3);
   EXPECT_THAT(run.out, HasSubstr("held_out_falls: the training reward rose from"));
   EXPECT_THAT(run.out, HasSubstr("while right answers to 50 held-out prompts fell from"));
