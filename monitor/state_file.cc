@@ -10,8 +10,8 @@
 namespace sluice::monitor {
 namespace {
 
-constexpr double kShare = 0.01;  // of the time
-constexpr double kLongestS = 1;  // that somebody who looks is behind
+constexpr double kShare = 0.005;  // of the time
+constexpr double kLongestS = 1;   // that somebody who looks is behind
 
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -27,7 +27,7 @@ void StateFile::write(const std::map<std::string, std::string>& state, const std
   for (const auto& actor : actors) all[actor.name] = actor.fields;
   const Json json = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", state}, {"actors", all}};
   // Where there is no room for it something that matters will say so.
-  replace_file(file_, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  replace_file(file_, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   due_s_ = began + std::min((steady_seconds() - began) / kShare, kLongestS);
 }
 

@@ -15,8 +15,8 @@ class StateFile {
   explicit StateFile(std::filesystem::path file) : file_(std::move(file)) {}
 
   // {"schema", "wall_time", "state": {...}, "actors": {NAME: {...}}}. However many actors there are and
-  // however often it is called, it takes a hundredth of the time: a call in between writes nothing, unless it
-  // is the `last`.
+  // however often it is called, it takes half a hundredth of the time: a call in between writes nothing,
+  // unless it is the `last`.
   void write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
              bool last);
 

@@ -34,9 +34,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kMetrics = 100;  // of a step
-constexpr auto kAskEvery = std::chrono::milliseconds(250);
-constexpr Millis kLongestMs = 60'000;  // of a process that is asked
+constexpr int64_t kMetrics = 100;                           // of a step
+constexpr auto kAskEvery = std::chrono::milliseconds(500);  // as often as the page does
+constexpr Millis kLongestMs = 60'000;                       // of a process that is asked
 constexpr const char* kRecipe = R"(name = "watched"
 model = { hidden_size = 32, layers = 1, heads = 2, intermediate_size = 64, max_position = 64 }
 tokenizer = { train = "characters" }
@@ -119,7 +119,7 @@ void ask_for(int fd, const std::string& path) {
                             "bench monitor: the page takes no request");
 }
 
-// Somebody at the page: one connection that follows its events, and one question after another.
+// The page in a browser: a connection that follows its events, and one question after another.
 class Visitor {
  public:
   explicit Visitor(int port)
@@ -179,10 +179,40 @@ int64_t length_of(const fs::path& socket, const std::string& key, const fs::path
   return std::stoll(read_file(output));
 }
 
+std::string percent(double share) { return std::to_string(100 * share) + " %"; }
+
 struct Told {
   double making_s = 0;  // of what is told, which is no part of the monitor
   double telling_s = 0;
+  double cpu_s = 0;  // of the process, without the making
+  double wall_s = 0;
 };
+
+// Ticks from `first` on, at their times.
+Told tell(const MonitorBench& options, int64_t first, int64_t last, monitor::RedisMonitor& redis,
+          monitor::JsonlSink& jsonl, monitor::StateFile& state) {
+  Told told;
+  const double cpu_before = cpu_of_process();
+  const auto began = Clock::now();
+  for (int64_t tick = first; tick < last; ++tick) {
+    std::this_thread::sleep_until(began + (tick - first) * std::chrono::milliseconds(1000) / options.rate);
+    const double start = cpu_of_thread();
+    auto actors = actors_at(options.actors, tick);
+    const auto step = step_at(tick);
+    std::map<std::string, std::string> fields{{"stage", "sft"}, {"step", std::to_string(tick + 1)}};
+    const double made = cpu_of_thread();
+    jsonl.write(step);
+    redis.write(step);
+    state.write(fields, actors, /*last=*/tick + 1 == last);
+    redis.state({std::move(fields)});
+    for (auto& actor : actors) redis.actor(std::move(actor));
+    told.making_s += made - start;
+    told.telling_s += cpu_of_thread() - made;
+  }
+  told.wall_s = seconds_since(began);
+  told.cpu_s = cpu_of_process() - cpu_before - told.making_s;
+  return told;
+}
 
 }  // namespace
 
@@ -201,31 +231,17 @@ void bench_monitor(const MonitorBench& options, Report& report) {
   monitor::JsonlSink jsonl(run.directory.metrics(), 0);
   monitor::StateFile state(run.directory.state());
   const int port = std::stoi(url.substr(url.rfind(':') + 1));
-  Visitor visitor(port);
 
   const LoadWatch watch;
-  const double cpu_before = cpu_of_process(), redis_before = cpu_of(server->process().pid());
-  const auto began = Clock::now();
-  Told told;
-  const int64_t ticks = options.rate * options.seconds;
-  for (int64_t tick = 0; tick < ticks; ++tick) {
-    std::this_thread::sleep_until(began + tick * std::chrono::milliseconds(1000) / options.rate);
-    const double start = cpu_of_thread();
-    auto actors = actors_at(options.actors, tick);
-    const auto step = step_at(tick);
-    std::map<std::string, std::string> fields{{"stage", "sft"}, {"step", std::to_string(tick + 1)}};
-    const double made = cpu_of_thread();
-    jsonl.write(step);
-    redis.write(step);
-    state.write(fields, actors, /*last=*/tick + 1 == ticks);
-    redis.state({std::move(fields)});
-    for (auto& actor : actors) redis.actor(std::move(actor));
-    told.making_s += made - start;
-    told.telling_s += cpu_of_thread() - made;
-  }
-  const double wall = seconds_since(began);
+  const double redis_before = cpu_of(server->process().pid());
+  const int64_t half = options.rate * options.seconds / 2;
+  const auto alone = tell(options, 0, half, redis, jsonl, state);
+  Visitor visitor(port);
+  const auto watched = tell(options, half, 2 * half, redis, jsonl, state);
   const auto answers = visitor.answers_ms();
-  const double cpu = cpu_of_process() - cpu_before - told.making_s - visitor.cpu_s();
+  const double wall = alone.wall_s + watched.wall_s;
+  const double share = alone.cpu_s / alone.wall_s,
+               share_watched = (watched.cpu_s - visitor.cpu_s()) / watched.wall_s;
   const double redis_cpu = cpu_of(server->process().pid()) - redis_before;
   const double top_s = seconds_of_process(
       {own_executable().string(), "top", run.directory.root().string(), "--once"}, folder.path() / "top.out");
@@ -238,21 +254,22 @@ void bench_monitor(const MonitorBench& options, Report& report) {
                      {"actors", options.actors},
                      {"rate", options.rate},
                      {"seconds", wall},
-                     {"steps", ticks},
-                     {"core_share", cpu / wall},
-                     {"core_share_telling", told.telling_s / wall},
+                     {"steps", 2 * half},
+                     {"core_share", share},
+                     {"core_share_watched", share_watched},
+                     {"core_share_telling", (alone.telling_s + watched.telling_s) / wall},
                      {"core_share_redis_server", redis_cpu / wall},
                      {"status_ms_p50", at(0.5)},
                      {"status_ms_p95", at(0.95)},
                      {"top_once_s", top_s},
-                     {"event_bytes_per_s", static_cast<double>(visitor.event_bytes()) / wall},
+                     {"event_bytes_per_s", static_cast<double>(visitor.event_bytes()) / watched.wall_s},
                      {"metrics_entries", entries},
                      {"dropped", redis.num_dropped()},
                      {"problem", redis.take_problem()},
                      {"others", watch.others()}};
   report.add(line, "monitor: " + std::to_string(options.actors) + " actors heard of " +
-                       std::to_string(options.rate) + " times a second take " +
-                       std::to_string(100 * cpu / wall) + " % of a core; /api/status in " +
+                       std::to_string(options.rate) + " times a second take " + percent(share) +
+                       " of a core, " + percent(share_watched) + " with a page open; /api/status in " +
                        std::to_string(at(0.5)) + " ms (p95 " + std::to_string(at(0.95)) + "), top in " +
                        std::to_string(top_s) + " s, " + std::to_string(entries) + " entries in the stream");
 }

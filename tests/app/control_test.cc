@@ -73,13 +73,13 @@ TEST(Control, APausedRunTakesNoStepSaysSoAndEndsAsIfItHadNotBeen) {
   EXPECT_THAT(tell(workspace, run, "pase"),
               AllOf(StartsWith("refused"), HasSubstr("did you mean \"pause\"?")));
   EXPECT_EQ(last_step(workspace), step);
+  const auto number = std::to_string(step);
+  EXPECT_TRUE(
+      fs::exists(workspace.run() / "checkpoints" / ("step_" + std::string(6 - number.size(), '0') + number)));
 
   EXPECT_THAT(tell(workspace, run, "resume"), StartsWith("done: goes on after step "));
   EXPECT_EQ(run.exit_code(), 0) << run.err();
   EXPECT_EQ(weights_of(workspace), weights_of(untouched));
-  const auto number = std::to_string(step);
-  EXPECT_TRUE(
-      fs::exists(workspace.run() / "checkpoints" / ("step_" + std::string(6 - number.size(), '0') + number)));
 }
 
 TEST(Control, StopEndsAsASignalDoesAndIsNotDoneAgain) {
