@@ -20,7 +20,7 @@
 namespace sluice::monitor::internal {
 
 inline constexpr int64_t kActorTtlMs = 10'000;
-inline constexpr int64_t kActorEveryMs = 1'000;  // however often it is told
+inline constexpr int64_t kActorEveryMs = 2'000;  // however often it is told
 inline constexpr size_t kMetricsKept = 1000;     // steps of the metrics stream
 
 // The id of a stream entry, "milliseconds-sequence".

@@ -32,22 +32,28 @@ std::string redis_cli(const Workspace& workspace, std::vector<std::string> words
   return text;
 }
 
-// Sends a command and waits for its answer: "done" or "refused", and why.
-std::string tell(const Workspace& workspace, Sluice& run, const std::string& command) {
-  const auto id = redis_cli(workspace, {"xadd", "sluice:{tiny}:commands", "*", "do", command});
-  std::string answer;
-  run.wait_until([&] {
-    answer = redis_cli(workspace, {"xrange", "sluice:{tiny}:replies", id, id});
-    return answer.find("\ntext\n") != std::string::npos;
-  });
-  std::istringstream lines(answer);
-  std::string line, out;
-  for (int i = 0; std::getline(lines, line); ++i) {  // id, do, ..., result, ..., text, ...
-    if (i == 4) out = line + ": ";
-    if (i == 6) out += line;
+// Who sends commands to a run, one after the other.
+class Operator {
+ public:
+  explicit Operator(const Workspace& workspace) : workspace_(workspace) {}
+
+  // Waits for the answer: "done: " or "refused: ", and what else it says.
+  std::string tell(const std::string& command) {
+    const auto id = redis_cli(workspace_, {"xadd", "sluice:{tiny}:commands", "*", "do", command});
+    std::istringstream lines(redis_cli(
+        workspace_, {"xread", "block", std::to_string(kLongMs), "streams", "sluice:{tiny}:replies", last_}));
+    std::vector<std::string> words;  // key, id, "do", command, "result", result, "text", text
+    for (std::string line; std::getline(lines, line);) words.push_back(line);
+    if (words.size() != 8) return "no answer";
+    last_ = words[1];
+    EXPECT_EQ(last_, id);
+    return words[5] + ": " + words[7];
   }
-  return out;
-}
+
+ private:
+  const Workspace& workspace_;
+  std::string last_ = "0-0";
+};
 
 int64_t last_step(const Workspace& workspace) {
   const auto lines = workspace.metrics();
@@ -63,31 +69,32 @@ TEST(Control, APausedRunTakesNoStepSaysSoAndEndsAsIfItHadNotBeen) {
   ASSERT_EQ(sluice(untouched, run_of(30, "monitor.redis=off")).code, 0);
 
   const Workspace workspace;
+  Operator person(workspace);
   Sluice run(workspace, run_of(30));
   ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
-  EXPECT_THAT(tell(workspace, run, "pause"), StartsWith("done: paused after step "));
+  EXPECT_THAT(person.tell("pause"), StartsWith("done: paused after step "));
   const auto step = last_step(workspace);
-  EXPECT_THAT(redis_cli(workspace, {"hget", "sluice:{tiny}:state", "paused"}), "yes");
+  EXPECT_THAT(person.tell("checkpoint"), StartsWith("done: the newest checkpoint is step_"));
+  EXPECT_THAT(person.tell("pase"), AllOf(StartsWith("refused"), HasSubstr("did you mean \"pause\"?")));
+  EXPECT_EQ(redis_cli(workspace, {"hget", "sluice:{tiny}:state", "paused"}), "yes");
   EXPECT_THAT(sluice(workspace, {"top", "runs/tiny", "--once"}).out, HasSubstr("paused by a command"));
-  EXPECT_THAT(tell(workspace, run, "checkpoint"), StartsWith("done: the newest checkpoint is step_"));
-  EXPECT_THAT(tell(workspace, run, "pase"),
-              AllOf(StartsWith("refused"), HasSubstr("did you mean \"pause\"?")));
   EXPECT_EQ(last_step(workspace), step);
   const auto number = std::to_string(step);
   EXPECT_TRUE(
       fs::exists(workspace.run() / "checkpoints" / ("step_" + std::string(6 - number.size(), '0') + number)));
 
-  EXPECT_THAT(tell(workspace, run, "resume"), StartsWith("done: goes on after step "));
+  EXPECT_THAT(person.tell("resume"), StartsWith("done: goes on after step "));
   EXPECT_EQ(run.exit_code(), 0) << run.err();
   EXPECT_EQ(weights_of(workspace), weights_of(untouched));
 }
 
 TEST(Control, StopEndsAsASignalDoesAndIsNotDoneAgain) {
   const Workspace workspace;
+  Operator person(workspace);
   {
     Sluice run(workspace, run_of(100000));
     ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
-    EXPECT_THAT(tell(workspace, run, "stop"), StartsWith("done: stops with a checkpoint after step "));
+    EXPECT_THAT(person.tell("stop"), StartsWith("done: stops with a checkpoint after step "));
     EXPECT_EQ(run.exit_code(), 143) << run.err();
   }
   const auto stopped = last_step(workspace);
@@ -101,13 +108,14 @@ TEST(Control, StopEndsAsASignalDoesAndIsNotDoneAgain) {
 
 TEST(Control, AStageOfExamplesIsToldToo) {
   const Workspace workspace;
+  Operator person(workspace);
   Sluice run(workspace, {"run", "recipe.toml", "sft.steps=100000", "monitor.control=true"});
   ASSERT_TRUE(run.wait_for_step("sft", 2)) << run.out() << run.err();
-  EXPECT_THAT(tell(workspace, run, "pause"), StartsWith("done: paused after step "));
+  EXPECT_THAT(person.tell("pause"), StartsWith("done: paused after step "));
   const auto step = last_step(workspace);
-  EXPECT_THAT(tell(workspace, run, "checkpoint"), StartsWith("done: the newest checkpoint is step_"));
+  EXPECT_THAT(person.tell("checkpoint"), StartsWith("done: the newest checkpoint is step_"));
   EXPECT_EQ(last_step(workspace), step);
-  EXPECT_THAT(tell(workspace, run, "stop"), StartsWith("done: stops"));
+  EXPECT_THAT(person.tell("stop"), StartsWith("done: stops"));
   EXPECT_EQ(run.exit_code(), 143);
 }
 
