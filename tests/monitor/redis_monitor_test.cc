@@ -333,7 +333,7 @@ TEST_F(RedisMonitorTest, APasswordAndADatabaseAreUsedOverTcp) {
 TEST_F(RedisMonitorTest, AServerThatMayNotBeWrittenToIsReportedOnce) {
   ask({"CONFIG", "SET", "maxmemory", "1"});
   RedisMonitor monitor(address(), "r");
-  EXPECT_THAT(next_problem(monitor), HasSubstr("cannot be used (OOM"));
+  EXPECT_THAT(next_problem(monitor), HasSubstr("is full (OOM"));
   ask({"CONFIG", "SET", "maxmemory", "0"});
   EXPECT_TRUE(says(monitor, "is back"));
   expect_group({.length = 0, .lag = 0, .pending = 0});
