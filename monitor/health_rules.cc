@@ -10,8 +10,8 @@
 namespace sluice::monitor {
 namespace {
 
-constexpr double kSlowStepS = 0.1;  // in shorter steps nobody waits for anybody long
-constexpr double kBearable = 0.3;   // of the spread of a scorer: what its mean may fall without a word
+constexpr double kSlowStepS = 0.05;  // in shorter steps nobody waits for anybody long
+constexpr double kBearable = 0.3;    // of the spread of a scorer: what its mean may fall without a word
 
 double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -170,7 +170,7 @@ std::string repetition(const HealthRule& rule, const StageSteps& steps) {
 }
 
 std::string stale_queue(const HealthRule& rule, const StageSteps& steps) {
-  constexpr double kOldS = 1;
+  constexpr double kOldS = 0.5;
   const auto age = steps.last("queue/age", rule.steps), time = steps.last("step_time", rule.steps);
   if (age.empty() || time.empty() || std::ranges::min(age) < kOldS) return "";
   if (std::ranges::min(age) < rule.limit * median_of(time)) return "";
@@ -291,16 +291,16 @@ std::vector<HealthRule> make_rules() {
        "the reward `repetition` puts a price on",
        repetition},
       {"stale_queue", 5, 5,
-       "`queue/age` is as long as {limit} steps take, and 1 s or more, in {steps} steps in a row",
+       "`queue/age` is as long as {limit} steps take, and 0.5 s or more, in {steps} steps in a row",
        "Fewer actors or a smaller rollout.staleness; see in the log of the learner what its steps wait for",
        stale_queue},
       {"starving_learner", 0.9, 20,
-       "`time/wait` is {limit} of `step_time` or more on average over {steps} steps of 0.1 s or longer",
+       "`time/wait` is {limit} of `step_time` or more on average over {steps} steps of 0.05 s or longer",
        "More actors (rollout.actors, or more machines), rollout.draft, or a shorter "
        "rollout.max_new_tokens; look for one slow scorer in rewards/NAME/seconds_p95",
        starving_learner},
-      {"starving_actors", 0.9, 20,
-       "over {steps} steps of 0.1 s or longer the learner waited for nothing, and the next groups lay ready "
+      {"starving_actors", 0.8, 20,
+       "over {steps} steps of 0.05 s or longer the learner waited for nothing, and the next groups lay ready "
        "for "
        "{limit} of a step (`queue/age` against `policy/lag`)",
        "Fewer actors do as well; more ranks (learner.ranks) or a larger batch.micro_batch_tokens make the "

@@ -250,9 +250,9 @@ TEST(Health, ActorsThatAreBusyForHalfAStepDoNotStarve) {
 TEST(Health, NobodyStarvesInStepsOfASplitSecond) {
   EXPECT_THAT(alarms_of(60, 1,
                         [](int64_t, Metrics& metrics) {
-                          metrics["step_time"] = 0.05;
-                          metrics["time/wait"] = 0.05;
-                          metrics["queue/age"] = 0.05;
+                          metrics["step_time"] = 0.02;
+                          metrics["time/wait"] = 0.02;
+                          metrics["queue/age"] = 0.02;
                         }),
               IsEmpty());
 }
