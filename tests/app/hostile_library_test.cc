@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <optional>
-
+#include "base/captured_run.h"
 #include "base/error.h"
 #include "base/subprocess.h"
 #include "rewards/sandbox.h"
@@ -152,8 +151,9 @@ TEST(HostileLibraries, AreRefusedWhereTheyCannotBegin) {
   for (const auto& [source, reason] : cases) {
     const PluginFolder folder;
     build(folder, source);
+    const bool hangs = reason.find("no hello") != std::string::npos;
     EXPECT_THAT(message_of<UsageError>([&] {
-                  make(folder, {{"start_timeout_ms", 500}});
+                  make(folder, {{"start_timeout_ms", hangs ? 500 : 20'000}});
                 }),
                 HasSubstr(reason));
     EXPECT_TRUE(folder.comes_to(0));
@@ -166,24 +166,24 @@ TEST(HostileLibraries, AreRefusedWhereTheyCannotBegin) {
 TEST(HostileLibraries, AreHeldToTheSandboxThatTheirRecipeAsksFor) {
   if (sandbox_support().level < SandboxLevel::Namespaces)
     GTEST_SKIP() << "this machine gives no namespaces: " << sandbox_support().why_not_more;
-  const Json sandbox = {
-      {"sandbox", "namespaces"},
-      {"timeout_ms", 20'000},
-      {"memory_mb", 4096},
-      {"readable",
-       Json::array({SLUICE_BINARY, std::filesystem::path(SLUICE_BINARY).parent_path().string()})}};
-  const auto outcome_of = [&](const PluginFolder& folder, const std::string& body) {
+  // As a person tries it, since what the worker loads has to be seen from in there.
+  const auto outcome_of = [](const PluginFolder& folder, const std::string& body) {
     std::filesystem::permissions(folder / ".", std::filesystem::perms(0755));
     build(folder, library(body));
-    return score(*make(folder, sandbox), {}, "bad");
+    folder.write("answers.jsonl", Json({{"prompt", "x"}, {"completion", "bad"}}).dump() + "\n");
+    const auto run = run_captured({.command = {SLUICE_BINARY, "reward", "test", "r.so", "--file",
+                                               "answers.jsonl", "sandbox=namespaces", "--json"},
+                                   .working_directory = folder / ""},
+                                  {.wall_ms = 60'000});
+    EXPECT_EQ(run.status->code, 0) << run.errors;
+    return Json::parse(run.output);
   };
   const PluginFolder connects, writes;
-  EXPECT_EQ(outcome_of(connects, "socket(AF_INET, SOCK_STREAM, 0);").unscored_reason,
+  EXPECT_EQ(outcome_of(connects, "socket(AF_INET, SOCK_STREAM, 0);").at("reason"),
             "denied: it made a system call that the sandbox denies");
   const std::string path = (writes / "written").string();
-  EXPECT_EQ(
-      outcome_of(writes, "scores[0] = open(\"" + path + "\", O_CREAT | O_WRONLY, 0600) < 0 ? 0.5 : 1;").score,
-      0.5);
+  const std::string writing = "scores[0] = open(\"" + path + "\", O_CREAT | O_WRONLY, 0600) < 0 ? 0.5 : 1;";
+  EXPECT_EQ(outcome_of(writes, writing).at("score"), 0.5);
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
