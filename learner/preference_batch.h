@@ -68,8 +68,8 @@ at::Tensor prompt_logps(const PreferencePack& pack, const at::Tensor& logprobs);
 // for those of each pack, [examples, ...].
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs,
                         const std::function<at::Tensor(const PreferencePack& pack)>& of_pack);
-// On every rank, each of which computes its own packs: [all examples, columns]. Whoever has fewer than another is told
-// behind them by how many, before the ranks share what they have.
+// On every rank, each of which computes its own packs: [all examples, columns]. Whoever has fewer than
+// another is told behind them by how many, before the ranks share what they have.
 at::Tensor of_all_packs(const std::vector<PreferencePack>& packs, int64_t columns,
                         transport::Collective& ranks,
                         const std::function<at::Tensor(const PreferencePack& pack)>& of_pack,

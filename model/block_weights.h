@@ -10,8 +10,8 @@ struct BlockNumbers {
   int64_t first = 0, count = 0;
 };
 
-// Who brings them. A network calls it around each of its blocks: in the order of the blocks in a forward, in the
-// other one in a backward.
+// Who brings them. A network calls it around each of its blocks: in the order of the blocks in a forward, in
+// the other one in a backward.
 class BlockWeights {
  public:
   virtual ~BlockWeights() = default;

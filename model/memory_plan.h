@@ -43,11 +43,11 @@ struct MemoryPlan {
   int64_t parameters = 0;  // numbers, not bytes
   int64_t of_blocks = 0;   // of them, those that lie in the network's blocks,
   int64_t of_largest_block = 0;
-  int64_t weights = 0;     // adapters among them
-  int64_t packed = 0;      // the copy of the matrices that products read; panels that are not full left out
-  int64_t gradients = 0;   // float32
-  int64_t optimizer = 0;   // AdamW's two moments, float32
-  int64_t update = 0;      // what the update works with: which numbers decay, and a denominator
+  int64_t weights = 0;    // adapters among them
+  int64_t packed = 0;     // the copy of the matrices that products read; panels that are not full left out
+  int64_t gradients = 0;  // float32
+  int64_t optimizer = 0;  // AdamW's two moments, float32
+  int64_t update = 0;     // what the update works with: which numbers decay, and a denominator
   int64_t cache_per_token = 0;  // of all layers, as long as none has forgotten a token
   int64_t cache = 0;            // a layer with a window keeps no more than its ring
   int64_t activations = 0;

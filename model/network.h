@@ -62,9 +62,9 @@ class Network {
   // Whether a backward computes each block again from its input, which is all that is kept of it: the same
   // gradients, bit for bit, for the memory of one block and a third more arithmetic.
   void checkpoint_blocks(bool checkpoints) { checkpoints_ = checkpoints; }
-  // The weights of a block are there only between a gather() and the release() after it, and a backward computes
-  // each block again, as with checkpoint_blocks(). Null, as it begins: they are there always. `weights` outlives
-  // this.
+  // The weights of a block are there only between a gather() and the release() after it, and a backward
+  // computes each block again, as with checkpoint_blocks(). Null, as it begins: they are there always.
+  // `weights` outlives this.
   void bring_blocks(BlockWeights* weights) { block_weights_ = weights; }
   BlockNumbers block_numbers(int64_t block) const;
   // What save_model() writes as the ids that end a generation.

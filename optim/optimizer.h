@@ -38,9 +38,9 @@ struct OptimizerOptions {
   double spike_ratio = 0.0;    // skips a step whose gradient norm is so many times the usual one; 0: none
   int64_t spike_window = 50;   // steps that the usual norm is a mean of
   ScheduleOptions schedule = {};
-  // What each of several ranks has a part of alone, one of shard_kinds(): none; moments (ZeRO-1), of the weights that
-  // it moves; or weights, with their gradients and moments (ZeRO-3). Not for Muon; weights are on the CPU, and all of
-  // the network is trained.
+  // What each of several ranks has a part of alone, one of shard_kinds(): none; moments (ZeRO-1), of the
+  // weights that it moves; or weights, with their gradients and moments (ZeRO-3). Not for Muon; weights are
+  // on the CPU, and all of the network is trained.
   std::string shard = "none";
 };
 
@@ -68,8 +68,8 @@ class ShardedWeights;
 class SpikeGuard;
 class UpdateRule;
 
-// Rank 0 has all of the network's weights for as long as it lives. Each rank has one at once; meanwhile the network
-// computes on rank 0 alone.
+// Rank 0 has all of the network's weights for as long as it lives. Each rank has one at once; meanwhile the
+// network computes on rank 0 alone.
 class WholeWeights {
  public:
   explicit WholeWeights(ShardedWeights* weights);  // null: every rank has them always
@@ -84,8 +84,9 @@ class WholeWeights {
 // Gradients of all parameters lie in one flat buffer of which each parameter's grad() is a view, so that
 // accumulation, the all-reduce and the norm are one pass each.
 //
-// Where ranks have parts of the weights, the network gathers a block's before it computes, from the ranks that have
-// them: each forward and each backward is one of all ranks. Who has fewer passes than another is idle in the rest.
+// Where ranks have parts of the weights, the network gathers a block's before it computes, from the ranks
+// that have them: each forward and each backward is one of all ranks. Who has fewer passes than another is
+// idle in the rest.
 class Optimizer {
  public:
   // `network` and `collective` outlive it. Throws Error for options that make no sense.
@@ -98,8 +99,8 @@ class Optimizer {
   // step(), which has to come, nothing else is summed. Who does not call it has all of it summed in step(),
   // to the same bits.
   void expect_last_backward();
-  // Goes along with passes of the other ranks: with so many forwards, the backward of one that this rank made, and so
-  // many of both. Does nothing where every rank has all weights.
+  // Goes along with passes of the other ranks: with so many forwards, the backward of one that this rank
+  // made, and so many of both. Does nothing where every rank has all weights.
   void idle_forwards(int64_t count);
   void idle_backward();
   void idle_passes(int64_t count);
@@ -115,11 +116,13 @@ class Optimizer {
   // Both by their metric names, nonfinite_skips and spike_skips.
   std::map<std::string, double> skip_counts() const;
 
-  // That this rank waited for gradients to be summed and weights to be gathered, since the last call; 0 on one rank.
+  // That this rank waited for gradients to be summed and weights to be gathered, since the last call; 0 on
+  // one rank.
   double take_sum_seconds();
 
   [[nodiscard]] WholeWeights whole_weights() const { return WholeWeights(weights_.get()); }
-  // SHA-256 of what every rank has of the weights: all, or what does not lie in blocks. Not while rank 0 has more.
+  // SHA-256 of what every rank has of the weights: all, or what does not lie in blocks. Not while rank 0 has
+  // more.
   std::string hash_in_common() const;
 
   int64_t state_bytes() const;  // of what the rule remembers, on this rank

@@ -16,11 +16,12 @@
 
 namespace sluice::optim {
 
-// The flat buffers stay where they are: what is not there is zero, and takes no memory. What is outside of the blocks
-// (embeddings, the last norm, the head) is the root, which every rank has.
+// The flat buffers stay where they are: what is not there is zero, and takes no memory. What is outside of
+// the blocks (embeddings, the last norm, the head) is the root, which every rank has.
 //
-// Weights are whole on every rank until begin_update(), the first of which lets go of them. From then on a pass goes
-// by sums that all ranks take part in: they make equally many passes, those that have nothing to compute too.
+// Weights are whole on every rank until begin_update(), the first of which lets go of them. From then on a
+// pass goes by sums that all ranks take part in: they make equally many passes, those that have nothing to
+// compute too.
 class ShardedWeights final : public model::BlockWeights {
  public:
   // `grad` has the gradients of the network's weights; network and ranks outlive it.

@@ -1,6 +1,7 @@
 // A stage on several ranks: rank 0 finds, decides, reports and writes, the others follow it step by step.
 //
-// Each takes its share of each step; what rank 0 tells them is all that they know of the run. A group of one rank does none of this.
+// Each takes its share of each step; what rank 0 tells them is all that they know of the run. A group of one
+// rank does none of this.
 #pragma once
 
 #include <string>
@@ -21,8 +22,8 @@ StageStart find_start(const RunDirectory& run, const Recipe& recipe, const Stage
 // The signal that rank 0 has been sent, or 0, on every rank.
 int told_to_stop(transport::Collective& ranks, const StopRequest& stop);
 
-// Throws Error naming the ranks whose weights are not those of rank 0, as far as both have them. Waits for them as
-// long as loading may take.
+// Throws Error naming the ranks whose weights are not those of rank 0, as far as both have them. Waits for
+// them as long as loading may take.
 void check_in_step(const optim::Optimizer& optimizer, std::string_view when);
 
 // What rank 0 has the others of a policy stage do next.

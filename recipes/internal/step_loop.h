@@ -20,8 +20,8 @@ namespace sluice::recipes {
 struct StepWork {
   // One update; `step` counts from 0 in the stage. Its num_tokens are those of the step.
   std::function<learner::StepMetrics(int64_t step)> learn;
-  // What is reported after `done` steps besides, outside the time of the step; on rank 0, and where it is due. May be
-  // null, both of them.
+  // What is reported after `done` steps besides, outside the time of the step; on rank 0, and where it is
+  // due. May be null, both of them.
   std::function<learner::StepMetrics(int64_t done)> measure;
   std::function<bool(int64_t done)> is_due = {};
   // Of a checkpoint, all but what is remembered.

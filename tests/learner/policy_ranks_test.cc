@@ -130,18 +130,14 @@ INSTANTIATE_TEST_SUITE_P(Every, PolicyRanks, testing::ValuesIn(rank_cases()),
 TEST(PolicyRanksAgain, LearnTheSameWithAPartOfTheWeightsEach) {
   transport::SoloCollective alone;
   for (auto& [name, options] : rank_cases()) {
-    if (name == "Critic" || name == "KlInReward" || name == "Sequence") continue;
+    if (name != "Updates" && name != "Masks") continue;  // forwards alone, several updates
     SCOPED_TRACE(name);
     options.micro_batch_tokens = 40;
     const auto whole = learn(options, alone);
-    for (const int64_t size : {2, 4}) {
-      const auto ranks = learn_on(size, options, "weights");
-      EXPECT_LE(difference(ranks[0].weights, whole.weights), 1e-5);
-      for (const auto& rank : ranks) {
-        EXPECT_EQ(rank.hash, ranks[0].hash);
-        EXPECT_EQ(rank.metrics, ranks[0].metrics);
-      }
-    }
+    const auto ranks = learn_on(2, options, "weights");
+    EXPECT_LE(difference(ranks[0].weights, whole.weights), 1e-5);
+    EXPECT_EQ(ranks[1].hash, ranks[0].hash);
+    EXPECT_EQ(ranks[1].metrics, ranks[0].metrics);
   }
 }
 
