@@ -139,9 +139,10 @@ void TensorboardSink::append(std::string_view event) {
   Message end;
   end.little_endian(masked_crc32c(event), 4);
   const std::string bytes = record.bytes() + std::string(event) + end.bytes();
-  require<EnvironmentError>(
-      std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size() && std::fflush(file_) == 0,
-      "cannot write ", path_.string(), ": ", std::generic_category().message(errno));
+  const bool written =
+      std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size() && std::fflush(file_) == 0;
+  require<EnvironmentError>(written, "cannot write ", path_.string(), ": ",
+                            std::generic_category().message(errno));
 }
 
 void TensorboardSink::write(const StepReport& report, const StepDetail& detail) {
