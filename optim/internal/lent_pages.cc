@@ -59,16 +59,17 @@ void give_back(const at::Tensor& numbers) {
   std::memset(bytes.first, 0, static_cast<size_t>(pages.first - bytes.first));
   std::memset(pages.end, 0, static_cast<size_t>(bytes.end - pages.end));
   if (pages.size() == 0) return;
-  require(::madvise(pages.first, pages.size(), MADV_DONTNEED) == 0, "lent pages: the system does not take ",
-          pages.size(), " bytes back: ", std::strerror(errno));
+  const bool taken = ::madvise(pages.first, pages.size(), MADV_DONTNEED) == 0;
+  require(taken, "lent pages: the system does not take ", pages.size(),
+          " bytes back: ", std::strerror(errno));
 }
 
 int64_t resident_bytes(const at::Tensor& numbers) {
   const auto pages = whole_pages(bytes_of(numbers));
   std::vector<unsigned char> is_there(pages.size() / page_bytes());
   if (is_there.empty()) return 0;
-  require(::mincore(pages.first, pages.size(), is_there.data()) == 0,
-          "lent pages: mincore: ", std::strerror(errno));
+  const bool told = ::mincore(pages.first, pages.size(), is_there.data()) == 0;
+  require(told, "lent pages: mincore: ", std::strerror(errno));
   const auto count = std::ranges::count_if(is_there, [](unsigned char page) { return (page & 1) != 0; });
   return static_cast<int64_t>(count) * static_cast<int64_t>(page_bytes());
 }
