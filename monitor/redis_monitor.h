@@ -48,6 +48,8 @@ struct RedisAddress {
 // "redis://[user:password@]host[:port][/db]" or "unix://[user:password@]/path". Throws UsageError naming what
 // is wrong with it.
 RedisAddress parse_redis_url(const std::string& url);
+// The URL as it is shown: with *** for user and password.
+std::string without_password(const std::string& url);
 
 // Safe from any thread; no call waits for the server.
 class RedisMonitor final : public MetricSink {

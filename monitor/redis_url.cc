@@ -14,14 +14,6 @@ constexpr std::string_view kForms =
     "; the forms are redis://[user:password@]host[:port][/db] and unix://[user:password@]/path";
 constexpr size_t kMaxSocketPath = 107;  // sun_path without its zero
 
-// What is said about a URL never shows its password.
-std::string without_password(const std::string& url) {
-  const auto scheme = url.find("://");
-  const auto at = url.rfind('@');
-  if (scheme == std::string::npos || at == std::string::npos || at < scheme) return url;
-  return url.substr(0, scheme + 3) + "***" + url.substr(at);
-}
-
 std::string percent_decoded(std::string_view text, const std::string& shown) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -75,6 +67,13 @@ void take_host(std::string_view text, const std::string& shown, RedisAddress& ou
 }
 
 }  // namespace
+
+std::string without_password(const std::string& url) {
+  const auto scheme = url.find("://");
+  const auto at = url.rfind('@');
+  if (scheme == std::string::npos || at == std::string::npos || at < scheme) return url;
+  return url.substr(0, scheme + 3) + "***" + url.substr(at);
+}
 
 RedisAddress parse_redis_url(const std::string& url) {
   const auto shown = without_password(url);

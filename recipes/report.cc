@@ -14,6 +14,7 @@
 #include "base/terminal.h"
 #include "base/utf8.h"
 #include "monitor/line_chart.h"
+#include "monitor/redis_monitor.h"
 #include "monitor/run_history.h"
 #include "recipes/rollout_files.h"
 #include "recipes/run_record.h"
@@ -339,6 +340,12 @@ std::string json_part(const std::string& title, const Json& json) {
 
 }  // namespace
 
+Json shown_recipe(const Recipe& recipe) {
+  Json shown = recipe.resolved;
+  shown["monitor"]["redis"] = monitor::without_password(recipe.monitor.redis);
+  return shown;
+}
+
 std::string run_report(const RunDirectory& run, const Recipe& recipe) {
   monitor::RunHistory history(run.metrics());
   history.refresh();
@@ -348,7 +355,7 @@ std::string run_report(const RunDirectory& run, const Recipe& recipe) {
   }
   std::string out = head(run, recipe, results) + evaluations(results) + alarms(history) + curves(history) +
                     samples(results) + rollouts(run) + stages(run, recipe, history) + timings(history);
-  out += json_part("Recipe", recipe.resolved);
+  out += json_part("Recipe", shown_recipe(recipe));
   if (std::filesystem::exists(run.environment()))
     out += json_part("Environment", read_json(run.environment()));
   return out + "</body></html>\n";

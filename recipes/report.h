@@ -12,6 +12,9 @@ namespace sluice::recipes {
 // recipe and the machine. Every text of the run is escaped.
 std::string run_report(const RunDirectory& run, const Recipe& recipe);
 
+// The resolved recipe as people may see it: without the password of a Redis.
+Json shown_recipe(const Recipe& recipe);
+
 // The same as report.html of the run.
 void write_report(const RunDirectory& run, const Recipe& recipe);
 

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "monitor/prometheus.h"
 #include "recipes/internal/page.h"
+#include "recipes/report.h"
 #include "recipes/rollout_files.h"
 
 namespace sluice::recipes {
@@ -148,7 +149,7 @@ HttpResponse RunPage::route(const HttpRequest& request) {
     return json_response(to_json(view_));
   }
   if (path == "/api/steps") return json_response(steps(request));
-  if (path == "/api/recipe") return json_response(view_.recipe().resolved);
+  if (path == "/api/recipe") return json_response(shown_recipe(view_.recipe()));
   if (path == "/api/rollouts") {
     if (!request.query.contains("step")) return json_response({{"steps", rollout_steps(view_.run())}});
     const auto search = request.query.find("search");

@@ -47,6 +47,14 @@ TEST_F(RunReportTest, ARunThatDidNothingHasOne) {
                                                          HasSubstr("<h2>Recipe</h2>"), HasSubstr("</html>")));
 }
 
+TEST_F(RunReportTest, ShowsTheRecipeWithoutAPassword) {
+  auto recipe = recipe_;
+  recipe.monitor.redis = "redis://ada:s3cret@localhost:7000";
+  recipe.resolved["monitor"]["redis"] = recipe.monitor.redis;
+  EXPECT_THAT(run_report(run_.directory, recipe),
+              AllOf(HasSubstr("***@localhost:7000"), Not(HasSubstr("s3cret"))));
+}
+
 TEST_F(RunReportTest, SaysWhatTheRunCameTo) {
   {
     monitor::JsonlSink sink(run_.directory.metrics(), 0);
