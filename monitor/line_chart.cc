@@ -88,7 +88,9 @@ struct Axis {
   }
   // Room for a curve that does not move, or that touches the edge.
   void widen(double share) {
-    const double room = high > low ? (high - low) * share : std::max(std::abs(high), 1.0) * 0.1;
+    const double size = std::max(std::abs(low), std::abs(high));
+    const bool moves = high - low > size * 1e-9;  // what is left of a rounding is no curve
+    const double room = moves ? (high - low) * share : std::max(size, 1.0) * 0.1;
     low -= room;
     high += room;
   }
@@ -148,8 +150,9 @@ std::vector<double> round_ticks(double low, double high, int count) {
     }
   }
   std::vector<double> ticks;
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i)
-    ticks.push_back(i * step + 0.0);  // + 0: no "-0"
+  const double first = std::ceil(low / step - 1e-9);
+  for (int i = 0; i <= count && (first + i) * step <= high + step * 1e-9; ++i)
+    ticks.push_back((first + i) * step + 0.0);  // + 0: no "-0"
   return ticks;
 }
 

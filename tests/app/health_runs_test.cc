@@ -60,7 +60,7 @@ const std::vector<Illness>& illnesses() {
       {"one_letter",  // pays as much for its place among others, until nothing else is said
        {"grpo.steps=56", "grpo.optim.lr=0.05", "grpo.algorithm={beta=1e-6}",
         R"(rewards=[{python="ill.py:letter_e"}, {python="ill.py:variety", weight=0.1}])"},
-       {"truncated", "scorers_apart", "entropy_collapse"}},
+       {"truncated", "scorers_apart", "entropy_collapse", "repetition"}},
       {"huge_lr",
        {"grpo.steps=25", "grpo.optim={lr=2, warmup_steps=40}", "grpo.algorithm={beta=1e-6}",
         R"(rewards=[{python="ill.py:letter_e"}])"},
@@ -128,7 +128,8 @@ void expect_doctor_names(const Workspace& workspace, const std::string& run,
 TEST(HealthRuns, EveryRuleSeesItsIllness) {
   const Workspace workspace;
   write_plain(workspace / "ill.py", kRewards);
-  std::set<std::string> seen{"disk_low"};  // in the next test
+  // In the next test, in held_out_test.cc and in guards_test.cc.
+  std::set<std::string> seen{"disk_low", "held_out_falls", "canary_moved"};
   for (const auto& illness : illnesses()) {
     SCOPED_TRACE(illness.name);
     const bool stops = illness.name == std::string("never_right");

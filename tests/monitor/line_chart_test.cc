@@ -42,6 +42,14 @@ TEST(LineChart, TicksAreRoundNumbers) {
   EXPECT_FALSE(std::signbit(round_ticks(-1, 1, 2)[1]));  // "0", not "-0"
 }
 
+// Times of 0.124 and of the next number after it once made ticks without end.
+TEST(LineChart, OfNumbersThatDifferInTheirLastBitHasFewTicks) {
+  const double time = 0.124, next = std::nextafter(time, 1);
+  EXPECT_LE(round_ticks(time, next, 6).size(), 7);
+  const auto svg = line_chart({{.name = "a", .points = {{1, time}, {2, next}}}});
+  EXPECT_LT(svg.size(), 10'000);
+}
+
 // The axes enclose x 56 to 536 and y 34 to 312 of the page; y has 5 % of room on both sides: 278 / 1.1 =
 // 252.7 for the values, 12.6 for the room.
 TEST(LineChart, PutsPointsWhereTheirNumbersSay) {
