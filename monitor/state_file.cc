@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -19,16 +20,17 @@ double steady_seconds() {
 
 }  // namespace
 
-void StateFile::write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
-                      bool last) {
+std::string StateFile::write(const std::map<std::string, std::string>& state,
+                             const std::vector<ActorState>& actors, bool last) {
   const double began = steady_seconds();
-  if (began < due_s_ && !last) return;
+  if (began < due_s_ && !last) return "";
   Json all = Json::object();
   for (const auto& actor : actors) all[actor.name] = actor.fields;
   const Json json = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", state}, {"actors", all}};
-  // Where there is no room for it something that matters will say so.
-  replace_file(file_, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  const auto error = replace_file(file_, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   due_s_ = began + std::min((steady_seconds() - began) / kShare, kLongestS);
+  const auto problem = error ? "cannot write " + file_.string() + ": " + error.message() : std::string();
+  return std::exchange(problem_, problem) == problem ? "" : problem;
 }
 
 }  // namespace sluice::monitor

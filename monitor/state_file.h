@@ -16,13 +16,14 @@ class StateFile {
 
   // {"schema", "wall_time", "state": {...}, "actors": {NAME: {...}}}. However many actors there are and
   // however often it is called, it takes half a hundredth of the time: a call in between writes nothing,
-  // unless it is the `last`.
-  void write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
-             bool last);
+  // unless it is the `last`. Returns "" or why it could not, once until it can again: a run needs none.
+  std::string write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
+                    bool last);
 
  private:
   const std::filesystem::path file_;
-  double due_s_ = 0;  // of a clock that is not set
+  double due_s_ = 0;     // of a clock that is not set
+  std::string problem_;  // that was told
 };
 
 }  // namespace sluice::monitor

@@ -116,7 +116,8 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
   fields["step"] = std::to_string(step);
   fields["stage_step"] = std::to_string(stage_step);
   fields["stage_steps"] = std::to_string(stage_.steps);
-  state_.write(fields, actors, stage_step == stage_.steps);
+  const auto problem = state_.write(fields, actors, stage_step == stage_.steps);
+  if (!problem.empty()) say(problem + "; the run goes on without it");
   if (!redis_) return;
   redis_->state({std::move(fields)});
   for (const auto& actor : actors) redis_->actor(actor);

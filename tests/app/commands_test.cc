@@ -66,7 +66,8 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
   EXPECT_LT(critic["weights"], roles[0]["weights"]);  // one number in place of logits
 
   const auto sharded =
-      sluice(workspace, {"check", "recipe.toml", "--json", "learner.ranks=4", "optim.shard=weights"});
+      sluice(workspace, {"check", "recipe.toml", "--json", "learner.ranks=4", "optim.shard=weights",
+                         "grpo.algorithm={beta=0.05}"});  // and no mix_every
   const Json parts = parse_json(sharded.out, "check").at("memory").at("stages").at(1).at("roles");
   const auto whole = roles[0]["weights"].get<int64_t>(), part = parts[0]["weights"].get<int64_t>();
   EXPECT_EQ(parts[0]["count"], 4);

@@ -1,5 +1,6 @@
 #include "monitor/state_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/json.h"
@@ -24,6 +25,16 @@ TEST(StateFile, HasTheStateAndTheActors) {
   EXPECT_GT(json.at("wall_time"), 0);
   EXPECT_EQ(json.at("state").at("step"), "1");
   EXPECT_EQ(json.at("actors").at("actor-1").at("tokens"), "1");
+}
+
+TEST(StateFile, SaysOnceThatItCannotBeWritten) {
+  const TempFolder folder;
+  StateFile file(folder.path() / "gone" / "state.json");
+  EXPECT_THAT(file.write({}, {}, /*last=*/true), testing::HasSubstr("state.json: No such file"));
+  EXPECT_EQ(file.write({}, {}, true), "");
+  std::filesystem::create_directory(folder.path() / "gone");
+  EXPECT_EQ(file.write({}, {}, true), "");
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "gone" / "state.json"));
 }
 
 // Milliseconds of writing are followed by a hundred times as many without.

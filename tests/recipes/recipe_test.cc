@@ -455,7 +455,7 @@ TEST(Recipe, SaysWhatDoesNotGoTogether) {
   EXPECT_THAT(fault({"optim.shard=weights", "algorithm.baseline=critic"}), HasSubstr("critic"));
   EXPECT_THAT(fault({"optim.shard=weights", "algorithm.beta=0.1", "algorithm.mix_every=2"}),
               HasSubstr("mix_every"));
-  EXPECT_THAT(fault({"optim.shard=true"}), HasSubstr("moments"));
+  EXPECT_THAT(fault({"optim.shard=true"}), HasSubstr("wants text"));
   EXPECT_EQ(folder.load(kGrpo, {"optim.shard=weights"}).stages[0].optim.shard, "weights");
   EXPECT_THAT(fault({"rollout.draft=model"}), HasSubstr("rollout.draft_model"));
   EXPECT_THAT(fault({"rollout.draft_model=somewhere"}), HasSubstr("rollout.draft"));
