@@ -65,9 +65,12 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
   EXPECT_EQ(critic["optimizer"], 2 * critic["weights"].get<int64_t>());
   EXPECT_LT(critic["weights"], roles[0]["weights"]);  // one number in place of logits
 
+  auto unmixed = read_file(workspace / "recipe.toml");
+  const std::string mix = ", mix_every = 3, mix_alpha = 0.5";
+  unmixed.erase(unmixed.find(mix), mix.size());
+  write_file_atomically(workspace / "unmixed.toml", unmixed);
   const auto sharded =
-      sluice(workspace, {"check", "recipe.toml", "--json", "learner.ranks=4", "optim.shard=weights",
-                         "grpo.algorithm={beta=0.05}"});  // and no mix_every
+      sluice(workspace, {"check", "unmixed.toml", "--json", "learner.ranks=4", "optim.shard=weights"});
   const Json parts = parse_json(sharded.out, "check").at("memory").at("stages").at(1).at("roles");
   const auto whole = roles[0]["weights"].get<int64_t>(), part = parts[0]["weights"].get<int64_t>();
   EXPECT_EQ(parts[0]["count"], 4);
