@@ -182,6 +182,17 @@ TEST(GlooCollective, MeetsAtAnAddress) {
               HasSubstr("\"localhost\" is none"));
 }
 
+// Whoever waits looks ten times a second; rank 0, which comes last, ends at once and the store with it.
+TEST(GlooCollective, TheRankWithTheStoreLetsTheOthersSeeThatAWaitIsOver) {
+  const std::string address = "127.0.0.1:" + std::to_string(20'000 + (::getpid() + 1) % 20'000);
+  const auto run = [&](int64_t rank) {
+    GlooCollective group({.rank = rank, .size = 2, .timeout_ms = 10'000, .address = address});
+    if (rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    EXPECT_NO_THROW(group.meet()) << "rank " << rank;
+  };
+  for (int i = 0; i < 5; ++i) const std::jthread first(run, 0), second(run, 1);
+}
+
 TEST(Collective, TellsAllWhatRankZeroSaysAndWhatEachSays) {
   spawn_ranks(3, [](Collective& group) {
     const std::string bytes("a\0b\xff", 4);

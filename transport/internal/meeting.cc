@@ -28,7 +28,7 @@ namespace {
 
 constexpr Millis kPauseMs = 5, kLongPauseMs = 100;
 constexpr Millis kBeatMs = 1'000;
-constexpr Millis kWitnessMs = 3'000;   // for the others to notice a failure too
+constexpr Millis kWitnessMs = 3'000;   // for the others to notice a failure too, or the end of a wait
 constexpr Millis kSearchMs = 5'000;    // for who is to blame; a store that has stopped does not say
 constexpr const char* kHere = "here";  // a rank, in the store
 
@@ -170,6 +170,7 @@ Progress::~Progress() {
 
 void Progress::tell_begun(int64_t number) { tell(&Signs::begun, number); }
 void Progress::tell_failed(int64_t number) { tell(&Signs::failed, number); }
+void Progress::tell_met(int64_t number) { tell(&Signs::met, number); }
 
 void Progress::tell(int64_t Signs::*what, int64_t number) {
   const std::lock_guard lock(mutex_);
@@ -250,6 +251,16 @@ Meeting::Meeting(const RankOptions& options) : options_(options) {
   fail<EnvironmentError>(who(), " waited ", options.timeout_ms, " ms at ", where, ": ", why);
 }
 
+Meeting::~Meeting() {
+  const bool has_store = progress_ != nullptr && !options_.address.empty() && options_.rank == 0;
+  if (!has_store || met_ == 0 || met_ != num_begun_) return;
+  try {
+    wait_until([&] { return behind(progress_->look(), &Signs::met, met_).empty(); }, kWitnessMs);
+  } catch (const std::exception&) {
+    // Then nobody else can see anything either.
+  }
+}
+
 void Meeting::open() {
   if (options_.address.empty()) {
     store_ = c10::make_intrusive<c10d::FileStore>(options_.meeting.string(), static_cast<int>(options_.size));
@@ -284,7 +295,7 @@ void Meeting::wait_for_all() {
       const auto all = ask<std::vector<Signs>>([progress = progress_] { return progress->look(); }, limit_ms);
       if (!all) fail("the store at ", options_.address, " does not answer");
       const auto missing = behind(*all, &Signs::begun, begun.number);
-      if (missing.empty()) return;
+      if (missing.empty()) return know_all_have_met(begun);
       silence.hear(*all);
       std::ranges::copy_if(missing, std::back_inserter(lost),
                            [&](int64_t rank) { return silence.lasts(rank, limit_ms); });
@@ -294,6 +305,15 @@ void Meeting::wait_for_all() {
     require(lost.empty(), who(), " waited for ", list(lost), ", which gave no sign of life for ", limit_ms,
             " ms");
     std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms));
+  }
+}
+
+void Meeting::know_all_have_met(const Begun& begun) {
+  met_ = begun.number;
+  try {
+    progress_->tell_met(begun.number);
+  } catch (const std::exception&) {
+    // Rank 0 has waited for this for some seconds and gone.
   }
 }
 

@@ -18,6 +18,7 @@ namespace sluice::transport::internal {
 // What a rank lets the others know.
 struct Signs {
   int64_t begun = -1, failed = -1;  // last, by number
+  int64_t met = -1;                 // the last wait of which it knows that all have begun it
   int64_t beats = -1;               // signs of life
 };
 
@@ -33,6 +34,7 @@ class Progress {
 
   void tell_begun(int64_t number);
   void tell_failed(int64_t number);
+  void tell_met(int64_t number);
   // While this rank waits for others, which has a limit of its own, that is a sign of life of the process.
   void set_waiting(bool waits) { waits_ = waits; }
   // Of every rank; numbers of -1 for one that has told nothing.
@@ -58,6 +60,10 @@ class Meeting {
   // Returns when all ranks are there. Throws UsageError for a rank outside the group, EnvironmentError naming
   // the ranks that have not come in time.
   explicit Meeting(const RankOptions& options);
+  // The store goes with the rank that has it: where the last that was begun is a wait, that rank lets the
+  // others see first that it is over.
+  ~Meeting();
+  Meeting(Meeting&&) = default;
 
   const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
   // "rank 0 of 3"
@@ -88,11 +94,12 @@ class Meeting {
 
  private:
   void open();
+  void know_all_have_met(const Begun& begun);
 
   const RankOptions options_;
   c10::intrusive_ptr<c10d::Store> store_;
   std::shared_ptr<Progress> progress_;
-  int64_t num_begun_ = 0;
+  int64_t num_begun_ = 0, met_ = 0;
 };
 
 // LibTorch's messages go on with a backtrace.
