@@ -55,6 +55,11 @@ class Operator {
   std::string last_ = "0-0";
 };
 
+// What was sent before is refused, so that it is waited for.
+bool comes_to_listen(Sluice& run, const Workspace& workspace) {
+  return run.wait_until([&] { return fs::exists(workspace.run() / "commands.json"); });
+}
+
 int64_t last_step(const Workspace& workspace) {
   const auto lines = workspace.metrics();
   return lines.empty() ? 0 : lines.back().at("step").get<int64_t>();
@@ -72,6 +77,7 @@ TEST(Control, APausedRunTakesNoStepSaysSoAndEndsAsIfItHadNotBeen) {
   Operator person(workspace);
   Sluice run(workspace, run_of(30));
   ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
+  ASSERT_TRUE(comes_to_listen(run, workspace));
   EXPECT_THAT(person.tell("pause"), StartsWith("done: paused after step "));
   const auto step = last_step(workspace);
   EXPECT_THAT(person.tell("checkpoint"), StartsWith("done: the newest checkpoint is step_"));
@@ -94,6 +100,7 @@ TEST(Control, StopEndsAsASignalDoesAndIsNotDoneAgain) {
   {
     Sluice run(workspace, run_of(100000));
     ASSERT_TRUE(run.wait_for_step("grpo", 2)) << run.out() << run.err();
+    ASSERT_TRUE(comes_to_listen(run, workspace));
     EXPECT_THAT(person.tell("stop"), StartsWith("done: stops with a checkpoint after step "));
     EXPECT_EQ(run.exit_code(), 143) << run.err();
   }
@@ -111,6 +118,7 @@ TEST(Control, AStageOfExamplesIsToldToo) {
   Operator person(workspace);
   Sluice run(workspace, {"run", "recipe.toml", "sft.steps=100000", "monitor.control=true"});
   ASSERT_TRUE(run.wait_for_step("sft", 2)) << run.out() << run.err();
+  ASSERT_TRUE(comes_to_listen(run, workspace));
   EXPECT_THAT(person.tell("pause"), StartsWith("done: paused after step "));
   const auto step = last_step(workspace);
   EXPECT_THAT(person.tell("checkpoint"), StartsWith("done: the newest checkpoint is step_"));
