@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <span>
 
 #include "app/bench/report.h"
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "base/terminal.h"
 
 namespace sluice::app {
@@ -22,10 +22,6 @@ constexpr int64_t kProfiledGroup = 64;
 constexpr int kReps = 5;
 constexpr double kRepSeconds = 0.3;
 constexpr size_t kShownCharacters = 400;  // of a text
-
-double seconds_since(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
 
 // A scorer's reason may quote bytes that are no text.
 std::string dump(const Json& json, int indent = -1) {
@@ -128,9 +124,9 @@ int report_scores(const Trial& trial, const ReportOptions& options) {
   std::vector<Scored> scored(rows.size());
   for (const auto& group : groups_of(rows, std::max<int64_t>(1, options.group))) {
     const auto requests = requests_of(rows, group);
-    const auto began = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     auto outcomes = mix.score(requests);
-    const double seconds = seconds_since(began) / static_cast<double>(group.size());
+    const double seconds = watch.seconds() / static_cast<double>(group.size());
     for (size_t j = 0; j < group.size(); ++j) {
       scored[group[j]].outcomes = std::move(outcomes[j]);
       scored[group[j]].seconds = seconds;
@@ -162,14 +158,14 @@ Figure measure(const RewardMix& mix, const std::vector<std::vector<RewardRequest
   std::vector<double> rates;
   for (int rep = 0; rep < kReps; ++rep) {
     int64_t samples = 0;
-    const auto began = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     do {
       for (const auto& group : groups) {
         mix.score(group);
         samples += std::ssize(group);
       }
-    } while (seconds_since(began) < kRepSeconds);
-    rates.push_back(static_cast<double>(samples) / seconds_since(began));
+    } while (watch.seconds() < kRepSeconds);
+    rates.push_back(static_cast<double>(samples) / watch.seconds());
   }
   return summarise(std::move(rates));
 }

@@ -9,6 +9,7 @@
 #include "model/internal/network_layers.h"
 #include "model/internal/normal_numbers.h"
 #include "model/network.h"
+#include "model/tensor_bytes.h"
 
 namespace sluice::model {
 namespace {
@@ -151,7 +152,7 @@ at::Tensor Network::merged_flat() const {
 
 std::string Network::weights_hash() const {
   const auto flat = merged_flat().to(at::kCPU).contiguous();
-  return sha256_hex({static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()});
+  return sha256_hex(bytes_of(flat));
 }
 
 WeightSnapshot Network::snapshot(const ModelConfig& config, const at::Device& device, Rounding rounding,

@@ -1,7 +1,6 @@
 #include "monitor/state_file.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/clock.h"
@@ -14,21 +13,18 @@ namespace {
 constexpr double kShare = 0.005;  // of the time
 constexpr double kLongestS = 1;   // that somebody who looks is behind
 
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
 
 std::string StateFile::write(const std::map<std::string, std::string>& state,
                              const std::vector<ActorState>& actors, bool last) {
-  const double began = steady_seconds();
-  if (began < due_s_ && !last) return "";
+  if (since_.seconds() < rest_s_ && !last) return "";
+  const Stopwatch writing;
   Json all = Json::object();
   for (const auto& actor : actors) all[actor.name] = actor.fields;
   const Json json = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", state}, {"actors", all}};
   const auto error = replace_file(file_, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
-  due_s_ = began + std::min((steady_seconds() - began) / kShare, kLongestS);
+  rest_s_ = std::min(writing.seconds() / kShare, kLongestS);
+  since_ = writing;
   const auto problem = error ? "cannot write " + file_.string() + ": " + error.message() : std::string();
   return std::exchange(problem_, problem) == problem ? "" : problem;
 }

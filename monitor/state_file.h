@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "monitor/redis_monitor.h"
 
 namespace sluice::monitor {
@@ -22,7 +23,8 @@ class StateFile {
 
  private:
   const std::filesystem::path file_;
-  double due_s_ = 0;     // of a clock that is not set
+  Stopwatch since_;      // the last was begun
+  double rest_s_ = 0;    // from then on
   std::string problem_;  // that was told
 };
 

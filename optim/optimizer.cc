@@ -75,10 +75,9 @@ model::Parameters part_of(const model::Parameters& whole, const Shard& shard) {
   return part;
 }
 
-// A sum of zeros and one rank's bits, which a sum of numbers would not keep: -0 is one of them.
 void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& ranks) {
   for (const auto& part : other_parts({.first = 0, .count = flat.numel()}, own)) part_of(flat, part).zero_();
-  auto bits = flat.view(at::kInt);
+  auto bits = bits_of(flat);
   ranks.all_reduce_sum(bits);
 }
 
@@ -90,7 +89,7 @@ at::Tensor gather_shards(const at::Tensor& own, int64_t num_numbers, transport::
     const auto part = shard_of(num_numbers, rank, ranks.size());
     if (part.count == 0) continue;
     const auto numbers = rank == ranks.rank() ? own.clone() : at::zeros({part.count}, own.options());
-    auto bits = numbers.view(at::kInt);
+    auto bits = bits_of(numbers);
     ranks.all_reduce_sum(bits);
     if (whole.defined()) part_of(whole, part).copy_(numbers);
   }

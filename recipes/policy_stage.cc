@@ -19,6 +19,7 @@
 #include "learner/policy_learner.h"
 #include "learner/rollout_server.h"
 #include "model/model_directory.h"
+#include "model/tensor_bytes.h"
 #include "recipes/audit.h"
 #include "recipes/internal/held_out_reward.h"
 #include "recipes/internal/policy_follower.h"
@@ -47,10 +48,6 @@ std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& gro
           {"version", std::to_string(group.oldest_version())},
           {"actor", group.actor},
           {"tokens", std::to_string(group.num_tokens())}};
-}
-
-std::string hash_of(const at::Tensor& flat) {
-  return sha256_hex({static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()});
 }
 
 // A policy stage under way, as rank 0 has it: everything that lives from its first step to its last.
@@ -479,14 +476,15 @@ class PolicyStage {
     }
     server_.reset();
     trainer_.check_reference();
-    run_.write_stage_result(stage_.name, {{"name", stage_.name},
-                                          {"use", stage_.use},
-                                          {"steps", stage_.steps},
-                                          {"seconds", seconds()},
-                                          {"started_from", start_.started_from},
-                                          {"weights_sha256", hash_of(versions_.at(stage_.steps))},
-                                          {"law", to_json(law)},
-                                          {"reasons", reasons}});
+    run_.write_stage_result(stage_.name,
+                            {{"name", stage_.name},
+                             {"use", stage_.use},
+                             {"steps", stage_.steps},
+                             {"seconds", seconds()},
+                             {"started_from", start_.started_from},
+                             {"weights_sha256", sha256_hex(model::bytes_of(versions_.at(stage_.steps)))},
+                             {"law", to_json(law)},
+                             {"reasons", reasons}});
     return 0;
   }
 

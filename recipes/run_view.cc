@@ -102,14 +102,6 @@ bool RunView::refresh_steps() {
   return changed;
 }
 
-std::vector<Json> RunView::results() const {
-  std::vector<Json> results;
-  for (const auto& stage : recipe_.stages) {
-    if (auto result = run_.stage_result(stage.name)) results.push_back(std::move(*result));
-  }
-  return results;
-}
-
 RunState RunView::look_at_state() const {
   if (is_held(run_.root() / "lock")) return steps().empty() ? RunState::Starting : RunState::Running;
   if (fs::exists(run_.summary())) return RunState::Finished;
@@ -174,7 +166,7 @@ Json to_json(const RunView& view) {
                {"doing", Json::object()},
                {"stages", Json::array()},
                {"alarms", Json::array()},
-               {"results", view.results()}};
+               {"results", Json::array()}};
   if (const auto& record = view.record()) {
     json["resume"] = record->resume;
     if (record->code) {
@@ -185,10 +177,10 @@ Json to_json(const RunView& view) {
   for (const auto& [part, share] : view.time_shares()) json["time"][part] = share;
   for (const auto& role : view.roles()) json["doing"][role.name] = role.doing;
   for (const auto& stage : view.recipe().stages) {
-    json["stages"].push_back({{"name", stage.name},
-                              {"use", stage.use},
-                              {"steps", stage.steps},
-                              {"done", view.run().stage_result(stage.name).has_value()}});
+    const auto result = view.run().stage_result(stage.name);
+    json["stages"].push_back(
+        {{"name", stage.name}, {"use", stage.use}, {"steps", stage.steps}, {"done", result.has_value()}});
+    if (result) json["results"].push_back(*result);
   }
   for (const auto& past : view.past_alarms()) {
     Json alarm = monitor::to_json(past.alarm);

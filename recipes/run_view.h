@@ -45,8 +45,6 @@ class RunView {
   const monitor::RunStatus& status() const { return status_; }
   // Learners first.
   const std::vector<RoleView>& roles() const { return roles_; }
-  // The results of the stages that have ended.
-  std::vector<Json> results() const;
 
   const monitor::RunHistory& history() const { return history_; }
   const std::vector<monitor::StepReport>& steps() const { return history_.steps(); }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "base/trace.h"
 #include "buffers/group_id.h"
 
@@ -16,10 +17,6 @@ namespace sluice::actors {
 namespace {
 
 using rewards::RewardRequest;
-
-double seconds_since(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
 
 }  // namespace
 
@@ -132,11 +129,11 @@ void ScoringLane::score(Job& job, std::span<const size_t> completions, bool as_g
   for (size_t k = 0; k < rewards_.names().size(); ++k) {
     if (rewards_.takes_whole_groups(k) != as_group) continue;
     say(job, k);
-    const auto began = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const int64_t cached_before = rewards_.num_cached(k);
     const Traced trace(rewards_.names()[k]);
     auto outcomes = as_group ? rewards_.score_group(k, requests) : rewards_.score_each(k, requests);
-    job.scores.scorers[k].seconds += seconds_since(began);
+    job.scores.scorers[k].seconds += watch.seconds();
     job.scores.scorers[k].cached += rewards_.num_cached(k) - cached_before;
     for (size_t i = 0; i < outcomes.size(); ++i) {
       job.scores.outcomes[completions[i]][k] = std::move(outcomes[i]);

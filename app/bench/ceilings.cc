@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <set>
 #include <thread>
+
+#include "base/stopwatch.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -15,16 +16,10 @@
 namespace sluice::app {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kTries = 8;
 constexpr int64_t kRounds = 4'000'000;
 constexpr size_t kFloatsAtOnce = 128;  // of a sum: a multiple of what a round takes
 constexpr int64_t kWorkingSets[] = {1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256};  // MiB
-
-double seconds_since(Clock::time_point began) {
-  return std::chrono::duration<double>(Clock::now() - began).count();
-}
 
 struct Instructions {
   const char* name;
@@ -100,10 +95,10 @@ double best_seconds(int threads, const std::function<void(int)>& body) {
       });
     }
     while (ready < threads) std::this_thread::yield();
-    const auto began = Clock::now();
+    const Stopwatch watch;
     go = true;
     team.clear();
-    best = std::min(best, seconds_since(began));
+    best = std::min(best, watch.seconds());
   }
   return best;
 }
@@ -150,13 +145,13 @@ double hand_off_ns() {
         turn.store(mine + 1, std::memory_order_release);
       }
     });
-    const auto began = Clock::now();
+    const Stopwatch watch;
     int64_t now = 0;
-    for (; now < 200 || seconds_since(began) < 0.01; now += 2) {
+    for (; now < 200 || watch.seconds() < 0.01; now += 2) {
       turn.store(now + 1, std::memory_order_release);
       spin_until([&] { return turn.load(std::memory_order_acquire) == now + 2; });
     }
-    best = std::min(best, seconds_since(began) / static_cast<double>(now / 2) * 1e9);
+    best = std::min(best, watch.seconds() / static_cast<double>(now / 2) * 1e9);
     turn = -1;
   }
   return best;

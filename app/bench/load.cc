@@ -4,17 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <string>
 
 namespace sluice::app {
 namespace {
-
-double wall_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double machine_seconds() {
   std::ifstream stat("/proc/stat");
@@ -39,16 +34,16 @@ double own_seconds() {
 }  // namespace
 
 double seconds_of(const std::function<void()>& work) {
-  const auto began = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return watch.seconds();
 }
 
-LoadWatch::LoadWatch() : wall_s_(wall_seconds()), machine_s_(machine_seconds()), own_s_(own_seconds()) {}
+LoadWatch::LoadWatch() : machine_s_(machine_seconds()), own_s_(own_seconds()) {}
 
 double LoadWatch::others() const {
   const double busy = machine_seconds() - machine_s_ - (own_seconds() - own_s_);
-  const double cores = std::max(0.0, busy) / std::max(wall_seconds() - wall_s_, 1e-9);
+  const double cores = std::max(0.0, busy) / std::max(watch_.seconds(), 1e-9);
   return std::round(cores * 100) / 100;
 }
 

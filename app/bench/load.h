@@ -3,6 +3,8 @@
 
 #include <functional>
 
+#include "base/stopwatch.h"
+
 namespace sluice::app {
 
 double seconds_of(const std::function<void()>& work);
@@ -19,7 +21,8 @@ class LoadWatch {
   double others() const;
 
  private:
-  double wall_s_, machine_s_, own_s_;
+  Stopwatch watch_;
+  double machine_s_, own_s_;
 };
 
 }  // namespace sluice::app

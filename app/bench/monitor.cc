@@ -10,14 +10,15 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "app/bench/load.h"
+#include "base/cpu_time.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/stopwatch.h"
 #include "base/subprocess.h"
 #include "base/temporary_folder.h"
 #include "monitor/jsonl_sink.h"
@@ -32,7 +33,6 @@ namespace sluice::app {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMetrics = 100;                           // of a step
 constexpr auto kAskEvery = std::chrono::milliseconds(500);  // as often as the page does
@@ -45,10 +45,6 @@ data = { use = "text", path = "text.txt" }
 use = "sft"
 steps = 1000000
 )";
-
-double seconds_since(Clock::time_point began) {
-  return std::chrono::duration<double>(Clock::now() - began).count();
-}
 
 double cpu_of_process() {
   rusage usage{};
@@ -63,18 +59,6 @@ double cpu_of_thread() {
   timespec time{};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-// Of another process, to a hundredth of a second.
-double cpu_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string stat{std::istreambuf_iterator<char>(file), {}};
-  std::istringstream fields(stat.substr(stat.rfind(')') + 1));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user = 0, system = 0;
-  fields >> user >> system;
-  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 // As a learner has it of its actors.
@@ -145,13 +129,13 @@ class Visitor {
     while (!stop.stop_requested()) {
       for (ssize_t n; (n = ::recv(follower_, bytes.data(), bytes.size(), MSG_DONTWAIT)) > 0;)
         event_bytes_ += n;
-      const auto began = Clock::now();
+      const Stopwatch answer;
       const int fd = connect_to_page(port_);
       ask_for(fd, "/api/status");
       while (::recv(fd, bytes.data(), bytes.size(), 0) > 0) {
       }
       ::close(fd);
-      answers_ms_.push_back(1000 * seconds_since(began));
+      answers_ms_.push_back(1000 * answer.seconds());
       std::this_thread::sleep_for(kAskEvery);
     }
     cpu_s_ = cpu_of_thread();
@@ -166,11 +150,11 @@ class Visitor {
 };
 
 double seconds_of_process(std::vector<std::string> command, const fs::path& output) {
-  const auto began = Clock::now();
+  const Stopwatch whole;
   auto process = Subprocess::start({.command = std::move(command), .output = output});
   const auto status = process.wait(kLongestMs);
   require<EnvironmentError>(status && status->ok(), "bench monitor: ", read_file(output));
-  return seconds_since(began);
+  return whole.seconds();
 }
 
 int64_t length_of(const fs::path& socket, const std::string& key, const fs::path& output) {
@@ -193,7 +177,8 @@ Told tell(const MonitorBench& options, int64_t first, int64_t last, monitor::Red
           monitor::JsonlSink& jsonl, monitor::StateFile& state) {
   Told told;
   const double cpu_before = cpu_of_process();
-  const auto began = Clock::now();
+  const Stopwatch whole;
+  const auto began = std::chrono::steady_clock::now();
   for (int64_t tick = first; tick < last; ++tick) {
     std::this_thread::sleep_until(began + (tick - first) * std::chrono::milliseconds(1000) / options.rate);
     const double start = cpu_of_thread();
@@ -209,7 +194,7 @@ Told tell(const MonitorBench& options, int64_t first, int64_t last, monitor::Red
     told.making_s += made - start;
     told.telling_s += cpu_of_thread() - made;
   }
-  told.wall_s = seconds_since(began);
+  told.wall_s = whole.seconds();
   told.cpu_s = cpu_of_process() - cpu_before - told.making_s;
   return told;
 }
@@ -233,7 +218,7 @@ void bench_monitor(const MonitorBench& options, Report& report) {
   const int port = std::stoi(url.substr(url.rfind(':') + 1));
 
   const LoadWatch watch;
-  const double redis_before = cpu_of(server->process().pid());
+  const double redis_before = cpu_seconds(server->process().pid());
   const int64_t half = options.rate * options.seconds / 2;
   const auto alone = tell(options, 0, half, redis, jsonl, state);
   Visitor visitor(port);
@@ -242,7 +227,7 @@ void bench_monitor(const MonitorBench& options, Report& report) {
   const double wall = alone.wall_s + watched.wall_s;
   const double share = alone.cpu_s / alone.wall_s,
                share_watched = (watched.cpu_s - visitor.cpu_s()) / watched.wall_s;
-  const double redis_cpu = cpu_of(server->process().pid()) - redis_before;
+  const double redis_cpu = cpu_seconds(server->process().pid()) - redis_before;
   const double top_s = seconds_of_process(
       {own_executable().string(), "top", run.directory.root().string(), "--once"}, folder.path() / "top.out");
   const auto entries =

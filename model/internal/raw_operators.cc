@@ -143,12 +143,19 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor&
              : aten::rope(x, cos, sin, positions, heads, layout, backward);
 }
 
+namespace {
+
+bool is_for_gpu_kernel(const Tensor& q, const Tensor& v, const AttentionOptions& options) {
+  return q.scalar_type() == at::kBFloat16 && cuda::takes_attention(q, v, options);
+}
+
+}  // namespace
+
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                      const AttentionPlan& plan, const AttentionOptions& options) {
   if (cpu::takes_attention(q, k, v)) return cpu::attention(q, k, v, plan, options);
-  return cuda::takes_attention(q, v, options) && q.scalar_type() == at::kBFloat16
-             ? cuda::attention(q, k, v, plan, options)
-             : aten::attention(q, k, v, plan, options);
+  return is_for_gpu_kernel(q, v, options) ? cuda::attention(q, k, v, plan, options)
+                                          : aten::attention(q, k, v, plan, options);
 }
 
 std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k,
@@ -158,7 +165,7 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& grad, const 
   // What the forward took comes back here; keys of a cache have no gradients.
   if (cpu::takes_attention(q, k, v) && k.size(0) == q.size(0))
     return cpu::attention_backward(grad, q, k, v, out, softmax, plan, options);
-  return cuda::takes_attention(q, v, options) && q.scalar_type() == at::kBFloat16
+  return is_for_gpu_kernel(q, v, options)
              ? cuda::attention_backward(grad, q, k, v, out, softmax, plan, options)
              : aten::attention_backward(grad, q, k, v, out, softmax, plan, options);
 }

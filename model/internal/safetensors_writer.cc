@@ -9,6 +9,7 @@
 #include "base/pulse.h"
 #include "model/internal/file_descriptor.h"
 #include "model/internal/safetensors_header.h"
+#include "model/tensor_bytes.h"
 
 namespace sluice::model {
 namespace {
@@ -84,7 +85,7 @@ void UnpublishedFile::write(std::span<const TensorSource> tensors, const std::st
     require(tensor.scalar_type() == source.type && tensor.sizes() == at::IntArrayRef(source.shape),
             "safetensors: tensor \"", source.name, "\" was announced as ", source.type, " ",
             at::IntArrayRef(source.shape), ", saw ", tensor.scalar_type(), " ", tensor.sizes());
-    write_all(fd.get(), {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}, temporary_);
+    write_all(fd.get(), bytes_of(tensor), temporary_);
     beat();  // a large file to a slow disk takes long
   }
   const bool synced = ::fsync(fd.get()) == 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/internal/chunks.h"
 #include "model/internal/implementations.h"
 #include "model/internal/share_rows.h"
 #include "model/kernels/kernels.h"
@@ -13,12 +14,6 @@ namespace {
 
 // Logits that are there at once: 8 MB, so that they stay in the cache.
 constexpr int64_t kLogitsAtOnce = int64_t{1} << 21;
-
-// Calls f(first, count) for stretches of `step` that together are 0 .. total - 1.
-template <class F>
-void for_each_chunk(int64_t total, int64_t step, F f) {
-  for (int64_t first = 0; first < total; first += step) f(first, std::min(step, total - first));
-}
 
 // Rows and tokens whose logits are there at once. On the CPU rows are many, so that what is done once for the
 // tokens' weights costs little, and the vocabulary comes in parts of whole blocks.

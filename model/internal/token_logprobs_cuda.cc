@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "model/internal/chunks.h"
 #include "model/internal/implementations.h"
 #include "model/kernels/gpu_logits.h"
 
@@ -28,11 +29,6 @@ gpu::LogitRows rows_of(const at::Tensor& logits, const at::Tensor& targets, cons
 Weight multiplied(const at::Tensor& hidden, const Weight& head) {
   const auto rows = as_multiplied(head.rows, head.rounds());
   return {head.rounds_both() ? rows : in_type_of(hidden, rows), {}, head.rounding};
-}
-
-template <class F>
-void for_each_chunk(int64_t total, int64_t step, F f) {
-  for (int64_t first = 0; first < total; first += step) f(first, std::min(step, total - first));
 }
 
 }  // namespace

@@ -5,10 +5,10 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 
 namespace sluice::optim {
 namespace {
@@ -97,14 +97,14 @@ void GradientSum::begin_next() {
 }
 
 void GradientSum::finish() {
-  const auto began = std::chrono::steady_clock::now();
+  const Stopwatch waited;
   while (under_way_.size() < stretches_.size()) begin_next();
   for (const auto& end : under_way_) end();
   under_way_.clear();
   expects_ = false;
   is_complete_.assign(is_complete_.size(), false);
   for (auto& stretch : stretches_) stretch.completed = 0;
-  wait_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  wait_s_ += waited.seconds();
 }
 
 double GradientSum::take_wait_seconds() { return std::exchange(wait_s_, 0.0); }

@@ -14,6 +14,9 @@ inline at::Tensor part_of(const at::Tensor& flat, const Shard& part) {
   return flat.narrow(0, part.first, part.count);
 }
 
+// To be summed over ranks of which one has a number and the others zero: a sum of numbers would not keep -0.
+inline at::Tensor bits_of(const at::Tensor& numbers) { return numbers.view(at::kInt); }
+
 // What both have; its count may be 0.
 inline Shard common_part(const Shard& a, const Shard& b) {
   const int64_t first = std::max(a.first, b.first);

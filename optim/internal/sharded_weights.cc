@@ -3,11 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <chrono>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/stopwatch.h"
+#include "model/tensor_bytes.h"
 #include "optim/internal/lent_pages.h"
 #include "optim/internal/shard_parts.h"
 
@@ -51,14 +52,13 @@ ShardedWeights::ShardedWeights(model::Network& network, const at::Tensor& grad, 
 ShardedWeights::~ShardedWeights() { network_.bring_blocks(nullptr); }
 
 void ShardedWeights::sum(at::Tensor numbers) {
-  const auto began = std::chrono::steady_clock::now();
+  const Stopwatch waited;
   ranks_.all_reduce_sum(numbers);
-  wait_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  wait_s_ += waited.seconds();
 }
 
-// A sum of zeros and one rank's bits, which a sum of numbers would not keep: -0 is one of them.
 void ShardedWeights::fill(const Shard& part) {
-  if (part.count > 0) sum(part_of(weights_, part).view(at::kInt));
+  if (part.count > 0) sum(bits_of(part_of(weights_, part)));
 }
 
 void ShardedWeights::gather(int64_t block) {
@@ -146,7 +146,7 @@ std::string ShardedWeights::hash_in_common() const {
   std::string hashes;
   for (const auto& part : root_) {
     const auto numbers = part_of(weights_, part);
-    hashes += sha256_hex({static_cast<const char*>(numbers.const_data_ptr()), numbers.nbytes()});
+    hashes += sha256_hex(model::bytes_of(numbers));
   }
   return sha256_hex(hashes);
 }

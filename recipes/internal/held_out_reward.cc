@@ -1,8 +1,5 @@
 #include "recipes/internal/held_out_reward.h"
 
-#include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -34,16 +31,6 @@ std::vector<text::Row> held_out_rows(StageSpec stage, const std::filesystem::pat
   return rows;
 }
 
-std::unique_ptr<model::Network> with_weights(const model::Network& shape, const at::Tensor& flat,
-                                             const Recipe& recipe) {
-  const at::NoGradGuard no_grad;
-  auto network = std::make_unique<model::Network>(shape.config(), shape.device());
-  network->round_products(recipe.model.rounding);
-  network->flat().copy_(flat);
-  network->freeze();
-  return network;
-}
-
 }  // namespace
 
 HeldOutReward::HeldOutReward(const Recipe& recipe, const StageSpec& stage, std::filesystem::path model)
@@ -56,7 +43,9 @@ bool HeldOutReward::is_due(int64_t done) const {
 
 std::optional<std::map<std::string, double>> HeldOutReward::measure(
     const model::Network& shape, const at::Tensor& flat, const std::function<bool()>& goes_on) const {
-  const internal::FrozenPolicy policy(recipe_, stage_, model_, with_weights(shape, flat, recipe_));
+  auto network = network_with(shape, flat, recipe_);
+  network->freeze();
+  const internal::FrozenPolicy policy(recipe_, stage_, model_, std::move(network));
   actors::EvaluationOptions options{
       .sampling = stage_.rollout.sampling,
       .engine = {.threads = work_threads(), .reproducible = recipe_.deterministic}};

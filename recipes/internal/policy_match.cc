@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "recipes/internal/stage_context.h"
 
 namespace sluice::recipes {
 namespace {
@@ -27,14 +28,12 @@ learner::StepMetrics check_match(const learner::TrainingBatch& batch, const at::
   first.groups.push_back(batch.groups.front());
   first.advantages.emplace_back(first.groups.front().completions.size(), 0.0);
   first.max_new_tokens = batch.max_new_tokens;
-  model::Network sampler(policy.config(), policy.device());
-  sampler.round_products(recipe.model.rounding);
-  sampler.flat().copy_(flat);
+  const auto sampler = network_with(policy, flat, recipe);
   const int64_t version = first.groups.front().oldest_version();
   double sum = 0, worst = 0, count = 0;
   for (const auto& micro :
-       learner::cut_into_micro_batches(first, stage.batch.micro_batch_tokens, sampler.device())) {
-    const auto computed = sampler.logprobs(micro.batch, micro.targets, stage.learner.temperature).logprobs;
+       learner::cut_into_micro_batches(first, stage.batch.micro_batch_tokens, sampler->device())) {
+    const auto computed = sampler->logprobs(micro.batch, micro.targets, stage.learner.temperature).logprobs;
     const auto same_version = micro.versions.eq(version);
     const auto difference = (computed - micro.behaviour_logprobs).abs().masked_select(same_version);
     if (difference.numel() == 0) continue;
@@ -43,7 +42,7 @@ learner::StepMetrics check_match(const learner::TrainingBatch& batch, const at::
     count += static_cast<double>(difference.numel());
   }
   const double mean = count > 0 ? sum / count : 0.0;
-  const bool wide = sampler.device().is_cpu() && recipe.model.rounding != model::Rounding::BFloat16Both;
+  const bool wide = sampler->device().is_cpu() && recipe.model.rounding != model::Rounding::BFloat16Both;
   const LogprobBound bound = stage.rollout.int8_weights ? kInt8Bound : wide ? kCpuBound : kBFloat16Bound;
   require(mean <= bound.mean && worst <= bound.max, stage.name, ": the log-probs of ",
           first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,

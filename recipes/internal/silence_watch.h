@@ -30,7 +30,4 @@ class SilenceWatch {
   double cpu_s_ = 0;  // at since_
 };
 
-// Seconds of processor that a process has used; 0 when it is gone.
-double cpu_seconds(pid_t pid);
-
 }  // namespace sluice::recipes::internal

@@ -1,7 +1,8 @@
 #include "recipes/internal/stage_context.h"
 
-#include <ATen/Context.h>
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <iostream>
 
@@ -93,6 +94,15 @@ rewards::Canaries make_canaries(const StageSpec& stage) {
 std::unique_ptr<model::Network> load_network(const fs::path& directory, const Recipe& recipe) {
   auto network = model::load_model(directory, device_of(recipe));
   network->round_products(recipe.model.rounding);
+  return network;
+}
+
+std::unique_ptr<model::Network> network_with(const model::Network& shape, const at::Tensor& flat,
+                                             const Recipe& recipe) {
+  const at::NoGradGuard no_grad;
+  auto network = std::make_unique<model::Network>(shape.config(), shape.device());
+  network->round_products(recipe.model.rounding);
+  network->flat().copy_(flat);
   return network;
 }
 

@@ -38,6 +38,10 @@ Checkpoint make_initial_checkpoint(const RunDirectory& run, const Recipe& recipe
 // A model directory as the recipe computes with it.
 std::unique_ptr<model::Network> load_network(const std::filesystem::path& directory, const Recipe& recipe);
 
+// A network of this shape with other weights, flat, as the recipe computes with it.
+std::unique_ptr<model::Network> network_with(const model::Network& shape, const at::Tensor& flat,
+                                             const Recipe& recipe);
+
 // Of the ledger of a policy stage.
 buffers::LedgerOptions ledger_options(const Recipe& recipe, const StageSpec& stage);
 

@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "base/files.h"
@@ -20,6 +20,13 @@ using testing::Not;
 
 // Long enough for whatever a test does meanwhile; it ends by SIGTERM.
 const std::vector<std::string> kLongRun{"run", "recipe.toml", "sft.steps=1", "grpo.steps=100000"};
+
+std::optional<Stranger> redis_server_of(const Sluice& run) {
+  for (auto& process : run.descendants()) {
+    if (process.runs("redis-server")) return std::move(process);
+  }
+  return std::nullopt;
+}
 
 // What a person would type; the lines of its answer.
 std::vector<std::string> redis_cli(const Workspace& workspace, std::vector<std::string> words) {
@@ -97,10 +104,8 @@ TEST(Redis, KilledInTheMiddleIsSaidAndTheRunGoesOn) {
   const Workspace workspace;
   Sluice run(workspace, kLongRun);
   ASSERT_TRUE(run.wait_until([&] { return shown_step(workspace) >= 2; })) << run.out() << run.err();
-  const auto family = run.descendants();
-  const auto server = std::find_if(family.begin(), family.end(),
-                                   [](const auto& process) { return process.runs("redis-server"); });
-  ASSERT_NE(server, family.end());
+  const auto server = redis_server_of(run);
+  ASSERT_TRUE(server);
   server->signal(SIGKILL);
 
   EXPECT_TRUE(run.wait_until([&] {
@@ -159,10 +164,8 @@ TEST(Redis, FrozenIsSaidAndRightAgainWhenItThaws) {
   const Workspace workspace;
   Sluice run(workspace, kLongRun);
   ASSERT_TRUE(run.wait_until([&] { return shown_step(workspace) >= 2; })) << run.out() << run.err();
-  const auto family = run.descendants();
-  const auto server = std::find_if(family.begin(), family.end(),
-                                   [](const auto& process) { return process.runs("redis-server"); });
-  ASSERT_NE(server, family.end());
+  const auto server = redis_server_of(run);
+  ASSERT_TRUE(server);
   server->signal(SIGSTOP);
   EXPECT_TRUE(run.wait_until([&] { return run.out().find(" is gone (") != std::string::npos; })) << run.out();
   const int64_t said_at = last_step(workspace);

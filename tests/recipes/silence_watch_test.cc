@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/cpu_time.h"
 #include "base/pulse.h"
 #include "base/subprocess.h"
 #include "tests/base/temp_folder.h"

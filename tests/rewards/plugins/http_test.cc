@@ -28,15 +28,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         right = [float(s == t) for s, t in zip(asked["solution_str"], asked["ground_truth"])]
         assert asked["query"] == [p + s for p, s in zip(asked["prompts"], asked["solution_str"])]
         assert asked["labels"] == asked["ground_truth"] and asked["extra_info"][0]["answer"] == "2"
-        def drip():
-            self.send_response(200)
-            self.end_headers()
-            for i in range(1000):
-                self.wfile.write(b" ")
-                time.sleep(0.05)
-        def drop():
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-            self.close_connection = True
         def refuse_once():
             first = not os.path.exists("refused")
             open("refused", "w").close()
@@ -48,8 +39,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/none": lambda: say({"rewards": [None] * len(right)}),
             "/slow": lambda: time.sleep(3),
             "/hang": lambda: time.sleep(1000),
-            "/drip": drip,
-            "/drop": drop,
+            "/drip": lambda: drip(self),
+            "/drop": lambda: drop(self),
             "/refuse_once": refuse_once,
             "/status": lambda: self.reply(500, b"oops"),
             "/garbage": lambda: self.reply(200, b"\xff\xfe"),
@@ -79,7 +70,7 @@ server.serve_forever()
 class HttpReward : public testing::Test {
  protected:
   HttpReward() {
-    folder_.write("server.py", kServer);
+    folder_.write("server.py", std::string(kBrokenReplies) + kServer);
     server_ = Subprocess::start({.command = {"python3", "server.py"},
                                  .working_directory = folder_ / "",
                                  .output = folder_ / "server.log"});

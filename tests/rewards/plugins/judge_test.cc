@@ -37,19 +37,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-        def drip():
-            self.send_response(200)
-            self.end_headers()
-            for i in range(1000):
-                self.wfile.write(b" ")
-                time.sleep(0.05)
-        def drop():
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-            self.close_connection = True
         broken = {
             "hang": lambda: time.sleep(1000),
-            "drip": drip,
-            "drop": drop,
+            "drip": lambda: drip(self),
+            "drop": lambda: drop(self),
             "words": lambda: self.wfile.write(b"go away\r\n\r\n"),
             "status": lambda: send(b"oops", 500),
             "away": lambda: send(b"", 302),
@@ -104,7 +95,7 @@ server.serve_forever()
 class JudgeReward : public testing::Test {
  protected:
   JudgeReward() {
-    folder_.write("server.py", kServer);
+    folder_.write("server.py", std::string(kBrokenReplies) + kServer);
     from_.row.prompt = "1+1=";
     from_.row.columns = {{"answer", "2"}};
   }

@@ -19,6 +19,20 @@
 
 namespace sluice::rewards {
 
+// Python: replies of http.server's `handler` that come a byte at a time, or break off.
+inline constexpr const char* kBrokenReplies = R"(
+import time
+def drip(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    for i in range(1000):
+        handler.wfile.write(b" ")
+        time.sleep(0.05)
+def drop(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+    handler.close_connection = True
+)";
+
 // A folder with the files of a plug-in, and a mark in the environment of whatever is started while it is
 // there.
 class PluginFolder {

@@ -1,0 +1,11 @@
+// Time that a process has computed, as /proc tells it.
+#pragma once
+
+#include <sys/types.h>
+
+namespace sluice {
+
+// Seconds of processor that a process has used, to a tick of the system; 0 when it is gone.
+double cpu_seconds(pid_t pid);
+
+}  // namespace sluice
