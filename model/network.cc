@@ -39,6 +39,11 @@ int64_t check_range(const at::Tensor& ids, int64_t end, const char* what) {
   return max;
 }
 
+void check_targets(const TokenTargets& targets, int64_t rows, int64_t vocab) {
+  check_range(targets.rows, rows, "target row");
+  check_range(targets.tokens, vocab, "target");
+}
+
 at::Tensor mean_balance(const std::vector<Pass::Routed>& routed) {
   if (routed.empty()) return {};
   at::Tensor sum;
@@ -59,6 +64,12 @@ int64_t Network::check(const PackedBatch& batch) const {
           "network: ", batch.final_lengths.size(), " final lengths for ", batch.prefix.size(), " sequences");
   check_range(batch.tokens, config_.vocab_size, "token");
   return check_range(batch.positions, config_.max_position, "position");
+}
+
+int64_t Network::check(const PackedBatch& batch, const TokenTargets& targets) const {
+  require(!config_.scalar_head, kNoLogits);
+  check_targets(targets, batch.num_rows(), config_.vocab_size);
+  return check(batch);
 }
 
 at::Tensor Network::embed(const PackedBatch& batch, const at::Tensor& noise) const {
@@ -104,8 +115,7 @@ at::Tensor Network::forward(const PackedBatch& batch, const CacheView* view) con
 
 BatchLogprobs Network::logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature,
                                 const at::Tensor& embedding_noise) const {
-  check_range(targets.rows, batch.num_rows(), "target row");
-  check_range(targets.tokens, config_.vocab_size, "target");
+  check_targets(targets, batch.num_rows(), config_.vocab_size);
   BatchLogprobs result;
   const auto head = this->head();  // or there is none, which is said before anything is computed
   const auto hidden =

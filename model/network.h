@@ -80,6 +80,9 @@ class Network {
   // batch stands alone. Throws Error for a token outside the vocabulary or a position outside the tables.
   at::Tensor forward(const PackedBatch& batch, const CacheView* view = nullptr) const;
 
+  // Throws Error for what forward() and logprobs() would; the highest position of the batch.
+  int64_t check(const PackedBatch& batch) const;
+  int64_t check(const PackedBatch& batch, const TokenTargets& targets) const;
   // Log-probs of the targets: forward, then token_logprobs() of the target rows. `embedding_noise` [rows,
   // hidden] is added to what is looked up for the tokens, where there is some.
   BatchLogprobs logprobs(const PackedBatch& batch, const TokenTargets& targets, double temperature,
@@ -140,8 +143,6 @@ class Network {
   void bind_layers();
   void add_deltas(const at::Tensor& flat) const;  // scale * B A of every adapter
   at::Tensor embed(const PackedBatch& batch, const at::Tensor& noise) const;
-  // The highest position, after everything of the batch is checked.
-  int64_t check(const PackedBatch& batch) const;
   at::Tensor run(const PackedBatch& batch, const CacheView* view, at::Tensor* balance = nullptr,
                  const at::Tensor& noise = {}) const;
 

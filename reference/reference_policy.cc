@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
+#include "model/frozen_logprobs.h"
 
 namespace sluice::reference {
 
@@ -29,8 +30,7 @@ ReferencePolicy::ReferencePolicy(std::unique_ptr<model::Network> network)
 
 at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                                      double temperature) const {
-  const at::NoGradGuard no_grad;
-  return network_->logprobs(batch, targets, temperature).logprobs;
+  return model::frozen_logprobs(*network_, batch, targets, temperature);
 }
 
 void ReferencePolicy::mix(const at::Tensor& policy_flat, double alpha) {
