@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -109,7 +108,7 @@ int refuse_line(const CLI::App& app, const std::string& why) {
 // pages, full of zeros, costs a learner's step up to a tenth.
 void keep_pages() {
   ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  ::mallopt(M_TRIM_THRESHOLD, -1);  // never: a limit as large as it can be is below what a step frees
   ::mallopt(M_TOP_PAD, 64 << 20);
 }
 

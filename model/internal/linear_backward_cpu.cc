@@ -5,6 +5,7 @@
 
 #include "base/shared_work.h"
 #include "model/internal/implementations.h"
+#include "model/internal/share_product.h"
 #include "model/kernels/kernels.h"
 
 namespace sluice::model::raw::cpu {
@@ -23,34 +24,42 @@ Tensor in_rows(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); 
 // Where lines of the cache begin, as vectors do: a kernel runs a fifth slower on memory from `new`.
 Tensor scratch_of(int64_t count) { return at::empty({count}, at::kFloat); }
 
-// Threads share the columns. Each packs its part of the weight, so many rows of it that their panels and a
-// block of the gradient stay in the second-level cache, which costs as much as a product of some ten rows.
+// The weight is laid out the other way round, so much of it at a time that its panels stay in the cache.
 void multiply_grad(const Tensor& grad, const Tensor& weight, Tensor& result, bool adds) {
-  constexpr int64_t kDepth = 2048;
+  constexpr int64_t kDepth = 2048, kPackedNumbers = int64_t{1} << 19;
   const auto rows = in_rows(grad), numbers = in_rows(weight);
   const int64_t depth = weight.size(0), columns = weight.size(1);
-  const float *from = rows.const_data_ptr<float>(), *weights = numbers.const_data_ptr<float>();
-  float* const to = result.mutable_data_ptr<float>();
-  const int64_t grain = kWorthAThread / std::max<int64_t>(grad.size(0) * depth * kPanel, 1) + 1;
-  share_work(panels_of(columns), grain, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kPanel, count = std::min(end * kPanel, columns) - first;
-    const auto scratch = scratch_of(model::cpu::packed_size(count, std::min(depth, kDepth)));
-    auto* const panels = scratch.mutable_data_ptr<float>();
-    for (int64_t k = 0; k < depth; k += kDepth) {
-      const int64_t deep = std::min(kDepth, depth - k);
-      model::cpu::pack_turned(weights + k * numbers.stride(0) + first, numbers.stride(0), deep, count,
-                              panels);
-      kernels().matmul({.x = from + k,
-                        .x_stride = rows.stride(0),
-                        .rows = grad.size(0),
-                        .depth = deep,
-                        .columns = count,
-                        .panels = panels,
-                        .adds = adds || k > 0,
-                        .out = to + first,
-                        .out_stride = columns});
+  const int64_t most_deep = std::min(depth, kDepth);
+  const int64_t fit =
+      std::max<int64_t>(1, kPackedNumbers / std::max<int64_t>(most_deep * kPanel, 1)) * kPanel;
+  const int64_t step = std::min(fit, panels_of(columns) * kPanel);
+  const auto scratch = scratch_of(model::cpu::packed_size(step, most_deep));
+  auto* const panels = scratch.mutable_data_ptr<float>();
+  const auto lay_out = [&](int64_t k, int64_t deep, int64_t first, int64_t count) {
+    const auto* const from = numbers.const_data_ptr<float>() + k * numbers.stride(0) + first;
+    const int64_t grain = kPackedNumbers / 8 / std::max<int64_t>(deep * kPanel, 1) + 1;
+    share_work(panels_of(count), grain, [&](int64_t begin, int64_t end) {
+      const int64_t at = begin * kPanel;
+      model::cpu::pack_turned(from + at, numbers.stride(0), deep, std::min(end * kPanel, count) - at,
+                              panels + at * deep);
+    });
+  };
+  for (int64_t k = 0; k < depth; k += kDepth) {
+    const int64_t deep = std::min(kDepth, depth - k);
+    for (int64_t first = 0; first < columns; first += step) {
+      const int64_t count = std::min(step, columns - first);
+      lay_out(k, deep, first, count);
+      share_product({.x = rows.const_data_ptr<float>() + k,
+                     .x_stride = rows.stride(0),
+                     .rows = grad.size(0),
+                     .depth = deep,
+                     .columns = count,
+                     .panels = panels,
+                     .adds = adds || k > 0,
+                     .out = result.mutable_data_ptr<float>() + first,
+                     .out_stride = columns});
     }
-  });
+  }
 }
 
 }  // namespace
