@@ -20,9 +20,7 @@ namespace {
 
 // What stands behind the last of the marks; nothing where there is none.
 std::optional<std::string_view> marked(std::string_view text) {
-  const auto hashes = last_line_after(text, "####"), letter = last_line_after(text, "A:");
-  if (!hashes || !letter) return hashes ? hashes : letter;
-  return hashes->data() > letter->data() ? hashes : letter;
+  return last_line_after(text, {"####", "A:"});
 }
 
 // Where a solution has its number.

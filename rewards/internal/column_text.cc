@@ -28,10 +28,11 @@ ColumnText column_text(const RewardRequest& request, const std::string& column) 
   if (!found->is_string() && !found->is_number() && !found->is_boolean()) {
     return unusable(std::string("is of type ") + found->type_name());
   }
-  const std::string text = found->is_string() ? found->get<std::string>() : found->dump();
+  std::string text = found->is_string() ? found->get<std::string>() : found->dump();
   const auto trimmed = trim(text);
   if (trimmed.empty()) return unusable("is empty");
-  return {.text = std::string(trimmed), .problem = ""};
+  if (trimmed.size() < text.size()) text = std::string(trimmed);
+  return {.text = std::move(text), .problem = ""};
 }
 
 ColumnTexts column_texts(const RewardRequest& request, const std::string& column) {

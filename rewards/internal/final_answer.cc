@@ -127,21 +127,25 @@ std::optional<std::string_view> last_tagged(std::string_view text) {
   return text.substr(begin, text.find(kClose, begin) - begin);
 }
 
-std::optional<std::string_view> last_line_after(std::string_view text, std::string_view mark) {
-  for (size_t at = text.rfind(mark); at != std::string_view::npos;
-       at = at == 0 ? at - 1 : text.rfind(mark, at - 1)) {
-    if (at > 0 && text[at - 1] != '\n') continue;
-    const size_t begin = at + mark.size();
-    return text.substr(begin, text.find('\n', begin) - begin);
+std::optional<std::string_view> last_line_after(std::string_view text,
+                                                std::initializer_list<std::string_view> marks) {
+  for (size_t end = text.size();;) {
+    const size_t before = text.substr(0, end).rfind('\n');
+    const size_t begin = before == std::string_view::npos ? 0 : before + 1;
+    const std::string_view line = text.substr(begin, end - begin);
+    for (const auto mark : marks) {
+      if (line.starts_with(mark)) return line.substr(mark.size());
+    }
+    if (begin == 0) return std::nullopt;
+    end = before;
   }
-  return std::nullopt;
 }
 
 FinalAnswer final_answer(std::string_view completion) {
   FinalAnswer answer{completion, false};
   if (const auto tagged = last_tagged(answer.text)) answer = {*tagged, true};
   auto inner = last_boxed(answer.text);
-  if (!inner) inner = last_line_after(answer.text, "####");
+  if (!inner) inner = last_line_after(answer.text, {"####"});
   if (!inner) inner = last_said(answer.text);
   if (inner) answer = {*inner, true};
   answer.text = undressed(answer.text);

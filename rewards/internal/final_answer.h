@@ -1,6 +1,7 @@
 // Where in a completion its answer stands.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 
@@ -23,8 +24,9 @@ FinalAnswer final_answer(std::string_view completion);
 // What stands between the last <answer> that is closed and its </answer>.
 std::optional<std::string_view> last_tagged(std::string_view text);
 
-// The rest of the last line that begins with `mark`.
-std::optional<std::string_view> last_line_after(std::string_view text, std::string_view mark);
+// The rest of the last line that begins with one of `marks`.
+std::optional<std::string_view> last_line_after(std::string_view text,
+                                                std::initializer_list<std::string_view> marks);
 
 // Without blanks, line ends and the like around it.
 std::string_view trim(std::string_view text);
