@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -19,7 +18,6 @@
 namespace sluice::recipes {
 namespace {
 
-constexpr const char* kExactAnswer = "exact_answer";
 constexpr int64_t kKlRows = 16384;  // of one forward
 
 // A figure of `evals` in summary.json.
@@ -119,10 +117,7 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
                                    const StopRequest& stop) {
   const internal::FrozenPolicy policy(recipe, stage, model_directory);
   const auto& rewards = policy.rewards();
-  const auto exact = std::find(rewards.names().begin(), rewards.names().end(), kExactAnswer);
-  std::vector<double> exact_alone(rewards.names().size(), 0.0);
-  if (exact != rewards.names().end()) exact_alone[static_cast<size_t>(exact - rewards.names().begin())] = 1.0;
-
+  const auto& exact = policy.exact_weights();
   Json evals = Json::array(), samples = Json::array();
   int64_t unscored = 0;
   for (const auto& [split, rows] : held_out_splits(stage, model_directory)) {
@@ -137,15 +132,12 @@ std::optional<Json> evaluate_model(const Recipe& recipe, const StageSpec& stage,
     check_scored(stage, split, sampled);
     unscored += sampled.unscored;
     evals.push_back(figure(stage.name, split, "reward", sampled.reward(rewards.weights())));
-    if (exact != rewards.names().end()) {
-      evals.push_back(figure(stage.name, split, "exact_sampled", sampled.reward(exact_alone)));
-    }
+    if (!exact.empty()) evals.push_back(figure(stage.name, split, "exact_sampled", sampled.reward(exact)));
     if (stage.evaluation.greedy) {
       const auto greedy = run(true);
       if (!greedy.complete) return std::nullopt;
-      const bool is_exact = exact != rewards.names().end();
-      evals.push_back(figure(stage.name, split, is_exact ? "exact_greedy" : "reward_greedy",
-                             greedy.reward(is_exact ? exact_alone : rewards.weights())));
+      evals.push_back(figure(stage.name, split, exact.empty() ? "reward_greedy" : "exact_greedy",
+                             greedy.reward(exact.empty() ? rewards.weights() : exact)));
     }
     if (!reference_directory.empty()) {
       const auto reference = load_network(reference_directory, recipe);

@@ -1,5 +1,8 @@
 #include "recipes/internal/frozen_policy.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include "actors/stop_ids.h"
@@ -8,6 +11,18 @@
 
 namespace sluice::recipes::internal {
 namespace {
+
+constexpr std::array<std::string_view, 7> kExact = {
+    "exact_answer", "math_answer", "gsm8k", "numeric_answer", "countdown", "multiple_choice", "code_tests"};
+
+std::vector<double> weights_of_exact(const std::vector<rewards::RewardSpec>& rewards) {
+  const auto exact = std::ranges::find_if(
+      rewards, [](const rewards::RewardSpec& reward) { return std::ranges::count(kExact, reward.use) > 0; });
+  if (exact == rewards.end()) return {};
+  std::vector<double> weights(rewards.size(), 0.0);
+  weights[static_cast<size_t>(exact - rewards.begin())] = 1.0;
+  return weights;
+}
 
 std::unique_ptr<model::Network> load_frozen(const std::filesystem::path& directory, const Recipe& recipe) {
   auto network = load_network(directory, recipe);
@@ -32,6 +47,7 @@ FrozenPolicy::FrozenPolicy(const Recipe& recipe, const StageSpec& stage,
     : tokenizer_(text::load_tokenizer(directory)),
       network_(std::move(network)),
       rewards_(make_rewards(recipe, stage)),
+      exact_weights_(weights_of_exact(stage.rewards)),
       tools_(make_tools(stage)),
       tool_use_(tool_use_options(stage, directory)),
       stops_(stops_of(directory, *network_, *tokenizer_)) {}

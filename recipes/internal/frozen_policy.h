@@ -31,11 +31,15 @@ class FrozenPolicy {
 
   const model::Network& network() const { return *network_; }
   const rewards::RewardMix& rewards() const { return rewards_; }
+  // The weights that count the first of its rewards that compares with a right answer, and is pleased by
+  // nothing else, alone; none where there is no such one. What it earns is what people call exact.
+  const std::vector<double>& exact_weights() const { return exact_weights_; }
 
  private:
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::unique_ptr<model::Network> network_;
   const rewards::RewardMix rewards_;
+  const std::vector<double> exact_weights_;
   const rewards::Toolbox tools_;
   const actors::ToolUseOptions tool_use_;
   const std::set<int32_t> stops_;

@@ -1,9 +1,7 @@
 #include "recipes/internal/held_out_reward.h"
 
 #include <algorithm>
-#include <array>
 #include <memory>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -13,10 +11,6 @@
 
 namespace sluice::recipes {
 namespace {
-
-// Scorers that know the right answer, and are not pleased by anything else.
-constexpr std::array<std::string_view, 7> kExact = {
-    "exact_answer", "math_answer", "gsm8k", "numeric_answer", "countdown", "multiple_choice", "code_tests"};
 
 std::vector<text::Row> held_out_rows(StageSpec stage, const std::filesystem::path& model) {
   std::vector<text::Row> rows;
@@ -65,8 +59,7 @@ std::optional<std::map<std::string, double>> HeldOutReward::measure(
     const auto mean = found.reward(alone);
     if (mean.n == 0) continue;
     figures["eval_rewards/" + rewards.names()[k] + "/mean"] = mean.value;
-    const bool exact = std::ranges::count(kExact, stage_.rewards[k].use) > 0;
-    if (exact) figures.try_emplace("eval_exact", mean.value);
+    if (alone == policy.exact_weights()) figures["eval_exact"] = mean.value;
   }
   return figures;
 }
