@@ -212,6 +212,16 @@ std::string plugin_kind(const toml::table& table, const Source& source) {
   return kind;
 }
 
+// { model = "models/judge" }, short for { use = "reward_model", path = "models/judge" }.
+bool is_directory_of_a_model(const toml::table& table, const std::string& kind, const Source& source) {
+  if (!kind.empty() || table.contains("use") || !table.contains("model")) return false;
+  for (const char* other : {"path", "stage"}) {
+    require<UsageError>(!table.contains(other), at(source, *table.get("model")),
+                        ": a reward is one thing, this is model and ", other);
+  }
+  return true;
+}
+
 Json read_reward(const toml::node& node, const Source& source) {
   const auto* table = node.as_table();
   require<UsageError>(table != nullptr, at(source, node),
@@ -219,7 +229,8 @@ Json read_reward(const toml::node& node, const Source& source) {
   const std::string where = at(source, node);
   const auto names = names_of(rewards::reward_entries(), [](const auto& entry) { return entry.name; });
   const auto kind = plugin_kind(*table, source);
-  const auto use = kind.empty() ? (*table)["use"].value<std::string>() : kind;
+  const bool is_model = is_directory_of_a_model(*table, kind, source);
+  const auto use = is_model ? "reward_model" : kind.empty() ? (*table)["use"].value<std::string>() : kind;
   require<UsageError>(use.has_value(), where, ": a reward needs `use`", suggestion("", names));
   const auto& entries = rewards::reward_entries();
   const auto entry =
@@ -241,7 +252,7 @@ Json read_reward(const toml::node& node, const Source& source) {
     reward["options"]["folder"] = fs::weakly_canonical(source.folder).string();
   }
   for (const auto& [key_name, value] : *table) {
-    const std::string key(key_name.str());
+    const std::string key(is_model && key_name == "model" ? "path" : key_name.str());
     if (key == "use") continue;
     if (key == "weight") {
       const auto weight = value.value<double>();

@@ -209,7 +209,22 @@ TEST(Recipe, ARewardOfOnesOwnIsNamedByItsKeyAndFoundFromTheRecipe) {
   EXPECT_EQ(rewards[4].options.at("folder"), here + "/sub");
 }
 
+TEST(Recipe, TheDirectoryOfAModelIsARewardModel) {
+  const RecipeFolder folder;
+  const auto rewards =
+      folder.load(kGrpo + "rewards = [{ model = \"judge\", clip = 3, name = \"taste\" }]\n").stages[0].rewards;
+  ASSERT_EQ(rewards.size(), 1u);
+  EXPECT_EQ(rewards[0].use, "reward_model");
+  EXPECT_EQ(rewards[0].name, "taste");
+  const auto path = std::filesystem::weakly_canonical(folder.path() / "judge").string();
+  EXPECT_EQ(rewards[0].options, Json({{"path", path}, {"clip", 3}}));
+}
+
 TEST(Recipe, RefusesARewardOfOnesOwnThatIsTwoThingsOrNone) {
+  expect_refused_in_the_stage("rewards = [{ model = @\"a\", path = \"b\" }]",
+                              "a reward is one thing, this is model and path");
+  expect_refused_in_the_stage("rewards = [{ use = \"length\", model = @\"a\" }]",
+                              "the reward length has no key \"model\"");
   expect_refused_in_the_stage("rewards = [{ python = @\"my.py:f\", command = \"./x\" }]",
                               "a reward is one thing, this is command and python");
   expect_refused_in_the_stage("rewards = [{ use = \"length\", http = @\"http://127.0.0.1\" }]",
