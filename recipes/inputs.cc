@@ -1,6 +1,9 @@
 #include "recipes/inputs.h"
 
+#include <ATen/Context.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <string>
 
@@ -234,6 +237,20 @@ std::optional<text::ChatTemplate> load_chat(const Recipe& recipe) {
   return text::load_chat_template(tokenizer_path(recipe));
 }
 
+// Those that reward models name; the recipe's own is device_of()'s. What is no device is refused by the
+// scorer.
+void check_reward_devices(const StageSpec& stage) {
+  for (const auto& reward : stage.rewards) {
+    const Json device = reward.options.value("device", Json());
+    const auto name = device.is_string() ? device.get<std::string>() : "";
+    if (!name.starts_with("cuda")) continue;
+    const int index = name.size() > 5 ? std::atoi(name.c_str() + 5) : 0;
+    require<EnvironmentError>(index < static_cast<int64_t>(at::getNumGPUs()), reward.where, ": reward ",
+                              reward.name, ": device \"", name, "\": there are ", at::getNumGPUs(),
+                              " usable CUDA devices here; `sluice doctor` says more");
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<text::Tokenizer> make_tokenizer(const Recipe& recipe) {
@@ -325,6 +342,7 @@ void check_machine(const Recipe& recipe) {
     model::check_model(model.path);  // every tensor, or it says which
   }
   device_of(recipe);
+  for (const auto& stage : recipe.stages) check_reward_devices(stage);
 }
 
 }  // namespace sluice::recipes

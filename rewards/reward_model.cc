@@ -42,6 +42,19 @@ std::filesystem::path path_of(const RewardSpec& spec) {
   return path;
 }
 
+// Whether such a one is there is seen when the model is loaded: a recipe may be checked on another machine.
+at::Device device_of(const RewardSpec& spec, const std::string& fallback) {
+  const auto name = option<std::string>(spec, "device", fallback);
+  std::string_view index = name;
+  const bool cuda = name.starts_with("cuda");
+  index.remove_prefix(std::min(name.size(), cuda ? size_t{4} : size_t{3}));
+  const bool numbered = cuda && index.size() > 1 && index.size() <= 3 && index[0] == ':' &&
+                        std::ranges::all_of(index.substr(1), is_digit);
+  require<UsageError>(name == "cpu" || name == "cuda" || numbered, speaker(spec), ": device is \"", name,
+                      "\"; it is cpu, cuda or cuda:1");
+  return at::Device(name);
+}
+
 // A turn of its own behind messages that end with what is to be answered.
 bool is_asked_by_messages(const text::Row& row) {
   return row.messages.is_array() && !row.messages.empty() &&
@@ -63,12 +76,15 @@ class RewardModel final : public RewardFunction {
   RewardModel(const RewardSpec& spec, const RewardResources& resources)
       : name_(spec.name.empty() ? spec.use : spec.name),
         path_(path_of(spec)),
-        device_(option<std::string>(spec, "device", resources.device)),
+        device_(device_of(spec, resources.device)),
         clip_(option<double>(spec, "clip", 0.0)) {
     require<UsageError>(!spec.options.contains("clip") || (std::isfinite(clip_) && clip_ > 0), speaker(spec),
                         ": clip is ", clip_, "; scores are kept between -clip and clip, which is above 0");
     model::check_model(path_, /*scalar_head=*/true);
     tokenizer_ = text::load_tokenizer(path_);
+    const auto ids = model::read_model_config(path_).vocab_size;
+    require<DataError>(tokenizer_->vocab_size() <= ids, path_.string(), ": its tokenizer has ",
+                       tokenizer_->vocab_size(), " pieces, its network only ", ids);
     chat_ = text::load_chat_template(path_);
   }
 
@@ -102,7 +118,7 @@ class RewardModel final : public RewardFunction {
   // At the first group: whoever only checks a recipe has no need of the weights.
   void load() {
     if (network_ != nullptr) return;
-    network_ = model::load_model(path_, at::Device(device_), {.scalar_head = true});
+    network_ = model::load_model(path_, device_, {.scalar_head = true});
     network_->freeze();
   }
 
@@ -151,7 +167,7 @@ class RewardModel final : public RewardFunction {
 
   const std::string name_;
   const std::filesystem::path path_;
-  const std::string device_;
+  const at::Device device_;
   const double clip_;  // 0: none
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::optional<text::ChatTemplate> chat_;

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,11 @@ Json answer(RewardFunction& reward, const Json& request) {
   }
   Json scores = Json::array(), reasons = Json::array(), parts = Json::array();
   for (const auto& outcome : reward.score(group)) {
-    scores.push_back(outcome.score ? Json(*outcome.score) : Json());
-    reasons.push_back(outcome.score ? Json() : Json(outcome.unscored_reason));
+    const bool finite = outcome.score && std::isfinite(*outcome.score);  // JSON has no other numbers
+    scores.push_back(finite ? Json(*outcome.score) : Json());
+    reasons.push_back(finite          ? Json()
+                      : outcome.score ? Json("bad output: the model gave " + std::to_string(*outcome.score))
+                                      : Json(outcome.unscored_reason));
     parts.push_back(outcome.parts);
   }
   return {{"scores", scores}, {"reasons", reasons}, {"parts", parts}};

@@ -173,6 +173,17 @@ TEST_F(Inputs, SayWhereAModelIsToComeFromAndPlanWithoutItsWeights) {
               AllOf(HasSubstr("has no weights"), HasSubstr("hf download some/model")));
 }
 
+TEST_F(Inputs, ARewardModelOnADeviceThatIsNotHereIsRefusedOnTheMachine) {
+  auto recipe = folder_.load(kSums);
+  auto& rewards = recipe.stages.back().rewards;
+  rewards = {
+      {.use = "reward_model", .name = "judge", .options = {{"device", "cpu"}}, .where = "recipe.toml:3:4"}};
+  EXPECT_NO_THROW(check_machine(recipe));
+  rewards[0].options["device"] = "cuda:98";
+  EXPECT_THAT(message_of<EnvironmentError>([&] { check_machine(recipe); }),
+              HasSubstr("recipe.toml:3:4: reward judge: device \"cuda:98\": there are "));
+}
+
 TEST_F(Inputs, AreCheckedWhereTheyAreHeldOutOfSupervisedTraining) {
   const auto file = folder_.path() / "test.jsonl";
   write_plain(file, "{\"prompt\": \"1+1=\", \"answer\": \"2\"}\n");  // nothing to say

@@ -67,19 +67,21 @@ class PluginFolder {
   }
 
   // Processes with the mark, this one left aside.
-  int num_processes() const {
-    int count = 0;
+  std::vector<pid_t> processes() const {
+    std::vector<pid_t> marked;
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      const auto name = entry.path().filename().string();
+      if (name.find_first_not_of("0123456789") != std::string::npos || name == std::to_string(::getpid()))
+        continue;
       std::ifstream in(entry.path() / "environ", std::ios::binary);
       std::ostringstream text;
       text << in.rdbuf();
-      const bool is_this = entry.path().filename() == std::to_string(::getpid());
-      if (!is_this &&
-          text.str().find(std::string(kMark) + "=" + folder_.path().string()) != std::string::npos)
-        ++count;
+      if (text.str().find(std::string(kMark) + "=" + folder_.path().string()) != std::string::npos)
+        marked.push_back(std::stoi(name));
     }
-    return count;
+    return marked;
   }
+  int num_processes() const { return static_cast<int>(processes().size()); }
   // Whether there are so many of them before a few seconds have passed: a killed process takes a moment.
   bool comes_to(int count) const {
     for (int i = 0; i < 500; ++i) {
