@@ -22,12 +22,13 @@ import os
 import traceback
 
 PROTOCOL = 1
+REQUEST_BYTES = 1 << 18  # that are read at once
 NOT_COLUMNS = {"prompt", "completion", "completion_ids"}  # which TRL does not hand on either
 
 
 def take_streams():
     """The protocol's streams, out of reach of whatever the file writes and reads."""
-    requests = os.fdopen(os.dup(0), "rb")
+    requests = os.fdopen(os.dup(0), "rb", REQUEST_BYTES)
     replies = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

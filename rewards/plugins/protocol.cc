@@ -75,20 +75,56 @@ void check_keys(const Json& reply) {
   }
 }
 
-Json sample_json(const RewardRequest& request) {
-  const text::Row& row = *request.row;
-  Json sample;
-  sample["prompt"] = row.prompt;
-  sample["completion"] = request.completion;
-  if (!row.messages.is_null()) sample["messages"] = row.messages;
-  sample["tokens"] = request.tokens;
-  sample["truncated"] = request.truncated;
-  sample["columns"] = row.columns;
-  return sample;
-}
-
 // What a policy writes may end in the middle of a character.
 std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; }
+
+// As dump() writes it. Nearly all of a request is plain characters of texts, which are copied as they are.
+void append_text(std::string& line, std::string_view text) {
+  line += '"';
+  while (!text.empty()) {
+    const size_t plain = static_cast<size_t>(std::ranges::find_if_not(text, is_plain) - text.begin());
+    line += text.substr(0, plain);
+    text.remove_prefix(plain);
+    const size_t other = static_cast<size_t>(std::ranges::find_if(text, is_plain) - text.begin());
+    if (other > 0) {
+      const auto quoted = dump(Json(text.substr(0, other)));
+      line += std::string_view(quoted).substr(1, quoted.size() - 2);
+    }
+    text.remove_prefix(other);
+  }
+  line += '"';
+}
+
+void append_columns(std::string& line, const Json& columns) {
+  line += '{';
+  for (const auto& [name, value] : columns.items()) {
+    if (line.back() != '{') line += ',';
+    append_text(line, name);
+    line += ':';
+    if (value.is_string()) {
+      append_text(line, value.get_ref<const std::string&>());
+    } else {
+      line += dump(value);
+    }
+  }
+  line += '}';
+}
+
+void append_sample(std::string& line, const RewardRequest& request) {
+  const text::Row& row = *request.row;
+  line += "{\"prompt\":";
+  append_text(line, row.prompt);
+  line += ",\"completion\":";
+  append_text(line, request.completion);
+  if (!row.messages.is_null()) line += ",\"messages\":" + dump(row.messages);
+  line += ",\"tokens\":" + Json(request.tokens).dump();
+  line += request.truncated ? ",\"truncated\":true" : ",\"truncated\":false";
+  line += ",\"columns\":";
+  append_columns(line, row.columns);
+  line += '}';
+}
 
 }  // namespace
 
@@ -105,12 +141,14 @@ std::string read_hello(std::string_view line) {
 }
 
 std::string request_line(uint64_t id, std::span<const RewardRequest> samples) {
-  Json request;
-  request["id"] = id;
-  request["group"] = samples.empty() ? 0 : samples.front().group;
-  Json& list = request["samples"] = Json::array();
-  for (const auto& sample : samples) list.push_back(sample_json(sample));
-  return dump(request);
+  const uint64_t group = samples.empty() ? 0 : samples.front().group;
+  std::string line =
+      "{\"id\":" + std::to_string(id) + ",\"group\":" + std::to_string(group) + ",\"samples\":[";
+  for (const auto& sample : samples) {
+    if (&sample != &samples.front()) line += ',';
+    append_sample(line, sample);
+  }
+  return line + "]}";
 }
 
 std::vector<RewardOutcome> outcomes_of(const Json& reply, const char* key, size_t num_samples) {

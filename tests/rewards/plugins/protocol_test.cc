@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "base/error.h"
 #include "tests/rewards/reward_cases.h"
 
@@ -25,6 +27,29 @@ TEST(RewardProtocol, ARequestHoldsEachSampleWhole) {
   EXPECT_EQ(line,
             "{\"id\":3,\"group\":9,\"samples\":[{\"prompt\":\"1+1=\",\"completion\":\"2\\n\xEF\xBF\xBD\","
             "\"tokens\":[5,7],\"truncated\":true,\"columns\":{\"answer\":\"2\"}}]}");
+}
+
+// Quotation marks, control characters, whole characters and parts of some, in every order.
+TEST(RewardProtocol, ATextIsWrittenAsTheJsonLibraryWritesIt) {
+  const std::vector<std::string> pieces = {
+      "a",        "bc ",      "\"",       "\\",       "\n",   "\x01", "\x7f",
+      "\xc3\xa9", "\xe2\x82", "\xf0\x9f", "\x98\x80", "\xff", "\xc3", std::string(1, '\0')};
+  std::mt19937 random(5);
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    for (auto n = random() % 12; n > 0; --n) text += pieces[random() % pieces.size()];
+    Case from;
+    from.row.columns = {{text + "!", text}, {"list", Json::array({text, 1.5})}};
+    const auto request = from.request(text);
+
+    const Json sample = {{"prompt", ""},
+                         {"completion", text},
+                         {"tokens", Json::array()},
+                         {"truncated", false},
+                         {"columns", from.row.columns}};
+    const Json whole = {{"id", 1}, {"group", 0}, {"samples", Json::array({sample})}};
+    EXPECT_EQ(request_line(1, {&request, 1}), whole.dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
 }
 
 TEST(RewardProtocol, AConversationComesAsItsMessages) {
