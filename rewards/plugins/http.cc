@@ -43,8 +43,8 @@ class Http final : public RewardFunction {
  private:
   std::string body_of(std::span<const RewardRequest> group) const {
     Json body = Json::object();
-    for (const char* key :
-         {"query", "prompts", "labels", "data_source", "solution_str", "ground_truth", "extra_info"})
+    for (const char* key : {"query", "prompts", "labels", "data_source", "solution_str", "ground_truth",
+                            "extra_info", "truncated"})
       body[key] = Json::array();
     for (const auto& request : group) {
       const text::Row& row = *request.row;
@@ -57,6 +57,7 @@ class Http final : public RewardFunction {
       body["solution_str"].push_back(request.completion);
       body["ground_truth"].push_back(truth);
       body["extra_info"].push_back(columns.value("extra_info", columns));
+      body["truncated"].push_back(request.truncated);
     }
     return body.dump(-1, ' ', false, Json::error_handler_t::replace);
   }

@@ -28,6 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         right = [float(s == t) for s, t in zip(asked["solution_str"], asked["ground_truth"])]
         assert asked["query"] == [p + s for p, s in zip(asked["prompts"], asked["solution_str"])]
         assert asked["labels"] == asked["ground_truth"] and asked["extra_info"][0]["answer"] == "2"
+        assert asked["truncated"] == [False] * len(right)
         def refuse_once():
             first = not os.path.exists("refused")
             open("refused", "w").close()
