@@ -68,6 +68,7 @@ TEST(HostileModelProcess, ADirectoryThatIsGoneIsTheReasonUntilItIsThereAgain) {
   const auto away = folder.path().parent_path() / "away";
   std::filesystem::rename(folder.path(), away);
   signal_all(plugins, SIGKILL);
+  EXPECT_TRUE(plugins.comes_to(0));
 
   EXPECT_THAT(score(*reward, asking(), "cd").unscored_reason, HasSubstr("it has no config.json"));
   std::filesystem::rename(away, folder.path());
@@ -102,9 +103,9 @@ TEST(HostileModelProcess, IsRefusedWhereItCannotBegin) {
   EXPECT_THAT(refusal({{"start_timeout_ms", 1}}), HasSubstr("not started: timeout: no hello within 1 ms"));
   EXPECT_THAT(refusal({{"memory_mb", 16}}), HasSubstr("not started: "));  // less than its libraries take
   write_plain(folder / "model.safetensors", "x");
-  EXPECT_THAT(refusal({}), HasSubstr("1 bytes are no safetensors file"));
+  EXPECT_THAT(refusal(Json::object()), HasSubstr("1 bytes are no safetensors file"));
   std::filesystem::remove_all(folder.path());
-  EXPECT_THAT(refusal({}), HasSubstr("it has no config.json"));
+  EXPECT_THAT(refusal(Json::object()), HasSubstr("it has no config.json"));
   EXPECT_TRUE(plugins.comes_to(0));
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <set>
 
 #include "base/files.h"
 #include "rewards/reward.h"
@@ -241,6 +242,45 @@ TEST(RewardPlugins, AKilledRunTakesItsWorkersWithItAndGoesOn) {
   const auto resumed = sluice(own.workspace, command);
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
   EXPECT_EQ(ended(own.workspace).weights, built_in().weights);
+}
+
+// Each of the ways in which it breaks, for some of the prompts.
+constexpr const char* kBreaks = R"(
+import math, os, time
+def breaks(prompts, completions, answer, **columns):
+    a, b = prompts[0][0], prompts[0][2]
+    if b == "0":
+        if a == "0": os.abort()
+        if a == "1": time.sleep(1000)
+        if a == "2": return [math.nan] * len(completions)
+        if a == "3": raise ValueError("no")
+        if a == "4": return []
+        if a == "5": os._exit(3)
+        if a == "6": return ["text"] * len(completions)
+        if os.fork() == 0: time.sleep(1000)
+        os._exit(4)
+    return [float(c.strip() == a) for c, a in zip(completions, answer)]
+)";
+
+TEST(RewardPlugins, ARunGoesOnWhateverItsPlugInDoes) {
+  const Own own;
+  write_plain(own.workspace / "my.py", kBreaks);
+  const auto run =
+      sluice(own.workspace, {"run", "recipe.toml", "rollout.group_size=2",
+                             "rewards=[{ python = \"my.py:breaks\", timeout_ms = 500, retries = 0 }]"});
+  ASSERT_EQ(run.code, 0) << run.out << run.err;
+
+  const Json last = own.workspace.metrics().back();
+  EXPECT_EQ(last.at("stage_step"), 8);
+  EXPECT_EQ(last.at("law/trained"), 32.0 - last.at("law/quarantined").get<double>());
+  std::set<std::string> kinds;
+  for (const auto& file : fs::directory_iterator(own.workspace.run() / "quarantine" / "grpo")) {
+    const std::string text = read_file(file);
+    for (const char* kind : {"crash: ", "timeout: ", "bad output: ", "error: "}) {
+      if (text.find(kind) != std::string::npos) kinds.insert(kind);
+    }
+  }
+  EXPECT_GE(kinds.size(), 2u) << testing::PrintToString(kinds);
 }
 
 TEST(RewardPlugins, ABrokenOneIsRefusedBeforeThereIsARun) {

@@ -211,13 +211,14 @@ TEST(Recipe, ARewardOfOnesOwnIsNamedByItsKeyAndFoundFromTheRecipe) {
 
 TEST(Recipe, TheDirectoryOfAModelIsARewardModel) {
   const RecipeFolder folder;
-  const auto rewards =
-      folder.load(kGrpo + "rewards = [{ model = \"judge\", clip = 3, name = \"taste\" }]\n").stages[0].rewards;
+  const auto rewards = folder.load(kGrpo + "rewards = [{ model = \"judge\", clip = 3, name = \"taste\" }]\n")
+                           .stages[0]
+                           .rewards;
   ASSERT_EQ(rewards.size(), 1u);
   EXPECT_EQ(rewards[0].use, "reward_model");
   EXPECT_EQ(rewards[0].name, "taste");
   const auto path = std::filesystem::weakly_canonical(folder.path() / "judge").string();
-  EXPECT_EQ(rewards[0].options, Json({{"path", path}, {"clip", 3}}));
+  EXPECT_EQ(rewards[0].options, Json({{"clip", 3}, {"path", path}}));
 }
 
 TEST(Recipe, RefusesARewardOfOnesOwnThatIsTwoThingsOrNone) {
