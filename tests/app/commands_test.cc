@@ -213,8 +213,8 @@ TEST(Commands, SummaryHoldsWhatARunMeasuredAndEvalMeasuresItAgain) {
   EXPECT_EQ(figure["value"], summary["evals"][1]["value"]);
 }
 
-// The scorer that compares with a right answer, whatever it is called and wherever it stands, is reported greedily
-// and sampled, each with its standard error.
+// The scorer that compares with a right answer, whatever it is called and wherever it stands, is reported
+// greedily and sampled, each with its standard error.
 TEST(Commands, EvalReportsExactRates) {
   const Workspace workspace;
   std::string rows;
@@ -223,7 +223,8 @@ TEST(Commands, EvalReportsExactRates) {
             "\", \"answer\": \"" + std::to_string(i + 1) + "\"}\n";
   }
   write_plain(workspace / "rows.jsonl", rows);
-  write_plain(workspace / "sums.toml", R"(rewards = [{ use = "length", max = 2 }, { use = "numeric_answer", name = "right" }]
+  write_plain(workspace / "sums.toml",
+              R"(rewards = [{ use = "length", max = 2 }, { use = "numeric_answer", name = "right" }]
 model = { hidden_size = 32, layers = 1, heads = 2, intermediate_size = 64, max_position = 32 }
 tokenizer = { train = "characters" }
 data = { path = "rows.jsonl", test_path = "rows.jsonl" }
