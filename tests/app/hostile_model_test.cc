@@ -20,7 +20,7 @@ using testing::HasSubstr;
 std::unique_ptr<RewardFunction> make(const PluginFolder& plugins, const RewardModelFolder& folder,
                                      const Json& options = Json::object()) {
   const Json model = {{"path", folder.path().string()}, {"device", "cpu"}};
-  Json all = {{"memory_mb", 0}, {"scope", "group"}, {"timeout_ms", 5000}};
+  Json all = {{"memory_mb", 0}, {"scope", "group"}, {"timeout_ms", 5000}, {"retries", 1}};
   all.update(options);
   return plugins.make("command", Json::array({SLUICE_BINARY, "reward-worker", "--model", model.dump()}), all);
 }
@@ -51,7 +51,7 @@ TEST(HostileModelProcess, OneThatIsKilledBetweenTwoGroupsIsReplaced) {
 TEST(HostileModelProcess, OneThatHangsIsKilledAndReplaced) {
   const PluginFolder plugins;
   const RewardModelFolder folder;
-  const auto reward = make(plugins, folder, {{"timeout_ms", 1000}});
+  const auto reward = make(plugins, folder, {{"timeout_ms", 1000}, {"retries", 0}});
   const auto first = score(*reward, asking(), "cd").score;
   signal_all(plugins, SIGSTOP);
 
