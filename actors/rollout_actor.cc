@@ -137,7 +137,8 @@ void RolloutActor::say_what_is_done() {
   if (engine_.idle() && !scoring_.empty()) return lane_.say_what_is_waited_for();
   if (engine_.waits_for_calls()) return now_doing("waits for tools");  // each call ends within its deadline
   if (!engine_.idle()) return beat();
-  now_doing("waits for leases from " + options_.address);
+  const bool here = options_.address.starts_with("ipc:");  // a socket of the run: nothing to be told apart
+  now_doing("waits for leases from " + (here ? "the learner" : options_.address));
 }
 
 // All that has come; waits a little when there is nothing to do. False when the learner says stop.

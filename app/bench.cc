@@ -4,6 +4,7 @@
 
 #include "app/bench/models.h"
 #include "app/bench/monitor.h"
+#include "app/bench/redis.h"
 #include "app/bench/rows.h"
 #include "app/bench_tokenizer.h"
 #include "app/command.h"
@@ -18,6 +19,7 @@ struct Arguments {
   BenchOptions rows{.megabytes = {10, 100, 1000}, .vocabularies = {4'096, 32'768, 151'936}};
   PeersOptions peers;
   MonitorBench monitor;
+  RedisBench redis;
   bool json = false;
   bool here = false;  // memory: in this process
 };
@@ -234,7 +236,8 @@ void add_row(CLI::App& app, Arguments& arguments, const std::string& name) {
 Command add_bench(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   app.require_subcommand(0, 1);
-  app.footer("Without a subcommand: all of them but `tokenizer` and `monitor`, in float32 and bfloat16.");
+  app.footer(
+      "Without a subcommand: all of them but `tokenizer`, `monitor` and `redis`, in float32 and bfloat16.");
   add_row(app, *arguments, "");
   std::vector<std::pair<CLI::App*, const RowKind*>> rows;
   const std::set<std::string> common = {"decode", "prefill", "learn", "grpo", "publish"};
@@ -272,9 +275,18 @@ Command add_bench(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
   watched->add_flag("--json", arguments->json, "A JSON line");
+  auto* redis = app.add_subcommand(
+      "redis", "What a step loses to its Redis while that is well, stopped, frozen, flushed or full");
+  redis->add_option("--step-ms", arguments->redis.step_ms, "Of a step that computes alone")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+  redis->add_option("--seconds", arguments->redis.seconds, "Of each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 3600));
+  redis->add_flag("--json", arguments->json, "A JSON line for each");
   auto* tokenizer = app.add_subcommand("tokenizer", "Encoding and decoding of a text, on one thread");
-  for (auto* sub : {match, memory, watched, tokenizer}) sub->group(kMore);
-  return [&app, arguments, rows, match, memory, watched, tokenizer,
+  for (auto* sub : {match, memory, watched, redis, tokenizer}) sub->group(kMore);
+  return [&app, arguments, rows, match, memory, watched, redis, tokenizer,
           run_tokenizer = add_bench_tokenizer(*tokenizer)] {
     if (tokenizer->parsed()) return run_tokenizer();
     const bool whole = app.get_subcommands().empty();
@@ -288,6 +300,10 @@ Command add_bench(CLI::App& app) {
     if (memory->parsed()) return run_memory(*arguments, report);
     if (watched->parsed()) {
       bench_monitor(arguments->monitor, report);
+      return 0;
+    }
+    if (redis->parsed()) {
+      bench_redis(arguments->redis, report);
       return 0;
     }
     if (match->parsed()) return run_match(*arguments, report);

@@ -22,4 +22,13 @@ int64_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+bool is_short_for(std::string_view word, std::string_view candidate) {
+  constexpr size_t kFew = 3;  // fewer letters are short for anything
+  if (word.size() < kFew || word.size() >= candidate.size()) return false;
+  if (candidate.starts_with(word)) return true;
+  constexpr std::string_view kBetweenWords = "/_.-";
+  const char before = candidate[candidate.size() - word.size() - 1];
+  return candidate.ends_with(word) && kBetweenWords.find(before) != std::string_view::npos;
+}
+
 }  // namespace sluice

@@ -9,7 +9,12 @@ namespace sluice {
 
 int64_t edit_distance(std::string_view a, std::string_view b);
 
-// The candidate nearest to `word` by edit distance, the first of several, or "" when none is near.
+// Whether somebody may have left out the rest of it: `--out` of --output, `mean_length` of
+// completions/mean_length.
+bool is_short_for(std::string_view word, std::string_view candidate);
+
+// The candidate nearest to `word` by edit distance, else one that it is short for; the first of several, or ""
+// when none is near.
 template <class Range>
 std::string nearest(std::string_view word, const Range& candidates) {
   std::string best;
@@ -21,7 +26,11 @@ std::string nearest(std::string_view word, const Range& candidates) {
       best_distance = distance;
     }
   }
-  return best;
+  if (!best.empty()) return best;
+  for (const auto& candidate : candidates) {
+    if (is_short_for(word, candidate)) return std::string(candidate);
+  }
+  return "";
 }
 
 // The end of a message about an unknown word: `; did you mean "lr"?`, or `otherwise` when none is near.

@@ -257,14 +257,8 @@ RolloutStatus RolloutServer::status() const {
   status.journal_bytes = impl_->journal.size();
   status.torn_bytes = impl_->torn_bytes;
   status.restored_to = impl_->restored_to;
-  for (const auto& [address, peer] : impl_->peers.peers()) {
-    status.credits += peer.credit;
-    status.actors.push_back({.name = peer.identity.name,
-                             .pid = peer.identity.pid,
-                             .incarnation = peer.identity.incarnation,
-                             .tokens = peer.tokens,
-                             .leases = impl_->ledger.held_by(peer.identity.name)});
-  }
+  for (const auto& [address, peer] : impl_->peers.peers()) status.credits += peer.credit;
+  status.actors = impl_->actors(/*heard_since=*/0);
   return status;
 }
 

@@ -68,6 +68,8 @@ struct RolloutEvents {
   std::function<void(const std::vector<const buffers::RolloutGroup*>& groups)> queued;  // in batching order
   std::function<void(const std::vector<uint64_t>& groups)> ended;  // dropped or quarantined
   std::function<void(const std::string& text)> notice;             // who joined, went silent, was refused
+  // Actors that gave a sign of life since the last call, a second before.
+  std::function<void(const std::vector<RolloutStatus::Actor>& actors)> heard = {};
 };
 
 // A group whose numbers nothing can be learned from.

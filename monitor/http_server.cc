@@ -239,6 +239,8 @@ class HttpServer::Impl {
 
   void tell_news(Millis now) {
     looked_ms_ = now;
+    const auto follows = [](const Client& client) { return client.stays && !client.gone; };
+    if (std::ranges::none_of(clients_, follows)) return;
     std::string text;
     try {
       text = news_();
@@ -249,7 +251,7 @@ class HttpServer::Impl {
     if (text.empty()) return;
     told_ms_ = now;
     for (auto& client : clients_) {
-      if (!client.stays || client.gone) continue;
+      if (!follows(client)) continue;
       if (client.pending.empty()) client.since_ms = now;
       client.pending += text;
       if (client.pending.size() > kMaxPending) client.gone = true;

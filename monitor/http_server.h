@@ -47,8 +47,8 @@ class HttpServer {
   using Answer = std::function<HttpResponse(const HttpRequest& request)>;
   using News = std::function<std::string()>;
 
-  // Both are called by the server's thread alone; an Error they throw is answered with status 500. Throws
-  // EnvironmentError when the address cannot be bound.
+  // Both are called by the server's thread alone, `news` while somebody follows; an Error they throw is
+  // answered with status 500. Throws EnvironmentError when the address cannot be bound.
   HttpServer(const HttpServerOptions& options, Answer answer, News news);
   ~HttpServer();
 

@@ -272,8 +272,10 @@ void RedisMonitor::state(RunState state) {
   impl_->tell([&](auto& picture) { picture.state(std::move(state)); });
 }
 
-void RedisMonitor::actor(ActorState actor) {
-  impl_->tell([&](auto& picture) { picture.actor(std::move(actor)); });
+void RedisMonitor::actors(std::vector<ActorState> actors) {
+  impl_->tell([&](auto& picture) {
+    for (auto& actor : actors) picture.actor(std::move(actor));
+  });
 }
 
 void RedisMonitor::event(const std::string& text) {

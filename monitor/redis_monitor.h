@@ -62,7 +62,8 @@ class RedisMonitor final : public MetricSink {
 
   void write(const StepReport& report) override;  // the metrics stream, trimmed
   void state(RunState state);
-  void actor(ActorState actor);         // with a time to live: the heartbeat
+  // With a time to live: their heartbeat, to be told again before that is over.
+  void actors(std::vector<ActorState> actors);
   void event(const std::string& text);  // pub/sub; nobody hears it while the server is away
   // The rollouts stream and its group `learner`: entries live from journal to fate.
   void queued(std::vector<QueuedRollout> groups);     // XADD

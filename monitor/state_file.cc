@@ -20,9 +20,11 @@ std::string StateFile::write(const std::map<std::string, std::string>& state,
   if (since_.seconds() < rest_s_ && !last) return "";
   const Stopwatch writing;
   Json all = Json::object();
-  for (const auto& actor : actors) all[actor.name] = actor.fields;
+  auto& members = all.get_ref<Json::object_t&>();  // its operator[] looks through all that are there
+  members.reserve(actors.size());
+  for (const auto& actor : actors) members.emplace_back(actor.name, actor.fields);
   const Json json = {{"schema", 1}, {"wall_time", wall_seconds()}, {"state", state}, {"actors", all}};
-  const auto error = replace_file(file_, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  const auto error = replace_file(file_, json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   rest_s_ = std::min(writing.seconds() / kShare, kLongestS);
   since_ = writing;
   const auto problem = error ? "cannot write " + file_.string() + ": " + error.message() : std::string();

@@ -50,6 +50,18 @@ std::map<std::string, std::string> redis_fields(const buffers::RolloutGroup& gro
           {"tokens", std::to_string(group.num_tokens())}};
 }
 
+std::vector<monitor::ActorState> actor_states(const std::vector<learner::RolloutStatus::Actor>& actors) {
+  std::vector<monitor::ActorState> states;
+  for (const auto& actor : actors) {
+    states.push_back({actor.name,
+                      {{"pid", std::to_string(actor.pid)},
+                       {"incarnation", std::to_string(actor.incarnation)},
+                       {"tokens", std::to_string(actor.tokens)},
+                       {"leases", std::to_string(actor.leases)}}});
+  }
+  return states;
+}
+
 // A policy stage under way, as rank 0 has it: everything that lives from its first step to its last.
 class PolicyStage {
  public:
@@ -162,19 +174,23 @@ class PolicyStage {
         .actor_timeout_ms = stage_.rollout.lease_ms,
         .quarantine = run_.quarantine() / stage_.name};
     auto* redis = monitor_.redis();
-    const learner::RolloutEvents events{.queued =
-                                            [redis](const std::vector<const buffers::RolloutGroup*>& groups) {
-                                              if (redis == nullptr) return;
-                                              std::vector<monitor::QueuedRollout> rollouts;
-                                              for (const auto* group : groups)
-                                                rollouts.push_back({group->group, redis_fields(*group)});
-                                              redis->queued(std::move(rollouts));
-                                            },
-                                        .ended =
-                                            [redis](const std::vector<uint64_t>& groups) {
-                                              if (redis != nullptr) redis->ended(groups);
-                                            },
-                                        .notice = [this](const std::string& text) { add_notice(text); }};
+    const learner::RolloutEvents events{
+        .queued =
+            [redis](const std::vector<const buffers::RolloutGroup*>& groups) {
+              if (redis == nullptr) return;
+              std::vector<monitor::QueuedRollout> rollouts;
+              for (const auto* group : groups) rollouts.push_back({group->group, redis_fields(*group)});
+              redis->queued(std::move(rollouts));
+            },
+        .ended =
+            [redis](const std::vector<uint64_t>& groups) {
+              if (redis != nullptr) redis->ended(groups);
+            },
+        .notice = [this](const std::string& text) { add_notice(text); },
+        .heard =
+            [redis](const std::vector<learner::RolloutStatus::Actor>& actors) {
+              if (redis != nullptr) redis->actors(actor_states(actors));
+            }};
     server_ = std::make_unique<learner::RolloutServer>(
         options, [this](const buffers::Ledger::Grant& grant) { return make_lease(grant); }, events,
         start_.stage_step);
@@ -369,15 +385,7 @@ class PolicyStage {
     for (const auto& [name, member] : buffers::kLedgerCounts) {
       fields[name] = std::to_string(status.law.*member);
     }
-    std::vector<monitor::ActorState> actors;
-    for (const auto& actor : status.actors) {
-      actors.push_back({actor.name,
-                        {{"pid", std::to_string(actor.pid)},
-                         {"incarnation", std::to_string(actor.incarnation)},
-                         {"tokens", std::to_string(actor.tokens)},
-                         {"leases", std::to_string(actor.leases)}}});
-    }
-    monitor_.show_state(first_step_ + step, step, std::move(fields), actors);
+    monitor_.show_state(first_step_ + step, step, std::move(fields), actor_states(status.actors));
   }
 
   void add_notice(const std::string& text) {

@@ -101,7 +101,9 @@ std::string head(const RunDirectory& run, const Recipe& recipe, const std::vecto
   for (const auto& result : results) seconds += result.value("seconds", 0.0);
   const auto name = escaped(recipe.name);
   std::string out = kHead + ("<title>" + name + "</title></head><body>\n<h1>" + name + "</h1>\n");
-  out += "<p class=\"faint\">" + escaped(run.root().string()) + ", run " + escaped(run.id()) + ", " +
+  // Whoever it is sent to has no use for the folders above.
+  const auto folder = run.root().parent_path().filename() / run.root().filename();
+  out += "<p class=\"faint\">" + escaped(folder.string()) + ", run " + escaped(run.id()) + ", " +
          format_seconds(seconds) + " in its stages</p>\n";
   return out + ending(read_run_record(run.root())) + "<pre>" + escaped(describe(recipe)) + "</pre>\n";
 }

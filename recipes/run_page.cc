@@ -144,10 +144,7 @@ HttpResponse RunPage::route(const HttpRequest& request) {
     return {.type = "text/plain; version=0.0.4; charset=utf-8",
             .body = monitor::prometheus_text(view_.status())};
   }
-  if (path == "/api/status") {
-    view_.refresh();
-    return json_response(to_json(view_));
-  }
+  if (path == "/api/status") return status();
   if (path == "/api/steps") return json_response(steps(request));
   if (path == "/api/recipe") return json_response(shown_recipe(view_.recipe()));
   if (path == "/api/rollouts") {
@@ -159,6 +156,15 @@ HttpResponse RunPage::route(const HttpRequest& request) {
   }
   if (path == "/api/events") return {.type = "text/event-stream", .body = "retry: 2000\n\n", .stays = true};
   return {.status = 404, .body = "there is no " + path + " here\n"};
+}
+
+// What a thousand actors do is much to be written, and most who ask have it from the same state.json.
+HttpResponse RunPage::status() {
+  view_.refresh();
+  auto response = json_response(without_live(view_));
+  response.body.resize(response.body.rfind('}'));
+  response.body += ",\"live\":" + view_.live_text() + "}\n";
+  return response;
 }
 
 Json RunPage::steps(const HttpRequest& request) {
@@ -179,16 +185,16 @@ Json RunPage::steps(const HttpRequest& request) {
 
 std::string RunPage::news() {
   std::string text;
-  if (view_.refresh_steps() && view_.newest() != nullptr) {
-    text += "event: step\ndata: " +
-            Json{{"step", view_.newest()->step}, {"generation", view_.history().generation()}}.dump() +
-            "\n\n";
+  view_.refresh_steps();
+  const int64_t generation = view_.history().generation();
+  if (const auto* step = view_.newest()) {
+    const std::pair now{generation, step->wall_time};
+    if (std::exchange(told_step_, now) != now) {
+      text += "event: step\ndata: " + Json{{"step", step->step}, {"generation", generation}}.dump() + "\n\n";
+    }
   }
-  if (const auto& status = view_.status(); status.state_time != told_state_time_) {
-    told_state_time_ = status.state_time;
-    text += "event: live\ndata: " + live_json(status).dump(-1, ' ', false, Json::error_handler_t::replace) +
-            "\n\n";
-  }
+  if (const double time = view_.status().state_time; std::exchange(told_state_time_, time) != time)
+    text += "event: live\ndata: " + view_.live_text() + "\n\n";
   return text;
 }
 

@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "monitor/http_server.h"
 #include "recipes/run_directory.h"
@@ -33,10 +34,12 @@ class RunPage {
  private:
   bool is_allowed(const monitor::HttpRequest& request) const;
   monitor::HttpResponse route(const monitor::HttpRequest& request);
+  monitor::HttpResponse status();
   Json steps(const monitor::HttpRequest& request);
 
   RunView view_;
   const std::string token_;
+  std::pair<int64_t, double> told_step_;  // the generation and the time of the newest step that was told
   double told_state_time_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "recipes/run_view.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -42,6 +44,13 @@ std::vector<RoleView> read_roles(const fs::path& folder) {
   };
   std::ranges::sort(roles, [&](const RoleView& a, const RoleView& b) { return place(a) < place(b); });
   return roles;
+}
+
+// Another one whenever a file was replaced; 0 where there is none.
+std::array<int64_t, 4> stamp_of(const fs::path& file) {
+  struct stat entry {};
+  if (::stat(file.c_str(), &entry) != 0) return {};
+  return {static_cast<int64_t>(entry.st_ino), entry.st_size, entry.st_mtim.tv_sec, entry.st_mtim.tv_nsec};
 }
 
 // Whatever is wrong with a file that another process writes, there is nothing to see just now.
@@ -98,8 +107,18 @@ bool RunView::refresh() {
 bool RunView::refresh_steps() {
   const bool changed = history_.refresh();
   if (newest() != nullptr) status_.last = *newest();
-  read_state(run_.state(), status_);
+  if (const auto stamp = stamp_of(run_.state()); stamp != state_stamp_) {
+    state_stamp_ = stamp;
+    read_state(run_.state(), status_);
+    live_text_.clear();
+  }
   return changed;
+}
+
+const std::string& RunView::live_text() {
+  if (live_text_.empty())
+    live_text_ = live_json(status_).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return live_text_;
 }
 
 RunState RunView::look_at_state() const {
@@ -150,6 +169,12 @@ Json live_json(const monitor::RunStatus& status) {
 }
 
 Json to_json(const RunView& view) {
+  Json json = without_live(view);
+  json["live"] = live_json(view.status());
+  return json;
+}
+
+Json without_live(const RunView& view) {
   const auto& status = view.status();
   const auto left = view.seconds_left();
   Json json = {{"schema", 1},
@@ -161,7 +186,6 @@ Json to_json(const RunView& view) {
                {"generation", view.history().generation()},
                {"last", status.last ? monitor::to_json(*status.last) : Json()},
                {"seconds_left", left ? Json(*left) : Json()},
-               {"live", live_json(status)},
                {"time", Json::object()},
                {"doing", Json::object()},
                {"stages", Json::array()},

@@ -1,6 +1,7 @@
 // A run as its directory shows it, alive or not: what the page, `sluice top` and `sluice doctor RUN` look at.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -43,6 +44,8 @@ class RunView {
   const std::optional<RunRecord>& record() const { return record_; }
   // Its last step, and what stands in state.json.
   const monitor::RunStatus& status() const { return status_; }
+  // live_json of it as a text, which is made once however many look.
+  const std::string& live_text();
   // Learners first.
   const std::vector<RoleView>& roles() const { return roles_; }
 
@@ -67,6 +70,8 @@ class RunView {
   const Recipe recipe_;
   monitor::RunHistory history_;
   monitor::RunStatus status_;
+  std::array<int64_t, 4> state_stamp_{};  // of the state.json that was read
+  std::string live_text_;                 // of it; empty: nobody has asked
   std::optional<RunRecord> record_;
   RunState state_ = RunState::Starting;
   std::vector<RoleView> roles_;
@@ -74,7 +79,8 @@ class RunView {
 
 // The part of it that changes within a step.
 Json live_json(const monitor::RunStatus& status);
-// What /api/status answers and `sluice top --json` prints.
+// What `sluice top --json` prints, and with the text of the live part in its place /api/status.
 Json to_json(const RunView& view);
+Json without_live(const RunView& view);
 
 }  // namespace sluice::recipes

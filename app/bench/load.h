@@ -8,6 +8,9 @@
 namespace sluice::app {
 
 double seconds_of(const std::function<void()>& work);
+// Seconds of a core that this process, and this thread of it, have used.
+double cpu_of_process();
+double cpu_of_thread();
 
 // A row with more than this kept busy by others says little.
 inline constexpr double kQuietCores = 0.1;

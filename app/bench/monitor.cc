@@ -2,9 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "app/bench/load.h"
+#include "app/bench/synthetic_run.h"
 #include "base/cpu_time.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -34,7 +33,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMetrics = 100;                           // of a step
 constexpr auto kAskEvery = std::chrono::milliseconds(500);  // as often as the page does
 constexpr Millis kLongestMs = 60'000;                       // of a process that is asked
 constexpr const char* kRecipe = R"(name = "watched"
@@ -45,46 +43,6 @@ data = { use = "text", path = "text.txt" }
 use = "sft"
 steps = 1000000
 )";
-
-double cpu_of_process() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-double cpu_of_thread() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-// As a learner has it of its actors.
-std::vector<monitor::ActorState> actors_at(int64_t count, int64_t tick) {
-  std::vector<monitor::ActorState> actors;
-  actors.reserve(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    actors.push_back({"actor-" + std::to_string(i),
-                      {{"pid", std::to_string(1000 + i)},
-                       {"incarnation", std::to_string(1'000'000'007 * i)},
-                       {"tokens", std::to_string(100 * tick + i)},
-                       {"leases", std::to_string((tick + i) % 8)}}});
-  }
-  return actors;
-}
-
-monitor::StepReport step_at(int64_t tick) {
-  monitor::StepReport report{.stage = "sft",
-                             .step = tick + 1,
-                             .stage_step = tick + 1,
-                             .stage_steps = 1'000'000,
-                             .wall_time = wall_seconds()};
-  for (int64_t i = 0; i < kMetrics; ++i)
-    report.metrics["synthetic/" + std::to_string(i)] = 1.0 / static_cast<double>(tick + i + 1);
-  return report;
-}
 
 int connect_to_page(int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -157,12 +115,6 @@ double seconds_of_process(std::vector<std::string> command, const fs::path& outp
   return whole.seconds();
 }
 
-int64_t length_of(const fs::path& socket, const std::string& key, const fs::path& output) {
-  fs::remove(output);
-  seconds_of_process({"redis-cli", "-s", socket.string(), "xlen", key}, output);
-  return std::stoll(read_file(output));
-}
-
 std::string percent(double share) { return std::to_string(100 * share) + " %"; }
 
 struct Told {
@@ -190,7 +142,7 @@ Told tell(const MonitorBench& options, int64_t first, int64_t last, monitor::Red
     redis.write(step);
     state.write(fields, actors, /*last=*/tick + 1 == last);
     redis.state({std::move(fields)});
-    for (auto& actor : actors) redis.actor(std::move(actor));
+    redis.actors(std::move(actors));
     told.making_s += made - start;
     told.telling_s += cpu_of_thread() - made;
   }
@@ -230,8 +182,8 @@ void bench_monitor(const MonitorBench& options, Report& report) {
   const double redis_cpu = cpu_seconds(server->process().pid()) - redis_before;
   const double top_s = seconds_of_process(
       {own_executable().string(), "top", run.directory.root().string(), "--once"}, folder.path() / "top.out");
-  const auto entries =
-      length_of(server->socket(), "sluice:{" + recipe.name + "}:metrics", folder.path() / "length.out");
+  const auto entries = std::stoll(redis_cli(
+      server->socket(), {"xlen", "sluice:{" + recipe.name + "}:metrics"}, folder.path() / "length.out"));
   const auto at = [&](double share) {
     return answers[static_cast<size_t>(share * static_cast<double>(answers.size() - 1))];
   };

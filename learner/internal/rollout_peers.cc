@@ -14,6 +14,7 @@ using transport::Peer;
 constexpr size_t kMaxSilent = 256;       // peers that may come back without saying who they are
 constexpr size_t kMaxNames = 256;        // of actors whose last incarnation is known
 constexpr Millis kStoodStillMs = 1'000;  // without a tick: then it was the learner that was away
+constexpr Millis kTellEveryMs = 1'000;
 constexpr Millis kGoodbyeMs = 1'000;
 
 std::string seconds(Millis ms) {
@@ -41,6 +42,27 @@ void RolloutServer::Impl::tick() {
   for (const uint64_t id : ledger.expire(time)) {
     quarantine(lease_of(id, options.ledger.max_attempts - 1), ledger.fate(id)->reason, nullptr);
   }
+  tell_who_is_heard();
+}
+
+// However long the training loop takes for a step.
+void RolloutServer::Impl::tell_who_is_heard() {
+  if (!events.heard || now() - told_ms < kTellEveryMs) return;
+  const auto heard = actors(std::exchange(told_ms, now()));
+  if (!heard.empty()) events.heard(heard);
+}
+
+std::vector<RolloutStatus::Actor> RolloutServer::Impl::actors(Millis heard_since) const {
+  std::vector<RolloutStatus::Actor> all;
+  for (const auto& [address, peer] : peers.peers()) {
+    if (peer.last_heard < heard_since) continue;
+    all.push_back({.name = peer.identity.name,
+                   .pid = peer.identity.pid,
+                   .incarnation = peer.identity.incarnation,
+                   .tokens = peer.tokens,
+                   .leases = ledger.held_by(peer.identity.name)});
+  }
+  return all;
 }
 
 void RolloutServer::Impl::join(const std::string& address, const transport::Identity& identity) {

@@ -58,6 +58,8 @@ struct RolloutServer::Impl {
 
   // Who is there.
   void tick();
+  void tell_who_is_heard();
+  std::vector<RolloutStatus::Actor> actors(Millis heard_since) const;
   void join(const std::string& address, const transport::Identity& identity);
   transport::Peer* welcome_back(const std::string& address);
   bool replaces_a_dead_one(const transport::Identity& identity);
@@ -91,7 +93,7 @@ struct RolloutServer::Impl {
   std::condition_variable changed;
   std::exception_ptr failure;  // of the thread
   bool started = false;
-  Millis last_tick = 0;
+  Millis last_tick = 0, told_ms = 0;
   const int64_t torn_bytes;  // of the journal, cut off
   const std::optional<int64_t> restored_to;
   const int64_t restores;  // by which actors tell histories of the run apart

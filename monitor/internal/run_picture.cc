@@ -101,9 +101,9 @@ void RunPicture::actor(ActorState actor) {
   auto& kept = actors_[actor.name];
   const bool fields_differ =
       !std::ranges::equal(std::views::keys(kept.fields), std::views::keys(actor.fields));
-  kept.fields = std::move(actor.fields);
   kept.seen_ms = now;
   if (kept.shown_ms && now - *kept.shown_ms < kActorEveryMs && !fields_differ) return;
+  kept.fields = std::move(actor.fields);
   if (following_) kept.shown_ms = now;
   for (auto& command : actor_commands(actor.name, kept, fields_differ)) add(std::move(command));
 }

@@ -120,7 +120,6 @@ void StageMonitor::show_state(int64_t step, int64_t stage_step, std::map<std::st
   if (!problem.empty()) say(problem + "; the run goes on without it");
   if (!redis_) return;
   redis_->state({std::move(fields)});
-  for (const auto& actor : actors) redis_->actor(actor);
 }
 
 void StageMonitor::say(const std::string& text) {

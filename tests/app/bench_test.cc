@@ -67,6 +67,25 @@ TEST_F(Bench, MonitorTellsOfManyActorsAndLosesNothing) {
   EXPECT_LT(line.at("status_ms_p95"), 5'000);
 }
 
+TEST_F(Bench, RedisThatIsUnwellIsSaidCostsLittleAndIsRightAgain) {
+  const auto finished = sluice(workspace_, {"bench", "redis", "--step-ms", "5", "--seconds", "2", "--json"});
+  ASSERT_EQ(finished.code, 0) << finished.err;
+  std::istringstream lines(finished.out);
+  std::map<std::string, std::string> said;
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = parse_json(line, "a row");
+    said[row.at("fault")] = row.at("said");
+    EXPECT_GT(row.at("steps"), 10) << line;
+    EXPECT_LT(row.at("step_ratio"), 1.5) << line;  // 0.2 s of waiting would be 40
+    EXPECT_LT(row.at("right_again_s"), 5) << line;
+  }
+  EXPECT_EQ(said.at("none"), "");
+  EXPECT_THAT(said.at("stopped"), HasSubstr(" is gone ("));
+  EXPECT_THAT(said.at("frozen"), HasSubstr(" is gone ("));
+  EXPECT_THAT(said.at("flushed"), HasSubstr("had lost the keys of this run"));
+  EXPECT_THAT(said.at("full"), HasSubstr(" is full ("));
+}
+
 TEST_F(Bench, DecodeHasALineForEachDtypeAndBatch) {
   const auto lines = rows({"decode", "--model", "tiny", "--dtype", "float32,bfloat16", "--batch", "1,4",
                            "--group", "2", "--prompt", "20", "--new", "4", "--reps", "2"});

@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <sstream>
+#include <thread>
 
 #include "base/files.h"
 #include "tests/app/sluice_process.h"
@@ -126,6 +128,46 @@ TEST(Control, AStageOfExamplesIsToldToo) {
   EXPECT_THAT(person.tell("stop"), StartsWith("done: stops"));
   EXPECT_EQ(run.exit_code(), 143);
 }
+
+// Rank 0 alone hears of commands; the other waits for it much longer than for a step.
+class ControlOfRanks : public testing::TestWithParam<const char*> {
+ protected:
+  static constexpr auto kPaused = std::chrono::seconds(6);
+  std::vector<std::string> arguments(int64_t steps, std::vector<std::string> more = {}) const {
+    const std::string stage = GetParam();
+    more.insert(more.begin(), {"run", "recipe.toml", stage + ".steps=" + std::to_string(steps),
+                               "learner.ranks=2", "learner.rank_timeout_s=4"});
+    if (stage == "grpo") more.emplace_back("sft.steps=1");
+    return more;
+  }
+};
+
+TEST_P(ControlOfRanks, ThePauseIsLongerThanTheyWaitForEachOther) {
+  const Workspace workspace;
+  Operator person(workspace);
+  Sluice run(workspace, arguments(100000, {"monitor.control=true"}));
+  ASSERT_TRUE(run.wait_for_step(GetParam(), 2)) << run.out() << run.err();
+  ASSERT_TRUE(comes_to_listen(run, workspace));
+  EXPECT_THAT(person.tell("pause"), StartsWith("done: paused after step "));
+  const auto step = last_step(workspace);
+  std::this_thread::sleep_for(kPaused);
+  EXPECT_THAT(person.tell("checkpoint"), StartsWith("done: the newest checkpoint is step_"));
+  EXPECT_EQ(last_step(workspace), step);
+  EXPECT_THAT(person.tell("resume"), StartsWith("done: goes on after step "));
+  ASSERT_TRUE(run.wait_until([&] { return last_step(workspace) >= step + 2; })) << run.out() << run.err();
+  EXPECT_THAT(person.tell("pause"), StartsWith("done: paused after step "));
+  EXPECT_THAT(person.tell("stop"), StartsWith("done: stops with a checkpoint after step "));
+  EXPECT_EQ(run.exit_code(), 143) << run.err();
+  const auto stopped = last_step(workspace);
+
+  Sluice more(workspace, arguments(100000, {"--resume", "monitor.control=true"}));
+  EXPECT_TRUE(more.wait_until([&] { return last_step(workspace) >= stopped + 2; })) << more.err();
+  more.process().signal(SIGTERM);
+  EXPECT_EQ(more.exit_code(), 143) << more.err();
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, ControlOfRanks, testing::Values("sft", "grpo"),
+                         [](const auto& info) { return std::string(info.param); });
 
 TEST(Control, WithoutTheKeyNobodyListens) {
   const Workspace workspace;

@@ -23,6 +23,14 @@ TEST(Nearest, FindsATypoAndNothingFarAway) {
   EXPECT_EQ(nearest("temperature", kKeys), "");
 }
 
+TEST(Nearest, FindsWhatAWordIsShortFor) {
+  EXPECT_EQ(nearest("learning", kKeys), "learning_rate");
+  EXPECT_EQ(nearest("size", kKeys), "group_size");
+  EXPECT_EQ(nearest("ize", kKeys), "");  // no word of it
+  EXPECT_EQ(nearest("gr", kKeys), "");
+  EXPECT_EQ(nearest("step", kKeys), "steps");  // a typo is nearer
+}
+
 TEST(Nearest, EndsAMessageWithWhatWasMeant) {
   EXPECT_EQ(did_you_mean("sed", kKeys), "; did you mean \"seed\"?");
   EXPECT_EQ(did_you_mean("temperature", kKeys), "");

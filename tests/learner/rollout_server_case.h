@@ -198,6 +198,11 @@ class RolloutServerTest : public testing::Test {
       const std::lock_guard lock(mutex_);
       notices_.push_back(text);
     };
+    events.heard = [this](const std::vector<RolloutStatus::Actor>& actors) {
+      const std::lock_guard lock(mutex_);
+      heard_.clear();
+      for (const auto& actor : actors) heard_[actor.name] = actor.tokens;
+    };
     return std::make_unique<RolloutServer>(options_, make_lease, events, from_step);
   }
 
@@ -215,6 +220,11 @@ class RolloutServerTest : public testing::Test {
                        [&](const auto& notice) { return notice.find(text) != std::string::npos; });
   }
 
+  std::map<std::string, uint64_t> heard() {
+    const std::lock_guard lock(mutex_);
+    return heard_;
+  }
+
   static std::vector<uint64_t> ids(const std::optional<std::vector<RolloutGroup>>& batch) {
     std::vector<uint64_t> out;
     if (batch) {
@@ -227,8 +237,9 @@ class RolloutServerTest : public testing::Test {
   RolloutServerOptions options_;
   std::atomic<bool> fail_leases_ = false;
   std::mutex mutex_;
-  std::vector<uint64_t> queued_, ended_;  // guarded by mutex_
-  std::vector<std::string> notices_;      // guarded by mutex_
+  std::vector<uint64_t> queued_, ended_;   // guarded by mutex_
+  std::map<std::string, uint64_t> heard_;  // likewise: the actors of the last call with their tokens
+  std::vector<std::string> notices_;       // guarded by mutex_
 };
 
 using Ids = std::vector<uint64_t>;

@@ -312,6 +312,27 @@ TEST_F(RolloutServerTest, HeartbeatsKeepALeaseAlive) {
   EXPECT_EQ((*server->take_batch(0, kSoon))[0].attempt, 0);
 }
 
+// A step of the training loop may take minutes, in which nobody calls the server.
+TEST_F(RolloutServerTest, TellsOfActorsThatGiveASignOfLifeByItself) {
+  const auto server = start();
+  Actor one(server->address(), identity("actor-1")), two(server->address(), identity("actor-2"));
+  one.join(0);
+  two.join(0);
+  const auto beats_until = [&](const std::vector<Actor*>& actors, const auto& holds) {
+    const SteadyClock clock;
+    const Millis deadline = clock.now_ms() + kSoon;
+    while (!holds() && clock.now_ms() < deadline) {
+      for (auto* actor : actors) actor->heartbeat(7, 0);
+      actors.front()->next(FrameType::Ack, 20);
+    }
+    return holds();
+  };
+  const std::map<std::string, uint64_t> both{{"actor-1", 7}, {"actor-2", 7}}, first{{"actor-1", 7}};
+  EXPECT_TRUE(beats_until({&one, &two}, [&] { return heard() == both; }));
+  EXPECT_TRUE(beats_until({&one}, [&] { return heard() == first; }));
+  EXPECT_EQ(server->status().actors.size(), 2u);  // which is not given up for it
+}
+
 TEST_F(RolloutServerTest, RefusesAnotherTokenizerTemplateAndRewardsWithBothHashes) {
   const auto server = start();
   struct Other {

@@ -189,14 +189,18 @@ TEST(HttpServer, ARequestThatNeverEndsIsRefused) {
   EXPECT_THAT(connection.hear(), testing::AnyOf(StartsWith("HTTP/1.1 431 "), IsEmpty()));
 }
 
+HttpResponse begin_stream(const HttpRequest&) {
+  return {.type = "text/event-stream", .body = "retry: 1\n\n", .stays = true};
+}
+
+HttpResponse echo_or_follow(const HttpRequest& request) {
+  return request.path == "/follow" ? begin_stream(request) : echo(request);
+}
+
 TEST(HttpServer, FollowersAreToldTheNews) {
   std::atomic<int> told = 0;
-  const HttpServer server(
-      {.news_ms = 10},
-      [](const HttpRequest&) {
-        return HttpResponse{.type = "text/event-stream", .body = "retry: 1\n\n", .stays = true};
-      },
-      [&] { return "data: " + std::to_string(++told) + "\n\n"; });
+  const HttpServer server({.news_ms = 10}, begin_stream,
+                          [&] { return "data: " + std::to_string(++told) + "\n\n"; });
   const Connection one(server.port()), two(server.port());
   for (const auto* connection : {&one, &two}) connection->say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
   for (const auto* connection : {&one, &two}) {
@@ -207,10 +211,25 @@ TEST(HttpServer, FollowersAreToldTheNews) {
   }
 }
 
+TEST(HttpServer, NobodyLooksForNewsWhileNobodyFollows) {
+  std::atomic<int> looked = 0;
+  const HttpServer server({.news_ms = 0}, echo_or_follow,
+                          [&] { return "data: " + std::to_string(++looked) + "\n\n"; });
+  for (int i = 0; i < 5; ++i) get(server.port(), "/x");
+  EXPECT_EQ(looked, 0);
+  const Connection follower(server.port());
+  follower.say("GET /follow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_THAT(follower.hear("data: 1\n\n"), HasSubstr("data: 1\n\n"));
+}
+
 TEST(HttpServer, NewsThatFailStopNothing) {
   testing::internal::CaptureStderr();
   {
-    const HttpServer server({.news_ms = 1}, echo, []() -> std::string { fail("a line is damaged"); });
+    const HttpServer server({.news_ms = 1}, echo_or_follow,
+                            []() -> std::string { fail("a line is damaged"); });
+    const Connection follower(server.port());
+    follower.say("GET /follow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    follower.hear("retry: 1\n\n");
     for (int i = 0; i < 5; ++i) EXPECT_THAT(get(server.port(), "/x"), EndsWith("/x"));
   }
   const auto said = testing::internal::GetCapturedStderr();

@@ -49,7 +49,7 @@ class RedisMonitorTest : public RedisTest {
     monitor.batched({4, 5, 6});
     monitor.write({.stage = "grpo", .step = 1, .metrics = {{"reward", 0.5}}});
     monitor.state({{{"step", "1"}}});
-    monitor.actor({"actor-0", {{"tokens", "7"}}});
+    monitor.actors({{"actor-0", {{"tokens", "7"}}}});
   }
   void expect_the_story() {
     expect_group({.length = 7, .lag = 4, .pending = 3});
@@ -113,7 +113,7 @@ TEST_F(RedisMonitorTest, TheStateHashHoldsTheLastStateAndNothingOlder) {
 TEST_F(RedisMonitorTest, AnActorIsShownForTenSecondsAfterItsHeartbeat) {
   RedisMonitor monitor(address(), "r");
   const std::string key = "sluice:{r}:actor:actor-0";
-  monitor.actor({"actor-0", {{"tokens", "12"}}});
+  monitor.actors({{"actor-0", {{"tokens", "12"}}}});
   ASSERT_TRUE(becomes_true([&] { return hash(key)["tokens"] == "12"; }));
   const auto left_ms = ask({"PTTL", key}).integer;
   EXPECT_GT(left_ms, 0);

@@ -43,8 +43,9 @@ class RunReportTest : public testing::Test {
 };
 
 TEST_F(RunReportTest, ARunThatDidNothingHasOne) {
-  EXPECT_THAT(run_report(run_.directory, recipe_), AllOf(HasSubstr("<h1>told</h1>"), HasSubstr("Alarms"),
-                                                         HasSubstr("<h2>Recipe</h2>"), HasSubstr("</html>")));
+  EXPECT_THAT(run_report(run_.directory, recipe_),
+              AllOf(HasSubstr("<h1>told</h1>"), HasSubstr(">runs/told, run "), HasSubstr("Alarms"),
+                    HasSubstr("<h2>Recipe</h2>"), HasSubstr("</html>")));
 }
 
 TEST_F(RunReportTest, ShowsTheRecipeWithoutAPassword) {

@@ -213,6 +213,24 @@ TEST_F(RunPageTest, NewsAreStepsAndHowThingsStand) {
   EXPECT_THAT(page_.news(), IsEmpty());
 }
 
+TEST_F(RunPageTest, WhatSomebodyElseHasAskedForIsStillNews) {
+  write_steps(1, 2);
+  write_file_atomically(run_.directory.state(), R"({"schema":1,"wall_time":8,"state":{},"actors":{}})");
+  ask(page_, "/metrics");
+  EXPECT_EQ(json("/api/status").at("live").at("wall_time"), 8.0);
+  EXPECT_THAT(page_.news(), AllOf(HasSubstr("event: step\n"), HasSubstr("event: live\n")));
+}
+
+TEST_F(RunPageTest, AStateThatIsReplacedIsReadAgain) {
+  for (const char* depth : {"12", "13", "14"}) {
+    write_file_atomically(run_.directory.state(), R"({"schema":1,"wall_time":8,"state":{"queue_depth":")" +
+                                                      std::string(depth) + R"("},"actors":{}})");
+    EXPECT_EQ(json("/api/status").at("live").at("state").at("queue_depth"), depth);
+  }
+  fs::remove(run_.directory.state());
+  EXPECT_EQ(json("/api/status").at("live").at("wall_time"), 0.0);
+}
+
 TEST_F(RunPageTest, AServedPageIsNamedInTheRunWhileItIsThere) {
   std::string url, why;
   const auto web = [&] { return read_json(run_.directory.root() / "run.json").value("web", Json::object()); };
