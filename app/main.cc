@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -97,10 +98,23 @@ int refuse_word(const CLI::App& app, const std::string& word) {
   return static_cast<int>(ExitCode::Usage);
 }
 
+// "shell: bsh not in {bash,zsh,fish}": the nearest of them, or how the sentence goes on.
+std::string meant_instead(const std::string& why) {
+  constexpr std::string_view kNotIn = " not in {";
+  const auto at = why.find(kNotIn);
+  if (at == std::string::npos || !why.ends_with('}')) return ";";
+  const auto begin = why.rfind(' ', at - 1) + 1;
+  std::istringstream list(why.substr(at + kNotIn.size(), why.size() - 1 - at - kNotIn.size()));
+  std::vector<std::string> known;
+  for (std::string word; std::getline(list, word, ',');) known.push_back(word);
+  return did_you_mean(why.substr(begin, at - begin), known, ";");
+}
+
 // Something that is missing, or a value that an option does not take.
 int refuse_line(const CLI::App& app, const std::string& why) {
   const auto [command, name] = named_command(app);
-  std::cerr << name << ": " << inert(why) << "; `" << name << " --help` says what it takes\n";
+  std::cerr << name << ": " << inert(why) << meant_instead(why) << " `" << name
+            << " --help` says what it takes\n";
   return static_cast<int>(ExitCode::Usage);
 }
 

@@ -13,8 +13,8 @@ int64_t edit_distance(std::string_view a, std::string_view b);
 // completions/mean_length.
 bool is_short_for(std::string_view word, std::string_view candidate);
 
-// The candidate nearest to `word` by edit distance, else one that it is short for; the first of several, or ""
-// when none is near.
+// The candidate nearest to `word` by edit distance, else one that it is short for; the first of several, or
+// "" when none is near.
 template <class Range>
 std::string nearest(std::string_view word, const Range& candidates) {
   std::string best;

@@ -105,7 +105,8 @@ std::string grid(const Axis& x, const Axis& y) {
         "<path class=\"g\" d=\"M" + place(kLeft) + " " + place(y.at(tick)) + "H" + place(kRight) + "\"/>\n";
     out += text_at(kLeft - 6, y.at(tick) + 4, "e", format("%.4g", tick));
   }
-  for (const double tick : round_ticks(x.low, x.high, 7)) {
+  const int whole = static_cast<int>(std::clamp(x.high - x.low, 1.0, 7.0));  // there is no half a step
+  for (const double tick : round_ticks(x.low, x.high, whole)) {
     out += "<path class=\"g\" d=\"M" + place(x.at(tick)) + " " + place(kBottom) + "v5\"/>\n";
     out += text_at(x.at(tick), kBottom + 19, "m", format("%.6g", tick));
   }

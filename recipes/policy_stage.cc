@@ -231,10 +231,11 @@ class PolicyStage {
       moved += clock_.now_ms() - told;
       now_doing(stage_.name + " step " + std::to_string(step + 1) + ": waits for its groups");
       if (auto groups = server_->take_batch(step, kWaitMs)) {
-        require(!groups->empty(), stage_.name, ": every group of step ", step + 1,
-                server_->refills().given_up > 0
-                    ? " was dropped, since all completions of each prompt earned the same (rollout.refills)"
-                    : " was quarantined; the reasons are in " + run_.quarantine().string());
+        require(
+            !groups->empty(), stage_.name, ": every group of step ", step + 1,
+            server_->refills().given_up > 0
+                ? " was dropped, since all completions of each prompt earned the same (rollout.refills)"
+                : " was quarantined" + most_common_reason() + "; each lies in " + run_.quarantine().string());
         return groups;
       }
       give(ranks_, Order::Kind::Wait);
@@ -246,6 +247,12 @@ class PolicyStage {
       seen = progress;
       if (clock_.now_ms() - moved > kProgressLimitMs) fail_waiting(step, status);
     }
+  }
+
+  std::string most_common_reason() const {
+    const auto reasons = server_->status().reasons;
+    const auto most = std::ranges::max_element(reasons, {}, [](const auto& reason) { return reason.second; });
+    return most == reasons.end() ? "" : ", most as: " + most->first;
   }
 
   // What the run is told between two steps. False when it is to stop.

@@ -458,12 +458,26 @@ toml::table json_to_toml(const Json& json, const std::string& where) {
   return table;
 }
 
+// The recipes that lie where this one was looked for.
+std::vector<std::string> recipes_beside(const fs::path& file) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  const auto folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto kind = entry.path().extension();
+    if (kind == ".toml" || kind == ".json") names.push_back(entry.path().filename());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 toml::table parse_file(const fs::path& file) {
   std::string content;
   try {
     content = read_file(file, 1u << 20);
   } catch (const DataError& error) {
-    fail<UsageError>(error.what());
+    fail<UsageError>(error.what(),
+                     fs::exists(file) ? "" : did_you_mean(file.filename().string(), recipes_beside(file)));
   }
   if (file.extension() == ".json") {
     try {

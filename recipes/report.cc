@@ -331,7 +331,8 @@ std::string timings(const monitor::RunHistory& history) {
   if (all <= 0) return "";
   std::string out = "<h2>Where the time went</h2>\n<table>\n";
   for (const auto& [name, seconds] : parts)
-    out += row(escaped(name), format_seconds(seconds) + ", " + number(100 * seconds / all) + " %");
+    out += row(escaped(name),
+               format_seconds(seconds) + ", " + number(std::round(1000 * seconds / all) / 10) + " %");
   return out + "</table>\n";
 }
 

@@ -114,6 +114,13 @@ TEST_F(BadInput, ARowWithoutTheColumn) {
 
 TEST_F(BadInput, WrongCommandLines) {
   expect_refused({"rnu", "recipe.toml"}, 2, {"\"rnu\"", "did you mean \"run\"?"});
+  expect_refused({"run", "recpie.toml"}, 2, {"recpie.toml", "did you mean \"recipe.toml\"?"});
+  expect_refused({"data", "dedup", "rows.jsonl", "--out", "x"}, 2, {"did you mean \"--output\"?"});
+  expect_refused({"completion", "bsh"}, 2, {"did you mean \"bash\"?"});
+  expect_refused({"reward", "explain", "math_answr"}, 2, {"did you mean \"math_answer\"?"});
+  expect_refused({"check", "recipe.toml", "tools=[{ use = \"calculater\" }]"}, 2,
+                 {"did you mean \"calculator\"?"});
+  expect_refused({"check", "recipe.toml", "health.off=[\"no_rewrd\"]"}, 2, {"did you mean \"no_reward\"?"});
   expect_refused({"run", "recipe.toml", "--name", "a/b"}, 2, {"a/b"});
   expect_refused({"run", "recipe.toml", "lr"}, 2, {"KEY=VALUE"});
   EXPECT_EQ(sluice(workspace_, {"run"}).code, 2);

@@ -88,6 +88,12 @@ TEST(LineChart, DrawsASinglePointAndACurveThatDoesNotMove) {
   EXPECT_THAT(one + flat, Not(testing::AnyOf(HasSubstr("nan"), HasSubstr("inf"))));
 }
 
+TEST(LineChart, CountsWholeSteps) {
+  const auto svg = line_chart({{.name = "a", .points = {{21, 0}, {22, 1}, {23, 3}}}});
+  for (const char* step : {">21<", ">22<", ">23<"}) EXPECT_THAT(svg, HasSubstr(step));
+  EXPECT_THAT(svg, Not(HasSubstr("1.5<")));
+}
+
 TEST(LineChart, WithoutALegendItEndsWhereTheAxesDo) {
   const auto svg = line_chart({{.name = "grpo", .points = {}}, ramp("after", 2)}, {.legend = false});
   EXPECT_THAT(svg, HasSubstr("viewBox=\"0 0 552 360\""));
