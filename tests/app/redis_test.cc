@@ -237,6 +237,22 @@ TEST(Redis, AnswersTheCommandsOfTheDocs) {
                 testing::AllOf(Not(testing::IsEmpty()), Not(HasSubstr("ERR")), Not(HasSubstr("WRONGTYPE"))));
   }
   EXPECT_EQ(num_commands, 10);
+
+  // And what a browser of keys asks when it shows a stream.
+  const std::string stream = "sluice:{tiny}:rollouts";
+  const std::vector<std::vector<std::string>> asked{
+      {"scan", "0", "match", "sluice:*", "count", "500", "type", "stream"},
+      {"type", stream},
+      {"ttl", stream},
+      {"memory", "usage", stream},
+      {"xinfo", "stream", stream},
+      {"xinfo", "consumers", stream, "learner"},
+      {"xrevrange", stream, "+", "-", "count", "500"},
+      {"xpending", stream, "learner", "-", "+", "500"}};
+  for (const auto& words : asked) {
+    for (const auto& line : redis_cli(workspace, words))
+      EXPECT_THAT(line, Not(testing::AnyOf(HasSubstr("ERR"), HasSubstr("WRONGTYPE")))) << words.front();
+  }
   EXPECT_EQ(terminate(run), 143);
 }
 
