@@ -27,6 +27,24 @@ TEST(StateFile, HasTheStateAndTheActors) {
   EXPECT_EQ(json.at("actors").at("actor-1").at("tokens"), "1");
 }
 
+TEST(StateFile, HasWhateverATextSays) {
+  const TempFolder folder;
+  StateFile file(folder.path() / "state.json");
+  const std::string hostile = "\"}\\\n\x1b[31m\x7f é <script>";
+  file.write({{hostile, hostile},
+              {"broken",
+               "a\xff"
+               "b"}},
+             {{hostile, {}}, {"two", {{"x", "1"}, {"y", ""}}}}, true);
+  const auto json = read_json(folder.path() / "state.json");
+  EXPECT_EQ(json.at("state").at(hostile), hostile);
+  EXPECT_EQ(json.at("state").at("broken"),
+            "a\xEF\xBF\xBD"
+            "b");
+  EXPECT_EQ(json.at("actors").at(hostile), Json::object());
+  EXPECT_EQ(json.at("actors").at("two").at("y"), "");
+}
+
 TEST(StateFile, SaysOnceThatItCannotBeWritten) {
   const TempFolder folder;
   StateFile file(folder.path() / "gone" / "state.json");
