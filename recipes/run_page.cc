@@ -110,7 +110,8 @@ std::string shown_token(const HttpRequest& request) {
 
 }  // namespace
 
-RunPage::RunPage(const RunDirectory& run, std::string token) : view_(run), token_(std::move(token)) {}
+RunPage::RunPage(const RunDirectory& run, std::string token)
+    : view_(run), token_(std::move(token)), told_live_(view_.live_number()) {}
 
 bool RunPage::is_allowed(const HttpRequest& request) const {
   if (!token_.empty()) return same(shown_token(request), token_);
@@ -193,7 +194,7 @@ std::string RunPage::news() {
       text += "event: step\ndata: " + Json{{"step", step->step}, {"generation", generation}}.dump() + "\n\n";
     }
   }
-  if (const double time = view_.status().state_time; std::exchange(told_state_time_, time) != time)
+  if (const auto number = view_.live_number(); std::exchange(told_live_, number) != number)
     text += "event: live\ndata: " + view_.live_text() + "\n\n";
   return text;
 }

@@ -40,7 +40,7 @@ class RunPage {
   RunView view_;
   const std::string token_;
   std::pair<int64_t, double> told_step_;  // the generation and the time of the newest step that was told
-  double told_state_time_ = 0;
+  int64_t told_live_;
 };
 
 // A page that is being served.

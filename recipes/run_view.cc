@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -53,14 +54,24 @@ std::array<int64_t, 4> stamp_of(const fs::path& file) {
   return {static_cast<int64_t>(entry.st_ino), entry.st_size, entry.st_mtim.tv_sec, entry.st_mtim.tv_nsec};
 }
 
-// Whatever is wrong with a file that another process writes, there is nothing to see just now.
-void read_state(const fs::path& file, monitor::RunStatus& status) {
+// What is in state.json, on one line. Whatever is wrong with a file that another process writes, there is
+// nothing to see just now.
+std::string text_of_state(const fs::path& file) {
+  try {
+    std::string text = fs::exists(file) ? read_file(file, JsonLimits().max_bytes) : "";
+    std::erase(text, '\n');
+    if (text.starts_with('{') && Json::accept(text)) return text;
+  } catch (const DataError&) {
+  }
+  return live_json({}).dump();
+}
+
+void take_apart(const std::string& text, monitor::RunStatus& status) {
   status.state_time = 0;
   status.state.clear();
   status.actors.clear();
   try {
-    if (!fs::exists(file)) return;
-    const Json live = read_json(file);
+    const Json live = parse_json(text, "state.json");
     status.state = live.at("state").get<std::map<std::string, std::string>>();
     for (const auto& [name, fields] : live.at("actors").items())
       status.actors[name] = fields.get<std::map<std::string, std::string>>();
@@ -107,18 +118,17 @@ bool RunView::refresh() {
 bool RunView::refresh_steps() {
   const bool changed = history_.refresh();
   if (newest() != nullptr) status_.last = *newest();
-  if (const auto stamp = stamp_of(run_.state()); stamp != state_stamp_) {
+  if (const auto stamp = stamp_of(run_.state()); stamp != state_stamp_ || live_text_.empty()) {
     state_stamp_ = stamp;
-    read_state(run_.state(), status_);
-    live_text_.clear();
+    live_text_ = text_of_state(run_.state());
+    ++live_number_;
   }
   return changed;
 }
 
-const std::string& RunView::live_text() {
-  if (live_text_.empty())
-    live_text_ = live_json(status_).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return live_text_;
+const monitor::RunStatus& RunView::status() const {
+  if (std::exchange(taken_apart_, live_number_) != live_number_) take_apart(live_text_, status_);
+  return status_;
 }
 
 RunState RunView::look_at_state() const {

@@ -209,7 +209,7 @@ TEST_F(RunPageTest, NewsAreStepsAndHowThingsStand) {
   EXPECT_EQ(page_.news(), "event: step\ndata: {\"step\":2,\"generation\":0}\n\n");
   EXPECT_THAT(page_.news(), IsEmpty());
   write_file_atomically(run_.directory.state(), R"({"schema":1,"wall_time":8,"state":{},"actors":{}})");
-  EXPECT_THAT(page_.news(), StartsWith("event: live\ndata: {\"wall_time\":8.0,"));
+  EXPECT_THAT(page_.news(), StartsWith("event: live\ndata: {\"schema\":1,\"wall_time\":8,"));
   EXPECT_THAT(page_.news(), IsEmpty());
 }
 
@@ -229,6 +229,14 @@ TEST_F(RunPageTest, AStateThatIsReplacedIsReadAgain) {
   }
   fs::remove(run_.directory.state());
   EXPECT_EQ(json("/api/status").at("live").at("wall_time"), 0.0);
+}
+
+TEST_F(RunPageTest, AStateThatIsBrokenShowsNothing) {
+  for (const char* broken : {"{\"state\":{", "[1]", "", "{\"wall_time\":1}\x80"}) {
+    write_file_atomically(run_.directory.state(), broken);
+    EXPECT_EQ(json("/api/status").at("live").at("state"), Json::object()) << broken;
+    EXPECT_EQ(ask(page_, "/metrics").status, 200);
+  }
 }
 
 TEST_F(RunPageTest, AServedPageIsNamedInTheRunWhileItIsThere) {
