@@ -80,7 +80,9 @@ class FaultyServer {
 // things to do, which have nothing to do with Redis. With them where the system does not say.
 class OwnTime {
  public:
-  double seconds() const { return std::max(0.0, watch_.seconds() - (waited_s() - before_s_)); }
+  double seconds() const {
+    return std::max(cpu_of_thread() - cpu_s_, watch_.seconds() - (waited_s() - before_s_));
+  }
 
  private:
   static double waited_s() {
@@ -90,7 +92,7 @@ class OwnTime {
     return 1e-9 * waited;
   }
 
-  const double before_s_ = waited_s();
+  const double before_s_ = waited_s(), cpu_s_ = cpu_of_thread();
   const Stopwatch watch_;
 };
 
