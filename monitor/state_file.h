@@ -17,7 +17,8 @@ class StateFile {
 
   // {"schema", "wall_time", "state": {...}, "actors": {NAME: {...}}}. However many actors there are and
   // however often it is called, writing and reading it take half a hundredth of the time: a call in between
-  // writes nothing, unless it is the `last`. Returns "" or why it could not, once until it can again: a run needs none.
+  // writes nothing, unless it is the `last`. Returns "" or why it could not, once until it can again: a run
+  // needs none.
   std::string write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
                     bool last);
 
