@@ -1,10 +1,10 @@
-// SHA-256 of bytes and files, by OpenSSL (part of base/files.h).
+#include "base/sha256.h"
+
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 #include <vector>
 
 #include "base/error.h"
@@ -12,38 +12,27 @@
 #include "base/internal/posix.h"
 
 namespace sluice {
-namespace {
+Sha256::Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  require(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1,
+          "Sha256: OpenSSL refuses to start");
+}
 
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    require(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1,
-            "Sha256: OpenSSL refuses to start");
+void Sha256::add(std::string_view bytes) {
+  require(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1, "Sha256: OpenSSL refuses ",
+          bytes.size(), " bytes");
+}
+
+std::string Sha256::hex() {
+  std::array<unsigned char, 32> digest{};
+  require(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1, "Sha256: OpenSSL gives no digest");
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : digest) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
   }
-
-  void add(std::string_view bytes) {
-    require(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1, "Sha256: OpenSSL refuses ",
-            bytes.size(), " bytes");
-  }
-
-  std::string hex() {
-    std::array<unsigned char, 32> digest{};
-    require(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1,
-            "Sha256: OpenSSL gives no digest");
-    constexpr char kDigits[] = "0123456789abcdef";
-    std::string text;
-    for (const unsigned char byte : digest) {
-      text += kDigits[byte >> 4];
-      text += kDigits[byte & 15];
-    }
-    return text;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
-
-}  // namespace
+  return text;
+}
 
 std::string sha256_hex(std::string_view bytes) {
   Sha256 hash;

@@ -16,9 +16,8 @@ void check_blocks(const at::Tensor& weight, const at::Tensor& scale_inv, int64_t
                   int64_t block_columns) {
   require<DataError>(block_rows >= 1 && block_columns >= 1, "dequantise_blocks: blocks of ", block_rows,
                      " x ", block_columns);
-  require<DataError>(weight.scalar_type() == at::kFloat8_e4m3fn || weight.scalar_type() == at::kFloat8_e5m2,
-                     "dequantise_blocks: the weight is ", weight.scalar_type(),
-                     ", F8_E4M3 or F8_E5M2 is wanted");
+  require<DataError>(is_float8(weight.scalar_type()), "dequantise_blocks: the weight is ",
+                     weight.scalar_type(), ", F8_E4M3 or F8_E5M2 is wanted");
   require<DataError>(scale_inv.is_floating_point(), "dequantise_blocks: the scales are ",
                      scale_inv.scalar_type());
   require<DataError>(weight.dim() == 2 && scale_inv.dim() == 2 &&
@@ -29,6 +28,8 @@ void check_blocks(const at::Tensor& weight, const at::Tensor& scale_inv, int64_t
 }
 
 }  // namespace
+
+bool is_float8(at::ScalarType type) { return type == at::kFloat8_e4m3fn || type == at::kFloat8_e5m2; }
 
 at::Tensor dequantise_blocks(const at::Tensor& weight, const at::Tensor& scale_inv, int64_t block_rows,
                              int64_t block_columns) {

@@ -7,6 +7,8 @@
 
 namespace sluice::model {
 
+bool is_float8(at::ScalarType type);
+
 // Value (i, j) of `weight` [rows, columns] times scale_inv[i / block_rows, j / block_columns], in float32:
 // one rounding, so the same bits as torch's own conversion and product. A dimension that is no multiple of
 // its block ends in a smaller one. Throws DataError naming both shapes unless `weight` is F8_E4M3 or F8_E5M2
