@@ -104,6 +104,14 @@ void Network::add_adapter(const LoraConfig& lora, uint64_t seed) {
   lora_ = lora;
 }
 
+void Network::use_adapter(bool uses) {
+  require(adapter_ != nullptr, "network: it has no adapter to do without");
+  uses_adapter_ = uses;
+  for (Block& block : layers_->blocks) {
+    for (Linear* linear : block.linears()) linear->use_adapters(uses);
+  }
+}
+
 // `flat` is a copy of the weights, or the weights themselves.
 void Network::add_deltas(const at::Tensor& flat) const {
   const auto& slots = adapter_->slots();
@@ -125,6 +133,7 @@ void Network::merge_adapter() {
   }
   adapter_.reset();
   lora_.reset();
+  uses_adapter_ = true;
   bind(flat(), /*requires_grad=*/flat().scalar_type() != at::kBFloat16);
 }
 

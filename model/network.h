@@ -44,6 +44,8 @@ class Network {
   // be trained.
   Network(const ModelConfig& config, const at::Device& device, at::ScalarType dtype = at::kFloat);
   ~Network();
+  // One that has nothing to compute with before bind_window(): float32, and never trained.
+  static std::unique_ptr<Network> without_weights(const ModelConfig& config, const at::Device& device);
   // The parameters that a network of this shape has, unbound: nothing of their size is allocated.
   static Parameters declare(const ModelConfig& config);
 
@@ -67,6 +69,10 @@ class Network {
   // `weights` outlives this.
   void bring_blocks(BlockWeights* weights) { block_weights_ = weights; }
   BlockNumbers block_numbers(int64_t block) const;
+  // Of a network without weights: what is outside of its blocks lies in `memory` [window_numbers()], and
+  // behind it one block at a time, brought by who bring_blocks() names. Undefined: nothing is there again.
+  void bind_window(const at::Tensor& memory);
+  int64_t window_numbers() const;
   // What save_model() writes as the ids that end a generation.
   void set_eos_ids(std::vector<int64_t> ids) { config_.eos_ids = std::move(ids); }
   const at::Device& device() const { return device_; }
@@ -114,6 +120,8 @@ class Network {
   // computes does not change.
   void add_adapter(const LoraConfig& lora, uint64_t seed);
   const std::optional<LoraConfig>& lora() const { return lora_; }
+  // Whether they take part in what is computed and in merged_flat(); as they come, they do.
+  void use_adapter(bool uses);
   // Adds scale * B A to the weights, in float32, and drops the adapters.
   void merge_adapter();
 
@@ -139,6 +147,8 @@ class Network {
  private:
   struct Layers;
 
+  struct NoWeights {};
+  Network(const ModelConfig& config, const at::Device& device, NoWeights);
   void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
   void bind_layers();
   void add_deltas(const at::Tensor& flat) const;  // scale * B A of every adapter
@@ -153,6 +163,8 @@ class Network {
   std::optional<LoraConfig> lora_;
   std::unique_ptr<Layers> layers_;
   Weight head_;  // without the rows, which head() knows
+  bool uses_adapter_ = true;
+  bool has_window_ = false;  // and no weights of its own
   bool checkpoints_ = false;
   BlockWeights* block_weights_ = nullptr;
 };

@@ -1,7 +1,10 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -80,6 +83,16 @@ Network::Network(const ModelConfig& config, const at::Device& device, at::Scalar
        /*requires_grad=*/dtype != at::kBFloat16);
 }
 
+Network::Network(const ModelConfig& config, const at::Device& device, NoWeights)
+    : config_(config), device_(device), has_window_(true) {
+  layers_ = std::make_unique<Layers>(weights_, config_, device_);
+  bind_window({});
+}
+
+std::unique_ptr<Network> Network::without_weights(const ModelConfig& config, const at::Device& device) {
+  return std::unique_ptr<Network>(new Network(config, device, NoWeights{}));
+}
+
 Network::~Network() = default;
 
 Parameters Network::declare(const ModelConfig& config) {
@@ -99,6 +112,37 @@ void Network::bind_layers() {
   layers_->describe(weights_, config_, config_.scalar_head ? Weight() : head());
 }
 
+int64_t Network::window_numbers() const {
+  int64_t of_blocks = 0, largest = 0;
+  for (const Block& block : layers_->blocks) {
+    of_blocks += block.numbers().count;
+    largest = std::max(largest, block.numbers().count);
+  }
+  return weights_.num_numbers() - of_blocks + largest;
+}
+
+void Network::bind_window(const at::Tensor& memory) {
+  const int64_t numbers = window_numbers();
+  require(has_window_, "network: a network with weights of its own has no window");
+  require(!memory.defined() || (memory.dim() == 1 && memory.numel() == numbers), "network: a window of ",
+          memory.sizes(), ", it has ", numbers, " numbers");
+  const auto first = layers_->blocks.front().numbers(), last = layers_->blocks.back().numbers();
+  const int64_t end = last.first + last.count, rest = weights_.num_numbers() - (end - first.first);
+  std::vector<int64_t> places;
+  auto block = layers_->blocks.begin();
+  for (const auto& slot : weights_.slots()) {
+    if (slot.offset < first.first || slot.offset >= end) {
+      places.push_back(slot.offset < end ? slot.offset : slot.offset - (end - first.first));
+      continue;
+    }
+    while (slot.offset >= block->numbers().first + block->numbers().count) ++block;
+    places.push_back(rest + slot.offset - block->numbers().first);
+  }
+  const auto nothing = [&] { return at::empty({numbers}, at::TensorOptions(at::kFloat).device(at::kMeta)); };
+  weights_.bind_places(memory.defined() ? memory : nothing(), std::move(places));
+  bind_layers();
+}
+
 void Network::freeze() { bind(flat(), /*requires_grad=*/false, /*constant=*/true); }
 
 void Network::round_products(Rounding rounding) {
@@ -113,6 +157,7 @@ void Network::round_products(Rounding rounding) {
           "network: latent attention multiplies with its weights as they are");
   require(adapter_ == nullptr, "network: weights are rounded before there are adapters");
   weights_.set_rounding(rounding);
+  if (has_window_) return bind_window({});
   bind(flat(), weights_[0].requires_grad(), weights_.constant());
 }
 
@@ -143,7 +188,8 @@ void Network::load(const std::function<at::Tensor(const ParameterSlot&)>& read,
 }
 
 at::Tensor Network::merged_flat() const {
-  if (adapter_ == nullptr) return flat();
+  require(!has_window_, "network: it has one block of its weights at a time");
+  if (adapter_ == nullptr || !uses_adapter_) return flat();
   const c10::NoGradGuard no_grad;
   auto merged = flat().clone();
   add_deltas(merged);

@@ -43,6 +43,7 @@ void Parameters::bind(const at::Tensor& flat, bool requires_grad, bool constant)
   require(flat.dim() == 1 && flat.numel() == num_numbers_, "parameters: a buffer of ", flat.sizes(), " for ",
           num_numbers_, " numbers");
   flat_ = flat;
+  places_.clear();
   constant_ = constant;
   if (std::exchange(is_packed_, false)) packed_.reset();
   const auto before = std::exchange(tensors_, {});
@@ -63,10 +64,24 @@ void Parameters::bind(const at::Tensor& flat, bool requires_grad, bool constant)
   }
 }
 
+void Parameters::bind_places(const at::Tensor& memory, std::vector<int64_t> places) {
+  require(places.size() == slots_.size(), "parameters: ", places.size(), " places for ", slots_.size(),
+          " tensors");
+  flat_ = memory;
+  places_ = std::move(places);
+  constant_ = false;
+  tensors_.clear();
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const auto& slot = slots_[i];
+    tensors_.push_back({slot.name, memory.narrow(0, places_[i], slot.count).view(slot.shape)});
+  }
+}
+
 void Parameters::bind_image(const void* image) {
   layout_ = image_layout();
   packed_ = bytes_at(image, layout_->bytes());
   is_packed_ = constant_ = true;
+  places_.clear();
   flat_.reset();
   tensors_.clear();
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -97,7 +112,7 @@ at::Tensor Parameters::span(size_t first, size_t count) const {
   }
   if (!flat_.defined()) return tensors_[first].tensor;
   const int64_t offset = slots_[first].offset, numbers = last.offset + last.count - offset;
-  const auto all = flat_.narrow(0, offset, numbers);
+  const auto all = flat_.narrow(0, places_.empty() ? offset : places_[first], numbers);
   return last.shape.size() == 1 ? all : all.view({-1, last.shape.back()});
 }
 

@@ -51,6 +51,9 @@ class Parameters {
   // float32 where `flat` is bfloat16: they have memory of their own then, and zeros stand in their place. Who
   // says that they are `constant` writes to `flat` no more.
   void bind(const at::Tensor& flat, bool requires_grad, bool constant = false);
+  // Lets them be views of `memory`, each from its one of `places` on, which are numbers; several may have the
+  // same. Without gradients, and nothing is packed.
+  void bind_places(const at::Tensor& memory, std::vector<int64_t> places);
   // Lets them be views of an image that write_image() filled, kept alive by the caller, and weight() give the
   // panels there: constant, and without rows of matrices, of which the sizes alone are left.
   void bind_image(const void* image);
@@ -80,6 +83,7 @@ class Parameters {
   std::vector<NamedTensor> tensors_;
   std::map<std::string, size_t> index_;
   at::Tensor flat_;
+  std::vector<int64_t> places_;  // of the slots in flat_, where these are not their offsets
   bool constant_ = false;
   int64_t num_numbers_ = 0;
   at::ScalarType packed_type(at::ScalarType rows) const;

@@ -34,6 +34,7 @@ void Linear::bind(Parameters& parameters) {
 void Linear::adapt(std::vector<Adapter> adapters, double scale) {
   adapters_ = std::move(adapters);
   scale_ = scale;
+  uses_adapters_ = true;
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
@@ -42,7 +43,7 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
     const auto bias = (biases_.size() == 1 ? biases_.front() : at::cat(biases_)).to(y.scalar_type());
     y = at::GradMode::is_enabled() ? y + bias : y.add_(bias);
   }
-  return adapters_.empty() ? y : y + delta(x);
+  return is_adapted() ? y + delta(x) : y;
 }
 
 cpu::Product Linear::describe(RawVectors& vectors) const {
@@ -68,7 +69,7 @@ at::Tensor Linear::merged() const {
   std::vector<at::Tensor> merged;
   for (size_t i = 0; i < parts_.size(); ++i) {
     const auto& part = weight_.parts[i];
-    const bool adapted = !adapters_.empty() && adapters_[i].a.defined();
+    const bool adapted = is_adapted() && adapters_[i].a.defined();
     merged.push_back(adapted ? wide(part) + at::mm(adapters_[i].b, adapters_[i].a) * scale_ : wide(part));
   }
   return merged.size() == 1 ? merged.front() : at::cat(merged);

@@ -36,6 +36,8 @@ class Linear {
     at::Tensor a, b;
   };
   void adapt(std::vector<Adapter> adapters, double scale);
+  // Whether they take part; as they come, they do.
+  void use_adapters(bool uses) { uses_adapters_ = uses; }
 
   at::Tensor operator()(const at::Tensor& x) const;
 
@@ -49,6 +51,7 @@ class Linear {
   int64_t in() const { return in_; }
 
  private:
+  bool is_adapted() const { return uses_adapters_ && !adapters_.empty(); }
   at::Tensor delta(const at::Tensor& x) const;
 
   std::vector<LinearPart> parts_;
@@ -59,6 +62,7 @@ class Linear {
   std::vector<at::Tensor> biases_;
   std::vector<Adapter> adapters_;  // empty, or one a part
   double scale_ = 0.0;
+  bool uses_adapters_ = true;
 };
 
 }  // namespace sluice::model

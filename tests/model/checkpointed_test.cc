@@ -2,44 +2,21 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "model/network.h"
 #include "model/scalar_head.h"
+#include "tests/model/peak_bytes.h"
 #include "tests/tiny_network.h"
 
 namespace sluice::model {
 namespace {
 
 using Tokens = std::vector<int32_t>;
-
-// Bytes of tensors of this thread, from here on.
-class TensorBytes : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, int64_t bytes, size_t, size_t, c10::Device) override {
-    now_ += bytes;
-    peak_ = std::max(peak_, now_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  int64_t peak() const { return peak_; }
-
- private:
-  int64_t now_ = 0, peak_ = 0;
-};
-
-int64_t peak_bytes(const std::function<void()>& work) {
-  const auto counter = std::make_shared<TensorBytes>();
-  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
-  work();
-  return counter->peak();
-}
 
 // A prompt that stands once and two completions that name it, and a sequence of its own.
 PackedBatch shared_prompt() {
