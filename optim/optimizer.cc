@@ -300,9 +300,7 @@ void Optimizer::collect() {
 std::vector<model::NamedTensor> Optimizer::state() const {
   auto state = is_sharded() ? collected_ : rule_->state();
   require(state.size() == rule_->state().size(), "Optimizer::state: what ranks remember is not collected");
-  for (auto& [name, tensor] : state) {
-    tensor = tensor.to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
-  }
+  for (auto& [name, tensor] : state) tensor = tensor.to(at::kCPU);
   state.push_back({kCounters, at::tensor({num_steps_, num_applied_, num_skipped_}, at::kLong)});
   if (guard_ != nullptr) state.push_back({kUsualNorm, guard_->state()});
   return state;

@@ -130,8 +130,9 @@ class Optimizer {
   // Before state() where ranks remember parts, on every rank: brings all of it to rank 0, until the next
   // step.
   void collect();
-  // Copies of what the rule remembers, counters and the usual norm as named tensors on the CPU, for a
-  // checkpoint: the same for any number of ranks. load() checks names, shapes and types (DataError).
+  // What the rule remembers, counters and the usual norm as named tensors on the CPU, for a checkpoint: the
+  // same for any number of ranks. What is on the CPU is not copied, and moves with the next update. load()
+  // checks names, shapes and types (DataError).
   std::vector<model::NamedTensor> state() const;
   void load(const std::vector<model::NamedTensor>& state);
 
