@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cstdlib>
 #include <iostream>
 
 #include "base/error.h"
@@ -62,7 +63,16 @@ at::Device device_of(const Recipe& recipe) {
   if (recipe.device == "cpu") return at::kCPU;
   require<EnvironmentError>(at::hasCUDA(),
                             "device = \"cuda\": no usable CUDA device here; `sluice doctor` says more");
+  if (recipe.deterministic) compute_the_same_each_time();
   return at::Device(at::kCUDA, 0);
+}
+
+void compute_the_same_each_time() {
+  // cuBLAS reads it before its first product; who has set it knows why.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  auto& aten = at::globalContext();
+  aten.setDeterministicAlgorithms(true, /*warn_only=*/false);  // flash attention's backward asks for it too
+  aten.setDeterministicFillUninitializedMemory(false);         // else all memory is filled for nothing
 }
 
 void use_threads(int threads) {

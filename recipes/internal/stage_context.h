@@ -23,7 +23,11 @@
 
 namespace sluice::recipes {
 
+// Of a deterministic recipe it computes the same bits each time.
 at::Device device_of(const Recipe& recipe);
+// From here on ATen takes algorithms on a GPU that give the same bits each time, and throws an Error that
+// names the operation where it has none.
+void compute_the_same_each_time();
 
 // Of this process: in ATen one, since the order of its sums goes by their number; `threads` in what is ours,
 // where they change no bit.

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "base/error.h"
 #include "tests/recipes/recipe_folder.h"
 #include "tests/tiny_network.h"
@@ -51,6 +53,19 @@ struct FindStart : testing::Test {
   std::unique_ptr<text::Tokenizer> tokenizer_ = text::train_character_tokenizer("to be or not to be\n");
   std::unique_ptr<model::Network> network_ = tiny_network();
 };
+
+// The GPU's half of it is ATen's own; here, that it is asked, and by the names that it goes by.
+TEST(Device, AskedForTheSameBitsTakesNoAlgorithmThatGivesOthers) {
+  auto& aten = at::globalContext();
+  ASSERT_FALSE(aten.deterministicAlgorithms());
+  compute_the_same_each_time();
+  EXPECT_TRUE(aten.deterministicAlgorithms());
+  EXPECT_FALSE(aten.deterministicAlgorithmsWarnOnly());
+  EXPECT_FALSE(aten.deterministicFillUninitializedMemory());
+  EXPECT_STREQ(std::getenv("CUBLAS_WORKSPACE_CONFIG"), ":4096:8");
+  aten.setDeterministicAlgorithms(false, /*warn_only=*/false);
+  aten.setDeterministicFillUninitializedMemory(true);
+}
 
 TEST(StageIdentity, IsAnotherWhenThePlugInsFileIs) {
   const RecipeFolder folder;
