@@ -1,5 +1,5 @@
 // The gradient of a preference step is the same whatever packs and ranks it is cut into, and in whatever
-// order its pairs come.
+// order its pairs come, and that of each completion by itself.
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 #include "learner/kto_learner.h"
 #include "learner/preference_learner.h"
 #include "tests/learner/preference_examples.h"
+#include "tests/plain_logprobs.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
 
@@ -38,8 +39,9 @@ PreferenceLossInputs inputs_of(const at::Tensor& policy, const at::Tensor& refer
 
 class PreferenceStep {
  public:
-  explicit PreferenceStep(at::ScalarType type)
-      : policy_(tiny_network_of(type, 7)), reference_(tiny_network_of(type, 8)) {
+  // Log-probs are those of plain_logprobs() where it says so.
+  explicit PreferenceStep(at::ScalarType type, bool plain = false)
+      : policy_(tiny_network_of(type, 7)), reference_(tiny_network_of(type, 8)), plain_(plain) {
     reference_->freeze();
   }
 
@@ -96,11 +98,12 @@ class PreferenceStep {
   static at::Tensor narrow(const at::Tensor& values, const Share& own) {
     return values.narrow(0, static_cast<int64_t>(own.first), static_cast<int64_t>(own.count));
   }
-  static at::Tensor pack_logps(const model::Network& network, const PreferencePack& pack) {
-    return example_logps(pack, network.logprobs(pack.batch, pack.targets, 1.0).logprobs);
+  at::Tensor pack_logps(const model::Network& network, const PreferencePack& pack) const {
+    return example_logps(pack, plain_ ? plain_logprobs(network, pack.batch, pack.targets)
+                                      : network.logprobs(pack.batch, pack.targets, 1.0).logprobs);
   }
-  static at::Tensor logps(const model::Network& network, std::span<const PreferenceExample> examples,
-                          int64_t rows) {
+  at::Tensor logps(const model::Network& network, std::span<const PreferenceExample> examples,
+                   int64_t rows) const {
     return of_all_packs(pack_preferences(examples, rows, at::kCPU),
                         [&](const PreferencePack& pack) { return pack_logps(network, pack); });
   }
@@ -113,6 +116,7 @@ class PreferenceStep {
   }
 
   std::unique_ptr<model::Network> policy_, reference_;
+  const bool plain_;
 };
 
 constexpr size_t kPairs = 8;
@@ -143,6 +147,21 @@ TEST(PreferenceSplit, OfPairsHasTheSameGradientHoweverItIsCutAndOrdered) {
         expect_same_gradient(step.pairs(terms, reversed, rows, kAll, alone), whole);
       }
     }
+  }
+}
+
+TEST(PreferenceSplit, HasTheGradientOfWholeLogitsOfEachCompletionByItself) {
+  const auto pairs = random_examples(kPairs, 2, /*seed=*/5), judged = random_examples(kPairs, 1, /*seed=*/5);
+  transport::SoloCollective alone;
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    PreferenceStep packed(type), plain(type, /*plain=*/true);
+    for (const auto& name : losses_of_pairs()) {
+      SCOPED_TRACE(name);
+      const auto& terms = preference_terms(name);
+      expect_same_gradient(packed.pairs(terms, pairs, kSplits[0], kAll, alone),
+                           plain.pairs(terms, pairs, kSplits[0], kAll, alone));
+    }
+    expect_same_gradient(packed.judged(judged, kSplits[0], kAll), plain.judged(judged, kSplits[0], kAll));
   }
 }
 

@@ -1,5 +1,6 @@
 // The gradient of a policy step is the same whatever micro-batches, packs and ranks it is cut into and in
-// whatever order its groups come, for every loss, aggregation and place of the KL.
+// whatever order its groups come, and that of each completion by itself, for every loss, aggregation and
+// place of the KL.
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 
 #include "learner/policy_learner.h"
 #include "tests/learner/rollouts.h"
+#include "tests/plain_logprobs.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
 
@@ -86,6 +88,9 @@ class SplitStep {
     reference_->freeze();
   }
 
+  // From here on log-probs are those of plain_logprobs().
+  void compute_plainly() { plain_ = true; }
+
   // Of a rank's share of the step.
   at::Tensor gradient(const SplitCase& of, TrainingBatch batch, int64_t rows, int64_t rank = 0,
                       int64_t ranks = 1) {
@@ -96,7 +101,7 @@ class SplitStep {
       if (micro.rank != rank) continue;
       auto options = of.loss;
       if (of.kl != KlIn::Loss) options.beta = 0.0;
-      policy_loss({.logprobs = policy_->logprobs(micro.batch, micro.targets, 1.0).logprobs,
+      policy_loss({.logprobs = logprobs(*policy_, micro),
                    .old_logprobs = micro.behaviour_logprobs,
                    .ref_logprobs = reference_logprobs(micro),
                    .advantages = micro.advantages,
@@ -111,7 +116,11 @@ class SplitStep {
  private:
   at::Tensor reference_logprobs(const MicroBatch& micro) const {
     const c10::NoGradGuard no_grad;
-    return reference_->logprobs(micro.batch, micro.targets, 1.0).logprobs;
+    return logprobs(*reference_, micro);
+  }
+  at::Tensor logprobs(const model::Network& network, const MicroBatch& micro) const {
+    return plain_ ? plain_logprobs(network, micro.batch, micro.targets)
+                  : network.logprobs(micro.batch, micro.targets, 1.0).logprobs;
   }
 
   void put_kl_in_rewards(const SplitCase& of, TrainingBatch& batch, int64_t rows) const {
@@ -129,6 +138,7 @@ class SplitStep {
   }
 
   std::unique_ptr<model::Network> policy_, reference_;
+  bool plain_ = false;
 };
 
 // By the learner itself, in float32.
@@ -160,6 +170,17 @@ TEST_P(PolicySplit, HasTheSameGradientHoweverItIsCutAndOrdered) {
     expect_same_gradient(exact.gradient(GetParam(), reversed, rows), whole);
     expect_same_gradient(learned_gradient(GetParam(), batch, rows), learned);
     expect_same_gradient(learned_gradient(GetParam(), reversed, rows), learned);
+  }
+}
+
+// Nothing fused, nothing packed, no prompt shared.
+TEST_P(PolicySplit, HasTheGradientOfWholeLogitsOfEachCompletionByItself) {
+  const auto batch = make_batch();
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    SplitStep packed(type), plain(type);
+    plain.compute_plainly();
+    expect_same_gradient(packed.gradient(GetParam(), batch, kSplits[0]),
+                         plain.gradient(GetParam(), batch, kSplits[0]));
   }
 }
 

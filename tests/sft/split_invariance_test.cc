@@ -1,5 +1,5 @@
 // The gradient of a supervised step is the same whatever packs and ranks it is cut into, and in whatever
-// order its examples come.
+// order its examples come, and that of each example by itself.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +15,7 @@
 #include "sft/supervised_batch.h"
 #include "sft/supervised_loss.h"
 #include "tests/early_sums.h"
+#include "tests/plain_logprobs.h"
 #include "tests/rank_steps.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
@@ -41,10 +42,11 @@ std::vector<Example> make_examples(size_t count) {
 
 // Of some examples of a step whose weights sum up to `step_weight`.
 at::Tensor gradient(model::Network& network, std::span<const Example> examples, double step_weight,
-                    LossKind kind, int64_t rows) {
+                    LossKind kind, int64_t rows, bool plain = false) {
   for (const auto& parameter : network.parameters()) parameter.tensor.mutable_grad().reset();
   for (const auto& pack : pack_examples(examples, rows, at::kCPU)) {
-    const auto logprobs = network.logprobs(pack.batch, pack.targets, 1.0).logprobs;
+    const auto logprobs = plain ? plain_logprobs(network, pack.batch, pack.targets)
+                                : network.logprobs(pack.batch, pack.targets, 1.0).logprobs;
     supervised_loss(logprobs, pack.weights, step_weight, kind).backward();
   }
   return gradient_of(network).clone();
@@ -70,6 +72,15 @@ TEST_P(SupervisedSplit, HasTheSameGradientHoweverItIsCutAndOrdered) {
     expect_same_gradient(gradient(*network, examples, step, kind, rows), whole);
     expect_same_gradient(gradient(*network, reversed, step, kind, rows), whole);
   }
+}
+
+TEST_P(SupervisedSplit, HasTheGradientOfWholeLogitsOfEachExampleByItself) {
+  const auto [kind, type] = GetParam();
+  const auto examples = make_examples(9);
+  const double step = weight_of(examples);
+  const auto network = tiny_network_of(type, 7);
+  expect_same_gradient(gradient(*network, examples, step, kind, kSplits[0]),
+                       gradient(*network, examples, step, kind, kSplits[0], /*plain=*/true));
 }
 
 TEST_P(SupervisedSplit, HasTheSameGradientOnTwoRanks) {
