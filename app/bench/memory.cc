@@ -85,12 +85,15 @@ void bench_memory(const std::vector<int64_t>& vocabularies, int threads, Report&
   std::ostringstream text;
   text << "memory       a learner's step of width " << kHidden << ": peaks by vocabulary " << peaks.dump()
        << " bytes";
-  if (const int64_t more = vocabularies.back() - vocabularies.front(); more > 0) {
-    const double copies = static_cast<double>(bytes.back() - bytes.front()) /
+  // Between the last two: a small vocabulary has fewer logits at once than a large one, whose are as many as
+  // those of the largest.
+  const size_t last = vocabularies.size() - 1, before = last > 0 ? last - 1 : last;
+  if (const int64_t more = vocabularies[last] - vocabularies[before]; more > 0) {
+    const double copies = static_cast<double>(bytes[last] - bytes[before]) /
                           static_cast<double>(more * kHidden * static_cast<int64_t>(sizeof(float)));
     line["copies_of_the_weights"] = copies;
     line["needed_copies"] = kCopies;
-    text << "; it grows by " << copies
+    text << "; at last it grows by " << copies
          << " copies of the vocabulary's weights, where weights, gradients and moments "
          << "are " << kCopies;
   }
