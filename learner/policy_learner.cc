@@ -206,22 +206,23 @@ at::Tensor PolicyLearner::factors(const Part& part, const at::Tensor& logprobs, 
 void PolicyLearner::learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
                           Tally& tally) {
   const auto& micro = part.micro;
-  const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
-  const auto old = old_logprobs(part, out.logprobs, version);
-  PolicyLossInputs inputs{.logprobs = out.logprobs,
-                          .old_logprobs = old,
-                          .ref_logprobs = part.reference,
-                          .advantages = micro.advantages,
-                          .weights = aggregation_weights(options_.aggregation, micro.lengths, denominators,
-                                                         options_.seq_denominator)
-                                         .to(network_.device()),
-                          .lengths = micro.lengths,
-                          .factors = factors(part, out.logprobs, old, tally)};
   auto options = options_.loss;
   options.beta = options_.kl_in_reward ? 0.0 : coefficients_.kl();
-  if (options.beta != 0.0 && !inputs.ref_logprobs.defined()) {
-    inputs.ref_logprobs = reference_->logprobs(micro.batch, micro.targets, options_.temperature);
-  }
+  // Before there is anything that the backward wants: both together would take more memory.
+  const auto reference = options.beta != 0.0 && !part.reference.defined()
+                             ? reference_->logprobs(micro.batch, micro.targets, options_.temperature)
+                             : part.reference;
+  const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
+  const auto old = old_logprobs(part, out.logprobs, version);
+  const PolicyLossInputs inputs{.logprobs = out.logprobs,
+                                .old_logprobs = old,
+                                .ref_logprobs = reference,
+                                .advantages = micro.advantages,
+                                .weights = aggregation_weights(options_.aggregation, micro.lengths,
+                                                               denominators, options_.seq_denominator)
+                                               .to(network_.device()),
+                                .lengths = micro.lengths,
+                                .factors = factors(part, out.logprobs, old, tally)};
   const auto loss = policy_loss(inputs, options);
   auto objective = loss.loss;
   if (coefficients_.entropy() != 0.0) {

@@ -121,7 +121,7 @@ class PreferenceStage {
 
   // False when the process was asked to stop before it was done.
   bool prepare_reference() {
-    reference_ = std::make_unique<StageReference>(run_, recipe_, stage_, start_, spec_.mix);
+    reference_ = std::make_unique<StageReference>(run_, recipe_, stage_, start_, spec_.mix, *network_);
     if (reference_->moves()) return true;  // what it says is not what it will say
     const bool filled = fill_table();
     if (filled && !is_asked_again()) reference_.reset();

@@ -192,7 +192,12 @@ StageSpec read_stage(const Json& json, uint64_t seed) {
                    .neftune_alpha = batch.at("neftune_alpha"),
                    .tag_weights = batch.at("tag_weights").get<std::map<std::string, double>>()};
   }
-  if (json.contains("learner")) stage.ranks = internal::read_ranks(json.at("learner"));
+  if (json.contains("learner")) {
+    stage.ranks = internal::read_ranks(json.at("learner"));
+    const bool may_have_one = stage.role == StageRole::Policy || stage.role == StageRole::Preference;
+    stage.offloads_reference =
+        may_have_one && json_member_or(json.at("learner"), "offload_reference", false, "learner");
+  }
   if (json.contains("optim")) stage.optim = read_optim(json.at("optim"));
   if (json.contains("algorithm")) {
     const auto& algorithm = json.at("algorithm");
@@ -283,8 +288,22 @@ void check_shard(const Recipe& recipe, const StageSpec& stage) {
   refuse_if(recipe.model.lora.has_value(), "is for all weights, and model.lora trains adapters beside them");
   refuse_if(stage.has_critic(),
             "is for a policy without a critic, which algorithm.baseline = \"critic\" asks for");
-  refuse_if(stage.reference_mix.every > 0 || stage.preference.mix.every > 0,
+  refuse_if(stage.moves_reference(),
             "leaves no rank all of the policy to mix into its reference, as mix_every asks for");
+}
+
+void check_reference(const Recipe& recipe, const StageSpec& stage) {
+  if (!stage.offloads_reference) return;
+  const auto refuse_if = [&stage](bool refused, const char* why) {
+    require<UsageError>(!refused, "stage ", stage.name, ": learner.offload_reference = true: ", why);
+  };
+  refuse_if(!stage.needs_reference(), stage.role == StageRole::Policy
+                                          ? "with algorithm.beta = 0 there is no reference"
+                                          : "this loss has no reference");
+  refuse_if(recipe.model.lora.has_value(),
+            "with model.lora the reference is the policy without its adapters, and takes no memory");
+  refuse_if(stage.moves_reference(),
+            "what is on disk stays as it is, and mix_every mixes the policy into it");
 }
 
 }  // namespace
@@ -329,6 +348,7 @@ Recipe recipe_from_resolved(const Json& resolved) {
       read.learner.router_aux_loss = recipe.model.router_aux_loss;
       check_rollout(recipe, read);
       check_shard(recipe, read);
+      check_reference(recipe, read);
       internal::check_loop(recipe);
       if (read.role == StageRole::Preference) {
         internal::check_preference(read.preference, read.name, recipe.model.lora.has_value(),

@@ -151,7 +151,8 @@ struct StageSpec {
   RankSpec ranks;
   learner::PolicyLearnerOptions learner;
   CriticSpec critic;
-  MixSpec reference_mix;  // of a policy stage
+  MixSpec reference_mix;            // of a policy stage
+  bool offloads_reference = false;  // model::OffloadedNetwork
   GuardSpec guard;
   HealthSpec health;
   PreferenceSpec preference;
@@ -168,6 +169,11 @@ struct StageSpec {
   text::Split split() const { return role == StageRole::Evaluation ? text::Split::Test : text::Split::Train; }
   // Updates of the policy in all.
   int64_t num_updates() const { return (steps - learner.critic_warmup) * learner.updates_per_step(); }
+  bool needs_reference() const {
+    return role == StageRole::Policy ? learner.needs_reference()
+                                     : role == StageRole::Preference && preference.needs_reference();
+  }
+  bool moves_reference() const { return reference_mix.every > 0 || preference.mix.every > 0; }
   bool has_critic() const { return learner.advantage.baseline == learner::Baseline::Critic; }
   bool has_actors() const { return role == StageRole::Policy; }
 };

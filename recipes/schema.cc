@@ -302,6 +302,11 @@ std::vector<SchemaKey> make_schema() {
           "number. Default: all cores, shared out among the ranks. Actors, a thread each, decode on the same "
           "cores: a thread that is kept from running leaves its share to the others. Fewer, the cores less "
           "rollout.actors, leave the actors undisturbed where they are what a step waits for."),
+      of({StageRole::Preference, StageRole::Policy},
+         boolean("learner", "offload_reference", false,
+                 "The reference's weights stay on disk, or with device = \"cuda\" in the host's memory; a "
+                 "block of them is brought just before it computes and let go behind it. The same numbers. "
+                 "With model.lora there is nothing to bring: policy and reference share their weights.")),
       number("learner", "rank_timeout_s", 50, 0.1, 86400,
              "Seconds that a rank waits for the others within a step; then the run ends with the name of the "
              "one that did not come."),

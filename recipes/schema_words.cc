@@ -45,6 +45,9 @@ constexpr Row kRows[] = {
      "true when the learner runs out of memory; a step takes a third longer"},
     {"batch.examples_per_step", "examples", "more when the loss jumps about, fewer to take more steps"},
     {"batch.max_length", "tokens", "longer when many examples are cut, shorter to save memory"},
+    {"learner.offload_reference", "",
+     "true when the learner runs out of memory, or a GPU does; each forward of the reference reads its "
+     "weights"},
     {"learner.ranks", "processes", "more when the update takes most of a step and cores or GPUs are idle"},
     {"optim.lr", "",
      "a third of it when kl, grad_norm or the loss climb; three times as much when the reward "

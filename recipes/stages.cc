@@ -123,7 +123,7 @@ int run_stage(const RunDirectory& run, const std::string& name, const StopReques
   const auto ranks = transport::join_ranks(options, device_of(recipe));
   for (const auto& runner : kRunners) {
     if (stage.role != runner.role) continue;
-    return internal::with_memory_advice(internal::stage_memory_advice(stage),
+    return internal::with_memory_advice(internal::stage_memory_advice(stage, recipe.model.lora.has_value()),
                                         [&] { return runner.run(run, recipe, stage, stop, *ranks); });
   }
   fail("stage ", name, ": nothing runs a stage of kind ", stage.use);

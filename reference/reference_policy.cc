@@ -15,6 +15,17 @@ std::unique_ptr<model::Network> frozen(std::unique_ptr<model::Network> network) 
   return network;
 }
 
+class WithoutAdapter {
+ public:
+  explicit WithoutAdapter(model::Network& network) : network_(network) { network_.use_adapter(false); }
+  WithoutAdapter(const WithoutAdapter&) = delete;
+  WithoutAdapter& operator=(const WithoutAdapter&) = delete;
+  ~WithoutAdapter() { network_.use_adapter(true); }
+
+ private:
+  model::Network& network_;
+};
+
 }  // namespace
 
 void mix_reference(at::Tensor& reference_flat, const at::Tensor& policy_flat, double alpha) {
@@ -26,24 +37,41 @@ void mix_reference(at::Tensor& reference_flat, const at::Tensor& policy_flat, do
 }
 
 ReferencePolicy::ReferencePolicy(std::unique_ptr<model::Network> network)
-    : network_(frozen(std::move(network))), hash_(network_->weights_hash()) {}
+    : network_(frozen(std::move(network))), hash_(hash_now()) {}
+
+ReferencePolicy::ReferencePolicy(std::unique_ptr<model::OffloadedNetwork> network)
+    : offloaded_(std::move(network)), hash_(hash_now()) {}
+
+ReferencePolicy::ReferencePolicy(model::Network& adapted) : adapted_(&adapted), hash_(hash_now()) {}
 
 at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                                      double temperature) const {
-  return model::frozen_logprobs(*network_, batch, targets, temperature);
+  if (network_) return model::frozen_logprobs(*network_, batch, targets, temperature);
+  const at::NoGradGuard no_grad;
+  if (offloaded_) return offloaded_->logprobs(batch, targets, temperature).logprobs;
+  const WithoutAdapter without(*adapted_);
+  return adapted_->logprobs(batch, targets, temperature).logprobs;
+}
+
+std::string ReferencePolicy::hash_now() const {
+  if (offloaded_) return offloaded_->weights_hash();
+  if (network_) return network_->weights_hash();
+  const WithoutAdapter without(*adapted_);
+  return adapted_->weights_hash();
 }
 
 void ReferencePolicy::mix(const at::Tensor& policy_flat, double alpha) {
+  require(network_ != nullptr, "reference: weights that it has not for itself are not mixed into");
   auto flat = network_->flat();
   require(flat.scalar_type() != at::kBFloat16, "reference: weights of bfloat16 are too coarse to mix into");
   check_unmoved();
   mix_reference(flat, policy_flat, alpha);
   network_->freeze();
-  hash_ = network_->weights_hash();
+  hash_ = hash_now();
 }
 
 void ReferencePolicy::check_unmoved() const {
-  const auto now = network_->weights_hash();
+  const auto now = hash_now();
   require(now == hash_, "reference: its weights moved, their SHA-256 was ", hash_, " and is ", now);
 }
 

@@ -54,13 +54,16 @@ int with_memory_advice(const std::string& advice, const std::function<int()>& wo
   }
 }
 
-std::string stage_memory_advice(const StageSpec& stage) {
+std::string stage_memory_advice(const StageSpec& stage, bool has_adapters) {
   if (!stage.trains()) {
     return "smaller is rollout.max_new_tokens, now " + std::to_string(stage.rollout.sampling.max_new_tokens);
   }
   std::string advice =
       "smaller is batch.micro_batch_tokens, now " + std::to_string(stage.batch.micro_batch_tokens);
   if (!stage.batch.gradient_checkpointing) advice += ", or set batch.gradient_checkpointing = true";
+  if (stage.needs_reference() && !stage.moves_reference() && !stage.offloads_reference && !has_adapters) {
+    advice += ", or set learner.offload_reference = true";
+  }
   return advice;
 }
 

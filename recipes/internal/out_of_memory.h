@@ -13,7 +13,7 @@ namespace sluice::recipes::internal {
 int with_memory_advice(const std::string& advice, const std::function<int()>& work);
 
 // For the process that a stage is, and for one of its actors.
-std::string stage_memory_advice(const StageSpec& stage);
+std::string stage_memory_advice(const StageSpec& stage, bool has_adapters);
 std::string actor_memory_advice(const StageSpec& stage);
 
 }  // namespace sluice::recipes::internal

@@ -16,7 +16,7 @@ PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, cons
   if (start.resumed) load_optimizer(start.checkpoint, optimizer_);
   start.recall("values", values_);
   if (stage.learner.loss.beta > 0)
-    reference_ = std::make_unique<StageReference>(run, recipe, stage, start, stage.reference_mix);
+    reference_ = std::make_unique<StageReference>(run, recipe, stage, start, stage.reference_mix, *network_);
   for (const auto& reward : stage.rewards) reward_weights_.push_back(reward.weight);
   learner_ = std::make_unique<learner::PolicyLearner>(*network_, reference_ ? &reference_->policy() : nullptr,
                                                       optimizer_, stage.learner,

@@ -15,8 +15,9 @@ namespace sluice::recipes {
 class StageReference {
  public:
   // Loads what the stage began with, or, of a stage that goes on, what its checkpoint says has become of it.
+  // `trained` is the stage's network, which outlives it: of adapters, all that there is to load.
   StageReference(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
-                 const StageStart& start, const MixSpec& mix);
+                 const StageStart& start, const MixSpec& mix, model::Network& trained);
 
   const reference::ReferencePolicy& policy() const { return *policy_; }
   bool moves() const { return mix_.every > 0; }
@@ -27,8 +28,7 @@ class StageReference {
 
  private:
   const MixSpec mix_;
-  at::Tensor flat_;  // the weights of policy_
-  std::unique_ptr<reference::ReferencePolicy> policy_;
+  const std::unique_ptr<reference::ReferencePolicy> policy_;
 };
 
 }  // namespace sluice::recipes

@@ -30,7 +30,7 @@ TEST(OutOfMemory, SaysWhatWasDoneWhatWasWantedAndWhatToMakeSmaller) {
   now_doing("grpo step 3: learns");
   StageSpec stage;
   stage.batch.micro_batch_tokens = 4096;
-  const auto text = what_is_said(stage_memory_advice(stage),
+  const auto text = what_is_said(stage_memory_advice(stage, /*has_adapters=*/false),
                                  [] { return at::empty({kNoAddressHas}, at::kByte).dim() > 0 ? 0 : 1; });
   EXPECT_THAT(text, HasSubstr("grpo step 3: learns: out of memory, "));
   EXPECT_THAT(text, HasSubstr("more were asked for"));
@@ -48,7 +48,14 @@ TEST(OutOfMemory, KnowsThatOfTheStandardLibraryToo) {
 TEST(OutOfMemory, NamesWhatIsNotSetYet) {
   StageSpec stage;
   stage.batch.gradient_checkpointing = true;
-  EXPECT_THAT(stage_memory_advice(stage), Not(HasSubstr("gradient_checkpointing")));
+  EXPECT_THAT(stage_memory_advice(stage, /*has_adapters=*/false), Not(HasSubstr("gradient_checkpointing")));
+  const std::string offload = "learner.offload_reference = true";
+  EXPECT_THAT(stage_memory_advice(stage, /*has_adapters=*/false), Not(HasSubstr(offload)));  // there is none
+  stage.learner.loss.beta = 0.1;
+  EXPECT_THAT(stage_memory_advice(stage, /*has_adapters=*/false), HasSubstr(offload));
+  EXPECT_THAT(stage_memory_advice(stage, /*has_adapters=*/true), Not(HasSubstr(offload)));
+  stage.offloads_reference = true;
+  EXPECT_THAT(stage_memory_advice(stage, /*has_adapters=*/false), Not(HasSubstr(offload)));
   stage.rollout.actors = 3;
   EXPECT_THAT(actor_memory_advice(stage), HasSubstr("rollout.actors, now 3"));
 }

@@ -33,8 +33,9 @@ PreferenceSpec spec_of(const std::string& name) {
 // One run of a stage on six rows; the recipe's text is for its tokenizer alone.
 class PreferenceStageRun {
  public:
-  explicit PreferenceStageRun(const std::string& name, int64_t held_out = 0)
+  explicit PreferenceStageRun(const std::string& name, int64_t held_out = 0, bool offloads_reference = false)
       : stage_(recipe_.stages.front()) {
+    stage_.offloads_reference = offloads_reference;
     stage_.preference = spec_of(name);
     stage_.preference.held_out = held_out;
     stage_.evaluation.every = 3;
@@ -148,6 +149,14 @@ TEST(PreferenceLogprobs, AreKeptAndThoseDamagedComputedAnew) {
   EXPECT_EQ(dpo.run(), 0);
   EXPECT_THAT(testing::internal::GetCapturedStdout(),
               testing::Not(testing::HasSubstr("reference log-probs")));
+}
+
+TEST(PreferenceLogprobs, OfAReferenceOnDiskAreTheSameAndSoAreTheWeights) {
+  PreferenceStageRun whole("sigmoid"), offloaded("sigmoid", /*held_out=*/0, /*offloads_reference=*/true);
+  EXPECT_EQ(whole.run(), 0);
+  EXPECT_EQ(offloaded.run(), 0);
+  EXPECT_EQ(read_file(offloaded.table()), read_file(whole.table()));
+  EXPECT_EQ(offloaded.weights(), whole.weights());
 }
 
 TEST(PreferenceLogprobs, AreNotKeptOfAReferenceThatMovesOrIsNotNeeded) {

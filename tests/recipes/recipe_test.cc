@@ -473,6 +473,11 @@ TEST(Recipe, SaysWhatDoesNotGoTogether) {
               HasSubstr("mix_every"));
   EXPECT_THAT(fault({"optim.shard=true"}), HasSubstr("wants text"));
   EXPECT_EQ(folder.load(kGrpo, {"optim.shard=weights"}).stages[0].optim.shard, "weights");
+  const std::string offload = "learner.offload_reference=true";
+  EXPECT_THAT(fault({offload}), HasSubstr("algorithm.beta = 0"));
+  EXPECT_THAT(fault({offload, "algorithm.beta=0.1", "model.lora.rank=4"}), HasSubstr("model.lora"));
+  EXPECT_THAT(fault({offload, "algorithm.beta=0.1", "algorithm.mix_every=2"}), HasSubstr("mix_every"));
+  EXPECT_TRUE(folder.load(kGrpo, {offload, "algorithm.beta=0.1"}).stages[0].offloads_reference);
   EXPECT_THAT(fault({"rollout.draft=model"}), HasSubstr("rollout.draft_model"));
   EXPECT_THAT(fault({"rollout.draft_model=somewhere"}), HasSubstr("rollout.draft"));
   const auto recipe = folder.load(kGrpo, {"rollout.mix_versions=true", "deterministic=false",

@@ -1,9 +1,12 @@
 #include "reference/reference_policy.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "model/model_directory.h"
+#include "tests/base/temp_folder.h"
 #include "tests/loss_checks.h"
 #include "tests/spec_example.h"
 
@@ -61,6 +64,47 @@ TEST(ReferencePolicy, NoticesThatItsWeightsMoved) {
   const ReferencePolicy reference(std::move(network));
   weights[3].add_(1);
   EXPECT_THROW(reference.check_unmoved(), Error);
+}
+
+TEST(ReferencePolicy, FromDiskIsTheOneInMemory) {
+  const TempFolder directory;
+  model::save_model(directory / "model", *small_network(), {});
+  const ReferencePolicy whole(small_network());
+  ReferencePolicy from_disk(std::make_unique<model::OffloadedNetwork>(directory / "model", at::kCPU));
+  EXPECT_EQ(from_disk.hash(), whole.hash());
+  EXPECT_TRUE(at::equal(from_disk.logprobs(small_batch(), targets(), 0.8),
+                        whole.logprobs(small_batch(), targets(), 0.8)));
+  EXPECT_NO_THROW(from_disk.check_unmoved());
+  expect_refused([&] { from_disk.mix(small_network()->flat(), 0.5); }, "not mixed into");
+}
+
+std::unique_ptr<model::Network> adapted_network() {
+  auto network = small_network();
+  network->add_adapter({.rank = 2}, /*seed=*/3);
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : network->trained().tensors()) tensor.add_(0.05);  // B is 0 as it comes
+  return network;
+}
+
+TEST(ReferencePolicy, OfAdaptersIsThePolicyWithoutThemToTheLastBit) {
+  const auto policy = adapted_network();
+  const auto adapted = policy->logprobs(small_batch(), targets(), 0.8).logprobs.detach();
+  const ReferencePolicy whole(small_network()), shared(*policy);
+  const auto seen = shared.logprobs(small_batch(), targets(), 0.8);
+  EXPECT_TRUE(at::equal(seen, whole.logprobs(small_batch(), targets(), 0.8)));
+  EXPECT_FALSE(seen.requires_grad());
+  EXPECT_FALSE(at::equal(seen, adapted));
+  EXPECT_TRUE(at::equal(policy->logprobs(small_batch(), targets(), 0.8).logprobs.detach(), adapted));
+  EXPECT_EQ(shared.hash(), whole.hash());
+}
+
+TEST(ReferencePolicy, OfAdaptersStaysWhenTheyMoveAndNoticesThatTheOthersDid) {
+  const auto policy = adapted_network();
+  const ReferencePolicy shared(*policy);
+  policy->trained().flat().detach().add_(0.5);
+  EXPECT_NO_THROW(shared.check_unmoved());
+  policy->flat()[3].add_(1);
+  EXPECT_THROW(shared.check_unmoved(), Error);
 }
 
 TEST(MixReference, IsTheMixtureOfTheSpecification) {
