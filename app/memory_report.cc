@@ -40,13 +40,14 @@ class Planner {
 
   StageMemory stage(size_t index) const {
     auto planned = roles_of(index);
-    if (shares_weights(recipe_.stages[index])) planned.roles.push_back(whole_weights(planned.roles.front()));
+    if (shares(recipe_.stages[index])) planned.roles.push_back(parts_of_others(planned.roles.front()));
     return planned;
   }
 
  private:
   static constexpr int64_t kMaxRows = actors::EngineOptions{}.max_rows;
   static constexpr int64_t kNumberBytes = 4;  // of weights and gradients
+  static constexpr int64_t kMomentBytes = 8;  // of AdamW
 
   StageMemory roles_of(size_t index) const {
     const auto& stage = recipe_.stages[index];
@@ -68,18 +69,18 @@ class Planner {
   std::vector<RoleMemory> policy_roles(const recipes::StageSpec& stage, int64_t longest) const {
     const auto& rollout = stage.rollout;
     std::vector<RoleMemory> roles = {learner(rollout.prompts_per_step * rollout.group_size, stage, longest)};
-    if (stage.learner.needs_reference()) {
-      roles.push_back(reference(rollout.prompts_per_step * rollout.group_size, stage, longest));
+    if (stage.needs_reference()) {
+      add_reference(roles, rollout.prompts_per_step * rollout.group_size, stage, longest);
     }
     if (stage.has_critic()) {
       roles.push_back(critic(rollout.prompts_per_step * rollout.group_size, stage, longest));
     }
     const auto rounding = rollout.int8_weights ? model::Rounding::Int8 : recipe_.model.rounding;
-    const at::Device device = recipe_.device == "cpu" ? at::kCPU : at::kCUDA;
     roles.push_back({.role = "published weights",
                      .count = rollout.staleness + 1,
                      .on_host = true,
-                     .plan = {.weights = model::Network::snapshot_bytes(inputs_.model, device, rounding)}});
+                     .plan = {.weights = model::Network::snapshot_bytes(inputs_.model, device(), rounding)}});
+    add_versions(roles, stage, longest);
     for (const auto& reward : stage.rewards) {
       if (reward.use == "reward_model") roles.push_back(scorer(reward, stage, longest));
     }
@@ -91,15 +92,29 @@ class Planner {
     return roles;
   }
 
+  // The learner keeps versions that leases may name, for a checkpoint, and computes with one of them: what an
+  // actor recorded in the first step, and answers to held-out prompts.
+  void add_versions(std::vector<RoleMemory>& roles, const recipes::StageSpec& stage, int64_t longest) const {
+    const int64_t weights = kNumberBytes * model::plan_memory(inputs_.model, {}).parameters;
+    roles.push_back({.role = "kept versions",
+                     .count = stage.rollout.staleness + 1,
+                     .on_host = true,
+                     .plan = {.weights = weights}});
+    roles.push_back(stage.evaluation.every > 0
+                        ? decoder("held-out answers", 1, kMaxRows, longest)
+                        : RoleMemory{.role = "check of the first step", .plan = {.weights = weights}});
+  }
+
   std::vector<RoleMemory> preference_roles(const recipes::StageSpec& stage, int64_t longest) const {
     const int64_t sequences = stage.batch.examples_per_step * (stage.preference.judged() ? 1 : 2);
     std::vector<RoleMemory> roles = {learner(sequences, stage, longest)};
-    if (stage.preference.needs_reference()) roles.push_back(reference(sequences, stage, longest));
+    if (stage.needs_reference()) add_reference(roles, sequences, stage, longest);
     return roles;
   }
 
   RoleMemory teacher(const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{.packed_type = packed_type(),
+    const model::MemoryUse use{.device = device(),
+                               .packed_type = packed_type(),
                                .rows = rows(stage, stage.batch.examples_per_step, longest)};
     return {.role = "teacher",
             .plan = model::plan_memory(model::read_model_config(stage.distill->teacher), use)};
@@ -107,8 +122,10 @@ class Planner {
 
   RoleMemory reward_learner(const recipes::StageSpec& stage, int64_t longest) const {
     const int64_t sequences = 2 * stage.batch.examples_per_step;
-    const model::MemoryUse use{
-        .trains = true, .checkpoints = checkpoints(stage), .rows = rows(stage, sequences, longest)};
+    const model::MemoryUse use{.device = device(),
+                               .trains = true,
+                               .checkpoints = checkpoints(stage),
+                               .rows = rows(stage, sequences, longest)};
     return on_ranks(stage, {.role = "learner",
                             .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }
@@ -120,15 +137,29 @@ class Planner {
                             ? model::read_model_config(reward.options.at("path").get<std::string>())
                             : model::scalar_head_config(inputs_.model);
     const bool on_cpu = recipe_.device == "cpu";
-    const model::MemoryUse use{.packed_type = on_cpu ? std::optional(at::kFloat) : std::nullopt,
+    const model::MemoryUse use{.device = device(),
+                               .packed_type = on_cpu ? std::optional(at::kFloat) : std::nullopt,
                                .rows = stage.rollout.group_size * longest};
     return {.role = "reward model", .count = stage.rollout.actors, .plan = model::plan_memory(config, use)};
   }
 
-  RoleMemory reference(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{.packed_type = packed_type(), .rows = rows(stage, sequences, longest)};
-    return on_ranks(stage, {.role = "reference", .plan = model::plan_memory(inputs_.model, use)});
+  void add_reference(std::vector<RoleMemory>& roles, int64_t sequences, const recipes::StageSpec& stage,
+                     int64_t longest) const {
+    const model::MemoryUse use{.device = device(),
+                               .offloaded = stage.offloads_reference,
+                               .packed_type = packed_type(),
+                               .rows = rows(stage, sequences, longest)};
+    auto plan = model::plan_memory(inputs_.model, use);
+    if (recipe_.model.lora && !stage.moves_reference()) plan.weights = plan.packed = 0;  // the policy's
+    roles.push_back(on_ranks(stage, {.role = "reference", .plan = plan}));
+    if (!stage.offloads_reference || recipe_.device == "cpu") return;
+    roles.push_back({.role = "the reference's weights",
+                     .count = stage.ranks.count,
+                     .on_host = true,
+                     .plan = {.weights = kNumberBytes * plan.parameters}});
   }
+
+  at::Device device() const { return recipe_.device == "cpu" ? at::kCPU : at::kCUDA; }
 
   std::optional<at::ScalarType> packed_type(bool int8_weights = false) const {
     if (recipe_.device != "cpu") return std::nullopt;
@@ -140,6 +171,9 @@ class Planner {
     return std::min(std::max(stage.batch.micro_batch_tokens, longest), sequences * longest);
   }
 
+  static bool shares(const recipes::StageSpec& stage) {
+    return stage.optim.shard != "none" && stage.ranks.count > 1;
+  }
   static bool shares_weights(const recipes::StageSpec& stage) {
     return stage.optim.shard == "weights" && stage.ranks.count > 1;
   }
@@ -148,7 +182,6 @@ class Planner {
   static RoleMemory on_ranks(const recipes::StageSpec& stage, RoleMemory role) {
     role.count = stage.ranks.count;
     if (stage.optim.shard == "none") return role;
-    constexpr int64_t kMomentBytes = 8;  // of a number
     auto& plan = role.plan;
     const auto part_of = [&](int64_t numbers) {
       return optim::shard_of(numbers, /*rank=*/0, stage.ranks.count).count;
@@ -163,10 +196,11 @@ class Planner {
     return role;
   }
 
-  // The rest of them, while rank 0 publishes, measures or saves.
-  static RoleMemory whole_weights(const RoleMemory& learner) {
-    const int64_t rest = kNumberBytes * learner.plan.parameters - learner.plan.weights;
-    return {.role = "the other weights on rank 0", .plan = {.weights = rest}};
+  // While rank 0 publishes, measures or saves. What it collects of the moments is all of them.
+  static RoleMemory parts_of_others(const RoleMemory& learner) {
+    const int64_t weights = kNumberBytes * learner.plan.parameters - learner.plan.weights;
+    return {.role = "parts of the others on rank 0",
+            .plan = {.weights = weights, .optimizer = kMomentBytes * learner.plan.parameters}};
   }
 
   static bool checkpoints(const recipes::StageSpec& stage) {
@@ -174,7 +208,8 @@ class Planner {
   }
 
   RoleMemory learner(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{.trains = true,
+    const model::MemoryUse use{.device = device(),
+                               .trains = true,
                                .checkpoints = checkpoints(stage),
                                .lora = recipe_.model.lora,
                                .rows = rows(stage, sequences, longest)};
@@ -183,8 +218,10 @@ class Planner {
 
   // In the learner's process, whole even where the policy's adapters alone are trained.
   RoleMemory critic(int64_t sequences, const recipes::StageSpec& stage, int64_t longest) const {
-    const model::MemoryUse use{
-        .trains = true, .checkpoints = checkpoints(stage), .rows = rows(stage, sequences, longest)};
+    const model::MemoryUse use{.device = device(),
+                               .trains = true,
+                               .checkpoints = checkpoints(stage),
+                               .rows = rows(stage, sequences, longest)};
     return on_ranks(
         stage, {.role = "critic", .plan = model::plan_memory(model::scalar_head_config(inputs_.model), use)});
   }
@@ -193,7 +230,8 @@ class Planner {
   // need less.
   RoleMemory decoder(const std::string& role, int64_t count, int64_t together, int64_t longest,
                      bool int8_weights = false) const {
-    const model::MemoryUse use{.packed_type = packed_type(int8_weights),
+    const model::MemoryUse use{.device = device(),
+                               .packed_type = packed_type(int8_weights),
                                .rows = std::max(together, longest),
                                .sequences = together + 1,
                                .sequence_tokens = actors::reserved_tokens(longest)};
@@ -232,7 +270,8 @@ void print_total(std::ostream& out, const char* what, int64_t needed, int64_t th
   out << '\n';
   if (there > 0 && needed > there) {
     out << "  warning: this does not fit; smaller are batch.micro_batch_tokens, "
-           "batch.gradient_checkpointing = true, rollout.actors, or the model\n";
+           "batch.gradient_checkpointing = true, learner.offload_reference = true, rollout.actors, or the "
+           "model\n";
   }
 }
 

@@ -58,11 +58,14 @@ int64_t activation_bytes(const ModelConfig& config, const MemoryUse& use, int64_
     all += numbers;
     widest = std::max(widest, numbers);
   }
-  const int64_t logits = config.scalar_head ? 1 : config.vocab_size;
-  const int64_t chunk = std::min(use.rows, raw::logit_chunk_rows(logits));
+  const bool gpu_trains = use.trains && !use.device.is_cpu();
+  const int64_t logits = config.scalar_head || use.rows == 0
+                             ? use.rows
+                             : raw::logits_at_once(use.device, use.rows, config.vocab_size);
   const int64_t kept = use.checkpoints ? 2 * widest + config.num_layers() * config.hidden_size : all;
-  int64_t numbers = use.rows * ((use.trains ? kept : widest) + config.hidden_size) + chunk * logits;
-  if (use.trains || use.weight_type != at::kFloat) numbers += largest_matrix;
+  int64_t numbers =
+      use.rows * ((use.trains ? kept : widest) + config.hidden_size) + logits * (gpu_trains ? 2 : 1);
+  if (use.trains || use.offloaded || use.weight_type != at::kFloat) numbers += largest_matrix;
   return numbers * kFloatBytes;
 }
 
@@ -104,13 +107,17 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
   if (use.trains) {
     plan.gradients = trained * kFloatBytes;
     plan.optimizer = 2 * trained * kFloatBytes;
-    plan.update = 2 * trained * kFloatBytes;
+    if (!use.device.is_cpu()) plan.update = trained * kFloatBytes;
   }
   const auto number = static_cast<int64_t>(c10::elementSize(use.cache_type));
   for (const auto& layer : cache_layout(config)) {
     const int64_t token = numbers_per_token(layer) * number;
     plan.cache_per_token += token;
     plan.cache += token * use.sequences * use.sequence_tokens;
+  }
+  if (use.offloaded) {
+    plan.weights = (plan.parameters - plan.of_blocks + plan.of_largest_block) * kFloatBytes;
+    plan.packed = 0;
   }
   plan.activations = activation_bytes(config, use, largest);
   return plan;

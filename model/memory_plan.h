@@ -14,10 +14,12 @@ namespace sluice::model {
 
 // What one process does with the network.
 struct MemoryUse {
+  at::Device device = at::kCPU;
   at::ScalarType weight_type = at::kFloat;
   at::ScalarType cache_type = at::kFloat;
   bool trains = false;
   bool checkpoints = false;  // Network::checkpoint_blocks()
+  bool offloaded = false;    // OffloadedNetwork: on a GPU's host its weights are another's
   // Of the copy that products read, of a network that is frozen (Network::freeze, map) and on a CPU.
   std::optional<at::ScalarType> packed_type = {};
   std::optional<LoraConfig> lora = {};  // adapters of float32 beside the weights: what is trained then
@@ -36,9 +38,8 @@ struct MemoryUse {
 //   latent attention           2 query_rank + 2 kv_rank + rope + 2 H (nope + rope) + H (nope + 2 value)
 //   feed-forward               3 I, without a gate 2 I
 //   experts                    top_k (2 h + 3 I_expert) + num_experts + 3 I_shared
-// and beside the layers the hidden states and one chunk of logits, and, where weights are trained or widened,
-// one more copy of the largest matrix in float32. The peak of a training step on a CPU was measured some 15 %
-// above it: gradients under way are left out, and so is what the process and its libraries take, 150 MB.
+// and beside the layers the hidden states and one chunk of logits, on a GPU that trains with its gradients,
+// and, where weights are trained, widened or brought, one more copy of the largest matrix in float32.
 struct MemoryPlan {
   int64_t parameters = 0;  // numbers, not bytes
   int64_t of_blocks = 0;   // of them, those that lie in the network's blocks,
@@ -47,7 +48,7 @@ struct MemoryPlan {
   int64_t packed = 0;     // the copy of the matrices that products read; panels that are not full left out
   int64_t gradients = 0;  // float32
   int64_t optimizer = 0;  // AdamW's two moments, float32
-  int64_t update = 0;     // what the update works with: which numbers decay, and a denominator
+  int64_t update = 0;     // what the update works with: on a GPU, a denominator for each number
   int64_t cache_per_token = 0;  // of all layers, as long as none has forgotten a token
   int64_t cache = 0;            // a layer with a window keeps no more than its ring
   int64_t activations = 0;

@@ -82,8 +82,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
                                                                   const AttentionPlan& plan,
                                                                   const AttentionOptions& options);
 
-// How many rows have their logits at once in the next two where ATen computes; kernels have no more logits.
+// How many rows have their logits at once in the next two where ATen computes, and where a GPU's kernels do.
 int64_t logit_chunk_rows(int64_t vocab);
+int64_t gpu_logit_rows(int64_t vocab);
+// The logits, in numbers, that these two have at once of so many rows of float32.
+int64_t logits_at_once(const at::Device& device, int64_t rows, int64_t vocab);
 struct TokenLogprobParts {
   at::Tensor logprobs, entropy, lse;  // [rows] each
   at::Tensor is_top;                  // [rows] bool

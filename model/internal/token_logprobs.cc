@@ -14,6 +14,8 @@ namespace {
 
 // Logits that are there at once: 8 MB, so that they stay in the cache.
 constexpr int64_t kLogitsAtOnce = int64_t{1} << 21;
+// On a GPU: half a gigabyte, so that the products have rows enough.
+constexpr int64_t kGpuLogitsAtOnce = int64_t{1} << 27;
 
 // Rows and tokens whose logits are there at once. On the CPU rows are many, so that what is done once for the
 // tokens' weights costs little, and the vocabulary comes in parts of whole blocks.
@@ -145,6 +147,14 @@ TokenLogprobParts parts_for(const Tensor& hidden) {
 }  // namespace
 
 int64_t logit_chunk_rows(int64_t vocab) { return std::clamp<int64_t>(kLogitsAtOnce / vocab, 64, 4096); }
+
+int64_t gpu_logit_rows(int64_t vocab) { return std::clamp<int64_t>(kGpuLogitsAtOnce / vocab, 64, 8192); }
+
+int64_t logits_at_once(const at::Device& device, int64_t rows, int64_t vocab) {
+  if (!device.is_cpu()) return std::min(rows, gpu_logit_rows(vocab)) * vocab;
+  const auto piece = piece_on_cpu(rows, vocab);
+  return std::min(rows, piece.rows) * piece.tokens;
+}
 
 namespace cpu {
 

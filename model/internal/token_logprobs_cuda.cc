@@ -2,19 +2,12 @@
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAStream.h>
 
-#include <algorithm>
-
 #include "model/internal/chunks.h"
 #include "model/internal/implementations.h"
 #include "model/kernels/gpu_logits.h"
 
 namespace sluice::model::raw::cuda {
 namespace {
-
-// Logits that are there at once: half a gigabyte, so that the products have rows enough.
-constexpr int64_t kLogitsAtOnce = int64_t{1} << 27;
-
-int64_t rows_at_once(int64_t vocab) { return std::clamp<int64_t>(kLogitsAtOnce / vocab, 64, 8192); }
 
 gpu::LogitRows rows_of(const at::Tensor& logits, const at::Tensor& targets, const LogitOptions& options) {
   return {.logits = logits.const_data_ptr<float>(),
@@ -44,7 +37,7 @@ TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, c
   const TokenLogprobParts parts{numbers[0], numbers[1], numbers[2],
                                 at::empty({num_rows}, hidden.options().dtype(at::kBool))};
   auto* const stream = c10::cuda::getCurrentCUDAStream(hidden.get_device()).stream();
-  for_each_chunk(num_rows, rows_at_once(head.rows.size(0)), [&](int64_t first, int64_t count) {
+  for_each_chunk(num_rows, gpu_logit_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {
     const auto logits = raw::linear(hidden.narrow(0, first, count), weight);
     gpu::add_up_logits(rows_of(logits, all_targets.narrow(0, first, count), options),
                        {.logprobs = parts.logprobs.mutable_data_ptr<float>() + first,
@@ -69,7 +62,7 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
   auto grad_head =
       head_is_frozen || head_sum.defined() ? head_sum : at::zeros(head.rows.sizes(), hidden.options());
   auto* const stream = c10::cuda::getCurrentCUDAStream(hidden.get_device()).stream();
-  for_each_chunk(hidden.size(0), rows_at_once(head.rows.size(0)), [&](int64_t first, int64_t count) {
+  for_each_chunk(hidden.size(0), gpu_logit_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
     const auto factor = rounded(x, head);
     const auto logits = raw::linear(x, weight);

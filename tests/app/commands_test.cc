@@ -47,16 +47,19 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
     names.push_back(role["role"]);
     total += role["count"].get<int64_t>() * role["total"].get<int64_t>();
   }
-  EXPECT_THAT(names, ElementsAre("learner", "reference", "published weights", "actor"));
+  EXPECT_THAT(names, ElementsAre("learner", "reference", "published weights", "kept versions",
+                                 "check of the first step", "actor"));
   EXPECT_EQ(memory["stages"][1]["total"]["cpu"], total);
   EXPECT_EQ(memory["stages"][1]["total"].size(), 1);  // of the devices, one
   EXPECT_EQ(roles[0]["optimizer"], 2 * roles[0]["weights"].get<int64_t>());
   EXPECT_EQ(roles[1]["optimizer"], 0);
   EXPECT_EQ(roles[2]["count"], 2);  // staleness 1
   EXPECT_EQ(roles[3]["count"], 2);
-  EXPECT_EQ(roles[3]["weights"], 0);  // mapped
-  EXPECT_EQ(roles[3]["kv_cache_per_token"], 2 * 2 * 32 * 4);
-  EXPECT_EQ(roles[3]["kv_cache"], (128 + 1) * 64 * 2 * 2 * 32 * 4);  // the rows and a prompt, 8 + 48 tokens
+  EXPECT_EQ(roles[3]["weights"], roles[0]["weights"]);
+  EXPECT_EQ(roles[5]["count"], 2);
+  EXPECT_EQ(roles[5]["weights"], 0);  // mapped
+  EXPECT_EQ(roles[5]["kv_cache_per_token"], 2 * 2 * 32 * 4);
+  EXPECT_EQ(roles[5]["kv_cache"], (128 + 1) * 64 * 2 * 2 * 32 * 4);  // the rows and a prompt, 8 + 48 tokens
 
   const auto with_critic =
       sluice(workspace, {"check", "recipe.toml", "--json", "grpo.algorithm.baseline=critic"});
@@ -77,8 +80,16 @@ TEST(Commands, CheckPlansTheMemoryOfEveryRole) {
   EXPECT_LE(parts[0]["optimizer"], roles[0]["optimizer"].get<int64_t>() / 4 + 8 * 64);
   EXPECT_LT(part, whole);
   EXPECT_LT(parts[0]["gradients"], roles[0]["gradients"]);
-  EXPECT_EQ(parts.back()["role"], "the other weights on rank 0");
+  EXPECT_EQ(parts.back()["role"], "parts of the others on rank 0");
   EXPECT_EQ(parts.back()["weights"], whole - part);
+  EXPECT_EQ(parts.back()["optimizer"], 2 * whole);
+
+  const auto offloaded =
+      sluice(workspace, {"check", "unmixed.toml", "--json", "learner.offload_reference=true"});
+  const Json brought = parse_json(offloaded.out, "check").at("memory").at("stages").at(1).at("roles").at(1);
+  EXPECT_EQ(brought["role"], "reference");
+  EXPECT_LT(brought["weights"], roles[1]["weights"]);  // of two blocks one
+  EXPECT_EQ(brought["packed"], 0);
 
   const auto text = sluice(workspace, {"check", "recipe.toml"});
   EXPECT_THAT(text.out, HasSubstr("grpo, 2 x actor: "));
@@ -109,7 +120,7 @@ TEST(Commands, CheckSaysWhatAModelDirectoryIs) {
   EXPECT_EQ(served["kv_cache_per_token_16_bits"], 2 * 2 * 2 * 16 * 2);
   EXPECT_FALSE(served.contains("activations"));  // of no row that is known
   EXPECT_EQ(served["total"], served["weights"]);
-  EXPECT_EQ(json["memory"]["trained"]["total"], 6 * served["weights"].get<int64_t>());
+  EXPECT_EQ(json["memory"]["trained"]["total"], 4 * served["weights"].get<int64_t>());
   EXPECT_EQ(sluice(workspace, {"check", llama.string(), "steps=3"}).code, 2);
   EXPECT_EQ(sluice(workspace, {"check", workspace.run().parent_path().string()}).code, 2);  // not there
 }

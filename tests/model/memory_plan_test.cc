@@ -105,11 +105,40 @@ TEST(MemoryPlan, TheCacheIsWhatAKvCacheAllocates) {
   EXPECT_EQ(plan.cache, cache.bytes());
 }
 
-// token_logprobs() takes 4,096 rows at once at most, however small the vocabulary.
-TEST(MemoryPlan, LogitsAreThoseOfOneChunk) {
-  const auto of_rows = [](int64_t rows) { return plan_memory(tiny_config(), {.rows = rows}).activations; };
-  EXPECT_EQ(of_rows(4096) - of_rows(4095), 4 * (188 + 16 + 23));
-  EXPECT_EQ(of_rows(4097) - of_rows(4096), 4 * (188 + 16));
+// On the CPU token_logprobs() takes 1,024 rows at once at most, and 2^21 logits: with so many rows those of
+// 2,048 tokens.
+TEST(MemoryPlan, LogitsAreThoseThatTheCodeHasAtOnce) {
+  const auto of = [](int64_t rows, const at::Device& device, bool trains = false) {
+    return plan_memory(tiny_config(), {.device = device, .trains = trains, .rows = rows}).activations;
+  };
+  EXPECT_EQ(of(1024, at::kCPU) - of(1023, at::kCPU), 4 * (188 + 16 + 23));
+  EXPECT_EQ(of(1025, at::kCPU) - of(1024, at::kCPU), 4 * (188 + 16));
+  EXPECT_EQ(of(8192, at::kCUDA) - of(8191, at::kCUDA), 4 * (188 + 16 + 23));
+  EXPECT_EQ(of(8193, at::kCUDA) - of(8192, at::kCUDA), 4 * (188 + 16));
+  EXPECT_EQ(of(9, at::kCUDA, true) - of(8, at::kCUDA, true), 4 * (2 * 188 + 16 + 2 * 23));  // and gradients
+
+  auto config = tiny_config();
+  config.vocab_size = 152'000;
+  const auto logits = [&config](const at::Device& device) {
+    const auto some = plan_memory(config, {.device = device, .rows = 100'000}).activations;
+    return some - 4 * 100'000 * (188 + 16);
+  };
+  EXPECT_EQ(logits(at::kCPU), 4 * 1024 * 2048);
+  EXPECT_EQ(logits(at::kCUDA), 4 * 883 * 152'000LL);  // 2^27 / 152,000
+}
+
+// 46 numbers of embedding and head of 23 x 16, the last norm, and of two blocks one.
+TEST(MemoryPlan, AnOffloadedNetworkHasOneBlockAndWhatIsOutside) {
+  const int64_t block = 2 * 256 + 2 * 128 + 3 * 384 + 2 * 16;
+  const auto plan = plan_memory(tiny_config(), {.offloaded = true, .packed_type = at::kFloat});
+  EXPECT_EQ(plan.weights, 4 * (2 * 23 * 16 + 16 + block));
+  EXPECT_EQ(plan.packed, 0);
+}
+
+TEST(MemoryPlan, AnUpdateWorksInPlaceOnTheCpuAndWithADenominatorOnAGpu) {
+  EXPECT_EQ(plan_memory(tiny_config(), {.trains = true}).update, 0);
+  const auto plan = plan_memory(tiny_config(), {.device = at::kCUDA, .trains = true});
+  EXPECT_EQ(plan.update, plan.weights);
 }
 
 // 4 * 16 of the stream, (2 + 2) * 8 of q, k and v, 2 * (8 + 2) of the heads' output, 3 * 24 of the

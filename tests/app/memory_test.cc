@@ -1,0 +1,189 @@
+// What `sluice check` plans beside what learners really take: the most resident memory that each had, in runs
+// of a network of 34 MB, less that of a network of next to nothing.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "tests/app/sluice_process.h"
+
+namespace sluice::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSupervised = R"(name = "tiny"
+tokenizer = { train = "characters" }
+data = { use = "text", path = "corpus.txt", prompt_chars = 8, window_chars = 63 }
+monitor = { redis = "off" }
+[[stages]]
+use = "sft"
+steps = 2
+batch = { examples_per_step = 4 }
+)";
+
+constexpr const char* kPreferences = R"(name = "tiny"
+tokenizer = { train = "characters" }
+data = { path = "pairs.jsonl" }
+monitor = { redis = "off" }
+[[stages]]
+use = "dpo"
+steps = 2
+batch = { examples_per_step = 4 }
+)";
+
+// Eight blocks of 1.05 million numbers, and next to nothing beside them.
+const std::string kWide = "model={hidden_size=256,layers=8,heads=4,intermediate_size=1024,max_position=64}";
+const std::string kNarrow = "model={hidden_size=16,layers=8,heads=4,intermediate_size=16,max_position=64}";
+constexpr int64_t kWeights = 8 * (4 * 256 * 256 + 3 * 256 * 1024) * 4;  // bytes
+
+class PlannedWorkspace : public Workspace {
+ public:
+  PlannedWorkspace() {
+    write_file_atomically(*this / "supervised.toml", kSupervised);
+    write_file_atomically(*this / "preferences.toml", kPreferences);
+    std::string lines;
+    for (const char* word : {"to", "be", "or", "not", "the", "so"}) {
+      lines += Json{{"prompt", word}, {"chosen", " be to be"}, {"rejected", " or not"}}.dump() + "\n";
+    }
+    write_file_atomically(*this / "pairs.jsonl", lines);
+  }
+};
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// The most that each rank of a learner in this workspace had so far, in bytes.
+void note_peaks(const Workspace& workspace, std::map<std::string, int64_t>& peaks) {
+  std::error_code gone;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    if (fs::read_symlink(entry.path() / "cwd", gone) != (workspace / "runs").parent_path()) continue;
+    std::vector<std::string> words;
+    std::istringstream command(text_of(entry.path() / "cmdline"));
+    for (std::string word; std::getline(command, word, '\0');) words.push_back(word);
+    if (words.size() < 2 || words[1] != "learner") continue;
+    std::istringstream status(text_of(entry.path() / "status"));
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("VmHWM:")) {
+        auto& peak = peaks[words.back()];
+        peak = std::max<int64_t>(peak, std::stoll(line.substr(6)) * 1024);
+      }
+    }
+  }
+}
+
+// Of a run to its end, by rank.
+std::map<std::string, int64_t> peaks_of(const std::string& recipe, std::vector<std::string> more) {
+  const PlannedWorkspace workspace;
+  std::vector<std::string> arguments = {"run", recipe};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  Sluice run(workspace, arguments);
+  std::map<std::string, int64_t> peaks;
+  while (!run.process().wait(/*timeout_ms=*/2)) note_peaks(workspace, peaks);
+  EXPECT_EQ(run.exit_code(), 0) << run.out() << run.err();
+  return peaks;
+}
+
+// By role, for one of its processes.
+std::map<std::string, int64_t> plan_of(const std::string& recipe, std::vector<std::string> more) {
+  const PlannedWorkspace workspace;
+  std::vector<std::string> arguments = {"check", recipe, "--json"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const auto check = sluice(workspace, arguments);
+  EXPECT_EQ(check.code, 0) << check.err;
+  std::map<std::string, int64_t> plan;
+  const Json checked = parse_json(check.out, "check");
+  for (const auto& role : checked.at("memory").at("stages").at(0).at("roles")) {
+    plan[role.at("role")] = role.at("total").get<int64_t>();
+  }
+  return plan;
+}
+
+struct Compared {
+  int64_t planned = 0, seen = 0;  // of the last rank, beside those of a narrow network
+  int64_t planned_of_first = 0, seen_of_first = 0;
+};
+
+// Roles that are there for a pass, or for a save, count where they belong: the last rank has neither.
+Compared compare(const std::string& recipe, const std::vector<std::string>& more = {}) {
+  const auto with = [&](const std::string& model) {
+    auto arguments = more;
+    arguments.push_back(model);
+    return arguments;
+  };
+  const auto wide = peaks_of(recipe, with(kWide)), narrow = peaks_of(recipe, with(kNarrow));
+  const auto plan = plan_of(recipe, with(kWide)), least = plan_of(recipe, with(kNarrow));
+  Compared compared;
+  const std::string others = "parts of the others on rank 0";
+  for (const auto& [role, bytes] : plan) {
+    const int64_t planned = bytes - least.at(role);
+    compared.planned_of_first += planned;
+    if (role != others) compared.planned += planned;
+  }
+  compared.seen = wide.rbegin()->second - narrow.rbegin()->second;
+  compared.seen_of_first = wide.begin()->second - narrow.begin()->second;
+  return compared;
+}
+
+void expect_planned(int64_t seen, int64_t planned, const std::string& what) {
+  testing::Test::RecordProperty(what + "_planned", std::to_string(planned));
+  testing::Test::RecordProperty(what + "_seen", std::to_string(seen));
+  std::cout << what << ": planned " << planned << " seen " << seen << '\n';
+  EXPECT_GT(static_cast<double>(seen), 0.85 * static_cast<double>(planned)) << what;
+  EXPECT_LT(static_cast<double>(seen), 1.15 * static_cast<double>(planned)) << what;
+}
+
+TEST(PlannedMemory, IsWhatALearnerTakes) {
+  const auto one = compare("supervised.toml");
+  expect_planned(one.seen, one.planned, "one_rank");
+  EXPECT_GT(one.planned, 4 * kWeights);
+}
+
+TEST(PlannedMemory, IsWhatActivationsTakeAndWhatCheckpointsLeaveOfThem) {
+  const std::vector<std::string> many = {"batch.examples_per_step=16"};
+  const auto all = compare("supervised.toml", many);
+  const auto few = compare("supervised.toml", {many[0], "batch.gradient_checkpointing=true"});
+  expect_planned(all.seen, all.planned, "activations");
+  expect_planned(few.seen, few.planned, "checkpoints");
+  EXPECT_NEAR(static_cast<double>(all.seen - few.seen), static_cast<double>(all.planned - few.planned),
+              0.15 * static_cast<double>(all.planned));
+  EXPECT_LT(few.seen, all.seen);
+}
+
+// A rank has 4 copies of the weights, or 2 and half of 2, or half of 4 and a block.
+TEST(PlannedMemory, IsWhatRanksTakeThatShareMomentsOrWeights) {
+  const auto each = compare("supervised.toml", {"learner.ranks=2"});
+  const auto moments = compare("supervised.toml", {"learner.ranks=2", "optim.shard=moments"});
+  const auto weights = compare("supervised.toml", {"learner.ranks=2", "optim.shard=weights"});
+  expect_planned(each.seen, each.planned, "ranks");
+  expect_planned(moments.seen, moments.planned, "moments");
+  expect_planned(weights.seen, weights.planned, "weights");
+  const auto saved = [&](const Compared& by) { return static_cast<double>(each.seen - by.seen); };
+  EXPECT_NEAR(saved(moments), 1.0 * kWeights, 0.2 * kWeights);
+  EXPECT_NEAR(saved(weights), (2.0 - 2.0 / 8) * kWeights, 0.3 * kWeights);
+  expect_planned(moments.seen_of_first, moments.planned_of_first, "moments_on_rank_0");
+  expect_planned(weights.seen_of_first, weights.planned_of_first, "weights_on_rank_0");
+}
+
+// A reference is its weights and their packed copy, or what is outside of the blocks and one of eight.
+TEST(PlannedMemory, IsWhatAReferenceTakesAndWhatItSavesToOffloadIt) {
+  const auto whole = compare("preferences.toml");
+  const auto offloaded = compare("preferences.toml", {"learner.offload_reference=true"});
+  expect_planned(whole.seen, whole.planned, "reference");
+  expect_planned(offloaded.seen, offloaded.planned, "offloaded");
+  EXPECT_NEAR(static_cast<double>(whole.seen - offloaded.seen), (2.0 - 1.0 / 8) * kWeights, 0.3 * kWeights);
+}
+
+}  // namespace
+}  // namespace sluice::app
