@@ -37,7 +37,10 @@ std::string step_name(int64_t step) {
 }
 
 bool is_finite(const model::Network& network) {
-  return network.trained().flat().isfinite().all().item<bool>();
+  // A piece at a time: ATen makes two more copies of what it is asked about.
+  constexpr int64_t kPiece = int64_t{1} << 20;
+  return std::ranges::all_of(network.trained().flat().detach().split(kPiece),
+                             [](const at::Tensor& piece) { return piece.isfinite().all().item<bool>(); });
 }
 
 Json to_json(const CheckpointState& state) {
