@@ -40,7 +40,8 @@ class Planner {
 
   StageMemory stage(size_t index) const {
     auto planned = roles_of(index);
-    if (shares(recipe_.stages[index])) planned.roles.push_back(parts_of_others(planned.roles.front()));
+    if (shares(recipe_.stages[index]))
+      planned.roles.push_back(parts_of_others(recipe_.stages[index], planned.roles.front()));
     return planned;
   }
 
@@ -48,6 +49,7 @@ class Planner {
   static constexpr int64_t kMaxRows = actors::EngineOptions{}.max_rows;
   static constexpr int64_t kNumberBytes = 4;  // of weights and gradients
   static constexpr int64_t kMomentBytes = 8;  // of AdamW
+  static constexpr const char* kPartsOfOthers = "parts of the others on rank 0";
 
   StageMemory roles_of(size_t index) const {
     const auto& stage = recipe_.stages[index];
@@ -197,10 +199,12 @@ class Planner {
   }
 
   // While rank 0 publishes, measures or saves. What it collects of the moments is all of them.
-  static RoleMemory parts_of_others(const RoleMemory& learner) {
-    const int64_t weights = kNumberBytes * learner.plan.parameters - learner.plan.weights;
-    return {.role = "parts of the others on rank 0",
-            .plan = {.weights = weights, .optimizer = kMomentBytes * learner.plan.parameters}};
+  static RoleMemory parts_of_others(const recipes::StageSpec& stage, const RoleMemory& learner) {
+    const auto& plan = learner.plan;
+    const int64_t all = kNumberBytes * plan.parameters;
+    if (shares_weights(stage))
+      return {.role = kPartsOfOthers, .plan = {.weights = all - plan.weights, .optimizer = 2 * all}};
+    return {.role = kPartsOfOthers, .plan = {.optimizer = 2 * plan.gradients}};
   }
 
   static bool checkpoints(const recipes::StageSpec& stage) {
@@ -270,8 +274,9 @@ void print_total(std::ostream& out, const char* what, int64_t needed, int64_t th
   out << '\n';
   if (there > 0 && needed > there) {
     out << "  warning: this does not fit; smaller are batch.micro_batch_tokens, "
-           "batch.gradient_checkpointing = true, learner.offload_reference = true, rollout.actors, or the "
-           "model\n";
+           "batch.gradient_checkpointing = true, rollout.actors, or the model, and of a stage with a "
+           "reference "
+           "learner.offload_reference = true\n";
   }
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "base/shared_work.h"
 #include "model/decoder.h"
 #include "model/kernels/kernels.h"
@@ -103,6 +104,16 @@ std::vector<PrefixGroup> prefix_groups(const PackedBatch& batch) {
     groups[group_of[at]].rows += batch.starts[at + 1] - batch.starts[at];
   }
   return groups;
+}
+
+// Neighbours that are small go together.
+std::vector<std::span<const PrefixGroup>> cut(const std::vector<PrefixGroup>& groups) {
+  std::vector<std::span<const PrefixGroup>> parts;
+  for (size_t first = 0, end = 0; first < groups.size(); first = end) {
+    for (int64_t rows = 0; end < groups.size() && rows < kTogether; ++end) rows += groups[end].rows;
+    parts.emplace_back(groups.data() + first, end - first);
+  }
+  return parts;
 }
 
 // What one thread computes some groups with.
@@ -234,8 +245,11 @@ bool starts_at_once(const PackedBatch& batch) {
 at::Tensor frozen_logprobs(const Network& network, const PackedBatch& batch, const TokenTargets& targets,
                            double temperature) {
   const int64_t max_position = network.check(batch, targets);
+  require(temperature > 0, "frozen_logprobs: temperature ", temperature);
   const auto* const transformer = network.transformer(max_position);
-  if (transformer == nullptr || !starts_at_once(batch)) {
+  const auto groups = prefix_groups(batch);
+  const auto parts = cut(groups);
+  if (transformer == nullptr || !starts_at_once(batch) || std::ssize(parts) < work_threads()) {
     const at::NoGradGuard no_grad;
     return network.logprobs(batch, targets, temperature).logprobs;
   }
@@ -248,13 +262,6 @@ at::Tensor frozen_logprobs(const Network& network, const PackedBatch& batch, con
                   .questions = Questions(targets, batch.num_rows()),
                   .temperature = static_cast<float>(temperature),
                   .logprobs = logprobs.mutable_data_ptr<float>()};
-  const auto groups = prefix_groups(batch);
-  // Neighbours that are small go together.
-  std::vector<std::span<const PrefixGroup>> parts;
-  for (size_t first = 0, end = 0; first < groups.size(); first = end) {
-    for (int64_t rows = 0; end < groups.size() && rows < kTogether; ++end) rows += groups[end].rows;
-    parts.emplace_back(groups.data() + first, end - first);
-  }
   share_work(std::ssize(parts), /*grain=*/1, [&](int64_t begin, int64_t end) {
     Lane lane(work);
     for (int64_t part = begin; part < end; ++part) lane.compute(parts[static_cast<size_t>(part)]);

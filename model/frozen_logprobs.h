@@ -9,8 +9,9 @@
 namespace sluice::model {
 
 // Of the targets, [targets] float32, without gradients, with the bits of Network::logprobs(). Where the
-// kernels' own forward computes the network each thread takes some sequences from their tokens to their
-// log-probs, and what is in between stays in its cache. Throws Error as Network::logprobs() does.
+// kernels' own forward computes the network, and there is a prompt with its completions for each thread, a
+// thread takes these from their tokens to their log-probs, and what is in between stays in its cache. Throws
+// Error as Network::logprobs() does.
 at::Tensor frozen_logprobs(const Network& network, const PackedBatch& batch, const TokenTargets& targets,
                            double temperature);
 

@@ -40,6 +40,8 @@ int64_t check_range(const at::Tensor& ids, int64_t end, const char* what) {
 }
 
 void check_targets(const TokenTargets& targets, int64_t rows, int64_t vocab) {
+  require(targets.rows.sizes() == targets.tokens.sizes(), "network: target rows ", targets.rows.sizes(),
+          " for target tokens ", targets.tokens.sizes());
   check_range(targets.rows, rows, "target row");
   check_range(targets.tokens, vocab, "target");
 }

@@ -15,10 +15,10 @@ class StateFile {
  public:
   explicit StateFile(std::filesystem::path file) : file_(std::move(file)) {}
 
-  // {"schema", "wall_time", "state": {...}, "actors": {NAME: {...}}}. However many actors there are and
-  // however often it is called, writing and reading it take half a hundredth of the time: a call in between
-  // writes nothing, unless it is the `last`. Returns "" or why it could not, once until it can again: a run
-  // needs none.
+  // {"schema", "wall_time", "state": {...}, "actors": {NAME: {...}}}. However often it is called, it is
+  // written once a second or, where writing and reading then take below half a hundredth of the time, more
+  // often: a call in between writes nothing, unless it is the `last`. Returns "" or why it could not, once
+  // until it can again: a run needs none.
   std::string write(const std::map<std::string, std::string>& state, const std::vector<ActorState>& actors,
                     bool last);
 

@@ -8,7 +8,6 @@
 #include "base/shared_work.h"
 #include "base/terminal.h"
 #include "learner/training_batch.h"
-#include "model/frozen_logprobs.h"
 #include "model/model_directory.h"
 #include "recipes/evaluation.h"
 #include "recipes/internal/frozen_policy.h"
@@ -79,8 +78,8 @@ actors::Estimate kl_to(const model::Network& reference, const model::Network& po
     batch.max_new_tokens = sampling.max_new_tokens;
     double difference = 0, count = 0;
     for (const auto& micro : learner::cut_into_micro_batches(batch, kKlRows, policy.device())) {
-      difference += (model::frozen_logprobs(policy, micro.batch, micro.targets, sampling.temperature) -
-                     model::frozen_logprobs(reference, micro.batch, micro.targets, sampling.temperature))
+      difference += (policy.logprobs(micro.batch, micro.targets, sampling.temperature).logprobs -
+                     reference.logprobs(micro.batch, micro.targets, sampling.temperature).logprobs)
                         .sum()
                         .item<double>();
       count += static_cast<double>(micro.targets.rows.numel());

@@ -252,7 +252,7 @@ class PolicyStage {
   std::string most_common_reason() const {
     const auto reasons = server_->status().reasons;
     const auto most = std::ranges::max_element(reasons, {}, [](const auto& reason) { return reason.second; });
-    return most == reasons.end() ? "" : ", most as: " + most->first;
+    return most == reasons.end() ? "" : " (what ended most groups of this run: " + most->first + ")";
   }
 
   // What the run is told between two steps. False when it is to stop.

@@ -463,9 +463,10 @@ std::vector<std::string> recipes_beside(const fs::path& file) {
   std::vector<std::string> names;
   std::error_code ignored;
   const auto folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const auto kind = entry.path().extension();
-    if (kind == ".toml" || kind == ".json") names.push_back(entry.path().filename());
+  for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end;
+       entry.increment(ignored)) {
+    const auto kind = entry->path().extension();
+    if (kind == ".toml" || kind == ".json") names.push_back(entry->path().filename());
   }
   std::ranges::sort(names);
   return names;
@@ -476,8 +477,10 @@ toml::table parse_file(const fs::path& file) {
   try {
     content = read_file(file, 1u << 20);
   } catch (const DataError& error) {
+    std::error_code ignored;
+    const bool is_there = fs::exists(file, ignored);
     fail<UsageError>(error.what(),
-                     fs::exists(file) ? "" : did_you_mean(file.filename().string(), recipes_beside(file)));
+                     is_there ? "" : did_you_mean(file.filename().string(), recipes_beside(file)));
   }
   if (file.extension() == ".json") {
     try {

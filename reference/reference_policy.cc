@@ -53,6 +53,11 @@ at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const mode
   return adapted_->logprobs(batch, targets, temperature).logprobs;
 }
 
+const at::Tensor& ReferencePolicy::weights() const {
+  require(network_ != nullptr, "reference: it has no weights of its own in memory");
+  return network_->flat();
+}
+
 std::string ReferencePolicy::hash_now() const {
   if (offloaded_) return offloaded_->weights_hash();
   if (network_) return network_->weights_hash();

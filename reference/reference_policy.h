@@ -34,7 +34,7 @@ class ReferencePolicy {
   void mix(const at::Tensor& policy_flat, double alpha);
 
   // Flat; of a network of its own.
-  const at::Tensor& weights() const { return network_->flat(); }
+  const at::Tensor& weights() const;
 
   // SHA-256 of the weights when they were last frozen.
   const std::string& hash() const { return hash_; }

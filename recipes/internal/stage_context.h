@@ -25,7 +25,7 @@ namespace sluice::recipes {
 
 // Of a deterministic recipe it computes the same bits each time.
 at::Device device_of(const Recipe& recipe);
-// From here on ATen takes algorithms on a GPU that give the same bits each time, and throws an Error that
+// From here on ATen takes algorithms on a GPU that give the same bits each time, and throws what
 // names the operation where it has none.
 void compute_the_same_each_time();
 

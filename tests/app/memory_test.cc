@@ -93,11 +93,9 @@ std::map<std::string, int64_t> plan_of(const std::string& recipe, std::vector<st
 }
 
 struct Compared {
-  int64_t planned = 0, seen = 0;  // of the last rank, beside those of a narrow network
-  int64_t planned_of_first = 0, seen_of_first = 0;
+  int64_t planned = 0, seen = 0;  // beside those of a narrow network
 };
 
-// Roles that are there for a pass, or for a save, count where they belong: the last rank has neither.
 Compared compare(const std::string& recipe, const std::vector<std::string>& more = {}) {
   const auto with = [&](const std::string& model) {
     auto arguments = more;
@@ -107,14 +105,8 @@ Compared compare(const std::string& recipe, const std::vector<std::string>& more
   const auto wide = peaks_of(recipe, with(kWide)), narrow = peaks_of(recipe, with(kNarrow));
   const auto plan = plan_of(recipe, with(kWide)), least = plan_of(recipe, with(kNarrow));
   Compared compared;
-  const std::string others = "parts of the others on rank 0";
-  for (const auto& [role, bytes] : plan) {
-    const int64_t planned = bytes - least.at(role);
-    compared.planned_of_first += planned;
-    if (role != others) compared.planned += planned;
-  }
+  for (const auto& [role, bytes] : plan) compared.planned += bytes - least.at(role);
   compared.seen = wide.rbegin()->second - narrow.rbegin()->second;
-  compared.seen_of_first = wide.begin()->second - narrow.begin()->second;
   return compared;
 }
 

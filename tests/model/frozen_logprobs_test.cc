@@ -135,6 +135,10 @@ TEST(FrozenLogprobs, RefuseWhatIsOutsideTheVocabularyAndTheBatch) {
   row.rows = row.rows - 1'000;
   EXPECT_THROW(frozen_logprobs(*network, asked.batch, token, 1.0), Error);
   EXPECT_THROW(frozen_logprobs(*network, asked.batch, row, 1.0), Error);
+  auto few = asked.targets;
+  few.tokens = few.tokens.narrow(0, 0, 3);
+  EXPECT_THROW(frozen_logprobs(*network, asked.batch, few, 1.0), Error);
+  EXPECT_THROW(frozen_logprobs(*network, asked.batch, asked.targets, 0.0), Error);
 }
 
 }  // namespace

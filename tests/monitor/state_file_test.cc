@@ -55,7 +55,7 @@ TEST(StateFile, SaysOnceThatItCannotBeWritten) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "gone" / "state.json"));
 }
 
-// Milliseconds of writing are followed by a hundred times as many without.
+// Milliseconds of writing are followed by a second without.
 TEST(StateFile, IsNotWrittenAgainAtOnceUnlessItIsTheLast) {
   const TempFolder folder;
   StateFile file(folder.path() / "state.json");

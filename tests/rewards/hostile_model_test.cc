@@ -2,6 +2,7 @@
 // is wrong before anything is scored, or a reason for each completion.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <functional>
 #include <limits>
