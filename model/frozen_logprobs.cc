@@ -106,12 +106,13 @@ std::vector<PrefixGroup> prefix_groups(const PackedBatch& batch) {
   return groups;
 }
 
-// Neighbours that are small go together.
-std::vector<std::span<const PrefixGroup>> cut(const std::vector<PrefixGroup>& groups) {
-  std::vector<std::span<const PrefixGroup>> parts;
-  for (size_t first = 0, end = 0; first < groups.size(); first = end) {
-    for (int64_t rows = 0; end < groups.size() && rows < kTogether; ++end) rows += groups[end].rows;
-    parts.emplace_back(groups.data() + first, end - first);
+// Neighbours that are small go together, so that each part has kTogether rows at least, but for the last.
+template <class Item, class RowsOf>
+std::vector<std::span<Item>> cut(std::span<Item> items, const RowsOf& rows_of) {
+  std::vector<std::span<Item>> parts;
+  for (size_t first = 0, end = 0; first < items.size(); first = end) {
+    for (int64_t rows = 0; end < items.size() && rows < kTogether; ++end) rows += rows_of(items[end]);
+    parts.push_back(items.subspan(first, end - first));
   }
   return parts;
 }
@@ -133,11 +134,11 @@ class Lane {
         followers.push_back({.sequence = sequence, .cached = work_.count(group.root), .pages = root.pages});
       roots.push_back(std::move(root));
     }
-    const auto runs = cut(followers);
+    const auto runs = runs_of(followers);
     int64_t own = 0;  // pages of the followers that are there at once
     for (const auto run : runs) own = std::max(own, pages_of_their_own(run));
     reserve(num_pages + own);
-    for (const auto run : cut(roots)) step(run);
+    for (const auto run : runs_of(roots)) step(run);
     for (const auto run : runs) {
       for (int32_t next = num_pages; Member & member : run) go_on(member, next);
       step(run);
@@ -150,15 +151,8 @@ class Lane {
     std::vector<int32_t> pages = {};  // of a follower at first those of its root
   };
 
-  // Into runs of kTogether rows at least.
-  std::vector<std::span<Member>> cut(std::vector<Member>& members) const {
-    std::vector<std::span<Member>> runs;
-    for (size_t first = 0, end = 0; first < members.size(); first = end) {
-      for (int64_t rows = 0; end < members.size() && rows < kTogether; ++end)
-        rows += work_.count(members[end].sequence);
-      runs.emplace_back(members.data() + first, end - first);
-    }
-    return runs;
+  std::vector<std::span<Member>> runs_of(std::vector<Member>& members) const {
+    return cut(std::span(members), [&](const Member& member) { return work_.count(member.sequence); });
   }
 
   int64_t pages_of_their_own(std::span<const Member> run) const {
@@ -171,7 +165,7 @@ class Lane {
   void reserve(int64_t num_pages) {
     const auto& network = work_.network;
     pool_.num_pages = num_pages;
-    pool_.page_size = network.kv_heads * kPageTokens * 2 * network.head_dim;
+    pool_.page_size = cpu::page_numbers(network.kv_heads, network.head_dim);
     const int64_t numbers = std::ssize(network.layers) * pool_.num_pages * pool_.page_size;
     if (!numbers_.defined() || numbers_.numel() < numbers) numbers_ = at::empty({numbers}, at::kFloat);
     pool_.numbers = numbers_.mutable_data_ptr<float>();
@@ -185,14 +179,8 @@ class Lane {
     const int32_t last_of_root = full < member.pages.size() ? member.pages[full] : kNoPage;
     member.pages.resize(full);
     while (member.pages.size() < all) member.pages.push_back(next++);
-    if (last_of_root != kNoPage && full < all) copy_page(last_of_root, member.pages[full]);
-  }
-
-  void copy_page(int32_t from, int32_t to) {
-    for (int64_t layer = 0; layer < std::ssize(work_.network.layers); ++layer) {
-      float* const first = pool_.numbers + layer * pool_.num_pages * pool_.page_size;
-      std::copy_n(first + from * pool_.page_size, pool_.page_size, first + to * pool_.page_size);
-    }
+    if (last_of_root != kNoPage && full < all)
+      pool_.copy_page(std::ssize(work_.network.layers), last_of_root, member.pages[full]);
   }
 
   void step(std::span<const Member> run) {
@@ -248,7 +236,7 @@ at::Tensor frozen_logprobs(const Network& network, const PackedBatch& batch, con
   require(temperature > 0, "frozen_logprobs: temperature ", temperature);
   const auto* const transformer = network.transformer(max_position);
   const auto groups = prefix_groups(batch);
-  const auto parts = cut(groups);
+  const auto parts = cut(std::span(groups), [](const PrefixGroup& group) { return group.rows; });
   if (transformer == nullptr || !starts_at_once(batch) || std::ssize(parts) < work_threads()) {
     const at::NoGradGuard no_grad;
     return network.logprobs(batch, targets, temperature).logprobs;

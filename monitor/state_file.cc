@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/json_text.h"
 #include "base/replace_file.h"
 
 namespace sluice::monitor {
@@ -14,22 +15,13 @@ constexpr double kShare = 0.0002;  // of the time: who reads it takes twenty tim
 constexpr double kLongestS = 1;    // that somebody who looks is behind
 
 // Of a thousand actors the objects of Json would take three times as long as their text.
-void append_text(std::string& json, const std::string& text) {
-  const auto stands_for_itself = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
-  if (std::ranges::all_of(text, stands_for_itself)) {
-    json += '"' + text + '"';
-  } else {
-    json += Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-  }
-}
-
 void append_object(std::string& json, const std::map<std::string, std::string>& members) {
   json += '{';
   for (bool first = true; const auto& [name, text] : members) {
     if (!std::exchange(first, false)) json += ',';
-    append_text(json, name);
+    append_json_text(json, name);
     json += ':';
-    append_text(json, text);
+    append_json_text(json, text);
   }
   json += '}';
 }
@@ -45,7 +37,7 @@ std::string StateFile::write(const std::map<std::string, std::string>& state,
   json += ",\"actors\":{";
   for (const auto& actor : actors) {
     if (&actor != actors.data()) json += ',';
-    append_text(json, actor.name);
+    append_json_text(json, actor.name);
     json += ':';
     append_object(json, actor.fields);
   }

@@ -185,16 +185,15 @@ Json to_json(const RunView& view) {
 }
 
 Json without_live(const RunView& view) {
-  const auto& status = view.status();
   const auto left = view.seconds_left();
   Json json = {{"schema", 1},
                {"run", view.name()},
-               {"id", status.id},
+               {"id", view.run().id()},
                {"root", view.run().root().string()},
                {"state", state_name(view.state())},
                {"now", wall_seconds()},
                {"generation", view.history().generation()},
-               {"last", status.last ? monitor::to_json(*status.last) : Json()},
+               {"last", view.newest() != nullptr ? monitor::to_json(*view.newest()) : Json()},
                {"seconds_left", left ? Json(*left) : Json()},
                {"time", Json::object()},
                {"doing", Json::object()},

@@ -20,17 +20,23 @@ double machine_seconds() {
   return (user + nice + system + irq + softirq + steal) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-double seconds_of(int who) {
-  rusage usage{};
-  getrusage(who, &usage);
+double own_seconds() {
   double seconds = 0;
-  for (const auto& time : {usage.ru_utime, usage.ru_stime}) {
-    seconds += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage{};
+    getrusage(who, &usage);
+    for (const auto& time : {usage.ru_utime, usage.ru_stime}) {
+      seconds += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+    }
   }
   return seconds;
 }
 
-double own_seconds() { return seconds_of(RUSAGE_SELF) + seconds_of(RUSAGE_CHILDREN); }
+double seconds_on(clockid_t clock) {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 }  // namespace
 
@@ -40,13 +46,8 @@ double seconds_of(const std::function<void()>& work) {
   return watch.seconds();
 }
 
-double cpu_of_process() { return seconds_of(RUSAGE_SELF); }
-
-double cpu_of_thread() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
+double cpu_of_process() { return seconds_on(CLOCK_PROCESS_CPUTIME_ID); }
+double cpu_of_thread() { return seconds_on(CLOCK_THREAD_CPUTIME_ID); }
 
 LoadWatch::LoadWatch() : machine_s_(machine_seconds()), own_s_(own_seconds()) {}
 

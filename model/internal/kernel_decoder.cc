@@ -16,7 +16,7 @@ class KernelDecoder : public Decoder {
       : network_(network), step_(options.threads) {
     const auto& attention = network.config().attention;
     pool_.num_pages = options.num_pages;
-    pool_.page_size = attention.num_kv_heads * kPageTokens * 2 * attention.head_dim;
+    pool_.page_size = cpu::page_numbers(attention.num_kv_heads, attention.head_dim);
     static_assert(kPageTokens == cpu::kPageTokens);
     // Left as it is: the system gives memory to the pages that are written, and what no token was written to
     // is not looked at.
@@ -44,10 +44,7 @@ class KernelDecoder : public Decoder {
   }
 
   void copy_page(int32_t from, int32_t to) override {
-    for (int64_t layer = 0; layer < network_.config().num_layers(); ++layer) {
-      float* const first = pool_.numbers + layer * pool_.num_pages * pool_.page_size;
-      std::copy_n(first + from * pool_.page_size, pool_.page_size, first + to * pool_.page_size);
-    }
+    pool_.copy_page(network_.config().num_layers(), from, to);
   }
 
   bool rows_are_independent() const override { return true; }

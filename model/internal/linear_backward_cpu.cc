@@ -16,8 +16,6 @@ using model::cpu::kernels;
 
 constexpr int64_t kPanel = model::cpu::kPanelColumns, kWorthAThread = int64_t{1} << 20;  // products
 
-int64_t panels_of(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
-
 // With its numbers side by side in every row.
 Tensor in_rows(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
@@ -26,22 +24,17 @@ Tensor scratch_of(int64_t count) { return at::empty({count}, at::kFloat); }
 
 // The weight is laid out the other way round, so much of it at a time that its panels stay in the cache.
 void multiply_grad(const Tensor& grad, const Tensor& weight, Tensor& result, bool adds) {
-  constexpr int64_t kDepth = 2048, kPackedNumbers = int64_t{1} << 19;
+  constexpr int64_t kDepth = 2048;
   const auto rows = in_rows(grad), numbers = in_rows(weight);
   const int64_t depth = weight.size(0), columns = weight.size(1);
   const int64_t most_deep = std::min(depth, kDepth);
-  const int64_t fit =
-      std::max<int64_t>(1, kPackedNumbers / std::max<int64_t>(most_deep * kPanel, 1)) * kPanel;
-  const int64_t step = std::min(fit, panels_of(columns) * kPanel);
+  const int64_t step = columns_laid_out(columns, most_deep);
   const auto scratch = scratch_of(model::cpu::packed_size(step, most_deep));
   auto* const panels = scratch.mutable_data_ptr<float>();
   const auto lay_out = [&](int64_t k, int64_t deep, int64_t first, int64_t count) {
     const auto* const from = numbers.const_data_ptr<float>() + k * numbers.stride(0) + first;
-    const int64_t grain = kPackedNumbers / 8 / std::max<int64_t>(deep * kPanel, 1) + 1;
-    share_work(panels_of(count), grain, [&](int64_t begin, int64_t end) {
-      const int64_t at = begin * kPanel;
-      model::cpu::pack_turned(from + at, numbers.stride(0), deep, std::min(end * kPanel, count) - at,
-                              panels + at * deep);
+    share_layout(count, deep, [&](int64_t at, int64_t part) {
+      model::cpu::pack_turned(from + at, numbers.stride(0), deep, part, panels + at * deep);
     });
   };
   for (int64_t k = 0; k < depth; k += kDepth) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/shared_work.h"
 #include "model/internal/implementations.h"
 #include "model/internal/raw_operators.h"
 #include "model/internal/share_product.h"
@@ -13,10 +12,6 @@ namespace sluice::model::raw::cpu {
 namespace {
 
 using at::Tensor;
-
-constexpr int64_t kPanel = model::cpu::kPanelColumns;
-
-int64_t panels_of(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
 
 // The panels of the rows first .. first + count - 1 of a contiguous weight.
 void pack_rows(const Tensor& rows, int64_t first, int64_t count, void* panels, at::ScalarType type,
@@ -42,12 +37,9 @@ void pack_rows(const Tensor& rows, int64_t first, int64_t count, void* panels, a
 // The panels of the rows first .. first + count - 1 of a contiguous weight, which threads share.
 void share_packing(const Tensor& rows, int64_t first, int64_t count, const Tensor& panels,
                    const Tensor& scales) {
-  constexpr int64_t kWorthAThread = int64_t{1} << 16;  // numbers
   const int64_t depth = rows.size(1);
-  const int64_t grain = kWorthAThread / std::max<int64_t>(depth * kPanel, 1) + 1;
-  share_work(panels_of(count), grain, [&](int64_t begin, int64_t end) {
-    const int64_t from = begin * kPanel;
-    pack_rows(rows, first + from, std::min(end * kPanel, count) - from,
+  share_layout(count, depth, [&](int64_t from, int64_t part) {
+    pack_rows(rows, first + from, part,
               static_cast<char*>(panels.mutable_data_ptr()) + from * depth * panels.itemsize(),
               panels.scalar_type(), scales.defined() ? scales.mutable_data_ptr<float>() + from : nullptr);
   });
@@ -68,10 +60,7 @@ void pack(const Tensor& weight, const Tensor& panels, const Tensor& scales) {
   share_packing(rows, 0, rows.size(0), panels, scales);
 }
 
-// Where there are no panels, so many columns at a time are laid out that they stay in the cache and take no
-// memory to speak of.
 Tensor linear(const Tensor& x, const Weight& weight) {
-  constexpr int64_t kPackedNumbers = int64_t{1} << 19;
   const auto x_rows = x.stride(1) == 1 ? x : x.contiguous();
   const int64_t depth = x.size(1), columns = weight.rows.size(0);
   auto result = at::empty({x.size(0), columns}, x.options().requires_grad(false));
@@ -92,8 +81,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
     return result;
   }
   const auto rows = weight.rows.contiguous();
-  const int64_t fit = std::max<int64_t>(1, kPackedNumbers / std::max<int64_t>(depth * kPanel, 1)) * kPanel;
-  const int64_t step = std::min(fit, panels_of(columns) * kPanel);
+  const int64_t step = columns_laid_out(columns, depth);
   const auto panels = at::empty({step * depth}, weight.rounds() ? at::kBFloat16 : rows.scalar_type());
   for (int64_t first = 0; first < columns; first += step) {
     const int64_t count = std::min(step, columns - first);

@@ -8,6 +8,29 @@
 
 namespace sluice::model {
 
+constexpr int64_t panels_of(int64_t columns) {
+  return (columns + cpu::kPanelColumns - 1) / cpu::kPanelColumns;
+}
+
+// How many of a weight's columns are laid out as panels at once: so few that they stay in the cache and take
+// no memory to speak of, in whole panels.
+constexpr int64_t columns_laid_out(int64_t columns, int64_t depth) {
+  constexpr int64_t kNumbers = int64_t{1} << 19, kPanel = cpu::kPanelColumns;
+  const int64_t fit = std::max<int64_t>(1, kNumbers / std::max<int64_t>(depth * kPanel, 1));
+  return std::min(fit, panels_of(columns)) * kPanel;
+}
+
+// Calls lay_out(first, count) for columns, in whole panels, that together are all.
+template <class LayOut>
+void share_layout(int64_t columns, int64_t depth, const LayOut& lay_out) {
+  constexpr int64_t kWorthAThread = int64_t{1} << 16, kPanel = cpu::kPanelColumns;  // numbers
+  const int64_t grain = kWorthAThread / std::max<int64_t>(depth * kPanel, 1) + 1;
+  share_work(panels_of(columns), grain, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kPanel;
+    lay_out(first, std::min(end * kPanel, columns) - first);
+  });
+}
+
 // By rows where there are many: each thread then reads its own and writes whole ones, a tenth faster. By
 // panels else. What a number is made of stays as it is.
 inline void share_product(const cpu::MatmulCall& all) {
@@ -27,7 +50,7 @@ inline void share_product(const cpu::MatmulCall& all) {
     });
     return;
   }
-  share_work((all.columns + kPanel - 1) / kPanel, grain(all.rows, kPanel), [&](int64_t begin, int64_t end) {
+  share_work(panels_of(all.columns), grain(all.rows, kPanel), [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kPanel;
     auto part = all;
     part.panels = static_cast<const char*>(all.panels) + first * all.depth * cpu::size_of(all.type);

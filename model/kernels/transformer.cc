@@ -37,6 +37,11 @@ int64_t all_heads(const Transformer& network) { return network.heads + 2 * netwo
 
 }  // namespace
 
+void PagePool::copy_page(int64_t layers, int32_t from, int32_t to) const {
+  for (int64_t layer = 0; layer < layers; ++layer)
+    std::copy_n(of_layer(layer) + from * page_size, page_size, of_layer(layer) + to * page_size);
+}
+
 void TransformerStep::run(const Transformer& network, const PagePool& pool,
                           std::span<const StepSequence> sequences, const Sink& sink) {
   network_ = &network;
@@ -320,7 +325,7 @@ void TransformerStep::prepare_heads(const TransformerLayer& layer, float* qkv, R
 }
 
 Pages TransformerStep::pages_of(size_t layer, const StepSequence& sequence) const {
-  return {.pool = pool_.numbers + static_cast<int64_t>(layer) * pool_.num_pages * pool_.page_size,
+  return {.pool = pool_.of_layer(static_cast<int64_t>(layer)),
           .ids = sequence.pages,
           .page_size = pool_.page_size,
           .head_dim = network_->head_dim,

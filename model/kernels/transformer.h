@@ -56,7 +56,14 @@ struct PagePool {
   float* numbers = nullptr;
   int64_t num_pages = 0;
   int64_t page_size = 0;
+
+  float* of_layer(int64_t layer) const { return numbers + layer * num_pages * page_size; }
+  void copy_page(int64_t layers, int32_t from, int32_t to) const;
 };
+// Of one page of one layer, in numbers.
+constexpr int64_t page_numbers(int64_t kv_heads, int64_t head_dim) {
+  return kv_heads * kPageTokens * 2 * head_dim;
+}
 
 // Tokens that go on behind `cached` ones; `pages` has room for all of them.
 struct StepSequence {

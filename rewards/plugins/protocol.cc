@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 
 namespace sluice::rewards::plugins {
@@ -78,33 +79,14 @@ void check_keys(const Json& reply) {
 // What a policy writes may end in the middle of a character.
 std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; }
-
-// As dump() writes it. Nearly all of a request is plain characters of texts, which are copied as they are.
-void append_text(std::string& line, std::string_view text) {
-  line += '"';
-  while (!text.empty()) {
-    const size_t plain = static_cast<size_t>(std::ranges::find_if_not(text, is_plain) - text.begin());
-    line += text.substr(0, plain);
-    text.remove_prefix(plain);
-    const size_t other = static_cast<size_t>(std::ranges::find_if(text, is_plain) - text.begin());
-    if (other > 0) {
-      const auto quoted = dump(Json(text.substr(0, other)));
-      line += std::string_view(quoted).substr(1, quoted.size() - 2);
-    }
-    text.remove_prefix(other);
-  }
-  line += '"';
-}
-
 void append_columns(std::string& line, const Json& columns) {
   line += '{';
   for (const auto& [name, value] : columns.items()) {
     if (line.back() != '{') line += ',';
-    append_text(line, name);
+    append_json_text(line, name);
     line += ':';
     if (value.is_string()) {
-      append_text(line, value.get_ref<const std::string&>());
+      append_json_text(line, value.get_ref<const std::string&>());
     } else {
       line += dump(value);
     }
@@ -115,9 +97,9 @@ void append_columns(std::string& line, const Json& columns) {
 void append_sample(std::string& line, const RewardRequest& request) {
   const text::Row& row = *request.row;
   line += "{\"prompt\":";
-  append_text(line, row.prompt);
+  append_json_text(line, row.prompt);
   line += ",\"completion\":";
-  append_text(line, request.completion);
+  append_json_text(line, request.completion);
   if (!row.messages.is_null()) line += ",\"messages\":" + dump(row.messages);
   line += ",\"tokens\":" + Json(request.tokens).dump();
   line += request.truncated ? ",\"truncated\":true" : ",\"truncated\":false";

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/files.h"
+#include "tests/app/reply_server.h"
 #include "tests/app/sluice_process.h"
 
 namespace sluice::app {
@@ -71,22 +72,11 @@ for line in sys.stdin:
 )";
 
 constexpr const char* kServer = R"(
-import http.server, json, os, words
+import words
 WORDS = open("words.txt").read().split()
-class Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *args): pass
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        said = zip(asked["prompts"], asked["solution_str"], asked["truncated"])
-        body = json.dumps({"rewards": [words.score(WORDS, *one) for one in said]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-with open("port.new", "w") as file: file.write(str(server.server_address[1]))
-os.rename("port.new", "port")
-server.serve_forever()
+def answer(path, asked):
+    said = zip(asked["prompts"], asked["solution_str"], asked["truncated"])
+    return {"rewards": [words.score(WORDS, *one) for one in said]}
 )";
 
 constexpr const char* kLibrary = R"(
@@ -231,14 +221,8 @@ TEST(OwnWords, OfALibraryAreThoseOfTheBuiltIn) {
 TEST(OwnWords, OfAServerAreThoseOfTheBuiltIn) {
   const Workspace workspace;
   write_words(workspace);
-  write_plain(workspace / "server.py", kServer);
-  auto server = Subprocess::start({.command = {"python3", "server.py"},
-                                   .working_directory = workspace / "",
-                                   .output = workspace / "server.log"});
-  for (int i = 0; i < 1000 && !fs::exists(workspace / "port"); ++i) server.wait(10);
-  std::string port;
-  std::ifstream(workspace / "port") >> port;
-  expect_that_of_the_built_in(run_with(workspace, "{ http = \"http://127.0.0.1:" + port + "/score\" }"));
+  const ReplyServer server(workspace, kServer);
+  expect_that_of_the_built_in(run_with(workspace, "{ http = \"" + server.url + "/score\" }"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "rewards/reward.h"
+#include "tests/app/reply_server.h"
 #include "tests/app/sluice_process.h"
 
 namespace sluice::app {
@@ -58,29 +59,16 @@ for line in sys.stdin:
     print(json.dumps({"id": request["id"], "scores": scores}), flush=True)
 )";
 
+// As a server of rewards and as a judge.
 constexpr const char* kServer = R"(
-import http.server, json, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *args): pass
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path.endswith("/chat/completions"):
-            user = asked["messages"][1]["content"]
-            right = user.split("The right answer:\n")[1].split("\n")[0]
-            said = user.rsplit("\n<<", 1)[0].split(">>\n", 1)[1].strip()
-            said = "Score: " + ("10" if said == right else "0")
-            answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
-        else:
-            answer = {"rewards": [float(s.strip() == l) for s, l in zip(asked["solution_str"], asked["labels"])]}
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-with open("port.new", "w") as file: file.write(str(server.server_address[1]))
-os.rename("port.new", "port")
-server.serve_forever()
+def answer(path, asked):
+    if path.endswith("/chat/completions"):
+        user = asked["messages"][1]["content"]
+        right = user.split("The right answer:\n")[1].split("\n")[0]
+        said = user.rsplit("\n<<", 1)[0].split(">>\n", 1)[1].strip()
+        said = "Score: " + ("10" if said == right else "0")
+        return {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
+    return {"rewards": [float(s.strip() == l) for s, l in zip(asked["solution_str"], asked["labels"])]}
 )";
 
 constexpr const char* kLibrary = R"(
@@ -129,7 +117,6 @@ class Own {
     write_plain(workspace / "judge", kProgram);
     fs::permissions(workspace / "judge", fs::perms::owner_all);
     write_plain(workspace / "r.c", kLibrary);
-    write_plain(workspace / "server.py", kServer);
   }
 
   void build_library() const {
@@ -189,34 +176,15 @@ TEST(RewardPlugins, ALibraryEndsInTheWeightsOfTheBuiltIn) {
   expect_the_same(run_with(own, "{ library = \"r.so\" }"));
 }
 
-// What a person's own server answers, as a server of rewards and as a judge.
-class Served {
- public:
-  explicit Served(const Own& own)
-      : server_(Subprocess::start({.command = {"python3", "server.py"},
-                                   .working_directory = own.workspace / "",
-                                   .output = own.workspace / "server.log"})) {
-    for (int i = 0; i < 1000 && !fs::exists(own.workspace / "port"); ++i) server_.wait(10);
-    std::string port;
-    std::ifstream(own.workspace / "port") >> port;
-    url = "http://127.0.0.1:" + port;
-  }
-
-  std::string url;
-
- private:
-  Subprocess server_;
-};
-
 TEST(RewardPlugins, AServerEndsInTheWeightsOfTheBuiltIn) {
   const Own own;
-  const Served served(own);
+  const ReplyServer served(own.workspace, kServer);
   expect_the_same(run_with(own, "{ http = \"" + served.url + "/score\" }"));
 }
 
 TEST(RewardPlugins, AJudgeEndsInTheWeightsOfTheBuiltIn) {
   const Own own;
-  const Served served(own);
+  const ReplyServer served(own.workspace, kServer);
   expect_the_same(run_with(
       own, "{ judge = \"" + served.url + "/v1\", model = \"judge\", rubric = \"Is it the right answer?\" }"));
 }
