@@ -35,7 +35,7 @@ ImageShape image_of(const ModelConfig& config, const at::Device& device, const P
   const auto type = layout.panel_type();
   return {"panels" + std::to_string(cpu::kPanelColumns) +
               (type == at::kChar       ? "-int8"
-               : type == at::kBFloat16 ? "-bfloat16"
+               : type == at::kBFloat16 ? "-bfloat16-pairs"
                                        : "-float32"),
           layout.bytes()};
 }

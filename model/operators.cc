@@ -65,7 +65,8 @@ struct FusedLinear : Function<FusedLinear> {
     const auto multiplied = [&] {
       return raw::in_type_of(grad, raw::as_multiplied(weight.rows, weight.rounds()));
     };
-    variable_list result{needs(ctx, 0) ? raw::linear_grad_x(grad, multiplied()) : Tensor(), Tensor()};
+    variable_list result{
+        needs(ctx, 0) ? raw::linear_grad_x(grad, multiplied(), weight.rounds_both()) : Tensor(), Tensor()};
     const auto widths = ctx->saved_data["widths"].toIntVector();
     bool trains = false;  // any of the parts
     for (size_t i = 0; i < widths.size(); ++i) trains = trains || needs(ctx, 2 + i);
@@ -73,7 +74,8 @@ struct FusedLinear : Function<FusedLinear> {
       result.resize(3 + widths.size());
       return result;
     }
-    const auto grad_all = raw::linear_grad_weight(grad, raw::in_type_of(grad, saved[0]));
+    const auto grad_all =
+        raw::linear_grad_weight(grad, raw::in_type_of(grad, saved[0]), weight.rounds_both());
     int64_t first = 0;
     for (const int64_t width : widths) {
       result.push_back(grad_all.narrow(0, first, width));

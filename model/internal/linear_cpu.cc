@@ -40,7 +40,8 @@ void share_packing(const Tensor& rows, int64_t first, int64_t count, const Tenso
   const int64_t depth = rows.size(1);
   share_layout(count, depth, [&](int64_t from, int64_t part) {
     pack_rows(rows, first + from, part,
-              static_cast<char*>(panels.mutable_data_ptr()) + from * depth * panels.itemsize(),
+              static_cast<char*>(panels.mutable_data_ptr()) +
+                  model::cpu::packed_size(from, depth) * panels.itemsize(),
               panels.scalar_type(), scales.defined() ? scales.mutable_data_ptr<float>() + from : nullptr);
   });
 }
@@ -70,6 +71,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
                    .rows = x.size(0),
                    .depth = depth,
                    .columns = count,
+                   .rounded = weight.rounds_both(),
                    .panels = panels.const_data_ptr(),
                    .type = type_of_packed(panels),
                    .scales = weight.scales.defined() ? weight.scales.const_data_ptr<float>() : nullptr,
@@ -82,7 +84,8 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   }
   const auto rows = weight.rows.contiguous();
   const int64_t step = columns_laid_out(columns, depth);
-  const auto panels = at::empty({step * depth}, weight.rounds() ? at::kBFloat16 : rows.scalar_type());
+  const auto panels =
+      at::empty({model::cpu::packed_size(step, depth)}, weight.rounds() ? at::kBFloat16 : rows.scalar_type());
   for (int64_t first = 0; first < columns; first += step) {
     const int64_t count = std::min(step, columns - first);
     share_packing(rows, first, count, panels, {});

@@ -78,24 +78,25 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   return cpu::linear(rounded(x, weight), weight);
 }
 
-Tensor linear_grad_x(const Tensor& grad, const Tensor& weight) {
-  return has_kernels(grad) ? cpu::linear_grad_x(grad, weight) : product(grad, weight, wide_type(grad));
+Tensor linear_grad_x(const Tensor& grad, const Tensor& weight, bool rounded) {
+  return has_kernels(grad) ? cpu::linear_grad_x(grad, weight, rounded)
+                           : product(grad, weight, wide_type(grad));
 }
 
-void add_linear_grad_x(const Tensor& grad, const Tensor& weight, Tensor& sum) {
-  if (has_kernels(grad)) return cpu::add_linear_grad_x(grad, weight, sum);
+void add_linear_grad_x(const Tensor& grad, const Tensor& weight, bool rounded, Tensor& sum) {
+  if (has_kernels(grad)) return cpu::add_linear_grad_x(grad, weight, rounded, sum);
   add_product(grad, weight, sum);
 }
 
-void add_linear_grad_weight(const Tensor& grad, const Tensor& x, Tensor& sum) {
-  if (has_kernels(grad) && has_kernels(x)) return cpu::add_linear_grad_weight(grad, x, sum);
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounded, Tensor& sum) {
+  if (has_kernels(grad) && has_kernels(x)) return cpu::add_linear_grad_weight(grad, x, rounded, sum);
   add_product(grad.t(), x, sum);
 }
 
-Tensor linear_grad_weight(const Tensor& grad, const Tensor& x) {
+Tensor linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounded) {
   if (!has_kernels(grad) || !has_kernels(x)) return product(grad.t(), x, wide_type(x));
   auto sum = at::zeros({grad.size(1), x.size(1)}, x.options());
-  add_linear_grad_weight(grad, x, sum);
+  add_linear_grad_weight(grad, x, rounded, sum);
   return sum;
 }
 

@@ -43,12 +43,12 @@ model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not, a part at a time. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
 // Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. The weight is
-// of grad's type. Of bfloat16 on a GPU they are float32.
-at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight);
+// of grad's type. Of bfloat16 on a GPU they are float32. `rounded`: float32 whose numbers are of bfloat16.
+at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, bool rounded = false);
 // Added to `sum` [rows, in], contiguous.
-void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, at::Tensor& sum);
-void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, at::Tensor& sum);
-at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x);
+void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, bool rounded, at::Tensor& sum);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounded, at::Tensor& sum);
+at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounded = false);
 
 // Added to `sum` [vocab, width] where there is one, and that returned.
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,

@@ -53,7 +53,8 @@ inline void share_product(const cpu::MatmulCall& all) {
   share_work(panels_of(all.columns), grain(all.rows, kPanel), [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kPanel;
     auto part = all;
-    part.panels = static_cast<const char*>(all.panels) + first * all.depth * cpu::size_of(all.type);
+    part.panels =
+        static_cast<const char*>(all.panels) + cpu::packed_size(first, all.depth) * cpu::size_of(all.type);
     if (all.scales != nullptr) part.scales += first;
     if (all.bias != nullptr) part.bias += first;
     part.out += first;

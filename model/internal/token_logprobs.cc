@@ -38,7 +38,7 @@ Weight of_tokens(const Weight& head, int64_t first, int64_t count) {
   Weight part(head.rows.narrow(0, first, count), {}, head.rounding);
   if (head.packed.defined()) {
     const int64_t depth = head.rows.size(1);
-    part.packed = head.packed.narrow(0, first * depth, cpu::packed_size(count, depth));
+    part.packed = head.packed.narrow(0, cpu::packed_size(first, depth), cpu::packed_size(count, depth));
   }
   if (head.scales.defined()) part.scales = head.scales.narrow(0, first, count);
   return part;
@@ -241,10 +241,10 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
     if (slope.defined()) grad_logits.mul_(slope);
     const auto grad_z = rounded(grad_logits.to(hidden.scalar_type()), head);
     auto of_rows = part(grad_hidden);
-    add_linear_grad_x(grad_z, multiplied, of_rows);
+    add_linear_grad_x(grad_z, multiplied, head.rounds_both(), of_rows);
     if (!grad_head.defined()) return;
     auto of_head = grad_head.narrow(0, first, tokens);
-    add_linear_grad_weight(grad_z, factor, of_head);
+    add_linear_grad_weight(grad_z, factor, head.rounds_both(), of_head);
   };
   for_each_chunk(hidden.size(0), rows_at_once, [&](int64_t first_row, int64_t rows) {
     for_each_chunk(vocab, tokens_at_once,

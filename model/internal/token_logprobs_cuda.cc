@@ -77,8 +77,8 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
          .bfloat16 = factor.scalar_type() == at::kBFloat16},
         stream);
     auto of_rows = grad_hidden.narrow(0, first, count);
-    add_linear_grad_x(grad_logits, weight.rows, of_rows);
-    if (grad_head.defined()) add_linear_grad_weight(grad_logits, factor, grad_head);
+    add_linear_grad_x(grad_logits, weight.rows, head.rounds_both(), of_rows);
+    if (grad_head.defined()) add_linear_grad_weight(grad_logits, factor, head.rounds_both(), grad_head);
   });
   return {grad_hidden, grad_head};
 }

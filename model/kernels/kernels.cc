@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cmath>
 
+#include "model/kernels/tiles.h"
+
 // The same source for each instruction set. GCC lowers vector types before it clones functions, so target
 // clones of one function would all get the narrowest; a pragma around an include does not have that trouble.
 #define SLUICE_INLINE [[gnu::always_inline]] inline
@@ -108,6 +110,7 @@ float mean_logit(const LogitSums& sums) {
 
 bool has(InstructionSet set) {
   if (set == InstructionSet::Narrow) return true;
+  if (set == InstructionSet::Tiles) return tiles::usable();
 #ifdef __x86_64__
   if (set == InstructionSet::Avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -119,8 +122,21 @@ bool has(InstructionSet set) {
 
 namespace {
 
+#ifdef __x86_64__
+constexpr Kernels tiles_table() {
+  auto table = avx512::kTable;
+  table.matmul = [](const MatmulCall& call) {
+    (tiles::takes(call) ? tiles::matmul : avx512::kTable.matmul)(call);
+  };
+  table.outer = tiles::outer;
+  return table;
+}
+constexpr Kernels kTilesTable = tiles_table();
+#endif
+
 const Kernels* table_of(InstructionSet set) {
 #ifdef __x86_64__
+  if (set == InstructionSet::Tiles) return &kTilesTable;
   if (set == InstructionSet::Avx512) return &avx512::kTable;
   if (set == InstructionSet::Avx2) return &avx2::kTable;
 #endif
@@ -131,7 +147,7 @@ const Kernels* table_of(InstructionSet set) {
 // No probe of which is faster: sums of a backward are added up by lanes of the width, so two processes that
 // found differently would learn different weights.
 const Kernels* widest() {
-  for (const auto set : {InstructionSet::Avx512, InstructionSet::Avx2}) {
+  for (const auto set : {InstructionSet::Tiles, InstructionSet::Avx512, InstructionSet::Avx2}) {
     if (has(set)) return table_of(set);
   }
   return table_of(InstructionSet::Narrow);
@@ -147,5 +163,11 @@ std::atomic<const Kernels*>& chosen() {
 const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
 
 void use_kernels(InstructionSet set) { chosen() = table_of(set); }
+
+WeightType turned_type(bool rounded) {
+  if (!has(InstructionSet::Tiles) || &kernels() != table_of(InstructionSet::Tiles))
+    return WeightType::Float32;
+  return rounded ? WeightType::BFloat16 : WeightType::Parts;
+}
 
 }  // namespace sluice::model::cpu

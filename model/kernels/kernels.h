@@ -78,15 +78,20 @@ struct AttentionGrads {
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
 };
 
-// What the weights of a product are stored as: numbers are computed in float32 from any.
-enum class WeightType : uint8_t { Float32, BFloat16, Int8 };
+// What the weights of a product are stored as: numbers are computed in float32 from any. Parts are float32 as
+// sums of three numbers of bfloat16 (tiles.h).
+enum class WeightType : uint8_t { Float32, BFloat16, Int8, Parts };
 constexpr int64_t size_of(WeightType type) {
-  return type == WeightType::Float32 ? 4 : type == WeightType::BFloat16 ? 2 : 1;
+  return type == WeightType::Float32    ? 4
+         : type == WeightType::BFloat16 ? 2
+         : type == WeightType::Int8     ? 1
+                                        : 6;
 }
 
 // Weights [columns, depth] in the order in which products read them: panels of 16 columns, zeros where there
-// are none, each [depth, 16]. Of bfloat16, the columns j and j + 8 of a panel stand side by side.
+// are none, each [panel_depth, 16]. Of bfloat16, the numbers k and k + 1 of a column stand side by side.
 inline constexpr int64_t kPanelColumns = 16;
+constexpr int64_t panel_depth(int64_t depth) { return depth + depth % 2; }
 int64_t packed_size(int64_t columns, int64_t depth);
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
@@ -98,10 +103,12 @@ void round_to_bfloat16(float* x, int64_t count);
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales);
 
 // out[row][column] = sum over k of x[row][k] * weight[column][k], times the column's scale, with its bias
-// added, and all that added to what stands there.
+// added, and all that added to what stands there. Where x and the weights are of bfloat16, products may go to
+// a processor's tiles.
 struct MatmulCall {
   const float* x = nullptr;  // rows are x_stride apart
   int64_t x_stride = 0, rows = 0, depth = 0, columns = 0;
+  bool rounded = false;          // the numbers of x are of bfloat16
   const void* panels = nullptr;  // float, uint16_t or int8_t
   WeightType type = WeightType::Float32;
   const float* scales = nullptr;  // [columns] of Int8
@@ -112,12 +119,15 @@ struct MatmulCall {
 };
 
 // Numbers [depth, columns], rows `stride` apart, as panels of the same product: those of weights that stand
-// the other way round.
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, float* panels);
+// the other way round, in the type that turned_type() says; `rounded` where all are of bfloat16.
+WeightType turned_type(bool rounded);
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, WeightType type,
+                 void* panels);
 
-// out[i][j] += sum over rows of a[row][i] * b[row][j], in chunks of kOuterRows rows.
+// out[i][j] += sum over rows of a[row][i] * b[row][j], in chunks of at most kOuterRows rows.
 inline constexpr int64_t kOuterRows = 256;
 struct OuterCall {
+  bool rounded = false;                    // the numbers of both are of bfloat16
   const float *a = nullptr, *b = nullptr;  // rows are a_stride and b_stride apart
   int64_t a_stride = 0, b_stride = 0;
   int64_t a_columns = 0, b_columns = 0, rows = 0;
@@ -180,7 +190,7 @@ struct Kernels {
   void (*store_pages)(const PageWrite& write, const Pages& pages);
   void (*attention)(const AttentionRows& rows, const Pages& pages);
   void (*attention_backward)(const AttentionBackward& call, const AttentionGrads& grads);
-  // The same bits for a row whatever the other rows and columns of the call.
+  // The same bits for a row whatever the other rows and columns of the call. Parts: with tiles alone.
   void (*matmul)(const MatmulCall& call);
   // The same bits for a number of the result whatever the other columns of the call.
   void (*outer)(const OuterCall& call);
@@ -199,7 +209,8 @@ struct Kernels {
 // The widest this processor has, unless use_kernels() said otherwise.
 const Kernels& kernels();
 
-enum class InstructionSet { Narrow, Avx2, Avx512 };  // Narrow: what every processor of its kind has
+// Narrow: what every processor of its kind has. Tiles: products by AMX, the rest by AVX-512.
+enum class InstructionSet { Narrow, Avx2, Avx512, Tiles };
 bool has(InstructionSet set);
 // For tests; the set must be there.
 void use_kernels(InstructionSet set);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/kernels/kernels.h"
+#include "model/kernels/tiles.h"
 
 namespace sluice::model::cpu {
 namespace {
@@ -42,17 +43,17 @@ void turn_whole(const float* from, int64_t stride, float* tile) {
   }
 }
 
-// Columns that are not there are zeros.
+// Columns that are not there are zeros, and so is what an odd depth lacks.
 template <class Number>
 void turn_part(const Number* from, int64_t stride, int64_t columns, int64_t depth, Number* tile) {
-  std::fill_n(tile, depth * kTile, Number{});
+  std::fill_n(tile, panel_depth(depth) * kTile, Number{});
   for (int64_t j = 0; j < columns; ++j) {
     for (int64_t k = 0; k < depth; ++k) tile[k * kTile + j] = from[j * stride + k];
   }
 }
 
-// Calls use(tile, depth, first column) for the tiles of each panel from above, where `tile_at` says to turn
-// them.
+// Calls use(tile, first row, depth, first column) for the tiles of each panel from above, where `tile_at`
+// says to turn them.
 template <class Number, class Place, class Use>
 void for_each_tile(const Number* weight, int64_t columns, int64_t depth, Place tile_at, Use use) {
   for (int64_t first = 0; first < columns; first += kTile) {
@@ -69,24 +70,31 @@ void for_each_tile(const Number* weight, int64_t columns, int64_t depth, Place t
       } else {
         turn_part(from, depth, wide, deep, tile);
       }
-      use(tile, deep, first);
+      use(tile, begin, deep, first);
     }
   }
 }
 
-// By way of a tile of its own: place(row, panels) puts 16 converted numbers where they belong.
+// Where the row k of a panel begins.
+template <class Number>
+Number* row_of(Number* panel, int64_t k) {
+  return panel + k * kTile;
+}
+// By way of tiles of its own: place(numbers, depth, row) puts converted rows where they belong, from a
+// panel's `row` on. What an odd depth lacks is zeros.
 template <class From, class To, class Convert, class Place>
 void pack_panels(const From* weight, int64_t columns, int64_t depth, To* panels, Convert convert,
                  Place place) {
   From tile[kTile * kTile];
   for_each_tile(
       weight, columns, depth, [&](int64_t, int64_t) { return tile; },
-      [&](const From* numbers, int64_t deep, int64_t first) {
-        for (int64_t k = 0; k < deep; ++k, panels += kTile) {
-          To row[kTile];
-          for (int64_t j = 0; j < kTile; ++j) row[j] = convert(numbers[k * kTile + j], first + j);
-          place(row, panels);
+      [&](const From* numbers, int64_t begin, int64_t deep, int64_t first) {
+        To converted[kTile * kTile] = {};
+        for (int64_t k = 0; k < deep; ++k) {
+          for (int64_t j = 0; j < kTile; ++j)
+            converted[k * kTile + j] = convert(numbers[k * kTile + j], first + j);
         }
+        place(converted, panel_depth(deep), row_of(panels + first * panel_depth(depth), begin));
       });
 }
 
@@ -105,33 +113,39 @@ float nearest(float x) {
   return (x + kOnlyWhole) - kOnlyWhole;
 }
 
-constexpr auto in_pairs = [](const auto* row, auto* panels) {
-  constexpr int64_t kHalf = kPanelColumns / 2;
-  for (int64_t j = 0; j < kHalf; ++j) {
-    panels[2 * j] = row[j];
-    panels[2 * j + 1] = row[j + kHalf];
+constexpr auto in_pairs = [](const uint16_t* numbers, int64_t depth, uint16_t* to) {
+  for (int64_t k = 0; k < depth; k += 2, numbers += 2 * kTile) {
+    for (int64_t j = 0; j < kTile; ++j) {
+      *to++ = numbers[j];
+      *to++ = numbers[kTile + j];
+    }
   }
 };
 
 }  // namespace
 
 int64_t packed_size(int64_t columns, int64_t depth) {
-  return (columns + kPanelColumns - 1) / kPanelColumns * kPanelColumns * depth;
+  return (columns + kPanelColumns - 1) / kPanelColumns * kPanelColumns * panel_depth(depth);
 }
 
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels) {
   for_each_tile(
-      weight, columns, depth, [&](int64_t first, int64_t k) { return panels + first * depth + k * kTile; },
-      [](const float*, int64_t, int64_t) {});
+      weight, columns, depth,
+      [&](int64_t first, int64_t k) { return row_of(panels + first * panel_depth(depth), k); },
+      [](const float*, int64_t, int64_t, int64_t) {});
 }
 
 // Some rows at a time, so that each is read from one end to the other.
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, float* panels) {
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, WeightType type,
+                 void* to_panels) {
+  if (type != WeightType::Float32)
+    return tiles::pack_turned(numbers, stride, depth, columns, type, to_panels);
+  auto* const panels = static_cast<float*>(to_panels);
   for (int64_t begin = 0; begin < depth; begin += kTile) {
     const int64_t end = std::min(begin + kTile, depth);
     for (int64_t first = 0; first < columns; first += kPanelColumns) {
       const int64_t wide = std::min(kPanelColumns, columns - first);
-      float* to = panels + first * depth + begin * kPanelColumns;
+      float* to = row_of(panels + first * panel_depth(depth), begin);
       for (int64_t k = begin; k < end; ++k, to += kPanelColumns) {
         const float* const from = numbers + k * stride + first;
         if (wide == kPanelColumns) [[likely]] {
@@ -177,8 +191,9 @@ void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, f
     if (number == 0) return int8_t{0};  // as all of a padding column, which has no scale
     return static_cast<int8_t>(nearest(std::clamp(number / scales[column], -kMost, kMost)));
   };
-  pack_panels(weight, columns, depth, panels, rounded,
-              [](const int8_t* row, int8_t* to) { std::copy_n(row, kTile, to); });
+  pack_panels(weight, columns, depth, panels, rounded, [](const int8_t* numbers, int64_t deep, int8_t* to) {
+    std::copy_n(numbers, deep * kTile, to);
+  });
 }
 
 }  // namespace sluice::model::cpu

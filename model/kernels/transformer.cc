@@ -284,8 +284,9 @@ void TransformerStep::multiply(const Product& product, const float* x, int64_t x
                     .rows = rows,
                     .depth = product.depth,
                     .columns = columns,
+                    .rounded = network_->rounds_rows,
                     .panels = static_cast<const char*>(product.panels) +
-                              first_column * product.depth * size_of(product.type),
+                              packed_size(first_column, product.depth) * size_of(product.type),
                     .type = product.type,
                     .scales = product.scales == nullptr ? nullptr : product.scales + first_column,
                     .bias = product.bias == nullptr ? nullptr : product.bias + first_column,

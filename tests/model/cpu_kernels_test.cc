@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -38,7 +39,8 @@ Tensor wide(const Tensor& x) { return x.to(at::kDouble); }
 template <class F>
 void for_each_instruction_set(F f) {
   using model::cpu::InstructionSet;
-  for (const auto set : {InstructionSet::Narrow, InstructionSet::Avx2, InstructionSet::Avx512}) {
+  for (const auto set :
+       {InstructionSet::Narrow, InstructionSet::Avx2, InstructionSet::Avx512, InstructionSet::Tiles}) {
     if (!model::cpu::has(set)) continue;
     SCOPED_TRACE(static_cast<int>(set));
     model::cpu::use_kernels(set);
@@ -165,6 +167,25 @@ TEST(Matmul, GivesARowTheSameBitsAloneAndPacked) {
         const auto first = x.size(0) - rows;
         EXPECT_TRUE(
             at::equal(all.narrow(0, first, rows), raw::linear(x.narrow(0, first, rows), {one, packed})));
+      }
+    }
+  });
+}
+
+// Numbers of float32 that are of bfloat16.
+Tensor of_bfloat16(const Tensor& x) { return x.to(at::kBFloat16).to(at::kFloat); }
+
+TEST(Matmul, OfBFloat16WithBFloat16AgreesAndGivesARowTheSameBits) {
+  for_each_instruction_set([] {
+    for (const int64_t depth : {1, 33, 70, 160}) {
+      for (const int64_t columns : kProductColumns) {
+        const auto x = numbers({100, depth}, 0), rows = numbers({columns, depth}, 1);
+        const model::Weight weight(rows, {}, model::Rounding::BFloat16Both);
+        const auto all = raw::linear(x, weight);
+        expect_near(all, raw::linear(wide(of_bfloat16(x)), wide(of_bfloat16(rows))));
+        const model::Weight packed(rows, pack(rows, /*rounds=*/true), weight.rounding);
+        for (const int64_t count : kProductRows)
+          EXPECT_TRUE(at::equal(all.narrow(0, 0, count), raw::linear(x.narrow(0, 0, count), packed)));
       }
     }
   });
@@ -312,9 +333,35 @@ TEST(LinearBackward, Agrees) {
       expect_near(raw::linear_grad_x(grad, weight), at::mm(wide(grad), wide(weight)), 5e-6);
       auto sum = numbers({out, in}, 3);
       const auto expected = wide(sum) + at::mm(wide(grad).t(), wide(x));
-      raw::add_linear_grad_weight(grad, x, sum);
+      raw::add_linear_grad_weight(grad, x, /*rounded=*/false, sum);
       expect_near(sum, expected, 5e-6);
     }
+  });
+}
+
+TEST(LinearBackward, OfBFloat16Agrees) {
+  for_each_instruction_set([] {
+    for (const auto& [rows, out, in] : kProducts) {
+      const auto grad = of_bfloat16(numbers({rows, out}, 0)), weight = of_bfloat16(numbers({out, in}, 1)),
+                 x = of_bfloat16(numbers({rows, in}, 2));
+      expect_near(raw::linear_grad_x(grad, weight, /*rounded=*/true), at::mm(wide(grad), wide(weight)), 5e-6);
+      expect_near(raw::linear_grad_weight(grad, x, /*rounded=*/true), at::mm(wide(grad).t(), wide(x)), 5e-6);
+    }
+  });
+}
+
+// What three numbers of bfloat16 hold of one of float32.
+TEST(LinearBackward, KeepsEveryBitOfANumber) {
+  for_each_instruction_set([] {
+    const auto one = at::eye(40, at::kFloat);
+    auto x = numbers({40, 50}, 0);
+    x[1] *= 1e-30;
+    x[2] *= 1e30;
+    x[3][4] = -0.0f;
+    x[5][6] = 0x1.fffffep-1f;
+    EXPECT_TRUE(at::equal(raw::linear_grad_x(one, x), x));
+    EXPECT_TRUE(at::equal(raw::linear_grad_weight(one, x), x));
+    EXPECT_TRUE(at::equal(raw::linear_grad_weight(x, one), x.t()));
   });
 }
 
@@ -327,14 +374,21 @@ TEST(LinearBackward, TakesRowsThatLieApart) {
 }
 
 TEST(LinearBackward, LetsNoNumberThatIsNoneGetLost) {
-  auto grad = numbers({300, 20}, 0), weight = numbers({20, 30}, 1), x = at::zeros({300, 30});
-  grad[270][3] = std::numeric_limits<float>::infinity();
-  weight.zero_();
-  const auto grad_x = raw::linear_grad_x(grad, weight), grad_weight = raw::linear_grad_weight(grad, x);
-  EXPECT_TRUE(grad_x[270].isnan().all().item<bool>());
-  EXPECT_EQ(grad_x.isnan().sum().item<int64_t>(), 30);
-  EXPECT_TRUE(grad_weight[3].isnan().all().item<bool>());
-  EXPECT_EQ(grad_weight.isnan().sum().item<int64_t>(), 30);
+  const auto of_bits = [](uint32_t bits) { return std::bit_cast<float>(bits); };
+  for_each_instruction_set([&] {
+    // All kinds of NaN: rounding such bits as a number's can make a number of it.
+    for (const float none : {std::numeric_limits<float>::infinity(), of_bits(0x7fffffffu),
+                             of_bits(0xffffffffu), of_bits(0x7f800001u), of_bits(0x7fc00000u)}) {
+      auto grad = numbers({300, 20}, 0), weight = numbers({20, 30}, 1), x = at::zeros({300, 30});
+      grad[270][3] = none;
+      weight.zero_();
+      const auto grad_x = raw::linear_grad_x(grad, weight), grad_weight = raw::linear_grad_weight(grad, x);
+      EXPECT_TRUE(grad_x[270].isnan().all().item<bool>());
+      EXPECT_EQ(grad_x.isnan().sum().item<int64_t>(), 30);
+      EXPECT_TRUE(grad_weight[3].isnan().all().item<bool>());
+      EXPECT_EQ(grad_weight.isnan().sum().item<int64_t>(), 30);
+    }
+  });
 }
 
 // A pack whose completions stand behind prompts other than the last one.

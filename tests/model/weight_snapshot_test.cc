@@ -104,7 +104,7 @@ TEST(WeightSnapshot, NamesItsPanelsAndWhatIsInThem) {
     return Network::snapshot(config, device, rounding, network->flat()).layout;
   };
   EXPECT_EQ(layout(at::kCPU, Rounding::None), "panels16-float32");
-  EXPECT_EQ(layout(at::kCPU, Rounding::BFloat16), "panels16-bfloat16");
+  EXPECT_EQ(layout(at::kCPU, Rounding::BFloat16), "panels16-bfloat16-pairs");
   EXPECT_EQ(layout(at::kCPU, Rounding::Int8), "panels16-int8");
   EXPECT_EQ(layout(at::kCUDA, Rounding::None), kRowsLayout);
 }
