@@ -42,7 +42,7 @@ struct Linear : Function<Linear> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    return {needs(ctx, 0) ? raw::linear_grad_x(grads[0], raw::in_type_of(grads[0], saved[1])) : Tensor(),
+    return {needs(ctx, 0) ? raw::linear_grad_x(grads[0], saved[1]) : Tensor(),
             needs(ctx, 1) ? raw::linear_grad_weight(grads[0], saved[0]) : Tensor()};
   }
 };
@@ -51,7 +51,7 @@ struct FusedLinear : Function<FusedLinear> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& all, at::TensorList parts,
                         Rounding rounding) {
     const Weight weight(all, {}, rounding);
-    ctx->save_for_backward({weight.rounds_both() ? x.to(at::kBFloat16) : x, all});
+    ctx->save_for_backward({raw::kept_rows(x, weight), all});
     ctx->saved_data["rounding"] = static_cast<int64_t>(rounding);
     std::vector<int64_t> widths;
     for (const auto& part : parts) widths.push_back(part.size(0));
@@ -61,12 +61,7 @@ struct FusedLinear : Function<FusedLinear> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Weight weight(saved[1], {}, rounding_of(ctx));
-    const auto grad = raw::rounded(grads[0], weight);
-    const auto multiplied = [&] {
-      return raw::in_type_of(grad, raw::as_multiplied(weight.rows, weight.rounds()));
-    };
-    variable_list result{
-        needs(ctx, 0) ? raw::linear_grad_x(grad, multiplied(), weight.rounds_both()) : Tensor(), Tensor()};
+    variable_list result{needs(ctx, 0) ? raw::linear_grad_x(grads[0], weight) : Tensor(), Tensor()};
     const auto widths = ctx->saved_data["widths"].toIntVector();
     bool trains = false;  // any of the parts
     for (size_t i = 0; i < widths.size(); ++i) trains = trains || needs(ctx, 2 + i);
@@ -74,8 +69,7 @@ struct FusedLinear : Function<FusedLinear> {
       result.resize(3 + widths.size());
       return result;
     }
-    const auto grad_all =
-        raw::linear_grad_weight(grad, raw::in_type_of(grad, saved[0]), weight.rounds_both());
+    const auto grad_all = raw::linear_grad_weight(grads[0], saved[0], weight.rounds_both());
     int64_t first = 0;
     for (const int64_t width : widths) {
       result.push_back(grad_all.narrow(0, first, width));

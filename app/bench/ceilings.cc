@@ -10,7 +10,10 @@
 #include "base/stopwatch.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace sluice::app {
@@ -66,6 +69,44 @@ __attribute__((target("avx512f,avx512bf16"))) void dot_bf16(int64_t rounds) {
 }
 }  // namespace avx512
 #pragma GCC pop_options
+
+// Products of matrix tiles of bfloat16, added to tiles of float32 (AMX).
+namespace tiles {
+constexpr double kFlopOfRound = 4 * 2.0 * 16 * 16 * 32;
+
+bool usable() {
+  constexpr long kAskForState = 0x1023, kTileState = 18;  // ARCH_REQ_XCOMP_PERM, the tiles' data
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBFloat16Tiles = 1u << 22;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kBFloat16Tiles) != 0 &&
+         ::syscall(SYS_arch_prctl, kAskForState, kTileState) == 0;
+}
+
+void multiply(int64_t rounds) {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t bytes_of_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shapes;
+  uint32_t ones[16 * 16];
+  std::fill(std::begin(ones), std::end(ones), 0x3f803f80u);
+  asm volatile(
+      "ldtilecfg %0\n tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3\n"
+      "tileloadd (%1,%2,1), %%tmm4\n tileloadd (%1,%2,1), %%tmm5\n"
+      "tileloadd (%1,%2,1), %%tmm6\n tileloadd (%1,%2,1), %%tmm7"
+      :
+      : "m"(shapes), "r"(ones), "r"(int64_t{64})
+      : "memory");
+  for (int64_t r = 0; r < rounds; ++r) {
+    asm volatile(
+        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
+        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3"
+        :
+        :);
+  }
+  asm volatile("tilerelease" : :);
+}
+}  // namespace tiles
 #endif
 
 Instructions best_instructions() {
@@ -182,6 +223,7 @@ Ceilings measure_ceilings(int threads, const std::vector<double>& bytes) {
   if (__builtin_cpu_supports("avx512bf16")) {
     ceilings.bf16_dot_gflop_s = gflop_s(threads, 2 * avx512::kFlopOfRound, avx512::dot_bf16);
   }
+  if (tiles::usable()) ceilings.bf16_tile_gflop_s = gflop_s(threads, tiles::kFlopOfRound, tiles::multiply);
 #endif
   std::set<int64_t> sets{4, 256};
   for (const double size : bytes) sets.insert(working_set_for(size));

@@ -15,11 +15,12 @@ struct ReadRate {
 
 struct Ceilings {
   int threads = 1;
-  std::string instructions;                // that the multiply-adds are of
-  double fma_gflop_s = 0;                  // float32, from registers
-  std::optional<double> bf16_dot_gflop_s;  // where the processor has such an instruction
-  std::vector<ReadRate> reads;             // from small to large
-  double hand_off_ns = 0;                  // there and back between two threads that spin
+  std::string instructions;                 // that the multiply-adds are of
+  double fma_gflop_s = 0;                   // float32, from registers
+  std::optional<double> bf16_dot_gflop_s;   // where the processor has such an instruction
+  std::optional<double> bf16_tile_gflop_s;  // where it has matrix tiles (AMX)
+  std::vector<ReadRate> reads;              // from small to large
+  double hand_off_ns = 0;                   // there and back between two threads that spin
 
   // Of the smallest working set that holds so many bytes, or of the largest.
   double read_gb_s(double bytes) const;

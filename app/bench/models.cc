@@ -88,7 +88,10 @@ Limit decode_limit(const Work& work, const Ceilings& ceilings, int64_t batch, do
 
 Limit flop_limit(double tokens, double flop, const Ceilings& ceilings, const std::string& dtype) {
   double gflop_s = ceilings.fma_gflop_s;
-  if (dtype == "bfloat16") gflop_s = std::max(gflop_s, ceilings.bf16_dot_gflop_s.value_or(0.0));
+  if (dtype == "bfloat16") {
+    gflop_s = std::max(
+        {gflop_s, ceilings.bf16_dot_gflop_s.value_or(0.0), ceilings.bf16_tile_gflop_s.value_or(0.0)});
+  }
   return {tokens / (flop / (gflop_s * 1e9)), "flop"};
 }
 

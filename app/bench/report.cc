@@ -101,6 +101,8 @@ void Report::add(const Ceilings& ceilings) {
     std::cout << "ceilings of " << ceilings.threads << " threads: " << fixed(ceilings.fma_gflop_s)
               << " GFLOP/s float32 (" << ceilings.instructions << ")";
     if (ceilings.bf16_dot_gflop_s) std::cout << ", " << fixed(*ceilings.bf16_dot_gflop_s) << " bfloat16 dot";
+    if (ceilings.bf16_tile_gflop_s)
+      std::cout << ", " << fixed(*ceilings.bf16_tile_gflop_s) << " bfloat16 tiles";
     std::cout << "; reads";
     for (const auto& read : ceilings.reads) {
       std::cout << " " << read.mib << " MiB " << fixed(read.gb_s) << " GB/s,";
@@ -113,14 +115,15 @@ void Report::add(const Ceilings& ceilings) {
   }
   Json reads = Json::object();
   for (const auto& read : ceilings.reads) reads[std::to_string(read.mib)] = rounded(read.gb_s);
-  const Json line = {
-      {"row", "ceilings"},
-      {"threads", ceilings.threads},
-      {"instructions", ceilings.instructions},
-      {"fma_gflop_s", rounded(ceilings.fma_gflop_s)},
-      {"bf16_dot_gflop_s", ceilings.bf16_dot_gflop_s ? Json(rounded(*ceilings.bf16_dot_gflop_s)) : Json()},
-      {"read_gb_s", reads},  // by MiB
-      {"hand_off_ns", rounded(ceilings.hand_off_ns)}};
+  const auto if_any = [](const std::optional<double>& rate) { return rate ? Json(rounded(*rate)) : Json(); };
+  const Json line = {{"row", "ceilings"},
+                     {"threads", ceilings.threads},
+                     {"instructions", ceilings.instructions},
+                     {"fma_gflop_s", rounded(ceilings.fma_gflop_s)},
+                     {"bf16_dot_gflop_s", if_any(ceilings.bf16_dot_gflop_s)},
+                     {"bf16_tile_gflop_s", if_any(ceilings.bf16_tile_gflop_s)},
+                     {"read_gb_s", reads},  // by MiB
+                     {"hand_off_ns", rounded(ceilings.hand_off_ns)}};
   std::cout << line.dump() << std::endl;
 }
 

@@ -34,9 +34,12 @@ namespace cpu {
 bool takes_weight(const at::Tensor& weight);
 void pack(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales);
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
-at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, bool rounded);
-void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, bool rounded, at::Tensor& sum);
-void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounded, at::Tensor& sum);
+// float32 as bfloat16, rounded to the nearest, and bfloat16 as float32.
+at::Tensor narrowed(const at::Tensor& x);
+at::Tensor widened(const at::Tensor& x);
+at::Tensor linear_grad_x(const at::Tensor& grad, const Weight& weight);
+void add_linear_grad_x(const at::Tensor& grad, const Weight& weight, at::Tensor& sum);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounds, at::Tensor& sum);
 TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
                                  const LogitOptions& options);
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);

@@ -23,25 +23,26 @@ Tensor in_rows(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); 
 Tensor scratch_of(int64_t count) { return at::empty({count}, at::kFloat); }
 
 // The weight is laid out the other way round, so much of it at a time that its panels stay in the cache.
-void multiply_grad(const Tensor& grad, const Tensor& weight, bool rounded, Tensor& result, bool adds) {
-  const auto type = model::cpu::turned_type(rounded);
+void multiply_grad(const Tensor& grad, const Weight& weight, Tensor& result, bool adds) {
+  const auto type = model::cpu::turned_type(weight.rounds_both());
+  constexpr int64_t kFloatBytes = sizeof(float);  // what panels are reckoned in
   const int64_t size = model::cpu::size_of(type);
-  const int64_t kDepth = type == model::cpu::WeightType::Parts ? 512 : 2048;
-  const auto rows = in_rows(grad), numbers = in_rows(weight);
-  const int64_t depth = weight.size(0), columns = weight.size(1);
-  const int64_t most_deep = std::min(depth, kDepth);
-  const int64_t step = columns_laid_out(columns, most_deep);
+  const int64_t deepest = type == model::cpu::WeightType::Parts ? 512 : 2048;
+  const auto rows = in_rows(grad), numbers = in_rows(in_type_of(grad, weight.rows));
+  const int64_t depth = numbers.size(0), columns = numbers.size(1);
+  const int64_t most_deep = std::min(depth, deepest);
+  const int64_t step = columns_laid_out(columns, most_deep * size / kFloatBytes);
   const auto scratch = at::empty({model::cpu::packed_size(step, most_deep) * size}, at::kByte);
   auto* const panels = static_cast<char*>(scratch.mutable_data_ptr());
   const auto lay_out = [&](int64_t k, int64_t deep, int64_t first, int64_t count) {
     const auto* const from = numbers.const_data_ptr<float>() + k * numbers.stride(0) + first;
     share_layout(count, deep, [&](int64_t at, int64_t part) {
-      model::cpu::pack_turned(from + at, numbers.stride(0), deep, part, type,
+      model::cpu::pack_turned(from + at, numbers.stride(0), deep, part, weight.rounds(), type,
                               panels + model::cpu::packed_size(at, deep) * size);
     });
   };
-  for (int64_t k = 0; k < depth; k += kDepth) {
-    const int64_t deep = std::min(kDepth, depth - k);
+  for (int64_t k = 0; k < depth; k += deepest) {
+    const int64_t deep = std::min(deepest, depth - k);
     for (int64_t first = 0; first < columns; first += step) {
       const int64_t count = std::min(step, columns - first);
       lay_out(k, deep, first, count);
@@ -50,7 +51,7 @@ void multiply_grad(const Tensor& grad, const Tensor& weight, bool rounded, Tenso
                      .rows = grad.size(0),
                      .depth = deep,
                      .columns = count,
-                     .rounded = rounded,
+                     .rounds = weight.rounds_both(),
                      .panels = panels,
                      .type = type,
                      .adds = adds || k > 0,
@@ -62,24 +63,25 @@ void multiply_grad(const Tensor& grad, const Tensor& weight, bool rounded, Tenso
 
 }  // namespace
 
-Tensor linear_grad_x(const Tensor& grad, const Tensor& weight, bool rounded) {
-  const std::vector<int64_t> shape = {grad.size(0), weight.size(1)};
-  auto result = weight.size(0) == 0 ? at::zeros(shape, grad.options()) : at::empty(shape, grad.options());
-  multiply_grad(grad, weight, rounded, result, /*adds=*/false);
+Tensor linear_grad_x(const Tensor& grad, const Weight& weight) {
+  const std::vector<int64_t> shape = {grad.size(0), weight.rows.size(1)};
+  auto result =
+      weight.rows.size(0) == 0 ? at::zeros(shape, grad.options()) : at::empty(shape, grad.options());
+  multiply_grad(grad, weight, result, /*adds=*/false);
   return result;
 }
 
-void add_linear_grad_x(const Tensor& grad, const Tensor& weight, bool rounded, Tensor& sum) {
-  multiply_grad(grad, weight, rounded, sum, /*adds=*/true);
+void add_linear_grad_x(const Tensor& grad, const Weight& weight, Tensor& sum) {
+  multiply_grad(grad, weight, sum, /*adds=*/true);
 }
 
 // Threads share the longer side of the sum, and each lays out the whole of the other, again for every so many
 // columns: what a vocabulary has of them is not laid out at once.
-void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounded, Tensor& sum) {
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds, Tensor& sum) {
   constexpr int64_t kColumns = 1024;
   const auto a = in_rows(grad), b = in_rows(x);
   const int64_t out = sum.size(0), in = sum.size(1), rows = grad.size(0);
-  model::cpu::OuterCall call_of_all{.rounded = rounded,
+  model::cpu::OuterCall call_of_all{.rounds = rounds,
                                     .a = a.const_data_ptr<float>(),
                                     .b = b.const_data_ptr<float>(),
                                     .a_stride = a.stride(0),

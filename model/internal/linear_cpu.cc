@@ -6,6 +6,7 @@
 #include "model/internal/implementations.h"
 #include "model/internal/raw_operators.h"
 #include "model/internal/share_product.h"
+#include "model/internal/share_rows.h"
 #include "model/kernels/kernels.h"
 
 namespace sluice::model::raw::cpu {
@@ -48,6 +49,24 @@ void share_packing(const Tensor& rows, int64_t first, int64_t count, const Tenso
 
 }  // namespace
 
+Tensor narrowed(const Tensor& x) {
+  const auto from = x.contiguous();
+  auto result = at::empty(x.sizes(), x.options().dtype(at::kBFloat16));
+  share_rows(x.numel(), 1, [&](int64_t first, int64_t count) {
+    std::copy_n(from.const_data_ptr<float>() + first, count, result.mutable_data_ptr<at::BFloat16>() + first);
+  });
+  return result;
+}
+
+Tensor widened(const Tensor& x) {
+  const auto from = x.contiguous();
+  auto result = at::empty(x.sizes(), x.options().dtype(at::kFloat));
+  share_rows(x.numel(), 1, [&](int64_t first, int64_t count) {
+    std::copy_n(from.const_data_ptr<at::BFloat16>() + first, count, result.mutable_data_ptr<float>() + first);
+  });
+  return result;
+}
+
 bool takes_weight(const Tensor& weight) {
   const auto type = weight.scalar_type();
   return weight.is_cpu() && weight.dim() == 2 && (type == at::kFloat || type == at::kBFloat16);
@@ -71,7 +90,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
                    .rows = x.size(0),
                    .depth = depth,
                    .columns = count,
-                   .rounded = weight.rounds_both(),
+                   .rounds = weight.rounds_both(),
                    .panels = panels.const_data_ptr(),
                    .type = type_of_packed(panels),
                    .scales = weight.scales.defined() ? weight.scales.const_data_ptr<float>() : nullptr,

@@ -36,10 +36,15 @@ model::cpu::WeightType type_of_packed(const Tensor& panels) {
 
 Tensor as_multiplied(const Tensor& weight, bool rounds) { return rounds ? weight.to(at::kBFloat16) : weight; }
 
-Tensor rounded(const Tensor& x, const Weight& weight) {
-  if (!weight.rounds_both()) return x;
+Tensor rounded(const Tensor& x, bool rounds) {
+  if (!rounds) return x;
   const auto narrow = x.to(at::kBFloat16);
   return x.is_cuda() ? narrow : narrow.to(x.scalar_type());
+}
+
+Tensor kept_rows(const Tensor& x, const Weight& weight) {
+  if (!weight.rounds_both()) return x;
+  return has_kernels(x) ? cpu::narrowed(x) : x.to(at::kBFloat16);
 }
 
 Tensor pack(const Tensor& weight, bool rounds) {
@@ -72,31 +77,48 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
   if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows))) {
-    const auto factor = rounded(x, weight);
+    const auto factor = rounded(x, weight.rounds_both());
     return product(factor, in_type_of(factor, as_multiplied(rows, weight.rounds())).t(), x.scalar_type());
   }
-  return cpu::linear(rounded(x, weight), weight);
+  return cpu::linear(x, weight);
 }
 
-Tensor linear_grad_x(const Tensor& grad, const Tensor& weight, bool rounded) {
-  return has_kernels(grad) ? cpu::linear_grad_x(grad, weight, rounded)
-                           : product(grad, weight, wide_type(grad));
+namespace {
+
+// The factors of grad * weight where ATen multiplies.
+std::pair<Tensor, Tensor> factors_of(const Tensor& grad, const Weight& weight) {
+  const auto factor = rounded(grad, weight.rounds_both());
+  return {factor, in_type_of(factor, as_multiplied(weight.rows, weight.rounds()))};
 }
 
-void add_linear_grad_x(const Tensor& grad, const Tensor& weight, bool rounded, Tensor& sum) {
-  if (has_kernels(grad)) return cpu::add_linear_grad_x(grad, weight, rounded, sum);
-  add_product(grad, weight, sum);
+}  // namespace
+
+Tensor linear_grad_x(const Tensor& grad, const Weight& weight) {
+  if (has_kernels(grad)) return cpu::linear_grad_x(grad, weight);
+  const auto [factor, rows] = factors_of(grad, weight);
+  return product(factor, rows, wide_type(grad));
 }
 
-void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounded, Tensor& sum) {
-  if (has_kernels(grad) && has_kernels(x)) return cpu::add_linear_grad_weight(grad, x, rounded, sum);
-  add_product(grad.t(), x, sum);
+void add_linear_grad_x(const Tensor& grad, const Weight& weight, Tensor& sum) {
+  if (has_kernels(grad)) return cpu::add_linear_grad_x(grad, weight, sum);
+  const auto [factor, rows] = factors_of(grad, weight);
+  add_product(factor, rows, sum);
 }
 
-Tensor linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounded) {
-  if (!has_kernels(grad) || !has_kernels(x)) return product(grad.t(), x, wide_type(x));
-  auto sum = at::zeros({grad.size(1), x.size(1)}, x.options());
-  add_linear_grad_weight(grad, x, rounded, sum);
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds, Tensor& sum) {
+  if (has_kernels(grad))
+    return cpu::add_linear_grad_weight(grad, has_kernels(x) ? x : cpu::widened(x), rounds, sum);
+  const auto factor = rounded(grad, rounds);
+  add_product(factor.t(), in_type_of(factor, rounded(x, rounds)), sum);
+}
+
+Tensor linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds) {
+  if (!has_kernels(grad)) {
+    const auto factor = rounded(grad, rounds);
+    return product(factor.t(), in_type_of(factor, rounded(x, rounds)), wide_type(grad));
+  }
+  auto sum = at::zeros({grad.size(1), x.size(1)}, grad.options());
+  add_linear_grad_weight(grad, x, rounds, sum);
   return sum;
 }
 

@@ -36,19 +36,21 @@ void pack_into(const at::Tensor& weight, const at::Tensor& panels, const at::Ten
 at::Tensor pack(const at::Tensor& weight, bool rounds = false);
 // What a product multiplies with: rounded to bfloat16, or itself.
 at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
-// What is multiplied with a weight, rows or the gradients of its results: rounded to bfloat16 where the
+// What ATen multiplies with a weight, rows or the gradients of its results: rounded to bfloat16 where the
 // weight says so, in the type it had, but on a GPU, which multiplies such numbers as they are.
-at::Tensor rounded(const at::Tensor& x, const Weight& weight);
+at::Tensor rounded(const at::Tensor& x, bool rounds);
+// The rows of a product that its backward multiplies with: half the bytes where they are rounded.
+at::Tensor kept_rows(const at::Tensor& x, const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
 // Packs a weight that is not, a part at a time. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
-// Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. The weight is
-// of grad's type. Of bfloat16 on a GPU they are float32. `rounded`: float32 whose numbers are of bfloat16.
-at::Tensor linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, bool rounded = false);
+// Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. What the
+// weight rounds, or `rounds` says, is rounded here. Of bfloat16 on a GPU they are float32.
+at::Tensor linear_grad_x(const at::Tensor& grad, const Weight& weight);
 // Added to `sum` [rows, in], contiguous.
-void add_linear_grad_x(const at::Tensor& grad, const at::Tensor& weight, bool rounded, at::Tensor& sum);
-void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounded, at::Tensor& sum);
-at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounded = false);
+void add_linear_grad_x(const at::Tensor& grad, const Weight& weight, at::Tensor& sum);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounds, at::Tensor& sum);
+at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounds = false);
 
 // Added to `sum` [vocab, width] where there is one, and that returned.
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,

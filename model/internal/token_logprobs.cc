@@ -223,10 +223,8 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
   const auto add = [&](int64_t first_row, int64_t rows, int64_t first, int64_t tokens) {
     const auto part = [&](const Tensor& all) { return all.narrow(0, first_row, rows); };
     const auto weight = of_tokens(head, first, tokens);
-    const auto x = part(hidden), factor = rounded(x, head);
-    const auto multiplied = in_type_of(factor, as_multiplied(weight.rows, weight.rounds()));
-    const auto z =
-        model::scaled_logits(x, has_kernels(x) ? weight : Weight(multiplied, {}, weight.rounding), options);
+    const auto x = part(hidden);
+    const auto z = model::scaled_logits(x, weight, options);
     Tensor slope;  // of the cap: 1 - tanh^2
     if (options.soft_cap) slope = 1 - (z * (options.temperature / *options.soft_cap)).square_();
     Tensor of_entropy;  // d entropy / d logit = -p (log p + entropy) / temperature
@@ -239,12 +237,12 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
     auto grad_logits = softmax_grad(z, part(sums.lse), part(scale), part(all_targets), first);
     if (of_entropy.defined()) grad_logits.add_(of_entropy);
     if (slope.defined()) grad_logits.mul_(slope);
-    const auto grad_z = rounded(grad_logits.to(hidden.scalar_type()), head);
+    const auto grad_z = grad_logits.to(hidden.scalar_type());
     auto of_rows = part(grad_hidden);
-    add_linear_grad_x(grad_z, multiplied, head.rounds_both(), of_rows);
+    add_linear_grad_x(grad_z, weight, of_rows);
     if (!grad_head.defined()) return;
     auto of_head = grad_head.narrow(0, first, tokens);
-    add_linear_grad_weight(grad_z, factor, head.rounds_both(), of_head);
+    add_linear_grad_weight(grad_z, x, head.rounds_both(), of_head);
   };
   for_each_chunk(hidden.size(0), rows_at_once, [&](int64_t first_row, int64_t rows) {
     for_each_chunk(vocab, tokens_at_once,
@@ -261,7 +259,7 @@ at::Tensor mean_logits(const at::Tensor& hidden, const Weight& head, const Logit
   if (!options.soft_cap) {
     const auto mean_row =
         raw::as_multiplied(head.rows, head.rounds()).mean(0, /*keepdim=*/false, wide.scalar_type());
-    return at::mv(raw::rounded(wide, head), mean_row).div_(options.temperature);
+    return at::mv(raw::rounded(wide, head.rounds_both()), mean_row).div_(options.temperature);
   }
   auto means = at::empty({hidden.size(0)}, wide.options());
   for_each_chunk(hidden.size(0), raw::logit_chunk_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {

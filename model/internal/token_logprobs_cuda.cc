@@ -64,7 +64,7 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
   auto* const stream = c10::cuda::getCurrentCUDAStream(hidden.get_device()).stream();
   for_each_chunk(hidden.size(0), gpu_logit_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
-    const auto factor = rounded(x, head);
+    const auto factor = rounded(x, head.rounds_both());
     const auto logits = raw::linear(x, weight);
     const auto grad_logits = at::empty(logits.sizes(), factor.options());
     gpu::differentiate_logits(
@@ -77,7 +77,7 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
          .bfloat16 = factor.scalar_type() == at::kBFloat16},
         stream);
     auto of_rows = grad_hidden.narrow(0, first, count);
-    add_linear_grad_x(grad_logits, weight.rows, head.rounds_both(), of_rows);
+    add_linear_grad_x(grad_logits, weight, of_rows);
     if (grad_head.defined()) add_linear_grad_weight(grad_logits, factor, head.rounds_both(), grad_head);
   });
   return {grad_hidden, grad_head};

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "model/kernels/scratch.h"
 #include "model/kernels/tiles.h"
 
 // The same source for each instruction set. GCC lowers vector types before it clones functions, so target
@@ -164,10 +165,10 @@ const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
 
 void use_kernels(InstructionSet set) { chosen() = table_of(set); }
 
-WeightType turned_type(bool rounded) {
+WeightType turned_type(bool rounds_x) {
   if (!has(InstructionSet::Tiles) || &kernels() != table_of(InstructionSet::Tiles))
     return WeightType::Float32;
-  return rounded ? WeightType::BFloat16 : WeightType::Parts;
+  return rounds_x ? WeightType::BFloat16 : WeightType::Parts;
 }
 
 }  // namespace sluice::model::cpu

@@ -96,19 +96,16 @@ int64_t packed_size(int64_t columns, int64_t depth);
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
 void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels);  // rounded to the nearest
-// Each of the numbers becomes the nearest one of bfloat16.
-void round_to_bfloat16(float* x, int64_t count);
 // Rounds to 8 bits: a column's weights are its numbers, -127 .. 127, times its scale, which the largest of
 // them sets. Weights that are not finite are an Error.
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales);
 
 // out[row][column] = sum over k of x[row][k] * weight[column][k], times the column's scale, with its bias
-// added, and all that added to what stands there. Where x and the weights are of bfloat16, products may go to
-// a processor's tiles.
+// added, and all that added to what stands there.
 struct MatmulCall {
   const float* x = nullptr;  // rows are x_stride apart
   int64_t x_stride = 0, rows = 0, depth = 0, columns = 0;
-  bool rounded = false;          // the numbers of x are of bfloat16
+  bool rounds = false;           // x to bfloat16, as it is read
   const void* panels = nullptr;  // float, uint16_t or int8_t
   WeightType type = WeightType::Float32;
   const float* scales = nullptr;  // [columns] of Int8
@@ -119,15 +116,16 @@ struct MatmulCall {
 };
 
 // Numbers [depth, columns], rows `stride` apart, as panels of the same product: those of weights that stand
-// the other way round, in the type that turned_type() says; `rounded` where all are of bfloat16.
-WeightType turned_type(bool rounded);
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, WeightType type,
-                 void* panels);
+// the other way round, rounded to bfloat16 or not. turned_type() says as what, for a product that rounds x or
+// does not.
+WeightType turned_type(bool rounds_x);
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+                 WeightType type, void* panels);
 
 // out[i][j] += sum over rows of a[row][i] * b[row][j], in chunks of at most kOuterRows rows.
 inline constexpr int64_t kOuterRows = 256;
 struct OuterCall {
-  bool rounded = false;                    // the numbers of both are of bfloat16
+  bool rounds = false;                     // both to bfloat16, as they are read
   const float *a = nullptr, *b = nullptr;  // rows are a_stride and b_stride apart
   int64_t a_stride = 0, b_stride = 0;
   int64_t a_columns = 0, b_columns = 0, rows = 0;

@@ -136,10 +136,10 @@ void pack(const float* weight, int64_t columns, int64_t depth, float* panels) {
 }
 
 // Some rows at a time, so that each is read from one end to the other.
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, WeightType type,
-                 void* to_panels) {
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+                 WeightType type, void* to_panels) {
   if (type != WeightType::Float32)
-    return tiles::pack_turned(numbers, stride, depth, columns, type, to_panels);
+    return tiles::pack_turned(numbers, stride, depth, columns, rounds, type, to_panels);
   auto* const panels = static_cast<float*>(to_panels);
   for (int64_t begin = 0; begin < depth; begin += kTile) {
     const int64_t end = std::min(begin + kTile, depth);
@@ -150,10 +150,12 @@ void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t co
         const float* const from = numbers + k * stride + first;
         if (wide == kPanelColumns) [[likely]] {
           std::memcpy(to, from, kPanelColumns * sizeof(float));
-          continue;
+        } else {
+          std::fill_n(to, kPanelColumns, 0.0f);
+          std::copy_n(from, wide, to);
         }
-        std::fill_n(to, kPanelColumns, 0.0f);
-        std::copy_n(from, wide, to);
+        for (int64_t j = 0; rounds && j < kPanelColumns; ++j)
+          to[j] = std::bit_cast<float>(rounded_bits(to[j]));
       }
     }
   }
@@ -169,10 +171,6 @@ void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels)
     return static_cast<uint16_t>(rounded_bits(number) >> 16);
   };
   pack_panels(weight, columns, depth, panels, rounded, in_pairs);
-}
-
-void round_to_bfloat16(float* x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] = std::bit_cast<float>(rounded_bits(x[i]));
 }
 
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales) {

@@ -1,8 +1,7 @@
 #include "model/kernels/tiles.h"
 
-#include <vector>
-
 #include "base/error.h"
+#include "model/kernels/scratch.h"
 
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -31,18 +30,6 @@ namespace {
 constexpr int64_t kRows = 16, kWords = 16, kTileWords = kRows * kWords, kBlock = 2 * kWords;
 constexpr int kNumParts = 3;
 
-struct alignas(64) Line {
-  uint32_t words[kWords];
-};
-
-// Of the calling thread, which keeps as much as it has ever asked for.
-uint32_t* thread_scratch(int64_t words) {
-  thread_local std::vector<Line> lines;
-  const auto count = static_cast<size_t>((words + kWords - 1) / kWords);
-  if (lines.size() < count) lines.resize(count);
-  return lines.front().words;
-}
-
 bool ask_for_tiles() {
   constexpr unsigned kBFloat16Tiles = 1u << 22, kTiles = 1u << 24;
   constexpr long kAskForState = 0x1023, kTileState = 18;  // ARCH_REQ_XCOMP_PERM, the tiles' data
@@ -69,8 +56,8 @@ SLUICE_INLINE WordVec words_of(Vec x) { return reinterpret_cast<WordVec>(x); }
 SLUICE_INLINE Vec numbers_of(WordVec x) { return reinterpret_cast<Vec>(x); }
 SLUICE_INLINE void store(uint32_t* to, WordVec x) { *reinterpret_cast<WordVec*>(to) = x; }
 
-// Numbers as their parts, each in the upper half of its word; one part is a number of bfloat16. The two first
-// are rounded to the nearest, the last is what is left, and keeps a NaN.
+// Numbers as their parts, each in the upper half of its word. Of three the two first are rounded to the
+// nearest, the last is what is left, and keeps a NaN. One part alone is the number rounded to bfloat16.
 template <int P>
 SLUICE_INLINE void split(Vec x, WordVec (&parts)[P]) {
   constexpr uint32_t kHalf = 0x8000u;
@@ -79,7 +66,7 @@ SLUICE_INLINE void split(Vec x, WordVec (&parts)[P]) {
     parts[p] = (words_of(x) + kHalf) & kUpper;
     x -= numbers_of(parts[p]);
   }
-  parts[P - 1] = words_of(x) & kUpper;
+  parts[P - 1] = P == 1 ? words_of(round_to_bfloat16(x)) : words_of(x) & kUpper;
 }
 
 // The upper halves of 32 words, in order.
@@ -131,28 +118,29 @@ template <int P>
 }
 
 // 16 columns of `rows` rows in pairs, [pairs, 16] for each part: the right factor's tiles.
-template <int P>
+template <int P, bool kRounds = false>
 SLUICE_INLINE void pairs_of(const float* from, int64_t stride, int64_t row, int64_t rows, int64_t columns,
                             WordVec (&pairs)[P]) {
   constexpr int64_t kAhead = 64;
   WordVec first[P] = {}, second[P] = {};
-  if (row < rows) [[likely]] {
-    __builtin_prefetch(from + row * stride + kAhead);
-    split(load(from + row * stride, columns), first);
-  }
-  if (row + 1 < rows) [[likely]] {
-    __builtin_prefetch(from + (row + 1) * stride + kAhead);
-    split(load(from + (row + 1) * stride, columns), second);
-  }
+  const auto read = [&](int64_t at, WordVec(&parts)[P]) [[gnu::always_inline]] {
+    __builtin_prefetch(from + at * stride + kAhead);
+    const Vec numbers = load(from + at * stride, columns);
+    split(kRounds ? round_to_bfloat16(numbers) : numbers, parts);
+  };
+  if (row < rows) [[likely]]
+    read(row, first);
+  if (row + 1 < rows) [[likely]]
+    read(row + 1, second);
   SLUICE_UNROLL
   for (int p = 0; p < P; ++p) pairs[p] = first[p] >> 16 | second[p];
 }
-template <int P>
+template <int P, bool kRounds = false>
 [[gnu::noinline]] void lay_out_pairs(const float* from, int64_t stride, int64_t rows, int64_t columns,
                                      int64_t num_pairs, uint32_t* to) {
   for (int64_t pair = 0; pair < num_pairs; ++pair) {
     WordVec pairs[P];
-    pairs_of(from, stride, 2 * pair, rows, columns, pairs);
+    pairs_of<P, kRounds>(from, stride, 2 * pair, rows, columns, pairs);
     SLUICE_UNROLL
     for (int p = 0; p < P; ++p) store(to + (p * num_pairs + pair) * kWords, pairs[p]);
   }
@@ -164,7 +152,7 @@ template <int P>
   WordVec tiles[P][kRows];
   for (int64_t pair = 0; pair < kRows; ++pair) {
     WordVec pairs[P];
-    pairs_of(from, stride, 2 * pair, rows, columns, pairs);
+    pairs_of<P>(from, stride, 2 * pair, rows, columns, pairs);
     SLUICE_UNROLL
     for (int p = 0; p < P; ++p) tiles[p][pair] = pairs[p];
   }
@@ -272,7 +260,7 @@ struct Sums {
 template <int P, int R, int C>
 [[gnu::noinline]] void multiply_tiles(Factor a, Factor b, int64_t depth, const Sums& sums) {
   const int64_t rows = least(sums.rows, R * kRows);
-  for (int64_t row = 0; sums.adds && row < rows; ++row) {
+  for (int64_t row = 0; row < rows; ++row) {
     SLUICE_UNROLL
     for (int64_t i = 0; i < C; ++i) __builtin_prefetch(sums.out + row * sums.stride + i * W, /*to write=*/1);
   }
@@ -333,7 +321,8 @@ void multiply(const MatmulCall& call) {
   const int64_t strip = blocks_of(call.depth) * P * kTileWords,
                 panel = panel_depth(call.depth) * kWords * P / 2;
   const int64_t rows_at_once = least(call.rows, kTogether * (kCache <= strip ? 1 : least(kCache / strip, 8)));
-  uint32_t* const strips = thread_scratch((rows_at_once + kRows - 1) / kRows * strip);
+  auto* const strips =
+      reinterpret_cast<uint32_t*>(thread_scratch((rows_at_once + kRows - 1) / kRows * strip));
   const auto* const panels = static_cast<const uint32_t*>(call.panels);
   for (int64_t first = 0; first < call.rows; first += rows_at_once) {
     const int64_t rows = least(rows_at_once, call.rows - first);
@@ -359,14 +348,14 @@ void multiply(const MatmulCall& call) {
 }
 
 // Some rows at a time, so that each is read from one end to the other.
-template <int P>
+template <int P, bool kRounds>
 void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, uint32_t* panels) {
   const int64_t panel = panel_depth(depth) * kWords * P / 2;
   for (int64_t k = 0; k < depth; k += kBlock) {
     const int64_t rows = least(kBlock, depth - k);
     for (int64_t column = 0; column < columns; column += kWords) {
-      lay_out_pairs<P>(numbers + k * stride + column, stride, rows, columns - column, panel_depth(rows) / 2,
-                       panels + column / kWords * panel + k * kWords * P / 2);
+      lay_out_pairs<P, kRounds>(numbers + k * stride + column, stride, rows, columns - column,
+                                panel_depth(rows) / 2, panels + column / kWords * panel + k * kWords * P / 2);
     }
   }
 }
@@ -415,7 +404,7 @@ bool usable() {
 }
 
 bool takes(const MatmulCall& call) {
-  return call.type == WeightType::Parts || (call.type == WeightType::BFloat16 && call.rounded);
+  return call.type == WeightType::Parts || (call.type == WeightType::BFloat16 && call.rounds);
 }
 
 void matmul(const MatmulCall& call) {
@@ -423,16 +412,17 @@ void matmul(const MatmulCall& call) {
   call.type == WeightType::Parts ? multiply<kNumParts>(call) : multiply<1>(call);
 }
 
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, WeightType type,
-                 void* panels) {
-  auto* const to = static_cast<uint32_t*>(panels);
-  type == WeightType::Parts ? pack_turned<kNumParts>(numbers, stride, depth, columns, to)
-                            : pack_turned<1>(numbers, stride, depth, columns, to);
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+                 WeightType type, void* panels) {
+  const auto pack = type != WeightType::Parts ? pack_turned<1, false>
+                    : rounds                  ? pack_turned<kNumParts, true>
+                                              : pack_turned<kNumParts, false>;
+  pack(numbers, stride, depth, columns, static_cast<uint32_t*>(panels));
 }
 
 void outer(const OuterCall& call) {
   const TileShapes shapes;
-  call.rounded ? add_outer<1>(call) : add_outer<kNumParts>(call);
+  call.rounds ? add_outer<1>(call) : add_outer<kNumParts>(call);
 }
 
 }  // namespace sluice::model::cpu::tiles
@@ -444,7 +434,7 @@ namespace sluice::model::cpu::tiles {
 bool usable() { return false; }
 bool takes(const MatmulCall&) { return false; }
 void matmul(const MatmulCall&) { fail("tiles: this processor has none"); }
-void pack_turned(const float*, int64_t, int64_t, int64_t, WeightType, void*) { matmul({}); }
+void pack_turned(const float*, int64_t, int64_t, int64_t, bool, WeightType, void*) { matmul({}); }
 void outer(const OuterCall&) { matmul({}); }
 
 }  // namespace sluice::model::cpu::tiles

@@ -134,24 +134,20 @@ void TransformerStep::work_on_rows(int thread) {
     const auto& layer = network.layers[l];
     in_chunks([&](Rows rows, float* x) {
       norm(x, layer.attention_norm, rows.count(), normed);
-      round_rows(normed, rows.count(), hidden, hidden);
       multiply(layer.qkv, normed, hidden, rows.count(), 0, wide, heads_.data() + rows.first * wide, wide);
       prepare_heads(layer, heads_.data(), rows, 0, network.kv_heads);
       keep(l, heads_.data(), rows, 0, network.kv_heads);
     });
     if (straddles_) team_.barrier();
     attend(l, heads_.data(), wide, mine, 0, network.kv_heads, scratch);
-    round_rows(heads_.data() + mine.first * wide, mine.count(), network.heads * network.head_dim, wide);
     in_chunks([&](Rows rows, float* x) {
       const int64_t count = rows.count();
       add_product(layer.output, heads_.data() + rows.first * wide, wide, layer.attention_post_norm, count, x);
       norm(x, layer.mlp_norm, count, normed);
-      round_rows(normed, count, hidden, hidden);
       float* const gate_up = scratch.wide.data();
       multiply(layer.gate_up, normed, hidden, count, 0, 2 * network.mlp_width, gate_up,
                2 * network.mlp_width);
       (network.gelu ? kernels().gelu_gated : kernels().swiglu)(gate_up, count, network.mlp_width, gate_up);
-      round_rows(gate_up, count, network.mlp_width, network.mlp_width);
       add_product(layer.down, gate_up, network.mlp_width, layer.mlp_post_norm, count, x);
     });
   }
@@ -166,7 +162,6 @@ void TransformerStep::work_on_rows(int thread) {
       const int64_t row = wanted_[static_cast<size_t>(at + i)].row;
       norm(x_.data() + row * hidden, network.last_norm, 1, normed + i * hidden);
     }
-    round_rows(normed, count, hidden, hidden);
     multiply(network.head, normed, hidden, count, 0, network.vocab, scratch.logits.data(), network.vocab);
     for (int64_t i = 0; i < count; ++i)
       give(static_cast<size_t>(at + i), scratch.logits.data() + i * network.vocab);
@@ -203,7 +198,6 @@ void TransformerStep::work_on_columns(int thread) {
   for (size_t l = 0; l < network.layers.size(); ++l) {
     const auto& layer = network.layers[l];
     norm(x, layer.attention_norm, rows, normed);
-    round_rows(normed, rows, hidden, hidden);
     if (network.kv_heads % threads == 0) {
       // The columns of this thread's heads: queries, keys, values.
       for (const Range of : {Range{heads.first * group, heads.end * group},
@@ -219,19 +213,16 @@ void TransformerStep::work_on_columns(int thread) {
     prepare_heads(layer, heads_.data(), {0, rows}, heads.first, heads.end);
     keep(l, heads_.data(), {0, rows}, heads.first, heads.end);
     attend(l, heads_.data(), wide, {0, rows}, heads.first, heads.end, scratch);
-    round_rows(heads_.data() + heads.first * group * head_dim, rows, heads.count() * group * head_dim, wide);
     team_.barrier();
     part(layer.output, heads_.data(), wide, of_hidden, out_.data() + of_hidden.first, hidden);
     team_.barrier();
     add_out(layer.attention_post_norm);
     norm(x, layer.mlp_norm, rows, normed);
-    round_rows(normed, rows, hidden, hidden);
     float* const gate_up = scratch.wide.data();
     const int64_t mine = of_mlp.count();
     part(layer.gate_up, normed, hidden, of_mlp, gate_up, 2 * mine);
     part(layer.gate_up, normed, hidden, {width + of_mlp.first, width + of_mlp.end}, gate_up + mine, 2 * mine);
     (network.gelu ? kernels().gelu_gated : kernels().swiglu)(gate_up, rows, mine, gate_up);
-    round_rows(gate_up, rows, mine, mine);
     for (int64_t row = 0; row < rows; ++row)
       std::copy_n(gate_up + row * mine, mine, wide_.data() + row * width + of_mlp.first);
     team_.barrier();
@@ -245,7 +236,6 @@ void TransformerStep::work_on_columns(int thread) {
     norm(x + wanted.row * hidden, network.last_norm, 1, to);
     to += hidden;
   }
-  round_rows(normed, std::ssize(wanted_), hidden, hidden);
   multiply(network.head, normed, hidden, std::ssize(wanted_), of_vocab.first, of_vocab.count(),
            logits_.data() + of_vocab.first, network.vocab);
   team_.barrier();
@@ -284,7 +274,7 @@ void TransformerStep::multiply(const Product& product, const float* x, int64_t x
                     .rows = rows,
                     .depth = product.depth,
                     .columns = columns,
-                    .rounded = network_->rounds_rows,
+                    .rounds = network_->rounds_rows,
                     .panels = static_cast<const char*>(product.panels) +
                               packed_size(first_column, product.depth) * size_of(product.type),
                     .type = product.type,
@@ -297,11 +287,6 @@ void TransformerStep::multiply(const Product& product, const float* x, int64_t x
 
 void TransformerStep::norm(const float* x, const float* weight, int64_t rows, float* out) const {
   kernels().rms_norm(x, weight, network_->norm_eps, rows, network_->hidden, out, nullptr);
-}
-
-void TransformerStep::round_rows(float* x, int64_t rows, int64_t width, int64_t stride) const {
-  if (!network_->rounds_rows) return;
-  for (int64_t row = 0; row < rows; ++row) round_to_bfloat16(x + row * stride, width);
 }
 
 // Norms and rotates queries and keys, in place.

@@ -105,8 +105,6 @@ class TransformerStep {
   void multiply(const Product& product, const float* x, int64_t x_stride, int64_t rows, int64_t first_column,
                 int64_t columns, float* out, int64_t out_stride, bool adds = false) const;
   void norm(const float* x, const float* weight, int64_t rows, float* out) const;
-  // Rows that a product is next to read, `stride` apart.
-  void round_rows(float* x, int64_t rows, int64_t width, int64_t stride) const;
   void prepare_heads(const TransformerLayer& layer, float* qkv, Rows rows, int64_t first_kv_head,
                      int64_t end_kv_head) const;
   void keep(size_t layer, const float* qkv, Rows rows, int64_t first_kv_head, int64_t end_kv_head) const;

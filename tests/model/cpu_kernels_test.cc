@@ -333,7 +333,7 @@ TEST(LinearBackward, Agrees) {
       expect_near(raw::linear_grad_x(grad, weight), at::mm(wide(grad), wide(weight)), 5e-6);
       auto sum = numbers({out, in}, 3);
       const auto expected = wide(sum) + at::mm(wide(grad).t(), wide(x));
-      raw::add_linear_grad_weight(grad, x, /*rounded=*/false, sum);
+      raw::add_linear_grad_weight(grad, x, /*rounds=*/false, sum);
       expect_near(sum, expected, 5e-6);
     }
   });
@@ -342,10 +342,13 @@ TEST(LinearBackward, Agrees) {
 TEST(LinearBackward, OfBFloat16Agrees) {
   for_each_instruction_set([] {
     for (const auto& [rows, out, in] : kProducts) {
-      const auto grad = of_bfloat16(numbers({rows, out}, 0)), weight = of_bfloat16(numbers({out, in}, 1)),
-                 x = of_bfloat16(numbers({rows, in}, 2));
-      expect_near(raw::linear_grad_x(grad, weight, /*rounded=*/true), at::mm(wide(grad), wide(weight)), 5e-6);
-      expect_near(raw::linear_grad_weight(grad, x, /*rounded=*/true), at::mm(wide(grad).t(), wide(x)), 5e-6);
+      const auto grad = numbers({rows, out}, 0), weight = numbers({out, in}, 1), x = numbers({rows, in}, 2);
+      expect_near(raw::linear_grad_x(grad, {weight, {}, model::Rounding::BFloat16Both}),
+                  at::mm(wide(of_bfloat16(grad)), wide(of_bfloat16(weight))), 5e-6);
+      expect_near(raw::linear_grad_x(grad, {weight, {}, model::Rounding::BFloat16}),
+                  at::mm(wide(grad), wide(of_bfloat16(weight))), 5e-6);
+      expect_near(raw::linear_grad_weight(grad, x, /*rounds=*/true),
+                  at::mm(wide(of_bfloat16(grad)).t(), wide(of_bfloat16(x))), 5e-6);
     }
   });
 }
