@@ -103,9 +103,11 @@ TEST(FirstMinutes, NoColorDumbNarrowAndPipe) {
   if (!Terminal::is_there()) GTEST_SKIP() << "needs tmux";
   const Workspace workspace;
   ASSERT_EQ(sluice(workspace, {"run", "recipe.toml", "sft.steps=2", "grpo.steps=3"}).code, 0);
-  const auto screen_of = [](const Terminal& terminal, const std::string& line) {
-    terminal.type("clear; " + line + "; echo done $?");
-    EXPECT_TRUE(comes_true([&] { return terminal.all().find("\ndone 0") != std::string::npos; }))
+  // The screen before has an end too, until it is cleared.
+  auto screen_of = [commands = 0](const Terminal& terminal, const std::string& line) mutable {
+    const std::string end = "done " + std::to_string(++commands);
+    terminal.type("clear; " + line + "; echo " + end + " $?");
+    EXPECT_TRUE(comes_true([&] { return terminal.all().find("\n" + end + " 0") != std::string::npos; }))
         << terminal.all();
     return terminal.screen();
   };
