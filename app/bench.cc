@@ -21,7 +21,9 @@ struct Arguments {
   MonitorBench monitor;
   RedisBench redis;
   bool json = false;
-  bool here = false;  // memory: in this process
+  // of `memory`
+  int64_t memory_batch = 8;
+  bool here = false;  // in this process
 };
 
 // A row with what it takes where nothing is said.
@@ -137,9 +139,10 @@ int run_match(const Arguments& arguments, Report& report) {
 int run_memory(const Arguments& arguments, Report& report) {
   const auto& rows = arguments.rows;
   if (arguments.here) {
-    for (const int64_t vocab : rows.vocabularies) measure_memory_here(vocab, rows.threads);
+    for (const int64_t vocab : rows.vocabularies)
+      measure_memory_here(vocab, arguments.memory_batch, rows.threads);
   } else {
-    bench_memory(rows.vocabularies, rows.threads, report);
+    bench_memory(rows.vocabularies, arguments.memory_batch, rows.threads, report);
   }
   return 0;
 }
@@ -259,6 +262,9 @@ Command add_bench(CLI::App& app) {
   memory->add_option("--threads", arguments->rows.threads, "Of the learner")
       ->capture_default_str()
       ->check(CLI::Range(1, 256));
+  memory->add_option("--batch", arguments->memory_batch, "Completions of a step, of 48 tokens each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
   memory->add_flag("--here", arguments->here, "In this process")->group("");
   memory->add_flag("--json", arguments->json, "A JSON line");
   auto* watched = app.add_subcommand(

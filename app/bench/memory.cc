@@ -21,7 +21,7 @@ namespace {
 
 constexpr Millis kLongestMs = 10 * 60'000;
 // So few layers and rows that most of the memory is the vocabulary's.
-constexpr int64_t kHidden = 256, kBatch = 8, kPrompt = 16, kNewTokens = 32;
+constexpr int64_t kHidden = 256, kPrompt = 16, kNewTokens = 32;
 // What has to be there for each weight: itself, its gradient and AdamW's two moments, in float32.
 constexpr int64_t kCopies = 4;
 
@@ -44,11 +44,11 @@ int64_t most_resident_bytes() {
 }
 
 // The bytes that a process of its own had at most for a learner and two of its steps.
-int64_t peak_of(int64_t vocab, int threads) {
-  const auto run =
-      run_captured({.command = {own_executable().string(), "bench", "memory", "--here", "--vocab",
-                                std::to_string(vocab), "--threads", std::to_string(threads)}},
-                   {.wall_ms = kLongestMs});
+int64_t peak_of(int64_t vocab, int64_t batch, int threads) {
+  const auto run = run_captured(
+      {.command = {own_executable().string(), "bench", "memory", "--here", "--vocab", std::to_string(vocab),
+                   "--batch", std::to_string(batch), "--threads", std::to_string(threads)}},
+      {.wall_ms = kLongestMs});
   require(run.status && run.status->ok(), "bench memory: a vocabulary of ", vocab, ": ",
           run.status      ? describe(*run.status)
           : run.timed_out ? "not done after " + std::to_string(kLongestMs / 60'000) + " minutes"
@@ -59,14 +59,14 @@ int64_t peak_of(int64_t vocab, int threads) {
 
 }  // namespace
 
-void measure_memory_here(int64_t vocab, int threads) {
+void measure_memory_here(int64_t vocab, int64_t batch, int threads) {
   set_work_threads(threads);
   const int64_t before = resident_bytes();
   model::Network network(config_of(vocab), at::kCPU);
   network.init(1);
   const auto completions = make_completions(
       network,
-      {.batch = kBatch, .group = kBatch, .prompt = kPrompt, .shortest = kNewTokens, .longest = kNewTokens});
+      {.batch = batch, .group = batch, .prompt = kPrompt, .shortest = kNewTokens, .longest = kNewTokens});
   transport::SoloCollective alone;
   optim::Optimizer optimizer(network, alone, {}, /*total_steps=*/2);
   learner::PolicyLearner learner(network, nullptr, optimizer, {});
@@ -74,14 +74,15 @@ void measure_memory_here(int64_t vocab, int threads) {
   std::cout << Json{{"vocab", vocab}, {"peak_bytes", most_resident_bytes() - before}}.dump() << std::endl;
 }
 
-void bench_memory(const std::vector<int64_t>& vocabularies, int threads, Report& report) {
+void bench_memory(const std::vector<int64_t>& vocabularies, int64_t batch, int threads, Report& report) {
   Json peaks = Json::object();
   std::vector<int64_t> bytes;
   for (const int64_t vocab : vocabularies) {
-    bytes.push_back(peak_of(vocab, threads));
+    bytes.push_back(peak_of(vocab, batch, threads));
     peaks[std::to_string(vocab)] = bytes.back();
   }
-  Json line = {{"row", "memory"}, {"hidden", kHidden}, {"peak_bytes", peaks}, {"threads", threads}};
+  Json line = {
+      {"row", "memory"}, {"hidden", kHidden}, {"batch", batch}, {"peak_bytes", peaks}, {"threads", threads}};
   std::ostringstream text;
   text << "memory       a learner's step of width " << kHidden << ": peaks by vocabulary " << peaks.dump()
        << " bytes";

@@ -72,10 +72,10 @@ void bench_adamw(const Bench& bench);
 void bench_publish(const Bench& bench);
 
 // The most memory that a learner takes as its vocabulary grows, each in a process of its own, and the slope
-// between the first and the last one in copies of the vocabulary's weights.
-void bench_memory(const std::vector<int64_t>& vocabularies, int threads, Report& report);
+// between the last two in copies of the vocabulary's weights.
+void bench_memory(const std::vector<int64_t>& vocabularies, int64_t batch, int threads, Report& report);
 // What such a process does: prints a line with its peak.
-void measure_memory_here(int64_t vocab, int threads);
+void measure_memory_here(int64_t vocab, int64_t batch, int threads);
 
 // The log-probs that the engine records against those that a network with gradients computes of the same
 // weights, bit for bit. Names are models of ours or model directories; without names several shapes are
