@@ -42,6 +42,26 @@ function(sluice_add_suites target)
   endforeach()
 endfunction()
 
+# The `main` of all of them.
+add_library(sluice_test_main OBJECT tests/main.cc)
+target_link_libraries(sluice_test_main PRIVATE sluice_warnings PUBLIC GTest::gtest GTest::gmock)
+
+# An entry of tests that read worked examples of the specification keeps which: `spec` wants them all.
+function(sluice_note_examples entry)
+  set(found)
+  foreach(source IN LISTS ARGN)
+    file(STRINGS ${source} lines REGEX "^#include \"tests/(spec|learner/packed)_example.h\"")
+    list(APPEND found ${lines})
+  endforeach()
+  if(found)
+    set(file ${CMAKE_BINARY_DIR}/examples_read/${entry})
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/examples_read)
+    set_property(GLOBAL APPEND PROPERTY SLUICE_EXAMPLES_READ ${file})
+    set_property(TEST ${entry} APPEND PROPERTY ENVIRONMENT SLUICE_SPEC_EXAMPLES=${file})
+    set_tests_properties(${entry} PROPERTIES FIXTURES_SETUP spec)
+  endif()
+endfunction()
+
 function(sluice_tests room)
   sluice_sources(sources tests/${room})
   if(NOT sources)
@@ -53,7 +73,7 @@ function(sluice_tests room)
                                                   SLUICE_BINARY="$<TARGET_FILE_DIR:${room}_test>/sluice")
   list(GET ARGN 0 library)
   sluice_use_precompiled_tests(${room}_test ${library} ${sources})
-  target_link_libraries(${room}_test PRIVATE ${ARGN} sluice_warnings GTest::gtest GTest::gmock GTest::gtest_main)
+  target_link_libraries(${room}_test PRIVATE ${ARGN} sluice_test_main sluice_warnings)
 
   if(TARGET sluice)  # the program's own tests
     sluice_add_suites(${room}_test ${sources})
@@ -61,6 +81,7 @@ function(sluice_tests room)
   endif()
   add_test(NAME ${room} COMMAND ${room}_test --gtest_filter=-Cuda*)
   set_tests_properties(${room} PROPERTIES TIMEOUT 600)
+  sluice_note_examples(${room} ${sources})
   if(sources MATCHES "_cuda_test\\.cc")
     add_test(NAME ${room}_gpu COMMAND ${room}_test --gtest_filter=Cuda*)
     # Beside them, so that a build with CUDA is tried where there is no GPU too.
