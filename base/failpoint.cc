@@ -55,7 +55,7 @@ constexpr std::array<std::pair<const char*, Action>, 6> kActions{{{"kill", Actio
                                                                   {"nan", Action::Nan},
                                                                   {"inf", Action::Inf}}};
 
-constexpr std::chrono::seconds kSlow{15};
+constexpr std::chrono::seconds kSlow{8};
 
 struct Armed {
   FailpointInfo point;

@@ -47,7 +47,7 @@ std::span<const FailpointInfo> failpoints();
 // Throws UsageError when the variable makes no sense.
 void check_failpoint();
 
-// Does what SLUICE_FAIL asks for here: `kill` (SIGKILL), `stop` (SIGSTOP), `slow` (nothing for 15 s), or
+// Does what SLUICE_FAIL asks for here: `kill` (SIGKILL), `stop` (SIGSTOP), `slow` (nothing for 8 s), or
 // `error` (an EnvironmentError, as if the disk had failed).
 void reach(Failpoint point);
 
