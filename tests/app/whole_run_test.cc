@@ -46,15 +46,20 @@ Outcome outcome_of(const Workspace& workspace) {
 }
 
 // The same recipe, left alone.
-const Outcome& undisturbed() {
-  static const Outcome outcome = [] {
-    const Workspace workspace;
-    const auto run = sluice(workspace, {"run", "recipe.toml"});
+struct LeftAlone {
+  LeftAlone() {
     EXPECT_EQ(run.code, 0) << run.out << run.err;
-    return outcome_of(workspace);
-  }();
-  return outcome;
+    outcome = outcome_of(workspace);
+  }
+  const Workspace workspace;
+  const Finished run = sluice(workspace, {"run", "recipe.toml"});
+  Outcome outcome;
+};
+const LeftAlone& left_alone() {
+  static const LeftAlone run;
+  return run;
 }
+const Outcome& undisturbed() { return left_alone().outcome; }
 
 void expect_undisturbed(const Workspace& workspace) {
   const Outcome outcome = outcome_of(workspace);
@@ -94,10 +99,9 @@ std::vector<std::string> sockets_in(const fs::path& folder) {
 }
 
 TEST(WholeRun, TwoActorsAndALearnerKeepTheLaw) {
-  const Workspace workspace;
-  const auto run = sluice(workspace, {"run", "recipe.toml"});
+  const auto& workspace = left_alone().workspace;
+  const auto& run = left_alone().run;
 
-  ASSERT_EQ(run.code, 0) << run.out << run.err;
   EXPECT_EQ(run.err, "");
   expect_the_law(workspace);
   EXPECT_THAT(run.out,
@@ -113,11 +117,8 @@ TEST(WholeRun, TwoActorsAndALearnerKeepTheLaw) {
 
 // All the time of a stage is in some step, and all of a step in some part of it.
 TEST(WholeRun, TheTimeOfAStepIsTheSumOfItsParts) {
-  const Workspace workspace;
-  ASSERT_EQ(sluice(workspace, {"run", "recipe.toml"}).code, 0);
-
   double steps_s = 0, first_s = 0, last_s = 0;
-  for (const auto& line : workspace.metrics()) {
+  for (const auto& line : left_alone().workspace.metrics()) {
     if (line.at("stage") != "grpo") continue;
     double parts_s = 0;
     for (const auto& [name, value] : line.items()) {
