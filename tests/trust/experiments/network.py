@@ -139,7 +139,7 @@ def network(place, count, random_):
                 counts["dropped"] += net.heal()
         expect(status == 0, f"{run} ended with {status}; see its log")
         expect("starting another" not in place.log(run), f"an actor of {run} died of the network; see the log")
-        place.check_end(run, overrides=OVERRIDES)
+        place.check_end(run)
         counts["faults"] += 1
         if kind in ("flips", "heads"):
             counts["flipped"] += told["flips"]
