@@ -46,23 +46,27 @@ std::string text_of(const fs::path& file) {
   return text.str();
 }
 
-// The most that each rank of a learner in this workspace had so far, in bytes.
-void note_peaks(const Workspace& workspace, std::map<std::string, int64_t>& peaks) {
+// The folders in /proc of learners that work in this workspace, and their ranks.
+std::map<fs::path, std::string> learners_in(const Workspace& workspace) {
+  std::map<fs::path, std::string> found;
   std::error_code gone;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     if (fs::read_symlink(entry.path() / "cwd", gone) != (workspace / "runs").parent_path()) continue;
     std::vector<std::string> words;
     std::istringstream command(text_of(entry.path() / "cmdline"));
     for (std::string word; std::getline(command, word, '\0');) words.push_back(word);
-    if (words.size() < 2 || words[1] != "learner") continue;
-    std::istringstream status(text_of(entry.path() / "status"));
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("VmHWM:")) {
-        auto& peak = peaks[words.back()];
-        peak = std::max<int64_t>(peak, std::stoll(line.substr(6)) * 1024);
-      }
-    }
+    if (words.size() > 1 && words[1] == "learner") found[entry.path()] = words.back();
   }
+  return found;
+}
+
+// The most that a process had so far, in bytes; 0 when it has ended.
+int64_t peak_of(const fs::path& process) {
+  std::istringstream status(text_of(process / "status"));
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+  }
+  return 0;
 }
 
 // Of a run to its end, by rank.
@@ -72,7 +76,11 @@ std::map<std::string, int64_t> peaks_of(const std::string& recipe, std::vector<s
   arguments.insert(arguments.end(), more.begin(), more.end());
   Sluice run(workspace, arguments);
   std::map<std::string, int64_t> peaks;
-  while (!run.process().wait(/*timeout_ms=*/2)) note_peaks(workspace, peaks);
+  std::map<fs::path, std::string> learners;
+  for (int64_t look = 0; !run.process().wait(/*timeout_ms=*/2); ++look) {
+    if (look % 16 == 0) learners = learners_in(workspace);  // a search of all processes takes as long as both
+    for (const auto& [process, rank] : learners) peaks[rank] = std::max(peaks[rank], peak_of(process));
+  }
   EXPECT_EQ(run.exit_code(), 0) << run.out() << run.err();
   return peaks;
 }
