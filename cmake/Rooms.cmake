@@ -73,7 +73,7 @@ function(sluice_tests room)
                                                   SLUICE_BINARY="$<TARGET_FILE_DIR:${room}_test>/sluice")
   list(GET ARGN 0 library)
   sluice_use_precompiled_tests(${room}_test ${library} ${sources})
-  target_link_libraries(${room}_test PRIVATE ${ARGN} sluice_test_main sluice_warnings)
+  target_link_libraries(${room}_test PRIVATE ${ARGN} sluice_warnings sluice_test_main)
 
   if(TARGET sluice)  # the program's own tests
     sluice_add_suites(${room}_test ${sources})

@@ -17,9 +17,10 @@
 
 namespace sluice {
 
-inline constexpr int64_t kRankSteps = 20;
+// Steps that ranks take together. Where weights are shared out each is a hundred small messages.
+inline int64_t rank_steps(const std::string& shard = "none") { return shard == "weights" ? 5 : 20; }
 
-// Of a rank, after kRankSteps steps.
+// Of a rank, after its steps.
 struct RankOutcome {
   at::Tensor weights;
   std::map<std::string, double> first, last;  // metrics of these steps

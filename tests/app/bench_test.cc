@@ -96,7 +96,7 @@ TEST_F(Bench, MonitorTellsOfManyActorsAndLosesNothing) {
 }
 
 TEST_F(Bench, RedisThatIsUnwellIsSaidCostsLittleAndIsRightAgain) {
-  const auto finished = sluice(workspace_, {"bench", "redis", "--step-ms", "5", "--seconds", "2", "--json"});
+  const auto finished = sluice(workspace_, {"bench", "redis", "--step-ms", "5", "--seconds", "1", "--json"});
   ASSERT_EQ(finished.code, 0) << finished.err;
   std::istringstream lines(finished.out);
   std::map<std::string, std::string> said;

@@ -171,7 +171,7 @@ Ended run_with(const Workspace& workspace, const std::string& reward) {
              {"run", SLUICE_SOURCE_DIR "/recipes/shakespeare_words.toml", "--name", "tiny",
               "monitor.redis=off", "model.hidden_size=32", "model.layers=2", "model.heads=2",
               "rollout.max_new_tokens=32", "rollout.prompts_per_step=4", "evaluation.prompts=8",
-              "sft.steps=60", "sft.batch.examples_per_step=8", "grpo.steps=6", "rewards=[" + reward + "]"});
+              "sft.steps=30", "sft.batch.examples_per_step=8", "grpo.steps=6", "rewards=[" + reward + "]"});
   EXPECT_EQ(run.code, 0) << run.out << run.err;
   Ended end{read_json(workspace.run() / "stages" / "grpo.json").at("weights_sha256"), {}, Json::array()};
   for (const auto& line : workspace.metrics()) {

@@ -21,9 +21,10 @@ namespace {
 constexpr int64_t kRows = 60;
 
 RankOutcome learn(const std::function<StepMetrics(std::span<const PreferenceExample>)>& step,
-                  const model::Network& network, const optim::Optimizer& optimizer, size_t completions) {
+                  const model::Network& network, const optim::Optimizer& optimizer, size_t completions,
+                  const std::string& shard) {
   RankOutcome outcome;
-  for (uint64_t i = 0; i < static_cast<uint64_t>(kRankSteps); ++i) {
+  for (uint64_t i = 0; i < static_cast<uint64_t>(rank_steps(shard)); ++i) {
     outcome.last = step(random_examples(5 + i % 3, completions, /*seed=*/i));
     if (i == 0) outcome.first = outcome.last;
   }
@@ -68,7 +69,8 @@ TEST_P(PreferenceRanks, LearnFromPairsWhatOneLearns) {
       Policies policies(ranks, GetParam());
       PreferenceLearner learner(*policies.network, policies.optimizer, policies.reference_logps(),
                                 {.terms = terms, .micro_batch_tokens = kRows});
-      return learn([&](auto pairs) { return learner.step(pairs); }, *policies.network, policies.optimizer, 2);
+      return learn([&](auto pairs) { return learner.step(pairs); }, *policies.network, policies.optimizer, 2,
+                   GetParam());
     });
   }
 }
@@ -79,7 +81,7 @@ TEST_P(PreferenceRanks, LearnFromJudgedCompletionsWhatOneLearns) {
     KtoLearner learner(*policies.network, policies.optimizer, policies.reference_logps(),
                        {.max_length = 64, .micro_batch_tokens = kRows});
     return learn([&](auto examples) { return learner.step(examples); }, *policies.network, policies.optimizer,
-                 1);
+                 1, GetParam());
   });
 }
 

@@ -189,13 +189,15 @@ TEST_P(PolicySplit, HasTheGradientOfWholeLogitsOfEachCompletionByItself) {
 INSTANTIATE_TEST_SUITE_P(Every, PolicySplit, testing::ValuesIn(split_cases()),
                          [](const auto& named) { return named.param.name; });
 
-// Each rank's share, the flat gradient summed; four ranks on some of the losses.
+// Each rank's share, the flat gradient summed; four ranks, and float32, on some of the losses.
 TEST(PolicySplitOverRanks, HasTheSameGradientAsOnOne) {
   const auto batch = make_batch(5);
-  auto cases = split_cases();
+  const auto all = split_cases();
+  auto some = all;
+  std::erase_if(some, [i = 0](const auto&) mutable { return i++ % 10 != 0; });
   for (const int64_t ranks : {2, 4}) {
-    if (ranks == 4) std::erase_if(cases, [i = 0](const auto&) mutable { return i++ % 10 != 0; });
     for (const auto type : {at::kDouble, at::kFloat}) {
+      const auto& cases = ranks == 2 && type == at::kDouble ? all : some;
       SplitStep alone(type);
       std::vector<at::Tensor> whole;
       for (const auto& of : cases) whole.push_back(alone.gradient(of, batch, kSplits[0]).clone());

@@ -102,9 +102,9 @@ INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
 
 // What a trainer makes of a network on each rank.
 RankOutcome train(const model::Network& network, const optim::Optimizer& optimizer,
-                  const std::function<StepMetrics(int64_t step)>& learn) {
+                  const std::function<StepMetrics(int64_t step)>& learn, const std::string& shard = "none") {
   RankOutcome outcome;
-  for (int64_t step = 0; step < kRankSteps; ++step) {
+  for (int64_t step = 0; step < rank_steps(shard); ++step) {
     outcome.last = learn(step);
     if (step == 0) outcome.first = outcome.last;
   }
@@ -138,8 +138,9 @@ TEST_P(SharedOut, LearnsWhatOneLearns) {
     const auto network = tiny_network_of(at::kFloat, 7);
     optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     SftTrainer trainer(*network, optimizer, {.micro_batch_tokens = 40, .noise = {.alpha = 5.0, .seed = 1}});
-    return train(*network, optimizer,
-                 [&](int64_t step) { return trainer.step(examples_of_step(step), step); });
+    return train(
+        *network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step), step); },
+        GetParam());
   });
 }
 
@@ -176,7 +177,8 @@ TEST_P(SharedOut, LearnsFromATeacherWhatOneLearns) {
     const auto network = tiny_network_of(at::kFloat, 7);
     optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     DistillTrainer trainer(*network, *teacher, optimizer, /*micro_batch_tokens=*/40, {});
-    return train(*network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step)); });
+    return train(
+        *network, optimizer, [&](int64_t step) { return trainer.step(examples_of_step(step)); }, GetParam());
   });
 }
 
@@ -185,8 +187,10 @@ TEST_P(SharedOut, LearnsARewardModelAsOne) {
     const auto network = model::with_scalar_head(*tiny_network_of(at::kFloat, 7), 3);
     optim::Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = GetParam()}, /*total_steps=*/100);
     RewardTrainer trainer(*network, optimizer, {.micro_batch_tokens = 60});
-    return train(*network, optimizer,
-                 [&](int64_t step) { return trainer.step(make_pairs(static_cast<size_t>(3 + step % 3))); });
+    return train(
+        *network, optimizer,
+        [&](int64_t step) { return trainer.step(make_pairs(static_cast<size_t>(3 + step % 3))); },
+        GetParam());
   });
 }
 

@@ -195,7 +195,8 @@ TEST(TokenizerJson, SurvivesDamage) {
   }
 }
 
-// Every member of every object of a real file, one after another, made something else.
+// Every member of every object of a real file, one after another, made something else; of tokens each
+// twentieth.
 TEST(TokenizerJson, SurvivesMembersOfAnotherType) {
   const auto file = Json::parse(read_file(SLUICE_SOURCE_DIR "/data/tokenizers/minimind/tokenizer.json"));
   auto small = file;
@@ -206,8 +207,9 @@ TEST(TokenizerJson, SurvivesMembersOfAnotherType) {
   small["model"]["vocab"] = tokens;
   small["model"]["merges"] = Json::array({file["model"]["merges"][0]});
   const auto flat = small.flatten();
+  int tokens_seen = 0;
   for (const auto& [pointer, value] : flat.items()) {
-    if (pointer.starts_with("/model/vocab") && pointer.size() % 7 != 0) continue;
+    if (pointer.starts_with("/model/vocab") && tokens_seen++ % 20 != 0) continue;
     for (const Json& other :
          {Json(nullptr), Json(-1), Json("x"), Json::array(), Json::object(), Json(1e300)}) {
       auto damaged = small;
