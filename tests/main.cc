@@ -14,7 +14,7 @@ namespace {
 
 // Behind what tests keep for their whole process, and before the destructors of libraries: LibTorch takes
 // back each of its operators there, for a quarter of what it takes to begin.
-void leave(int status, void*) {
+[[maybe_unused]] void leave(int status, void*) {
   std::cout.flush();
   std::fflush(nullptr);
   ::_exit(status);
