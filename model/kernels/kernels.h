@@ -106,7 +106,7 @@ struct MatmulCall {
   const float* x = nullptr;  // rows are x_stride apart
   int64_t x_stride = 0, rows = 0, depth = 0, columns = 0;
   bool rounds = false;           // x to bfloat16, as it is read
-  const void* panels = nullptr;  // float, uint16_t or int8_t
+  const void* panels = nullptr;  // as `type` says, from the start of a cache line on
   WeightType type = WeightType::Float32;
   const float* scales = nullptr;  // [columns] of Int8
   const float* bias = nullptr;    // [columns] or null
@@ -131,7 +131,7 @@ struct OuterCall {
   int64_t a_columns = 0, b_columns = 0, rows = 0;
   float* out = nullptr;  // rows are out_stride apart
   int64_t out_stride = 0;
-  float* scratch = nullptr;  // outer_scratch() numbers
+  float* scratch = nullptr;  // outer_scratch() numbers, from the start of a cache line on
 };
 int64_t outer_scratch(int64_t a_columns, int64_t b_columns);
 

@@ -1,7 +1,8 @@
 // Products on a processor's matrix tiles (AMX): numbers of bfloat16, sums of float32.
 //
 // A number of float32 is the sum of three of bfloat16, its parts. A product of two takes six products of
-// parts; the three left out are below 2^-24 of it, less than what one rounding takes.
+// parts; the three left out are below 2^-24 of it, less than what one rounding takes. Numbers below 2^-100
+// lose digits on the way, and those above 2^127 may become NaN.
 #pragma once
 
 #include "model/kernels/kernels.h"

@@ -9,6 +9,7 @@
 #include "base/device_info.h"
 #include "base/files.h"
 #include "base/subprocess.h"
+#include "model/instructions.h"
 
 namespace sluice::recipes::internal {
 namespace {
@@ -40,6 +41,7 @@ Json environment(const Recipe& recipe) {
           {"torch", TORCH_VERSION},
           {"processor", processor()},
           {"vectors", at::get_cpu_capability()},
+          {"kernels", model::instructions()},
           {"accelerator", accelerator(recipe)},
           {"ranks", ranks}};
 }

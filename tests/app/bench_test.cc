@@ -268,6 +268,15 @@ TEST_F(BenchTable, MemoryGrowsByAFewCopiesOfTheVocabulary) {
   EXPECT_LE(lines[0].at("copies_of_the_weights"), 7.5);
 }
 
+TEST_F(Bench, MemoryIsOfAsManyCompletionsAsAreSaid) {
+  const auto finished = sluice(workspace_, {"bench", "memory", "--vocab", "2000", "--batch", "2", "--json"});
+  ASSERT_EQ(finished.code, 0) << finished.err;
+  const auto lines = json_lines(finished.out);
+  ASSERT_EQ(lines.size(), 1);
+  EXPECT_EQ(lines[0].at("batch"), 2);
+  EXPECT_GT(lines[0].at("peak_bytes").at("2000"), 0);
+}
+
 TEST_F(BenchTable, HasRowsOfEveryKind) {
   std::multiset<std::string> names;
   for (const auto& line : all()) names.insert(line.at("row"));

@@ -68,8 +68,8 @@ std::vector<Stranger> hit(Sluice& run, const std::string& rank, int signal, int6
 }
 
 // How a run ended that was hit, and what it said; nobody is left behind it.
-Finished end_of(Sluice& run, const std::vector<Stranger>& family) {
-  const int code = run.exit_code(kFaultMs);
+Finished end_of(Sluice& run, const std::vector<Stranger>& family, Millis within = kFaultMs) {
+  const int code = run.exit_code(within);
   for (const auto& process : family) EXPECT_TRUE(process.gone(5'000)) << process.command().at(1);
   return {code, run.out(), run.err()};
 }
@@ -203,23 +203,30 @@ class RanksThatWait : public testing::Test {
 
     // What the other rank says.
     void expect_end(const std::string& words) {
-      const auto ended = end_of(run, family);
+      const auto ended = end_of(run, family, kFaultMs - (clock.now_ms() - hit_at));
       EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
       EXPECT_THAT(ended.err, HasSubstr(words));
     }
 
+    void stop(const std::string& rank) {
+      family = hit(run, rank, SIGSTOP);
+      hit_at = clock.now_ms();
+    }
+
+    const SteadyClock clock;
     const Workspace workspace;
     Sluice run;
+    Millis hit_at = clock.now_ms();
     std::vector<Stranger> family;
   };
 
   // Each process of a run comes to the place; rank 0 alone writes, the second time behind some steps.
   struct All {
     All() {
-      without_one.family = hit(without_one.run, "1", SIGSTOP);
-      without_zero.family = hit(without_zero.run, "0", SIGSTOP);
+      without_one.stop("1");
+      without_zero.stop("0");
     }
-    Waiting slow{{"learner.rank_timeout_s=5", "grpo.steps=1"}, "checkpoint.after_write:2:slow"};
+    Waiting slow{{"learner.rank_timeout_s=7", "grpo.steps=1"}, "checkpoint.after_write:2:slow"};
     Waiting in_checkpoint{{"learner.rank_timeout_s=5"}, "checkpoint.after_write:2:stop"};
     Waiting without_one{kHasty}, without_zero{kHasty};
   };

@@ -191,6 +191,36 @@ TEST(Matmul, OfBFloat16WithBFloat16AgreesAndGivesARowTheSameBits) {
   });
 }
 
+TEST(Matmul, OfBFloat16AddsItsBiasAndItsSumInAnyBlockOfRows) {
+  for_each_instruction_set([] {
+    constexpr int64_t kRows = 601, kDepth = 45, kColumns = 50;
+    const auto x = numbers({kRows, kDepth}, 0), rows = numbers({kColumns, kDepth}, 1),
+               bias = numbers({kColumns}, 2), before = numbers({kRows, kColumns}, 3);
+    const auto panels = pack(rows, /*rounds=*/true);
+    auto out = before.clone();
+    model::cpu::kernels().matmul({.x = x.const_data_ptr<float>(),
+                                  .x_stride = kDepth,
+                                  .rows = kRows,
+                                  .depth = kDepth,
+                                  .columns = kColumns,
+                                  .rounds = true,
+                                  .panels = panels.const_data_ptr(),
+                                  .type = model::cpu::WeightType::BFloat16,
+                                  .bias = bias.const_data_ptr<float>(),
+                                  .adds = true,
+                                  .out = out.mutable_data_ptr<float>(),
+                                  .out_stride = kColumns});
+    expect_near(out, wide(before) + wide(bias) + at::mm(wide(of_bfloat16(x)), wide(of_bfloat16(rows)).t()));
+  });
+}
+
+TEST(Matmul, OfNoDepthIsZero) {
+  for_each_instruction_set([] {
+    const model::Weight weight(at::zeros({20, 0}), {}, model::Rounding::BFloat16Both);
+    EXPECT_TRUE(at::equal(raw::linear(at::zeros({3, 0}), weight), at::zeros({3, 20})));
+  });
+}
+
 TEST(Matmul, RoundsToBFloat16AsATensorDoes) {
   for_each_instruction_set([] {
     const auto x = numbers({50, 70}, 0);
@@ -385,11 +415,15 @@ TEST(LinearBackward, LetsNoNumberThatIsNoneGetLost) {
       auto grad = numbers({300, 20}, 0), weight = numbers({20, 30}, 1), x = at::zeros({300, 30});
       grad[270][3] = none;
       weight.zero_();
-      const auto grad_x = raw::linear_grad_x(grad, weight), grad_weight = raw::linear_grad_weight(grad, x);
-      EXPECT_TRUE(grad_x[270].isnan().all().item<bool>());
-      EXPECT_EQ(grad_x.isnan().sum().item<int64_t>(), 30);
-      EXPECT_TRUE(grad_weight[3].isnan().all().item<bool>());
-      EXPECT_EQ(grad_weight.isnan().sum().item<int64_t>(), 30);
+      for (const auto rounding : {model::Rounding::None, model::Rounding::BFloat16Both}) {
+        const model::Weight of(weight, {}, rounding);
+        const auto grad_x = raw::linear_grad_x(grad, of),
+                   grad_weight = raw::linear_grad_weight(grad, x, of.rounds_both());
+        EXPECT_TRUE(grad_x[270].isnan().all().item<bool>());
+        EXPECT_EQ(grad_x.isnan().sum().item<int64_t>(), 30);
+        EXPECT_TRUE(grad_weight[3].isnan().all().item<bool>());
+        EXPECT_EQ(grad_weight.isnan().sum().item<int64_t>(), 30);
+      }
     }
   });
 }

@@ -21,7 +21,7 @@ namespace {
 ModelConfig odd_config(bool tied) {
   return llama_config({.vocab_size = 45,
                        .hidden_size = 32,
-                       .intermediate_size = 24,
+                       .intermediate_size = 25,
                        .num_layers = 2,
                        .num_heads = 2,
                        .num_kv_heads = 1,
@@ -94,7 +94,8 @@ TEST_P(SnapshotOf, GivesWayToTheNextOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Roundings, SnapshotOf,
-                         testing::Combine(testing::Values(Rounding::None, Rounding::BFloat16, Rounding::Int8),
+                         testing::Combine(testing::Values(Rounding::None, Rounding::BFloat16,
+                                                          Rounding::BFloat16Both, Rounding::Int8),
                                           testing::Bool()));
 
 TEST(WeightSnapshot, NamesItsPanelsAndWhatIsInThem) {

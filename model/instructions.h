@@ -1,0 +1,12 @@
+// What this process's kernels compute with.
+#pragma once
+
+#include <string>
+
+namespace sluice::model {
+
+// The instructions of the widest kernels that this processor has: "AVX-512 with tiles", "AVX-512", "AVX2" or
+// "plain". Where they are the same, so are the bits of what is learned.
+std::string instructions();
+
+}  // namespace sluice::model
