@@ -124,9 +124,12 @@ Expression Grammar::quantity() {
     words = "percent";
   } else if (at_unit()) {
     std::string found = unit_words();
+    std::vector<Expression> factors{std::move(value)};
     for (auto scale = take_scale(found); scale; scale = take_scale(found)) {
-      value = Expression::of(Kind::Product, {std::move(value), Expression::whole(*scale)});
+      factors.push_back(Expression::whole(*scale));
     }
+    value =
+        factors.size() == 1 ? std::move(factors.front()) : Expression::of(Kind::Product, std::move(factors));
     if (!found.empty()) words = std::move(found);
     power = unit_power();
     if (cursor_.at_sign("/") && !words.empty()) {

@@ -7,6 +7,8 @@
 namespace sluice::rewards::math {
 namespace {
 
+constexpr int kMaxMarks = 8;  // behind a value, each of which makes the tree deeper: !, degrees, powers
+
 constexpr std::string_view kGreek[] = {
     "alpha", "beta",     "gamma", "delta",  "epsilon", "varepsilon", "zeta",  "eta",
     "theta", "vartheta", "kappa", "lambda", "mu",      "nu",         "xi",    "rho",
@@ -96,7 +98,8 @@ Expression Grammar::signed_power() {
 
 Expression Grammar::power() {
   Expression base = atom();
-  while (!cursor_.failed()) {
+  for (int marks = 0; !cursor_.failed(); ++marks) {
+    if (marks > kMaxMarks) return fail();
     if (cursor_.take_sign("!")) {
       base = Expression::of(Kind::Factorial, {std::move(base)});
     } else if (cursor_.take_sign("deg")) {
@@ -308,6 +311,7 @@ Expression Grammar::function(const std::string& name) {
 
 // \sin(x), and all of 2x in \sin 2x; not the \cos x of \sin x \cos x.
 Expression Grammar::function_argument() {
+  const Level level(*this);
   if (cursor_.at_sign("(") || cursor_.at_sign("[")) return bracketed();
   if (cursor_.at_sign("{")) return group();
   if (cursor_.take_sign("-")) return negative(function_argument());

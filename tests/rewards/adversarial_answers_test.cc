@@ -51,6 +51,20 @@ Texts bombs() {
   return out;
 }
 
+// A mark behind a mark, each of which would make the tree deeper.
+Texts chains() {
+  Texts out;
+  for (const size_t count : {9, 40, 500, 1300, 4000, 8000}) {
+    for (const char* mark : {"!", "^{1}", "^2", "^\\circ", "^{\\circ}", " million", "-", "\\pm"}) {
+      for (const char* before : {"1", "x", "(1)", "\\sin "}) {
+        out.push_back(before + times(mark, count));
+        out.push_back(before + times(mark, count) + "1");
+      }
+    }
+  }
+  return out;
+}
+
 // Numbers that nobody can write down.
 Texts giants() {
   Texts out;
@@ -231,7 +245,8 @@ Texts degenerate() {
 
 Texts all() {
   Texts out;
-  for (const auto& texts : {bombs(), giants(), look_alikes(), payloads(), degenerate()}) add(out, texts);
+  for (const auto& texts : {bombs(), chains(), giants(), look_alikes(), payloads(), degenerate()})
+    add(out, texts);
   return out;
 }
 
