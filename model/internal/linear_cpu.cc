@@ -84,6 +84,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   const auto x_rows = x.stride(1) == 1 ? x : x.contiguous();
   const int64_t depth = x.size(1), columns = weight.rows.size(0);
   auto result = at::empty({x.size(0), columns}, x.options().requires_grad(false));
+  if (depth == 0) return result.zero_();
   const auto multiply = [&](const Tensor& panels, int64_t first, int64_t count) {
     share_product({.x = x_rows.const_data_ptr<float>(),
                    .x_stride = x_rows.stride(0),
