@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "app/command.h"
+#include "app/model_arguments.h"
 #include "app/recipe_options.h"
 #include "base/error.h"
 #include "recipes/evaluation.h"
@@ -30,9 +31,9 @@ Command add_eval(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   add_recipe_arguments(app, arguments->recipe);
   app.add_option("--model", arguments->model,
-                 "A model directory, for instance runs/NAME/checkpoints/latest/hf")
+                 "A model directory, a checkpoint, or a run (its latest checkpoint)")
       ->required();
-  app.add_option("--reference", arguments->reference, "A model directory to measure the KL against");
+  app.add_option("--reference", arguments->reference, "Such a one, to measure the KL against");
   app.add_option("--stage", arguments->stage, "Which evaluation of the recipe (default: its first)");
   app.add_flag("--json", arguments->json, "Print figures and samples as JSON");
   return [arguments] {
@@ -40,8 +41,10 @@ Command add_eval(CLI::App& app) {
     const auto& stage = evaluation_stage(recipe, arguments->stage);
     require<UsageError>(stage.role == recipes::StageRole::Evaluation, "eval: stage ", stage.name,
                         " is of kind ", stage.use, ", not eval");
+    const std::string reference =
+        arguments->reference.empty() ? "" : find_model(arguments->reference).string();
     const auto result =
-        recipes::evaluate_model(recipe, stage, arguments->model, arguments->reference, [] { return 0; });
+        recipes::evaluate_model(recipe, stage, find_model(arguments->model), reference, [] { return 0; });
     if (arguments->json) {
       std::cout << result->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
       return 0;

@@ -216,8 +216,7 @@ TEST(Commands, SummaryHoldsWhatARunMeasuredAndEvalMeasuresItAgain) {
   EXPECT_TRUE(fs::exists(workspace.run() / "recipe.resolved.json"));
   EXPECT_TRUE(fs::exists(workspace.run() / "logs" / "actor-1.log"));
 
-  const auto again =
-      sluice(workspace, {"eval", "recipe.toml", "--model", "runs/tiny/checkpoints/latest/hf", "--json"});
+  const auto again = sluice(workspace, {"eval", "recipe.toml", "--model", "runs/tiny", "--json"});
   ASSERT_EQ(again.code, 0) << again.err;
   const Json figure = parse_json(again.out, "eval")["evals"][0];
   EXPECT_EQ(figure["metric"], "reward");
