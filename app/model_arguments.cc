@@ -28,6 +28,14 @@ fs::path find_model(const fs::path& path) {
                   " (hf/config.json), nor a run (checkpoints/latest)");
 }
 
+fs::path find_tokenizer(const fs::path& path) {
+  if (has_tokenizer(path)) return path;
+  for (const char* below : {"hf", "checkpoints/latest/hf"}) {
+    if (has_tokenizer(path / below)) return fs::canonical(path / below);
+  }
+  return path;
+}
+
 std::unique_ptr<text::Tokenizer> LoadedModel::load_tokenizer() const {
   return has_tokenizer(directory) ? text::load_tokenizer(directory) : nullptr;
 }

@@ -15,6 +15,8 @@ namespace sluice::app {
 // The model directory that a path means: itself, `hf` of a checkpoint, or that of a run's latest checkpoint.
 // Throws DataError saying what was looked for.
 std::filesystem::path find_model(const std::filesystem::path& path);
+// The same for a tokenizer, which may also be a file; a path without any comes back as it is.
+std::filesystem::path find_tokenizer(const std::filesystem::path& path);
 
 struct LoadedModel {
   std::filesystem::path directory;

@@ -9,6 +9,7 @@
 
 #include "app/command.h"
 #include "app/input_lines.h"
+#include "app/model_arguments.h"
 #include "app/tokenizer_chat.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -98,7 +99,7 @@ int encode(const EncodeArguments& arguments, bool has_text) {
                       "tokenizer encode: --specials is \"", arguments.specials,
                       "\"; there are parse, as-text");
   const auto specials = arguments.specials == "parse" ? text::Specials::Parse : text::Specials::AsText;
-  const auto tokenizer = text::load_tokenizer(arguments.directory);
+  const auto tokenizer = text::load_tokenizer(find_tokenizer(arguments.directory));
   if (has_text) {
     print_ids(tokenizer->encode(arguments.text, specials), arguments.json);
     return 0;
@@ -183,7 +184,8 @@ CLI::App* add_train(CLI::App& app, TrainArguments& arguments) {
 
 CLI::App* add_encode(CLI::App& app, EncodeArguments& arguments) {
   auto* sub = app.add_subcommand("encode", "Print the ids of a text, or of each line of a file");
-  sub->add_option("tokenizer", arguments.directory, "A folder with a tokenizer, or its file")->required();
+  sub->add_option("tokenizer", arguments.directory, "A folder with a tokenizer, its file, or a run")
+      ->required();
   sub->add_option("--text", arguments.text, "The text");
   sub->add_option("--file", arguments.file, "JSON lines with a column `text`");
   sub->add_option("--specials", arguments.specials, "What spells a special token is: parse (its id), as-text")
@@ -210,15 +212,17 @@ Command add_tokenizer(CLI::App& app) {
   auto* about = app.add_subcommand("info", "Say what a tokenizer is");
   about->add_flag("--json", arguments->json, "Print JSON");
   for (auto* sub : {decoding, about}) {
-    sub->add_option("tokenizer", arguments->directory, "A folder with a tokenizer, or its file")->required();
+    sub->add_option("tokenizer", arguments->directory, "A folder with a tokenizer, its file, or a run")
+        ->required();
   }
   auto* chatting = app.add_subcommand("chat", "Print what the chat template makes of conversations");
   return [arguments, training, encoding, decoding, chatting, chat = add_tokenizer_chat(*chatting)] {
     if (chatting->parsed()) return chat();
     if (training->parsed()) return train(arguments->train);
     if (encoding->parsed()) return encode(arguments->encode, encoding->count("--text") > 0);
-    if (decoding->parsed()) return decode(arguments->directory, arguments->ids);
-    return info(arguments->directory, arguments->json);
+    const std::string directory = find_tokenizer(arguments->directory).string();
+    if (decoding->parsed()) return decode(directory, arguments->ids);
+    return info(directory, arguments->json);
   };
 }
 

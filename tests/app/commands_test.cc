@@ -221,6 +221,7 @@ TEST(Commands, SummaryHoldsWhatARunMeasuredAndEvalMeasuresItAgain) {
   const Json figure = parse_json(again.out, "eval")["evals"][0];
   EXPECT_EQ(figure["metric"], "reward");
   EXPECT_EQ(figure["value"], summary["evals"][1]["value"]);
+  EXPECT_EQ(sluice(workspace, {"tokenizer", "info", "runs/tiny"}).code, 0);
 }
 
 // The scorer that compares with a right answer, whatever it is called and wherever it stands, is reported
