@@ -43,10 +43,14 @@ std::string own_stages(const OwnData& data) {
   const std::string fast = scratch ? "optim = { lr = 1e-3, warmup_steps = 10 }\n" : "";
   switch (data.layout.kind) {
     case RowKind::Prompts: {
+      const std::string taught =
+          scratch && !taught_by(data.layout).empty()
+              ? stage("sft", "steps = 200  # what knows nothing is never right\n" + fast)
+              : "";
       const std::string learn =
           stage("grpo",
                 std::string("steps = 100\n") + (scratch ? "optim = { lr = 1e-4, warmup_steps = 10 }\n" : ""));
-      return data.test.empty() ? learn : evaluation("before") + learn + evaluation("after");
+      return taught + (data.test.empty() ? learn : evaluation("before") + learn + evaluation("after"));
     }
     case RowKind::Pairs:
       return stage("dpo", "steps = 100\n" + fast);

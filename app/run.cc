@@ -76,6 +76,9 @@ Command add_run(CLI::App& app) {
       recipes::check_machine(recipe);
     }
     const auto run = recipes::open_run(arguments->runs, recipe, arguments->resume);
+    if (arguments->resume && !run.resumed)
+      std::cout << "there is no run " << recipe.name << " in " << arguments->runs
+                << " to go on with: it begins" << std::endl;
     const auto traces = std::filesystem::absolute(run.directory.root() / "traces");
     if (arguments->trace) ::setenv(kTraceVariable, traces.c_str(), 1);
     const int status = recipes::supervise(run, recipe, signals, resume_command(*arguments));

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "app/model_arguments.h"
 #include "base/error.h"
 #include "base/json_lines.h"
 #include "text/chat_template.h"
@@ -34,9 +35,10 @@ text::RenderedChat render(const text::ChatTemplate& chat, Json row, const std::s
 }
 
 int render_file(const ChatArguments& arguments) {
-  const auto chat = text::load_chat_template(arguments.directory);
-  require<DataError>(chat.has_value(), arguments.directory, ": no chat template in it");
-  const auto tokenizer = arguments.json ? text::load_tokenizer(arguments.directory) : nullptr;
+  const std::string directory = find_tokenizer(arguments.directory).string();
+  const auto chat = text::load_chat_template(directory);
+  require<DataError>(chat.has_value(), directory, ": no chat template in it");
+  const auto tokenizer = arguments.json ? text::load_tokenizer(directory) : nullptr;
   for_each_json_line(arguments.file, [&](int64_t line, Json row) {
     const std::string where = arguments.file + ":" + std::to_string(line);
     const auto rendered = render(*chat, std::move(row), where, arguments.generation_prompt);
@@ -56,7 +58,8 @@ int render_file(const ChatArguments& arguments) {
 
 Command add_tokenizer_chat(CLI::App& app) {
   auto arguments = std::make_shared<ChatArguments>();
-  app.add_option("model", arguments->directory, "A model directory with a chat template")->required();
+  app.add_option("model", arguments->directory, "A model directory with a chat template, or a run")
+      ->required();
   app.add_option("--file", arguments->file,
                  "JSON lines of {\"messages\": [...]}; \"tools\" and further variables may stand beside them")
       ->required();

@@ -4,11 +4,13 @@
 #include <array>
 #include <csignal>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -131,14 +133,14 @@ class Sources {
     const auto journal = run_.journal(place_.stage.name).string();
     const auto batch = batches_.groups.find(step - place_.first_step - 1);
     if (batch == batches_.groups.end()) return journal + " has no batch of step " + std::to_string(step);
-    std::string names;
-    for (const uint64_t group : batch->second) {
-      if (!batches_.present.contains(group))
-        names += (names.empty() ? "" : ", ") + buffers::group_name(group);
-    }
-    if (names.empty()) return "";
-    return journal + " does not hold what step " + std::to_string(step) + " was trained on: group " + names +
-           " is missing";
+    std::vector<uint64_t> gone;
+    std::ranges::copy_if(batch->second, std::back_inserter(gone),
+                         [&](uint64_t group) { return !batches_.present.contains(group); });
+    if (gone.empty()) return "";
+    const size_t more = gone.size() - 1;
+    return journal + " does not hold what step " + std::to_string(step) + " was trained on: group " +
+           buffers::group_name(gone.front()) +
+           (more > 0 ? " and " + std::to_string(more) + " more are" : " is") + " missing";
   }
 
   // "1 to 6 and 11 to 26", of the steps of the stage that can be taken again.

@@ -13,7 +13,7 @@ std::string SilenceWatch::look(Millis now) {
   const double silent_s = static_cast<double>(now - since_) / 1000.0;
   const bool over = now - since_ >= (pulse ? pulse->limit_ms : kSilentMs);
   const bool computed = cpu_s - cpu_s_ > kBusyShare * silent_s;
-  if (since_ < 0 || beats != beats_ || (over && computed)) {
+  if (since_ < 0 || beats != beats_ || (over && (computed || is_runnable(pid_)))) {
     since_ = now;
     beats_ = beats;
     cpu_s_ = cpu_s;

@@ -11,8 +11,8 @@
 
 namespace sluice::recipes::internal {
 
-// Signs of life are beats (base/pulse.h) and time spent computing: work without a beat is long, a wait is
-// not.
+// Signs of life are beats (base/pulse.h) and computing, or waiting for a processor on a busy machine: work
+// without a beat is long, a wait is not.
 class SilenceWatch {
  public:
   // `pulse` is the process's file, removed before it was started.

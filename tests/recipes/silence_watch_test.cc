@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include "base/cpu_time.h"
 #include "base/pulse.h"
@@ -18,13 +19,22 @@ struct SilenceWatchTest : testing::Test {
   Subprocess start(const std::string& script) {
     return Subprocess::start({.command = {"/bin/sh", "-c", script}});
   }
+  // One that has begun to wait.
+  Subprocess asleep() {
+    auto process = start("exec sleep 60");
+    for (int waits = 0; waits < 20; ++waits) {
+      if (is_runnable(process.pid())) waits = 0;
+      process.wait(1);
+    }
+    return process;
+  }
   TempFolder folder_;
 };
 
 TEST_F(SilenceWatchTest, NamesWhatASilentProcessWasDoing) {
   keep_pulse(folder_ / "learner-0");
   now_doing("step 3: waits for its groups", 2'000);
-  auto process = start("exec sleep 60");
+  auto process = asleep();
   SilenceWatch watch(process.pid(), folder_ / "learner-0");
 
   EXPECT_EQ(watch.look(10'000), "");
@@ -36,7 +46,7 @@ TEST_F(SilenceWatchTest, NamesWhatASilentProcessWasDoing) {
 TEST_F(SilenceWatchTest, ABeatIsASignOfLife) {
   keep_pulse(folder_ / "learner-0");
   now_doing("waits", 2'000);
-  auto process = start("exec sleep 60");
+  auto process = asleep();
   SilenceWatch watch(process.pid(), folder_ / "learner-0");
 
   EXPECT_EQ(watch.look(10'000), "");
@@ -57,8 +67,21 @@ TEST_F(SilenceWatchTest, ComputingIsASignOfLife) {
   EXPECT_EQ(watch.look(1'000), "");  // 0.1 s within one second
 }
 
+// As on a machine that is too busy to let it compute.
+TEST_F(SilenceWatchTest, WaitingForAProcessorIsASignOfLife) {
+  keep_pulse(folder_ / "learner-0");
+  now_doing("learns", 1'000);
+  auto process = start("while :; do :; done");
+  SilenceWatch watch(process.pid(), folder_ / "learner-0");
+  EXPECT_EQ(watch.look(0), "");
+  EXPECT_EQ(watch.look(1'000'000), "");  // it has computed for a blink of that
+  process.signal(SIGSTOP);
+  while (is_runnable(process.pid())) process.wait(1);
+  EXPECT_THAT(watch.look(2'000'000), HasSubstr("the last was: learns"));
+}
+
 TEST_F(SilenceWatchTest, AProcessThatNeverBeginsIsSilentToo) {
-  auto process = start("exec sleep 60");
+  auto process = asleep();
   SilenceWatch watch(process.pid(), folder_ / "none");
   EXPECT_EQ(watch.look(0), "");
   EXPECT_EQ(watch.look(49'000), "");
