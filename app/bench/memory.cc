@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -37,12 +35,6 @@ model::ModelConfig config_of(int64_t vocab) {
                               .tie_embeddings = true});
 }
 
-int64_t most_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
-}
-
 // The bytes that a process of its own had at most for a learner and two of its steps.
 int64_t peak_of(int64_t vocab, int64_t batch, int threads) {
   const auto run = run_captured(
@@ -71,7 +63,7 @@ void measure_memory_here(int64_t vocab, int64_t batch, int threads) {
   optim::Optimizer optimizer(network, alone, {}, /*total_steps=*/2);
   learner::PolicyLearner learner(network, nullptr, optimizer, {});
   for (int64_t step = 0; step < 2; ++step) learner.step(completions.batch, step);
-  std::cout << Json{{"vocab", vocab}, {"peak_bytes", most_resident_bytes() - before}}.dump() << std::endl;
+  std::cout << Json{{"vocab", vocab}, {"peak_bytes", peak_resident_bytes() - before}}.dump() << std::endl;
 }
 
 void bench_memory(const std::vector<int64_t>& vocabularies, int64_t batch, int threads, Report& report) {

@@ -15,5 +15,12 @@ TEST(ResidentMemory, GrowsByWhatIsWrittenTo) {
   EXPECT_EQ(written.back(), 1);
 }
 
+TEST(ResidentMemory, RemembersItsPeak) {
+  constexpr int64_t kBytes = 64 << 20;
+  const int64_t before = resident_bytes();
+  EXPECT_EQ(std::vector<char>(kBytes, 1).back(), 1);
+  EXPECT_GE(peak_resident_bytes() - before, kBytes / 2);
+}
+
 }  // namespace
 }  // namespace sluice
