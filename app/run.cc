@@ -10,6 +10,7 @@
 #include "app/recipe_options.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/shell_word.h"
 #include "base/signals.h"
 #include "base/state_dump.h"
 #include "base/trace.h"
@@ -42,12 +43,12 @@ void write_trace(const std::filesystem::path& parts, const std::filesystem::path
 
 // The line that goes on with a stopped run.
 std::string resume_command(const RunArguments& arguments) {
-  std::string line = "sluice run " + arguments.recipe.file;
-  if (!arguments.name.empty()) line += " --name " + arguments.name;
+  std::string line = "sluice run " + shell_word(arguments.recipe.file);
+  if (!arguments.name.empty()) line += " --name " + shell_word(arguments.name);
   if (arguments.trace) line += " --trace";
-  if (arguments.runs != "runs") line += " --runs " + arguments.runs;
+  if (arguments.runs != "runs") line += " --runs " + shell_word(arguments.runs);
   line += " --resume";
-  for (const auto& text : arguments.recipe.overrides) line += " '" + text + "'";
+  for (const auto& text : arguments.recipe.overrides) line += " " + shell_quoted(text);
   return line;
 }
 

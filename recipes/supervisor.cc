@@ -22,6 +22,7 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/pulse.h"
+#include "base/shell_word.h"
 #include "base/socket_path.h"
 #include "base/state_dump.h"
 #include "base/subprocess.h"
@@ -326,7 +327,8 @@ std::optional<monitor::RedisServer> start_redis(const RunDirectory& run, const R
     say("no Redis: " + why + "; the run goes on without it");
     return server;
   }
-  say("watch: redis-cli -s " + server->socket().string() + " hgetall 'sluice:{" + recipe.name + "}:state'");
+  say("watch: redis-cli -s " + shell_word(server->socket().string()) + " hgetall " +
+      shell_quoted("sluice:{" + recipe.name + "}:state"));
   return server;
 }
 
@@ -424,7 +426,7 @@ int supervise(const OpenedRun& opened, const Recipe& recipe, StopSignals& signal
               const std::string& resume) {
   const RunDirectory& run = opened.directory;
   say(describe(recipe) + (opened.resumed ? "resumed: " : "run: ") + run.root().string());
-  say("watch: tail -f " + run.metrics().string());
+  say("watch: tail -f " + shell_word(run.metrics().string()));
   if (!run.next_stage(recipe) && std::filesystem::exists(run.summary())) {
     say(summary_table(run, recipe));
     return 0;
