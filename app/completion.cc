@@ -6,6 +6,7 @@
 
 #include "app/command.h"
 #include "app/manual.h"
+#include "base/shell_word.h"
 #include "recipes/schema_help.h"
 
 namespace sluice::app {
@@ -59,13 +60,6 @@ std::string joined(const std::vector<std::string>& words, const std::string& beh
   return text;
 }
 
-// In single quotes, for bash, zsh and fish.
-std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
 std::string fish_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' || c == '\\' ? std::string("\\") + c : std::string(1, c);
@@ -75,9 +69,10 @@ std::string fish_quoted(const std::string& text) {
 // The cases "reward test") words=... of a shell's case statement.
 void print_cases(const std::vector<Choices>& all) {
   for (const auto& choices : all) {
-    std::cout << "    " << quoted(choices.path) << ")\n      flags=" << quoted(names(choices.options))
-              << "\n      offers="
-              << quoted(names(choices.commands) + (choices.words.empty() ? "" : " " + joined(choices.words)))
+    std::cout << "    " << shell_quoted(choices.path)
+              << ")\n      flags=" << shell_quoted(names(choices.options)) << "\n      offers="
+              << shell_quoted(names(choices.commands) +
+                              (choices.words.empty() ? "" : " " + joined(choices.words)))
               << (choices.takes_recipe ? "\n      recipe=yes" : "")
               << (choices.takes_topic ? "\n      topic=yes" : "") << " ;;\n";
   }
@@ -98,8 +93,8 @@ void print_known(const std::vector<Choices>& all) {
     std::ranges::replace(name, ' ', '_');
     std::cout << (name.empty() ? "" : " ") << name;
   }
-  std::cout << "'\n  keys=" << quoted(joined(recipes::recipe_keys(), "="))
-            << "\n  topics=" << quoted(joined(recipes::recipe_words())) << '\n';
+  std::cout << "'\n  keys=" << shell_quoted(joined(recipes::recipe_keys(), "="))
+            << "\n  topics=" << shell_quoted(joined(recipes::recipe_words())) << '\n';
 }
 
 void print_bash(const std::vector<Choices>& all) {

@@ -8,12 +8,10 @@
 #include <thread>
 
 #include "base/stopwatch.h"
+#include "model/instructions.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace sluice::app {
@@ -73,14 +71,6 @@ __attribute__((target("avx512f,avx512bf16"))) void dot_bf16(int64_t rounds) {
 // Products of matrix tiles of bfloat16, added to tiles of float32 (AMX).
 namespace tiles {
 constexpr double kFlopOfRound = 4 * 2.0 * 16 * 16 * 32;
-
-bool usable() {
-  constexpr long kAskForState = 0x1023, kTileState = 18;  // ARCH_REQ_XCOMP_PERM, the tiles' data
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned kBFloat16Tiles = 1u << 22;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kBFloat16Tiles) != 0 &&
-         ::syscall(SYS_arch_prctl, kAskForState, kTileState) == 0;
-}
 
 void multiply(int64_t rounds) {
   struct alignas(64) {
@@ -223,7 +213,8 @@ Ceilings measure_ceilings(int threads, const std::vector<double>& bytes) {
   if (__builtin_cpu_supports("avx512bf16")) {
     ceilings.bf16_dot_gflop_s = gflop_s(threads, 2 * avx512::kFlopOfRound, avx512::dot_bf16);
   }
-  if (tiles::usable()) ceilings.bf16_tile_gflop_s = gflop_s(threads, tiles::kFlopOfRound, tiles::multiply);
+  if (model::has_matrix_tiles())
+    ceilings.bf16_tile_gflop_s = gflop_s(threads, tiles::kFlopOfRound, tiles::multiply);
 #endif
   std::set<int64_t> sets{4, 256};
   for (const double size : bytes) sets.insert(working_set_for(size));

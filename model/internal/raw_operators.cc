@@ -90,6 +90,11 @@ std::pair<Tensor, Tensor> factors_of(const Tensor& grad, const Weight& weight) {
   const auto factor = rounded(grad, weight.rounds_both());
   return {factor, in_type_of(factor, as_multiplied(weight.rows, weight.rounds()))};
 }
+// Those of grad^T * x.
+std::pair<Tensor, Tensor> factors_of(const Tensor& grad, const Tensor& x, bool rounds) {
+  const auto factor = rounded(grad, rounds);
+  return {factor.t(), in_type_of(factor, rounded(x, rounds))};
+}
 
 }  // namespace
 
@@ -108,14 +113,14 @@ void add_linear_grad_x(const Tensor& grad, const Weight& weight, Tensor& sum) {
 void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds, Tensor& sum) {
   if (has_kernels(grad))
     return cpu::add_linear_grad_weight(grad, has_kernels(x) ? x : cpu::widened(x), rounds, sum);
-  const auto factor = rounded(grad, rounds);
-  add_product(factor.t(), in_type_of(factor, rounded(x, rounds)), sum);
+  const auto [turned, rows] = factors_of(grad, x, rounds);
+  add_product(turned, rows, sum);
 }
 
 Tensor linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds) {
   if (!has_kernels(grad)) {
-    const auto factor = rounded(grad, rounds);
-    return product(factor.t(), in_type_of(factor, rounded(x, rounds)), wide_type(grad));
+    const auto [turned, rows] = factors_of(grad, x, rounds);
+    return product(turned, rows, wide_type(grad));
   }
   auto sum = at::zeros({grad.size(1), x.size(1)}, grad.options());
   add_linear_grad_weight(grad, x, rounds, sum);
