@@ -16,6 +16,7 @@ import asyncio
 import importlib.machinery
 import importlib.util
 import inspect
+import itertools
 import json
 import math
 import os
@@ -111,7 +112,10 @@ def score_trl(function, parameters, samples):
     # Of TRL's trainer, which is not here.
     arguments["trainer_state"] = None
     arguments["log_extra"] = arguments["log_metric"] = lambda *args, **more: None
-    return [outcome(value) for value in call(function, parameters, arguments)]
+    values = call(function, parameters, arguments)
+    if not hasattr(values, "__len__"):  # an iterator, which may have no end
+        values = itertools.islice(values, len(samples) + 1)
+    return [outcome(value) for value in values]
 
 
 def score_verl(function, parameters, samples):

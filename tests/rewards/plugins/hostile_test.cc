@@ -16,7 +16,9 @@ struct Hostile {
   const char* body;       // what it does to a request with "bad" in it
   const char* reason;     // a part of it
   bool survives = false;  // what is wrong is one answer, not the worker
-  bool is_slow = false;   // to break
+
+  // Short where it is waited for to the end. A machine that is busy may need long for the others.
+  int timeout_ms() const { return std::string_view(reason).starts_with("timeout") ? 1000 : 20'000; }
 };
 
 std::ostream& operator<<(std::ostream& out, const Hostile& hostile) { return out << hostile.name; }
@@ -49,7 +51,7 @@ constexpr Hostile kInPython[] = {
     {"HangsAndIgnoresSigterm", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)",
      "timeout: no reply within 1000 ms"},
     {"Spins", "while True: pass", "timeout: "},
-    {"NeverEndsItsList", "return itertools.repeat(1.0)", ": "},
+    {"NeverEndsItsList", "return itertools.repeat(1.0)", "bad output: 3 scores for 2 samples", true},
     {"Segfaults", "import ctypes\nctypes.string_at(0)", "crash: killed by SIGSEGV"},
     {"Aborts", "os.abort()", "crash: killed by SIGABRT"},
     {"KillsItself", "os.kill(os.getpid(), signal.SIGKILL)", "crash: killed by SIGKILL"},
@@ -57,17 +59,17 @@ constexpr Hostile kInPython[] = {
     {"ExitsWithWords", "sys.exit('this is the end')", "crash: exit 1 (its last words: this is the end)"},
     {"LeavesProcesses", "for i in range(6): os.fork()\ntime.sleep(1000)", "timeout: "},
     {"ForksUntilItIsStopped", "for i in range(600):\n  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)",
-     "crash: it became more than 512 processes", false, true},
+     "crash: it became more than 512 processes"},
     {"LeavesAChildAndExits", "if os.fork() == 0: time.sleep(1000)\nos._exit(7)", "crash: exit 7"},
     {"LeavesASessionOfItsOwn",
      "if os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(1000)\n  os._exit(0)\nos._exit(7)",
      "crash: exit 7"},
     {"HangsInASessionOfItsOwn", "if os.fork() == 0: os.setsid()\ntime.sleep(1000)", "timeout: "},
     {"WantsTenGigabytes", "return [len(bytearray(10 << 30))]", "error: MemoryError", true},
-    {"WantsEverMore", "x = []\nwhile True: x.append(bytearray(1 << 20))", "error: MemoryError", true, true},
+    {"WantsEverMore", "x = []\nwhile True: x.append(bytearray(1 << 20))", "error: MemoryError", true},
     {"RecursesForEver", "def f(): f()\nf()", "error: RecursionError", true},
     {"Raises", "raise ValueError('no')", "error: ValueError: no", true},
-    {"RaisesWithAnEndlessText", "raise ValueError('x' * (5 << 20))", "error: ValueError: xxx", true, true},
+    {"RaisesWithAnEndlessText", "raise ValueError('x' * (5 << 20))", "error: ValueError: xxx", true},
     {"GivesTooFew", "return [1.0]", "bad output: 1 scores for 2 samples", true},
     {"GivesTooMany", "return [1.0] * 3", "bad output: 3 scores for 2 samples", true},
     {"GivesNothing", "return None", "error: TypeError", true},
@@ -81,7 +83,7 @@ constexpr Hostile kInPython[] = {
      "bad output: "},
     {"ClosesEverything", "os.closerange(0, 100)", "crash: "},
     {"PrintsAHundredMegabytes", "for i in range(100): print('x' * (1 << 20))\nraise ValueError('done')",
-     "error: ValueError: done", true, true},
+     "error: ValueError: done", true},
 };
 
 class HostilePython : public testing::TestWithParam<Hostile> {};
@@ -94,8 +96,7 @@ TEST_P(HostilePython, IsUnscoredAndReplaced) {
                             indented(GetParam().body, "    ") + "  return [1.0] * len(completions)\n");
   expect_unscored_and_healed(
       folder,
-      folder.make("python", "my.py:reward",
-                  {{"timeout_ms", GetParam().is_slow ? 20'000 : 1000}, {"memory_mb", 256}}),
+      folder.make("python", "my.py:reward", {{"timeout_ms", GetParam().timeout_ms()}, {"memory_mb", 256}}),
       GetParam());
 }
 
@@ -108,7 +109,7 @@ constexpr Hostile kPrograms[] = {
      "timeout: no reply within 1000 ms"},
     {"Segfaults", "os.kill(os.getpid(), signal.SIGSEGV)", "crash: killed by SIGSEGV"},
     {"ForksUntilItIsStopped", "for i in range(600):\n  if os.fork() == 0: time.sleep(1000)\ntime.sleep(1000)",
-     "crash: it became more than 512 processes", false, true},
+     "crash: it became more than 512 processes"},
     {"WantsTenGigabytes", "bytearray(10 << 30)", "crash: exit 1 (its last words: MemoryError)"},
     {"GivesTooFew", "say('{\"id\": %d, \"scores\": [1]}' % id)", "bad output: 1 scores for 2 samples", true},
     {"GivesNoScores", "say('{\"id\": %d}' % id)", "bad output: there are no scores", true},
@@ -137,7 +138,7 @@ constexpr Hostile kPrograms[] = {
     {"WritesAnEmptyLine", "say('')", "bad output: reply: not JSON"},
     {"WritesTwoLines", "say('{\"id\": %d, \"scores\": [1, 1]}\\n{}' % id)",
      "bad output: more than one line as reply"},
-    {"WritesAHundredMegabytes", "say('x' * (100 << 20))", "bad output: a reply of more than", false, true},
+    {"WritesAHundredMegabytes", "say('x' * (100 << 20))", "bad output: a reply of more than"},
     {"WritesForEver", "while True: os.write(1, b'y\\n' * 30000)", "bad output: more than one line as reply"},
     {"StopsInTheMiddleOfALine", "os.write(1, b'{\"id\"')\ntime.sleep(1000)", "timeout: "},
     {"EndsInTheMiddleOfALine", "os.write(1, b'{\"id\"')\nos._exit(3)", "crash: exit 3"},
@@ -165,8 +166,7 @@ TEST_P(HostileProgram, IsUnscoredAndReplaced) {
   folder.write_program("judge.py", program(GetParam().body));
   expect_unscored_and_healed(
       folder,
-      folder.make("command", "./judge.py",
-                  {{"timeout_ms", GetParam().is_slow ? 20'000 : 1000}, {"memory_mb", 256}}),
+      folder.make("command", "./judge.py", {{"timeout_ms", GetParam().timeout_ms()}, {"memory_mb", 256}}),
       GetParam());
 }
 
