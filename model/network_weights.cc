@@ -11,6 +11,7 @@
 #include "model/families/family.h"
 #include "model/internal/network_layers.h"
 #include "model/internal/normal_numbers.h"
+#include "model/large_tensor.h"
 #include "model/network.h"
 #include "model/tensor_bytes.h"
 
@@ -79,7 +80,7 @@ Network::Network(const ModelConfig& config, const at::Device& device, at::Scalar
     : config_(config), device_(device) {
   check_dtype(dtype);
   layers_ = std::make_unique<Layers>(weights_, config_, device_);
-  bind(at::empty({weights_.num_numbers()}, at::TensorOptions().dtype(dtype).device(device)),
+  bind(large_tensor(weights_.num_numbers(), at::TensorOptions().dtype(dtype).device(device)),
        /*requires_grad=*/dtype != at::kBFloat16);
 }
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "model/internal/large_tensor.h"
+#include "model/large_tensor.h"
 #include "model/internal/raw_operators.h"
 #include "model/kernels/kernels.h"
 

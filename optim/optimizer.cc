@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/shared_work.h"
+#include "model/large_tensor.h"
 #include "optim/internal/gradient_sum.h"
 #include "optim/internal/l2_norm.h"
 #include "optim/internal/shard_parts.h"
@@ -141,7 +143,7 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
       collective_(collective),
       options_(options),
       total_steps_(total_steps),
-      grad_(shards_weights() ? at::empty_like(network.flat()) : at::zeros_like(network.trained().flat())),
+      grad_(model::large_tensor(network.trained().flat().numel(), network.trained().flat().options())),
       own_(is_sharded() ? shard_of(grad_.numel(), collective.rank(), collective.size())
                         : Shard{0, grad_.numel()}) {
   check_options(options, total_steps);
@@ -161,6 +163,7 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
   if (shards_weights()) {
     weights_ = std::make_unique<ShardedWeights>(network_, grad_, own_, collective_);
   } else {
+    fill_zeros(grad_);
     sum_ = std::make_unique<GradientSum>(network_.trained(), grad_, collective_);
   }
 }
@@ -187,7 +190,7 @@ void Optimizer::zero_grad() {
   if (weights_ != nullptr) return weights_->begin_update();
   require(sum_->num_begun() == 0,
           "Optimizer::zero_grad: the gradient is being summed, and step() did not come");
-  fill_zeros(grad_);
+  if (!std::exchange(is_zero_, false)) fill_zeros(grad_);
 }
 
 void Optimizer::expect_last_backward() {
@@ -225,6 +228,7 @@ UpdateReport Optimizer::step() {
   const c10::NoGradGuard no_grad;
   check_grads();
   collected_.clear();
+  is_zero_ = false;
   inject(Failpoint::Gradient, kept_back());
   const auto grad = sum_gradient();
 
@@ -264,11 +268,11 @@ void Optimizer::move_weights(const at::Tensor& grad, double lr, double grad_scal
   const auto own_grad = weights_ != nullptr ? grad : part_of(grad, own_);
   rule_->update(part_of(flat, own_), own_grad,
                 {.lr = lr, .num_updates = num_applied_, .grad_scale = grad_scale});
-  if (weights_ != nullptr) {
-    weights_->share_root();
-  } else if (is_sharded()) {
-    fill_from_shards(flat.detach(), own_, collective_);
-  }
+  if (weights_ != nullptr) return weights_->share_root();
+  for (const auto& part : other_parts({.first = 0, .count = grad_.numel()}, own_))
+    fill_zeros(part_of(grad_, part));
+  is_zero_ = true;
+  if (is_sharded()) fill_from_shards(flat.detach(), own_, collective_);
 }
 
 std::string Optimizer::hash_in_common() const {

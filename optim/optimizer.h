@@ -94,6 +94,7 @@ class Optimizer {
             int64_t total_steps);
   ~Optimizer();
 
+  // Begins an update: between step() and this there is no backward.
   void zero_grad();
   // Of several ranks: what the next backward completes of the gradient is summed while that goes on. Until
   // step(), which has to come, nothing else is summed. Who does not call it has all of it summed in step(),
@@ -159,6 +160,7 @@ class Optimizer {
   std::vector<model::NamedTensor> collected_;  // by collect()
   std::unique_ptr<SpikeGuard> guard_;          // null where spikes are not skipped
   int64_t num_steps_ = 0, num_applied_ = 0, num_skipped_ = 0;
+  bool is_zero_ = false;  // grad_, since the last step() and until an update begins
 };
 
 }  // namespace sluice::optim

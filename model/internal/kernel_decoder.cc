@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "model/internal/large_tensor.h"
+#include "model/large_tensor.h"
 #include "model/kernels/transformer.h"
 
 namespace sluice::model {

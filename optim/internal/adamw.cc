@@ -4,38 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/shared_work.h"
+#include "model/large_tensor.h"
 #include "optim/internal/flat_loops.h"
 
 namespace sluice::optim {
 namespace {
-
-constexpr int64_t kBlock = 1 << 14;  // numbers that one thread moves
-
-template <class Real>
-void move_weights(const at::Tensor& weights, const at::Tensor& grad, const at::Tensor& first_moment,
-                  const at::Tensor& second_moment, const AdamWFactors& factors) {
-  const int64_t count = weights.numel();
-  auto* const w = weights.mutable_data_ptr<Real>();
-  const auto* const g = grad.const_data_ptr<Real>();
-  auto *const m = first_moment.mutable_data_ptr<Real>(), *const v = second_moment.mutable_data_ptr<Real>();
-  share_work((count + kBlock - 1) / kBlock, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kBlock, last = std::min(end * kBlock, count);
-    adamw_loop(w + first, g + first, m + first, v + first, last - first, factors);
-  });
-}
-
-// Where there are no loops of ours.
-void move_weights_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const at::Tensor& first_moment,
-                            const at::Tensor& second_moment, const AdamWFactors& factors) {
-  if (factors.grad_scale != 1.0) grad.mul_(factors.grad_scale);
-  first_moment.lerp_(grad, 1.0 - factors.beta1);
-  second_moment.mul_(factors.beta2).addcmul_(grad, grad, 1.0 - factors.beta2);
-  const auto denominator = second_moment.sqrt().mul_(factors.root_scale).add_(factors.eps);
-  weights.sub_(weights, factors.decay).addcdiv_(first_moment, denominator, -factors.step_size);
-}
-
+constexpr int64_t kMostNumbers = 1 << 16;  // of a part on the CPU, where threads share them
 }  // namespace
 
 AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& options)
@@ -49,35 +26,65 @@ AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& option
       return is_chosen(slot) && decays(slot, options) == decayed;
     };
     for (const auto& numbers : stretches(parameters, is_of_part)) {
-      parts_.push_back({.numbers = numbers, .decays = decayed, .moments = {}});
+      const int64_t most = parameters.flat().is_cpu() ? kMostNumbers : numbers.count;
+      for (int64_t first = 0; first < numbers.count; first += most) {
+        const int64_t count = std::min(most, numbers.count - first);
+        parts_.push_back(
+            {.numbers = {numbers.first + first, count}, .decays = decayed, .moments = {0, count}});
+      }
     }
   }
   std::ranges::sort(parts_, {}, [](const Part& part) { return part.numbers.first; });
   int64_t count = 0;
   for (auto& part : parts_) {
-    part.moments = {count, part.numbers.count};
+    part.moments.first = count;
     count += part.numbers.count;
   }
-  first_moment_ = at::zeros({count}, parameters.flat().options());
-  second_moment_ = at::zeros_like(first_moment_);
+  for (auto* const moment : {&first_moment_, &second_moment_})
+    *moment = model::large_tensor(count, parameters.flat().options()).zero_();
 }
 
 void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of) {
   const auto t = static_cast<double>(of.num_updates);
-  AdamWFactors factors{.grad_scale = of.grad_scale,
-                       .beta1 = options_.beta1,
-                       .beta2 = options_.beta2,
-                       .step_size = of.lr / (1.0 - std::pow(options_.beta1, t)),
-                       .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
-                       .eps = options_.eps};
-  const auto type = weights.scalar_type();
-  const auto move = !weights.is_cpu()     ? move_weights_elsewhere
-                    : type == at::kDouble ? move_weights<double>
-                                          : move_weights<float>;
+  const AdamWFactors factors{.grad_scale = of.grad_scale,
+                             .beta1 = options_.beta1,
+                             .beta2 = options_.beta2,
+                             .step_size = of.lr / (1.0 - std::pow(options_.beta1, t)),
+                             .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
+                             .eps = options_.eps};
+  if (!weights.is_cpu()) return move_elsewhere(weights, grad, factors, of.lr);
+  weights.scalar_type() == at::kDouble ? move<double>(weights, grad, factors, of.lr)
+                                       : move<float>(weights, grad, factors, of.lr);
+}
+
+template <class Real>
+void AdamW::move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors, double lr) {
+  auto *const w = weights.mutable_data_ptr<Real>(), *const g = grad.mutable_data_ptr<Real>();
+  auto* const m = first_moment_.mutable_data_ptr<Real>();
+  auto* const v = second_moment_.mutable_data_ptr<Real>();
+  share_work(std::ssize(parts_), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    for (const auto& part : std::span(parts_).subspan(begin, end - begin)) {
+      auto of_part = factors;
+      of_part.decay = part.decays ? lr * options_.weight_decay : 0.0;
+      const auto [first, count] = part.numbers;
+      adamw_loop(w + first, g + first, m + part.moments.first, v + part.moments.first, count, of_part);
+    }
+  });
+}
+
+void AdamW::move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors,
+                           double lr) {
   for (const auto& part : parts_) {
-    factors.decay = part.decays ? of.lr * options_.weight_decay : 0.0;
-    move(part.numbers.of(weights), part.numbers.of(grad), part.moments.of(first_moment_),
-         part.moments.of(second_moment_), factors);
+    const auto own = part.numbers.of(grad), m = part.moments.of(first_moment_),
+               v = part.moments.of(second_moment_);
+    if (factors.grad_scale != 1.0) own.mul_(factors.grad_scale);
+    m.lerp_(own, 1.0 - factors.beta1);
+    v.mul_(factors.beta2).addcmul_(own, own, 1.0 - factors.beta2);
+    const auto denominator = v.sqrt().mul_(factors.root_scale).add_(factors.eps);
+    const double decay = part.decays ? lr * options_.weight_decay : 0.0;
+    const auto moved = part.numbers.of(weights);
+    moved.sub_(moved, decay).addcdiv_(m, denominator, -factors.step_size);
+    own.zero_();
   }
 }
 

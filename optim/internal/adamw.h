@@ -1,6 +1,7 @@
 // AdamW (Loshchilov and Hutter 2019; spec section 17.1).
 #pragma once
 
+#include "optim/internal/flat_loops.h"
 #include "optim/internal/update_rule.h"
 
 namespace sluice::optim {
@@ -15,12 +16,18 @@ class AdamW final : public UpdateRule {
   std::vector<model::NamedTensor> state() const override;
 
  private:
-  // As long as it can be with one weight decay.
+  // With one weight decay.
   struct Part {
     Stretch numbers;  // of the weights and the gradient
     bool decays;
     Stretch moments;
   };
+
+  template <class Real>
+  void move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors, double lr);
+  // Where there are no loops of ours.
+  void move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors,
+                      double lr);
 
   const OptimizerOptions options_;
   std::vector<Part> parts_;

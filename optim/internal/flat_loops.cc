@@ -10,9 +10,8 @@ namespace sluice::optim {
 namespace {
 
 template <class Real>
-SLUICE_LOOP void move_weights(Real* __restrict weights, const Real* __restrict grad,
-                              Real* __restrict first_moment, Real* __restrict second_moment, int64_t count,
-                              const AdamWFactors& factors) {
+SLUICE_LOOP void move_weights(Real* __restrict weights, Real* __restrict grad, Real* __restrict first_moment,
+                              Real* __restrict second_moment, int64_t count, const AdamWFactors& factors) {
   const auto grad_scale = static_cast<Real>(factors.grad_scale);
   const auto decay = static_cast<Real>(factors.decay), step_size = static_cast<Real>(factors.step_size);
   const auto new_share = static_cast<Real>(1.0 - factors.beta1);
@@ -22,6 +21,7 @@ SLUICE_LOOP void move_weights(Real* __restrict weights, const Real* __restrict g
     const Real g = grad_scale * grad[i];
     const Real m = first_moment[i] + new_share * (g - first_moment[i]);
     const Real v = beta2 * second_moment[i] + new_square * (g * g);
+    grad[i] = 0;
     first_moment[i] = m;
     second_moment[i] = v;
     weights[i] -= decay * weights[i] + step_size * (m / (root_scale * std::sqrt(v) + eps));
@@ -46,23 +46,23 @@ SLUICE_LOOP double add_squares(const Real* x, int64_t count) {
 
 template <class Real>
 struct Loops {
-  void (*move_weights)(Real*, const Real*, Real*, Real*, int64_t, const AdamWFactors&);
+  void (*move_weights)(Real*, Real*, Real*, Real*, int64_t, const AdamWFactors&);
   double (*add_squares)(const Real*, int64_t);
 };
 
-#define SLUICE_LOOPS_OF(set, attributes)                                                         \
-  template <class Real>                                                                          \
-  attributes void move_weights_##set(Real* weights, const Real* grad, Real* first, Real* second, \
-                                     int64_t count, const AdamWFactors& factors) {               \
-    move_weights(weights, grad, first, second, count, factors);                                  \
-  }                                                                                              \
-  template <class Real>                                                                          \
-  attributes double add_squares_##set(const Real* x, int64_t count) {                            \
-    return add_squares(x, count);                                                                \
-  }                                                                                              \
-  template <class Real>                                                                          \
-  constexpr Loops<Real> loops_##set {                                                            \
-    move_weights_##set<Real>, add_squares_##set<Real>                                            \
+#define SLUICE_LOOPS_OF(set, attributes)                                                                  \
+  template <class Real>                                                                                   \
+  attributes void move_weights_##set(Real* weights, Real* grad, Real* first, Real* second, int64_t count, \
+                                     const AdamWFactors& factors) {                                       \
+    move_weights(weights, grad, first, second, count, factors);                                           \
+  }                                                                                                       \
+  template <class Real>                                                                                   \
+  attributes double add_squares_##set(const Real* x, int64_t count) {                                     \
+    return add_squares(x, count);                                                                         \
+  }                                                                                                       \
+  template <class Real>                                                                                   \
+  constexpr Loops<Real> loops_##set {                                                                     \
+    move_weights_##set<Real>, add_squares_##set<Real>                                                     \
   }
 
 SLUICE_LOOPS_OF(narrow, );
@@ -85,12 +85,12 @@ const Loops<Real>& widest() {
 }  // namespace
 
 template <class Real>
-void adamw_loop(Real* weights, const Real* grad, Real* first_moment, Real* second_moment, int64_t count,
+void adamw_loop(Real* weights, Real* grad, Real* first_moment, Real* second_moment, int64_t count,
                 const AdamWFactors& factors) {
   widest<Real>().move_weights(weights, grad, first_moment, second_moment, count, factors);
 }
-template void adamw_loop(float*, const float*, float*, float*, int64_t, const AdamWFactors&);
-template void adamw_loop(double*, const double*, double*, double*, int64_t, const AdamWFactors&);
+template void adamw_loop(float*, float*, float*, float*, int64_t, const AdamWFactors&);
+template void adamw_loop(double*, double*, double*, double*, int64_t, const AdamWFactors&);
 
 template <class Real>
 double sum_of_squares(const Real* x, int64_t count) {

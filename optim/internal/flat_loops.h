@@ -16,10 +16,10 @@ struct AdamWFactors {
   double eps = 0.0;
 };
 
-// Reads each of the `count` numbers once and writes all but the gradient. What a number becomes does not
-// depend on those beside it.
+// Reads and writes each of the `count` numbers once; the gradient becomes zero. What a number becomes does
+// not depend on those beside it.
 template <class Real>
-void adamw_loop(Real* weights, const Real* grad, Real* first_moment, Real* second_moment, int64_t count,
+void adamw_loop(Real* weights, Real* grad, Real* first_moment, Real* second_moment, int64_t count,
                 const AdamWFactors& factors);
 
 // In float64, in one order for every instruction set.

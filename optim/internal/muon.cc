@@ -76,6 +76,7 @@ void Muon::update(const at::Tensor& weights, const at::Tensor& grad, const Updat
     if (factors.grad_scale != 1.0) own.mul_(factors.grad_scale);
     const auto direction = add_momentum(matrix.momentum, own, options_);
     matrix.of(weights).sub_(orthogonalized(direction, options_.muon.ns_steps), factors.lr * matrix.lr_factor);
+    own.zero_();
   }
   auto of_rest = factors;
   of_rest.lr *= options_.muon.adamw_lr_factor;

@@ -15,6 +15,7 @@ void Sgd::update(const at::Tensor& weights, const at::Tensor& grad, const Update
   decay(weights, decayed_, factors.lr * options_.weight_decay);
   if (factors.grad_scale != 1.0) grad.mul_(factors.grad_scale);
   weights.sub_(momentum_.defined() ? add_momentum(momentum_, grad, options_) : grad, factors.lr);
+  grad.zero_();
 }
 
 std::vector<model::NamedTensor> Sgd::state() const {

@@ -24,7 +24,7 @@ struct UpdateFactors {
 class UpdateRule {
  public:
   virtual ~UpdateRule() = default;
-  // Moves `weights` by `grad`, both [num_parameters], which may be scaled on the way. Without autograd.
+  // Moves `weights` by `grad`, both [num_parameters], and leaves zeros in the latter. Without autograd.
   virtual void update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& factors) = 0;
   // The very tensors it remembers in, so that who loads a checkpoint writes to them.
   virtual std::vector<model::NamedTensor> state() const = 0;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/internal/large_tensor.h"
+#include "model/large_tensor.h"
 #include "model/kernels/transformer.h"
 #include "model/network.h"
 

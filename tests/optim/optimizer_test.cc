@@ -273,6 +273,22 @@ TEST(Optimizer, SkipsAStepThatWasRejectedAndGoesOnAfterwards) {
   EXPECT_EQ(fixture.optimizer.num_skipped(), 1);
 }
 
+TEST(Optimizer, LeavesAGradientOfZerosBehind) {
+  for (const auto& kind : optimizer_kinds()) {
+    Fixture fixture({.kind = kind});
+    const auto& grad = fixture.parameter(kMatrix).grad();
+    fixture.set_grad(kMatrix, {2.0});
+    EXPECT_TRUE(fixture.optimizer.step().applied);
+    EXPECT_EQ(grad.abs().max().item<double>(), 0.0) << kind;
+
+    fixture.set_grad(kMatrix, {2.0});
+    fixture.optimizer.reject();
+    EXPECT_FALSE(fixture.optimizer.step().applied);
+    fixture.optimizer.zero_grad();  // what was not applied is still there
+    EXPECT_EQ(grad.abs().max().item<double>(), 0.0) << kind;
+  }
+}
+
 TEST(Optimizer, SkipsAStepWhoseGradientNormIsFarAboveTheUsualOne) {
   Fixture fixture({.lr = 0.1, .spike_ratio = 10.0, .spike_window = 5});
   for (int i = 0; i < 10; ++i) {

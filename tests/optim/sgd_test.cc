@@ -19,6 +19,7 @@ std::pair<double, double> two_updates(const OptimizerOptions& options) {
   bound.grad(0).fill_(1.0);
   bound.update(rule, 0.1);
   const double first = bound.weight(0).item<double>();
+  bound.grad(0).fill_(1.0);
   bound.update(rule, 0.1, 1);
   return {first, bound.weight(0).item<double>()};
 }
