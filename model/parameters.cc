@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "base/error.h"
-#include "model/large_tensor.h"
 #include "model/internal/raw_operators.h"
 #include "model/kernels/kernels.h"
+#include "model/large_tensor.h"
 
 namespace sluice::model {
 namespace {

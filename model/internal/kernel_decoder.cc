@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "base/error.h"
-#include "model/large_tensor.h"
 #include "model/kernels/transformer.h"
+#include "model/large_tensor.h"
 
 namespace sluice::model {
 namespace {

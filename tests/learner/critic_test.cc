@@ -14,18 +14,13 @@
 #include "tests/base/temp_folder.h"
 #include "tests/learner/number_checks.h"
 #include "tests/learner/rollouts.h"
+#include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 
 namespace sluice::learner {
 namespace {
 
 constexpr AdvantageOptions kByCritic{.baseline = Baseline::Critic};
-
-at::Tensor grad_of(const model::Network& network) {
-  std::vector<at::Tensor> grads;
-  for (const auto& parameter : network.parameters()) grads.push_back(parameter.tensor.grad().view(-1));
-  return at::cat(grads).clone();
-}
 
 // Whose head is zeros: every value is 0.
 std::unique_ptr<model::Network> silent_critic() {
@@ -191,7 +186,8 @@ TEST(Critic, LearnsNothingFromACompletionWithoutAScore) {
   without.learner.step(batch_of({group_of({1, 3}, {scored})}), 0);
   EXPECT_EQ(metrics.at("returns/mean"), 1.0);
   // It counts among the tokens of the mean all the same.
-  EXPECT_TRUE(at::allclose(grad_of(*with.values) * 2, grad_of(*without.values), 1e-4, 1e-6));
+  EXPECT_TRUE(at::allclose(step_gradient(with.values_optimizer) * 2, step_gradient(without.values_optimizer),
+                           1e-4, 1e-6));
 }
 
 // Of nothing but cut completions that are left out, and of one whose tokens are none of the policy's.
@@ -239,9 +235,9 @@ TEST(Critic, OfNoValuesMakesPpoReinforce) {
                            .advantage = none});
   reinforce.step(make_training_batch(0, groups, {1.0}, none, 16), 0);
 
-  const auto grad = grad_of(*network);
+  const auto grad = step_gradient(optimizer);
   EXPECT_GT(grad.norm().item<double>(), 1e-3);
-  EXPECT_LE((grad_of(*ppo.network) - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
+  EXPECT_LE((step_gradient(ppo.optimizer) - grad).norm().item<double>(), 1e-5 * grad.norm().item<double>());
 }
 
 TEST(Critic, HasTheSameGradientHoweverTheStepIsCut) {
@@ -260,11 +256,13 @@ TEST(Critic, HasTheSameGradientHoweverTheStepIsCut) {
             model::with_scalar_head(*tiny_network(), /*seed=*/3));
     ppo.learner.step(batch, 4);
     if (!policy.defined()) {
-      policy = grad_of(*ppo.network);
-      critic = grad_of(*ppo.values);
+      policy = step_gradient(ppo.optimizer);
+      critic = step_gradient(ppo.values_optimizer);
     }
-    EXPECT_LE((grad_of(*ppo.network) - policy).norm().item<double>(), 1e-5 * policy.norm().item<double>());
-    EXPECT_LE((grad_of(*ppo.values) - critic).norm().item<double>(), 1e-5 * critic.norm().item<double>());
+    EXPECT_LE((step_gradient(ppo.optimizer) - policy).norm().item<double>(),
+              1e-5 * policy.norm().item<double>());
+    EXPECT_LE((step_gradient(ppo.values_optimizer) - critic).norm().item<double>(),
+              1e-5 * critic.norm().item<double>());
   }
   EXPECT_GT(policy.norm().item<double>(), 1e-4);
   EXPECT_GT(critic.norm().item<double>(), 1e-4);

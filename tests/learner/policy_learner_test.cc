@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "tests/learner/rollouts.h"
 #include "tests/spec_example.h"
+#include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 
 namespace sluice::learner {
@@ -25,11 +26,7 @@ struct Fixture {
         reference(tiny_network(/*seed=*/8)),
         learner(*network, &reference, optimizer, options) {}
 
-  at::Tensor grad() const {
-    std::vector<at::Tensor> grads;
-    for (const auto& parameter : network->parameters()) grads.push_back(parameter.tensor.grad().view(-1));
-    return at::cat(grads).clone();
-  }
+  at::Tensor grad() const { return step_gradient(optimizer); }
 
   transport::SoloCollective collective;
   std::unique_ptr<model::Network> network;

@@ -14,6 +14,7 @@
 #include "tests/rank_steps.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
+#include "tests/step_gradient.h"
 
 namespace sluice::learner {
 namespace {
@@ -81,8 +82,7 @@ Outcome learn(const PolicyLearnerOptions& options, transport::Collective& ranks,
   for (int64_t step = 0; step < steps; ++step) {
     outcome.metrics.push_back(learner.step(batch_of_step(static_cast<uint64_t>(step)), step));
     // Before that the policy stays, and nobody adds up what the ranks have for it.
-    if (step == options.critic_warmup && shard == "none")
-      outcome.first_gradient = sluice::gradient_of(*network).clone();
+    if (step == options.critic_warmup && shard == "none") outcome.first_gradient = step_gradient(optimizer);
   }
   outcome.hash = optimizer.hash_in_common();
   outcome.weights = shared_weights(*network, optimizer);

@@ -9,6 +9,7 @@
 #include "learner/kto_learner.h"
 #include "tests/learner/preference_examples.h"
 #include "tests/loss_checks.h"
+#include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 #include "transport/collective.h"
 
@@ -38,11 +39,7 @@ struct Fixture {
   StepMetrics kto_step(const std::vector<PreferenceExample>& examples, const KtoLearnerOptions& options) {
     return KtoLearner(*network, optimizer, logps(), options).step(examples);
   }
-  at::Tensor grad() const {
-    std::vector<at::Tensor> grads;
-    for (const auto& parameter : network->parameters()) grads.push_back(parameter.tensor.grad().view(-1));
-    return at::cat(grads).clone();
-  }
+  at::Tensor grad() const { return step_gradient(optimizer); }
 
   transport::SoloCollective collective;
   std::unique_ptr<model::Network> network;

@@ -14,6 +14,7 @@
 #include "tests/plain_logprobs.h"
 #include "tests/spawn_ranks.h"
 #include "tests/split_step.h"
+#include "tests/step_gradient.h"
 
 namespace sluice::learner {
 namespace {
@@ -154,7 +155,7 @@ at::Tensor learned_gradient(const SplitCase& of, const TrainingBatch& batch, int
                  .kl_in_reward = of.kl == KlIn::Reward,
                  .micro_batch_tokens = rows})
       .step(batch, /*version=*/0);
-  return sluice::gradient_of(*network).clone();
+  return step_gradient(optimizer);
 }
 
 class PolicySplit : public testing::TestWithParam<SplitCase> {};

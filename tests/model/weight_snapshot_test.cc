@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/large_tensor.h"
 #include "model/kernels/transformer.h"
+#include "model/large_tensor.h"
 #include "model/network.h"
 
 namespace sluice::model {
