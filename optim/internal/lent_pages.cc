@@ -56,8 +56,8 @@ void use_small_pages(const at::Tensor& numbers) {
 void give_back(const at::Tensor& numbers) {
   const auto bytes = bytes_of(numbers);
   const auto pages = whole_pages(bytes);
-  std::memset(bytes.first, 0, static_cast<size_t>(pages.first - bytes.first));
-  std::memset(pages.end, 0, static_cast<size_t>(bytes.end - pages.end));
+  std::fill(bytes.first, pages.first, '\0');
+  std::fill(pages.end, bytes.end, '\0');
   if (pages.size() == 0) return;
   const bool taken = ::madvise(pages.first, pages.size(), MADV_DONTNEED) == 0;
   require(taken, "lent pages: the system does not take ", pages.size(),
