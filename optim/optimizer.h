@@ -94,7 +94,7 @@ class Optimizer {
             int64_t total_steps);
   ~Optimizer();
 
-  // Begins an update: between step() and this there is no backward.
+  // Begins an update. What a backward adds between step() and this may stay.
   void zero_grad();
   // Of several ranks: what the next backward completes of the gradient is summed while that goes on. Until
   // step(), which has to come, nothing else is summed. Who does not call it has all of it summed in step(),
@@ -107,7 +107,8 @@ class Optimizer {
   void idle_passes(int64_t count);
   // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be.
   void reject();
-  // Throws Error when a parameter's grad() is no longer the view it was given.
+  // Leaves zeros in the gradient, unless it skips. Throws Error when a parameter's grad() is no longer the
+  // view it was given.
   UpdateReport step();
 
   transport::Collective& collective() const { return collective_; }

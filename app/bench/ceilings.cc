@@ -206,21 +206,25 @@ double Ceilings::read_gb_s(double bytes) const {
 
 Ceilings measure_ceilings(int threads, const std::vector<double>& bytes) {
   const auto best = best_instructions();
-  const auto multiply_adds = [&] { return gflop_s(threads, best.flop_of_round, best.multiply_add); };
-  Ceilings ceilings{.threads = threads, .instructions = best.name, .fma_gflop_s = multiply_adds()};
+  Ceilings ceilings{.threads = threads, .instructions = best.name};
+  const auto measured = [threads](double before, double flop_of_round, void (*run)(int64_t)) {
+    return std::max(before, gflop_s(threads, flop_of_round, run));
+  };
+  const auto measure_arithmetic = [&] {
+    ceilings.fma_gflop_s = measured(ceilings.fma_gflop_s, best.flop_of_round, best.multiply_add);
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512bf16")) {
-    ceilings.bf16_dot_gflop_s = gflop_s(threads, 2 * avx512::kFlopOfRound, avx512::dot_bf16);
-  }
-  if (model::has_matrix_tiles())
-    ceilings.bf16_tile_gflop_s = gflop_s(threads, tiles::kFlopOfRound, tiles::multiply);
+    auto &dot = ceilings.bf16_dot_gflop_s, &tile = ceilings.bf16_tile_gflop_s;
+    if (__builtin_cpu_supports("avx512bf16"))
+      dot = measured(dot.value_or(0), 2 * avx512::kFlopOfRound, avx512::dot_bf16);
+    if (model::has_matrix_tiles()) tile = measured(tile.value_or(0), tiles::kFlopOfRound, tiles::multiply);
 #endif
+  };
+  measure_arithmetic();
   std::set<int64_t> sets{4, 256};
   for (const double size : bytes) sets.insert(working_set_for(size));
   for (const int64_t mib : sets) ceilings.reads.push_back(read_rate(mib, threads, best.sum));
   ceilings.hand_off_ns = hand_off_ns();
-  // Once more: what a processor can is not what it did in one tenth of a second.
-  ceilings.fma_gflop_s = std::max(ceilings.fma_gflop_s, multiply_adds());
+  measure_arithmetic();  // once more: what a processor can is not what it did in a tenth of a second
   return ceilings;
 }
 

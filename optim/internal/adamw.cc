@@ -12,7 +12,9 @@
 
 namespace sluice::optim {
 namespace {
+
 constexpr int64_t kMostNumbers = 1 << 16;  // of a part on the CPU, where threads share them
+
 }  // namespace
 
 AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& options)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/large_tensor.h"
 #include "model/operators.h"
 #include "optim/internal/l2_norm.h"
 #include "optim/internal/named_choice.h"
@@ -57,7 +58,7 @@ Muon::Muon(const model::Parameters& parameters, const OptimizerOptions& options)
   const auto adjustment = choose<Adjustment>(kAdjustments, options.muon.adjust, "Optimizer: muon.adjust");
   int64_t count = 0;
   for (const auto& stretch : stretches(parameters, is_hidden)) count += stretch.count;
-  momentum_ = at::zeros({count}, parameters.flat().options());
+  momentum_ = model::large_tensor(count, parameters.flat().options()).zero_();
   int64_t first = 0;
   for (const auto& slot : parameters.slots()) {
     if (!is_hidden(slot)) continue;

@@ -2,13 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include "model/large_tensor.h"
+
 namespace sluice::optim {
 
 Sgd::Sgd(const model::Parameters& parameters, const OptimizerOptions& options)
     : options_(options),
       decayed_(decayed_stretches(
           parameters, [](const model::ParameterSlot&) { return true; }, options)) {
-  if (options_.momentum > 0.0) momentum_ = at::zeros_like(parameters.flat());
+  const auto& flat = parameters.flat();
+  if (options_.momentum > 0.0) momentum_ = model::large_tensor(flat.numel(), flat.options()).zero_();
 }
 
 void Sgd::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& factors) {

@@ -13,8 +13,8 @@
 #include "tests/learner/rollouts.h"
 #include "tests/rank_steps.h"
 #include "tests/spawn_ranks.h"
-#include "tests/split_step.h"
 #include "tests/step_gradient.h"
+#include "tests/tiny_network.h"
 
 namespace sluice::learner {
 namespace {
@@ -111,6 +111,9 @@ TEST_P(PolicyRanks, LearnWhatOneLearns) {
     SCOPED_TRACE(size);
     const auto ranks = learn_on(size, GetParam().options);
     EXPECT_LE(difference(ranks[0].first_gradient, whole.first_gradient), 1e-5);
+    const auto first = static_cast<size_t>(GetParam().options.critic_warmup);
+    const double norm = whole.metrics[first].at("grad_norm");  // by which that gradient is clipped
+    EXPECT_NEAR(ranks[0].metrics[first].at("grad_norm"), norm, 1e-5 * norm);
     EXPECT_LE(difference(ranks[0].weights, whole.weights), 1e-5);
     for (const auto& rank : ranks) {
       EXPECT_EQ(rank.hash, ranks[0].hash);

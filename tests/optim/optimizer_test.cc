@@ -281,6 +281,11 @@ TEST(Optimizer, LeavesAGradientOfZerosBehind) {
     EXPECT_TRUE(fixture.optimizer.step().applied);
     EXPECT_EQ(grad.abs().max().item<double>(), 0.0) << kind;
 
+    fixture.optimizer.zero_grad();
+    fixture.set_grad(kMatrix, {2.0});  // of an update that comes to no end
+    fixture.optimizer.zero_grad();
+    EXPECT_EQ(grad.abs().max().item<double>(), 0.0) << kind;
+
     fixture.set_grad(kMatrix, {2.0});
     fixture.optimizer.reject();
     EXPECT_FALSE(fixture.optimizer.step().applied);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 #include "base/error.h"
 #include "tests/rewards/plugins/plugin_cases.h"
 
