@@ -49,33 +49,33 @@ AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& option
 void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of) {
   const auto t = static_cast<double>(of.num_updates);
   const AdamWFactors factors{.grad_scale = of.grad_scale,
+                             .decay = of.lr * options_.weight_decay,
                              .beta1 = options_.beta1,
                              .beta2 = options_.beta2,
                              .step_size = of.lr / (1.0 - std::pow(options_.beta1, t)),
                              .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
                              .eps = options_.eps};
-  if (!weights.is_cpu()) return move_elsewhere(weights, grad, factors, of.lr);
-  weights.scalar_type() == at::kDouble ? move<double>(weights, grad, factors, of.lr)
-                                       : move<float>(weights, grad, factors, of.lr);
+  if (!weights.is_cpu()) return move_elsewhere(weights, grad, factors);
+  weights.scalar_type() == at::kDouble ? move<double>(weights, grad, factors)
+                                       : move<float>(weights, grad, factors);
 }
 
 template <class Real>
-void AdamW::move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors, double lr) {
+void AdamW::move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors) {
   auto *const w = weights.mutable_data_ptr<Real>(), *const g = grad.mutable_data_ptr<Real>();
   auto* const m = first_moment_.mutable_data_ptr<Real>();
   auto* const v = second_moment_.mutable_data_ptr<Real>();
   share_work(std::ssize(parts_), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (const auto& part : std::span(parts_).subspan(begin, end - begin)) {
       auto of_part = factors;
-      of_part.decay = part.decays ? lr * options_.weight_decay : 0.0;
+      if (!part.decays) of_part.decay = 0.0;
       const auto [first, count] = part.numbers;
       adamw_loop(w + first, g + first, m + part.moments.first, v + part.moments.first, count, of_part);
     }
   });
 }
 
-void AdamW::move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors,
-                           double lr) {
+void AdamW::move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors) {
   for (const auto& part : parts_) {
     const auto own = part.numbers.of(grad), m = part.moments.of(first_moment_),
                v = part.moments.of(second_moment_);
@@ -83,9 +83,8 @@ void AdamW::move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, co
     m.lerp_(own, 1.0 - factors.beta1);
     v.mul_(factors.beta2).addcmul_(own, own, 1.0 - factors.beta2);
     const auto denominator = v.sqrt().mul_(factors.root_scale).add_(factors.eps);
-    const double decay = part.decays ? lr * options_.weight_decay : 0.0;
     const auto moved = part.numbers.of(weights);
-    moved.sub_(moved, decay).addcdiv_(m, denominator, -factors.step_size);
+    moved.sub_(moved, part.decays ? factors.decay : 0.0).addcdiv_(m, denominator, -factors.step_size);
     own.zero_();
   }
 }

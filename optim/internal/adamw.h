@@ -24,10 +24,9 @@ class AdamW final : public UpdateRule {
   };
 
   template <class Real>
-  void move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors, double lr);
+  void move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors);
   // Where there are no loops of ours.
-  void move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors,
-                      double lr);
+  void move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors);
 
   const OptimizerOptions options_;
   std::vector<Part> parts_;

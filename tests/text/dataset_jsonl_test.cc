@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/resident_memory.h"
 #include "tests/base/temp_folder.h"
 #include "text/dataset.h"
 
@@ -204,18 +205,9 @@ TEST(Jsonl, SaysThatAFileHasBecomeShorter) {
   EXPECT_THAT(message_of<DataError>([&] { rows->at(1); }), HasSubstr(":2: the file ends before this line"));
 }
 
-int64_t peak_kilobytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    int64_t value = 0;
-    if (word == "VmHWM:" && status >> value) return value;
-  }
-  return 0;
-}
-
 // In a process of its own, whose peak is not that of the tests before.
 int added_megabytes(const std::filesystem::path& file, int64_t lines) {
-  const int64_t before = peak_kilobytes();
+  const int64_t before = peak_resident_bytes();
   const auto rows = open_examples({.path = file}, Split::Train);
   int64_t sum = 0;
   for_each_row(*rows, [&](const Row& row) { sum += std::stoll(row.completion); });
@@ -223,7 +215,7 @@ int added_megabytes(const std::filesystem::path& file, int64_t lines) {
   order.resize(20'000);
   for (const int64_t i : order) sum += std::stoll(rows->at(i).completion) - i;
   if (rows->size() != lines || sum != lines * (lines - 1) / 2) return 255;
-  return static_cast<int>((peak_kilobytes() - before) / 1024);
+  return static_cast<int>((peak_resident_bytes() - before) >> 20);
 }
 
 TEST(Jsonl, ReadsALongFileInLessMemoryThanItIsLong) {
