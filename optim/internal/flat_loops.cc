@@ -17,15 +17,28 @@ SLUICE_LOOP void move_weights(Real* __restrict weights, Real* __restrict grad, R
   const auto new_share = static_cast<Real>(1.0 - factors.beta1);
   const auto beta2 = static_cast<Real>(factors.beta2), new_square = static_cast<Real>(1.0 - factors.beta2);
   const auto root_scale = static_cast<Real>(factors.root_scale), eps = static_cast<Real>(factors.eps);
-  for (int64_t i = 0; i < count; ++i) {
-    const Real g = grad_scale * grad[i];
-    const Real m = first_moment[i] + new_share * (g - first_moment[i]);
-    const Real v = beta2 * second_moment[i] + new_square * (g * g);
-    grad[i] = 0;
-    first_moment[i] = m;
-    second_moment[i] = v;
-    weights[i] -= decay * weights[i] + step_size * (m / (root_scale * std::sqrt(v) + eps));
+  const auto move = [&](int64_t begin, int64_t end) [[gnu::always_inline]] {
+    for (int64_t i = begin; i < end; ++i) {
+      const Real g = grad_scale * grad[i];
+      const Real m = first_moment[i] + new_share * (g - first_moment[i]);
+      const Real v = beta2 * second_moment[i] + new_square * (g * g);
+      grad[i] = 0;
+      first_moment[i] = m;
+      second_moment[i] = v;
+      weights[i] -= decay * weights[i] + step_size * (m / (root_scale * std::sqrt(v) + eps));
+    }
+  };
+  // Roots and quotients take so long that the processor sees the next numbers too late.
+  constexpr int64_t kLine = 64 / sizeof(Real), kAhead = 32 * kLine;
+  const int64_t lines = count / kLine * kLine;
+  for (int64_t line = 0; line < lines; line += kLine) {
+    __builtin_prefetch(weights + line + kAhead, /*to write=*/1);
+    __builtin_prefetch(grad + line + kAhead, /*to write=*/1);
+    __builtin_prefetch(first_moment + line + kAhead, /*to write=*/1);
+    __builtin_prefetch(second_moment + line + kAhead, /*to write=*/1);
+    move(line, line + kLine);
   }
+  move(lines, count);
 }
 
 template <class Real>
