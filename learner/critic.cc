@@ -40,7 +40,7 @@ void Critic::learn(const MicroBatch& micro, const at::Tensor& old_values, const 
                                 .returns = at::where(known, returns, old_values),
                                 .weights = weights.to(network_.device()) * known},
                                clip_);
-  loss.loss.backward();
+  optimizer_.backward(loss.loss);
   update_loss_ += loss.loss.item<double>();
   sums_.clipped += loss.clipped;
   sums_.tokens += micro.targets.rows.numel();
@@ -53,7 +53,7 @@ bool Critic::update() {
   sums_.loss += update_loss_;
   sums_.grad_norm += report.grad_norm;
   sums_.lr = report.lr;
-  return report.applied || report.spike;
+  return report.is_sound();
 }
 
 StepMetrics Critic::take_metrics() {
@@ -64,7 +64,7 @@ StepMetrics Critic::take_metrics() {
   sums.clipped = together[1];
   sums.tokens = static_cast<int64_t>(together[2]);
   StepMetrics metrics;
-  for (const auto& [name, count] : optimizer_.skip_counts()) metrics["critic/" + name] = count;
+  for (const auto& [name, count] : optimizer_.metrics()) metrics["critic/" + name] = count;
   if (sums.updates == 0) return metrics;
   const auto updates = static_cast<double>(sums.updates);
   metrics["value_loss"] = sums.loss / updates;

@@ -240,7 +240,7 @@ void PolicyLearner::learn(const Part& part, const StepDenominators& denominators
   if (tally.faults.found()) {
     optimizer_.idle_backward();
   } else {
-    objective.backward();
+    optimizer_.backward(objective);
     if (critic_ != nullptr) critic_->learn(micro, part.values, part.returns, denominators);
   }
 
@@ -314,12 +314,13 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   if (tally.updates > 0 && !critic_alone) metrics["grad_norm"] /= static_cast<double>(tally.updates);
   tally.take_together(optimizer_.collective());
   finish(batch, tally, !critic_alone, metrics);
-  metrics.merge(optimizer_.skip_counts());
+  metrics.merge(optimizer_.metrics());
   if (critic_ != nullptr) metrics.merge(critic_->take_metrics());
   return metrics;
 }
 
-// Both say whether weights moved, or stayed for a spike alone; what is not `sound` on any rank moves none.
+// Both say whether weights moved, or stayed for a spike or an overflow alone; what is not `sound` on any rank
+// moves none.
 bool PolicyLearner::teach_critic(bool sound) {
   if (!sound) critic_->reject();
   return critic_->update();
@@ -330,7 +331,7 @@ bool PolicyLearner::move_policy(bool sound, StepMetrics& metrics) {
   const auto report = optimizer_.step();
   metrics["grad_norm"] += report.grad_norm;
   metrics["learning_rate"] = report.lr;
-  if (!report.applied && !report.spike) return false;
+  if (!report.is_sound()) return false;
   if (critic_ != nullptr) critic_->update();
   return true;
 }

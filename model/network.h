@@ -61,6 +61,7 @@ class Network {
   // is for the frozen, where kernels_serve() and on the CPU. Before adapters and optimizers; latent attention
   // has none of it.
   void round_products(Rounding rounding);
+  Rounding rounding() const { return weights_.rounding(); }
   // Whether a backward computes each block again from its input, which is all that is kept of it: the same
   // gradients, bit for bit, for the memory of one block and a third more arithmetic.
   void checkpoint_blocks(bool checkpoints) { checkpoints_ = checkpoints; }

@@ -37,6 +37,7 @@ ImageShape image_of(const ModelConfig& config, const at::Device& device, const P
   return {"panels" + std::to_string(cpu::kPanelColumns) +
               (type == at::kChar       ? "-int8"
                : type == at::kBFloat16 ? "-bfloat16-pairs"
+               : type == at::kHalf     ? "-float16"
                                        : "-float32"),
           layout.bytes()};
 }

@@ -62,7 +62,7 @@ struct FusedLinear : Function<FusedLinear> {
     const auto saved = ctx->get_saved_variables();
     const Weight weight(saved[1], {}, rounding_of(ctx));
     // Once for both; kernels round as they read.
-    const auto grad = raw::has_kernels(grads[0]) ? grads[0] : raw::rounded(grads[0], weight.rounds_both());
+    const auto grad = raw::has_kernels(grads[0]) ? grads[0] : raw::rounded(grads[0], weight.rounds_rows_to());
     variable_list result{needs(ctx, 0) ? raw::linear_grad_x(grad, weight) : Tensor(), Tensor()};
     const auto widths = ctx->saved_data["widths"].toIntVector();
     bool trains = false;  // any of the parts
@@ -71,7 +71,7 @@ struct FusedLinear : Function<FusedLinear> {
       result.resize(3 + widths.size());
       return result;
     }
-    const auto grad_all = raw::linear_grad_weight(grad, saved[0], weight.rounds_both());
+    const auto grad_all = raw::linear_grad_weight(grad, saved[0], weight.rounds_rows_to());
     int64_t first = 0;
     for (const int64_t width : widths) {
       result.push_back(grad_all.narrow(0, first, width));

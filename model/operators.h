@@ -15,10 +15,13 @@
 
 namespace sluice::model {
 
-// What products make of float32 weights: themselves, numbers of bfloat16, or of int8 with a scale for each
-// row. BFloat16Both rounds the rows they multiply as well, and backward the gradients that come in. Sums are
-// of float32 in all of them.
-enum class Rounding { None, BFloat16, BFloat16Both, Int8 };
+// What products make of float32 weights: themselves, numbers of bfloat16 or float16, or of int8 with a scale
+// for each row. Both: they round the rows that they multiply as well, and backward the gradients that come
+// in. Sums are of float32 in all of them.
+enum class Rounding { None, BFloat16, BFloat16Both, Float16Both, Int8 };
+
+// bfloat16 or float16, to which numbers are rounded; none: they stay as they are.
+using NarrowType = std::optional<at::ScalarType>;
 
 // A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without
 // that every product makes one. What is computed has the same bits with it and without, unless the copy is
@@ -29,10 +32,16 @@ struct Weight {
       : rows(std::move(the_rows)), packed(std::move(the_packed)), rounding(the_rounding) {}
   at::Tensor rows, packed;
   at::Tensor scales;                   // [out] of int8
-  Rounding rounding = Rounding::None;  // in each product, to bfloat16
+  Rounding rounding = Rounding::None;  // in each product
 
-  bool rounds() const { return rounding == Rounding::BFloat16 || rounds_both(); }
-  bool rounds_both() const { return rounding == Rounding::BFloat16Both; }
+  // Int8 apart.
+  NarrowType rounds_to() const {
+    return rounding == Rounding::BFloat16 ? NarrowType(at::kBFloat16) : rounds_rows_to();
+  }
+  NarrowType rounds_rows_to() const {
+    if (rounding == Rounding::BFloat16Both) return at::kBFloat16;
+    return rounding == Rounding::Float16Both ? NarrowType(at::kHalf) : std::nullopt;
+  }
 };
 
 // Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.

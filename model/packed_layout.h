@@ -16,7 +16,7 @@ class PackedLayout {
  public:
   static constexpr int64_t kAlignment = 64;  // a line of the cache
 
-  // Of panels of that type: float32, bfloat16 or int8, which alone has scales.
+  // Of panels of that type: float32, bfloat16, float16 or int8, which alone has scales.
   PackedLayout(const std::vector<ParameterSlot>& slots, at::ScalarType panel_type);
 
   at::ScalarType panel_type() const { return panel_type_; }

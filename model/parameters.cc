@@ -123,6 +123,8 @@ at::ScalarType Parameters::packed_type(at::ScalarType rows) const {
     case Rounding::BFloat16:
     case Rounding::BFloat16Both:
       return at::kBFloat16;
+    case Rounding::Float16Both:
+      return at::kHalf;
     case Rounding::Int8:
       return at::kChar;
   }

@@ -75,6 +75,7 @@ class Parameters {
   Weight weight(size_t first, size_t count);
   // Of what weight() gives from the next bind() on; Int8 of constant weights alone.
   void set_rounding(Rounding rounding) { rounding_ = rounding; }
+  Rounding rounding() const { return rounding_; }
   // Index of the tensor of that name, or -1.
   int64_t find(const std::string& name) const;
 

@@ -14,6 +14,7 @@
 #include "model/large_tensor.h"
 #include "optim/internal/gradient_sum.h"
 #include "optim/internal/l2_norm.h"
+#include "optim/internal/loss_scale.h"
 #include "optim/internal/shard_parts.h"
 #include "optim/internal/sharded_weights.h"
 #include "optim/internal/spike_guard.h"
@@ -26,6 +27,7 @@ constexpr double kClipEps = 1e-6;
 constexpr int64_t kMostNsSteps = 100;
 constexpr const char* kCounters = "optimizer.counters";
 constexpr const char* kUsualNorm = "optimizer.usual_grad_norm";
+constexpr const char* kLossScale = "optimizer.loss_scale";
 
 void check_options(const OptimizerOptions& options, int64_t total_steps) {
   const auto finite = [](double value) { return std::isfinite(value) && value >= 0.0; };
@@ -159,6 +161,9 @@ Optimizer::Optimizer(model::Network& network, transport::Collective& collective,
   if (options_.spike_ratio > 0.0) {
     guard_ = std::make_unique<SpikeGuard>(options_.spike_ratio, options_.spike_window);
   }
+  if (network_.rounding() == model::Rounding::Float16Both) {
+    loss_scale_ = std::make_unique<LossScale>();
+  }
   bind_grads();
   if (shards_weights()) {
     weights_ = std::make_unique<ShardedWeights>(network_, grad_, own_, collective_);
@@ -193,6 +198,12 @@ void Optimizer::zero_grad() {
   if (!std::exchange(is_zero_, false)) fill_zeros(grad_);
 }
 
+double Optimizer::loss_scale() const { return loss_scale_ == nullptr ? 1.0 : loss_scale_->value(); }
+
+void Optimizer::backward(const at::Tensor& loss) const {
+  (loss_scale_ == nullptr ? loss : loss * loss_scale_->value()).backward();
+}
+
 void Optimizer::expect_last_backward() {
   if (sum_ != nullptr) sum_->expect_last_backward();
 }
@@ -217,7 +228,17 @@ at::Tensor Optimizer::kept_back() const {
 }
 
 // Travels to the other ranks with the sum of the gradients.
-void Optimizer::reject() { kept_back().fill_(std::numeric_limits<float>::quiet_NaN()); }
+void Optimizer::reject() {
+  is_rejected_ = true;
+  kept_back().fill_(std::numeric_limits<float>::quiet_NaN());
+}
+
+// Of a gradient that is not finite, which every rank asks of the same one.
+bool Optimizer::is_overflow() {
+  if (loss_scale_ == nullptr) return false;
+  const bool rejected = transport::sum_over(collective_, {is_rejected_ ? 1.0 : 0.0}).front() > 0.0;
+  return !rejected && loss_scale_->overflowed();
+}
 
 double Optimizer::take_sum_seconds() {
   const double seconds = weights_ != nullptr ? weights_->take_wait_seconds() : sum_->take_wait_seconds();
@@ -233,19 +254,22 @@ UpdateReport Optimizer::step() {
   const auto grad = sum_gradient();
 
   const double lr = options_.lr * schedule_multiplier(options_.schedule, num_steps_, total_steps_);
-  const double norm = norm_of(grad);
+  const double scale = loss_scale(), norm = norm_of(grad) / scale;
   ++num_steps_;
   // The sum has the same bits on every rank, and so has its norm: all of them skip, or none.
   if (!std::isfinite(norm)) {
-    ++num_skipped_;
-    return {.grad_norm = norm, .lr = lr, .applied = false};
+    const bool overflow = is_overflow();
+    is_rejected_ = false;
+    if (!overflow) ++num_skipped_;
+    return {.grad_norm = norm, .lr = lr, .overflow = overflow};
   }
+  if (loss_scale_ != nullptr) loss_scale_->fitted();
   if (guard_ != nullptr && guard_->is_spike(norm)) {
     return {.grad_norm = norm, .lr = lr, .applied = false, .spike = true};
   }
   const double clip = options_.max_grad_norm / (norm + kClipEps);
   ++num_applied_;
-  move_weights(grad, lr, options_.max_grad_norm > 0.0 ? std::min(clip, 1.0) : 1.0);
+  move_weights(grad, lr, (options_.max_grad_norm > 0.0 ? std::min(clip, 1.0) : 1.0) / scale);
   inject(Failpoint::Weight, network_.trained().flat());
   return {.grad_norm = norm, .lr = lr, .applied = true};
 }
@@ -281,9 +305,14 @@ std::string Optimizer::hash_in_common() const {
 
 int64_t Optimizer::num_spikes() const { return guard_ == nullptr ? 0 : guard_->num_spikes(); }
 
-std::map<std::string, double> Optimizer::skip_counts() const {
-  return {{"nonfinite_skips", static_cast<double>(num_skipped_)},
-          {"spike_skips", static_cast<double>(num_spikes())}};
+std::map<std::string, double> Optimizer::metrics() const {
+  std::map<std::string, double> metrics = {{"nonfinite_skips", static_cast<double>(num_skipped_)},
+                                           {"spike_skips", static_cast<double>(num_spikes())}};
+  if (loss_scale_ != nullptr) {
+    metrics["overflow_skips"] = static_cast<double>(loss_scale_->num_overflows());
+    metrics["loss_scale"] = loss_scale_->value();
+  }
+  return metrics;
 }
 
 int64_t Optimizer::state_bytes() const {
@@ -307,6 +336,7 @@ std::vector<model::NamedTensor> Optimizer::state() const {
   for (auto& [name, tensor] : state) tensor = tensor.to(at::kCPU);
   state.push_back({kCounters, at::tensor({num_steps_, num_applied_, num_skipped_}, at::kLong)});
   if (guard_ != nullptr) state.push_back({kUsualNorm, guard_->state()});
+  if (loss_scale_ != nullptr) state.push_back({kLossScale, loss_scale_->state()});
   return state;
 }
 
@@ -321,12 +351,16 @@ void Optimizer::load(const std::vector<model::NamedTensor>& state) {
   const auto counters = find_state(state, kCounters, at::kLong, 3).contiguous();
   const auto* count = counters.const_data_ptr<int64_t>();
   if (guard_ != nullptr) guard_->load(find_state(state, kUsualNorm, at::kDouble, 3));
-  const size_t num_tensors = remembered.size() + (guard_ == nullptr ? 1 : 2);
+  if (loss_scale_ != nullptr) loss_scale_->load(find_state(state, kLossScale, at::kDouble, 3));
+  const size_t num_tensors =
+      remembered.size() + 1 + (guard_ == nullptr ? 0 : 1) + (loss_scale_ == nullptr ? 0 : 1);
   require<DataError>(state.size() == num_tensors, "Optimizer::load: ", num_tensors,
                      " tensors make the state of ", options_.kind, ", saw ", state.size());
-  require<DataError>(count[1] >= 0 && count[2] >= 0 && count[0] == count[1] + count[2] + num_spikes(),
-                     "Optimizer::load: ", count[0], " updates are not ", count[1], " applied, ", count[2],
-                     " skipped and ", num_spikes(), " spikes");
+  const int64_t overflows = loss_scale_ == nullptr ? 0 : loss_scale_->num_overflows();
+  require<DataError>(
+      count[1] >= 0 && count[2] >= 0 && count[0] == count[1] + count[2] + num_spikes() + overflows,
+      "Optimizer::load: ", count[0], " updates are not ", count[1], " applied, ", count[2], " skipped, ",
+      num_spikes(), " spikes and ", overflows, " overflows");
 
   for (size_t i = 0; i < remembered.size(); ++i) remembered[i].tensor.copy_(found[i]);
   num_steps_ = count[0];

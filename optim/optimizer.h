@@ -49,12 +49,15 @@ const std::vector<std::string>& muon_adjustments();  // match_rms_adamw, origina
 const std::vector<std::string>& shard_kinds();       // none, moments, weights
 
 // What one update did. A step whose gradient is not finite, or whose norm is a spike, is skipped and counted,
-// moments untouched.
+// moments untouched. Where a smaller scale of the loss may help, the gradient is an overflow.
 struct UpdateReport {
   double grad_norm = 0.0;  // before clipping
   double lr = 0.0;
   bool applied = false;
   bool spike = false;
+  bool overflow = false;
+
+  bool is_sound() const { return applied || spike || overflow; }
 };
 
 // The numbers of the flat buffers that a rank of several moves: parts of one size, but for the last ones.
@@ -64,6 +67,7 @@ struct Shard {
 Shard shard_of(int64_t num_numbers, int64_t rank, int64_t ranks);
 
 class GradientSum;
+class LossScale;
 class ShardedWeights;
 class SpikeGuard;
 class UpdateRule;
@@ -96,6 +100,10 @@ class Optimizer {
 
   // Begins an update. What a backward adds between step() and this may stay.
   void zero_grad();
+  // Adds the gradient of `loss`, a scalar, times loss_scale().
+  void backward(const at::Tensor& loss) const;
+  // A power of two that fits the gradients so far; 1 unless the network's products round them to float16.
+  double loss_scale() const;
   // Of several ranks: what the next backward completes of the gradient is summed while that goes on. Until
   // step(), which has to come, nothing else is summed. Who does not call it has all of it summed in step(),
   // to the same bits.
@@ -105,7 +113,8 @@ class Optimizer {
   void idle_forwards(int64_t count);
   void idle_backward();
   void idle_passes(int64_t count);
-  // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be.
+  // Makes step() skip, on every rank: for a loss that is not finite, whose gradient may well be. It is no
+  // overflow.
   void reject();
   // Leaves zeros in the gradient, unless it skips. Throws Error when a parameter's grad() is no longer the
   // view it was given.
@@ -115,8 +124,9 @@ class Optimizer {
   int64_t num_steps() const { return num_steps_; }      // updates tried, skipped ones included
   int64_t num_skipped() const { return num_skipped_; }  // for a gradient that was not finite
   int64_t num_spikes() const;                           // skipped for their gradient norm
-  // Both by their metric names, nonfinite_skips and spike_skips.
-  std::map<std::string, double> skip_counts() const;
+  // By their metric names: nonfinite_skips and spike_skips, and where the loss is scaled overflow_skips and
+  // the loss_scale.
+  std::map<std::string, double> metrics() const;
 
   // That this rank waited for gradients to be summed and weights to be gathered, since the last call; 0 on
   // one rank.
@@ -144,6 +154,7 @@ class Optimizer {
   bool is_sharded() const { return options_.shard != "none" && collective_.size() > 1; }
   bool shards_weights() const { return options_.shard == "weights" && collective_.size() > 1; }
   at::Tensor kept_back() const;
+  bool is_overflow();
   at::Tensor sum_gradient();
   double norm_of(const at::Tensor& grad) const;
   void move_weights(const at::Tensor& grad, double lr, double grad_scale);
@@ -160,8 +171,10 @@ class Optimizer {
   std::unique_ptr<UpdateRule> rule_;
   std::vector<model::NamedTensor> collected_;  // by collect()
   std::unique_ptr<SpikeGuard> guard_;          // null where spikes are not skipped
+  std::unique_ptr<LossScale> loss_scale_;      // null where the loss is not scaled
   int64_t num_steps_ = 0, num_applied_ = 0, num_skipped_ = 0;
-  bool is_zero_ = false;  // grad_, since the last step() and until an update begins
+  bool is_zero_ = false;      // grad_, since the last step() and until an update begins
+  bool is_rejected_ = false;  // by this rank
 };
 
 }  // namespace sluice::optim

@@ -29,6 +29,7 @@ ModelSpec read_model(const Json& json) {
                       "model.source says where model.path is downloaded from, and there is no model.path");
   if (json.at("products") == "bfloat16") spec.rounding = model::Rounding::BFloat16;
   if (json.at("products") == "bfloat16_both") spec.rounding = model::Rounding::BFloat16Both;
+  if (json.at("products") == "float16_both") spec.rounding = model::Rounding::Float16Both;
   auto& shape = spec.shape;
   shape.hidden_size = json.at("hidden_size");
   shape.num_layers = json.at("layers");
@@ -336,11 +337,11 @@ Recipe recipe_from_resolved(const Json& resolved) {
     const bool rounds = recipe.model.rounding != model::Rounding::None;
     require<UsageError>(
         recipe.model.rounding != model::Rounding::BFloat16 || recipe.device != "cuda",
-        "model.products = \"bfloat16\" is for device = \"cpu\"; on a GPU \"bfloat16_both\" is "
-        "fast");
+        "model.products = \"bfloat16\" is for device = \"cpu\"; on a GPU \"bfloat16_both\" and "
+        "\"float16_both\" are fast");
     require<UsageError>(
         !rounds || !recipe.model.lora,
-        "model.products in bfloat16 is not for model.lora: actors round what the adapters are "
+        "model.products in 16 bits are not for model.lora: actors round what the adapters are "
         "merged into, the learner what stands beside them");
     for (const auto& stage : resolved.at("stages")) {
       recipe.stages.push_back(read_stage(stage, recipe.seed));

@@ -99,12 +99,16 @@ std::vector<SchemaKey> make_schema() {
       number("model", "rope_theta", 10000, 1, 1e12, "From scratch: base of the rotary frequencies."),
       boolean("model", "tie_embeddings", false, "From scratch: the output head is the embedding."),
       text(
-          "model", "products", "float32", {"float32", "bfloat16", "bfloat16_both"},
+          "model", "products", "float32", {"float32", "bfloat16", "bfloat16_both", "float16_both"},
           "bfloat16: every role multiplies with weights rounded to bfloat16, half as many bytes to read; "
           "bfloat16_both: with rows and gradients rounded to it too, of which training keeps half the bytes, "
           "the arithmetic of a run in bfloat16. Sums, norms, softmax, the residual stream and the loss stay "
           "float32, and so does what is trained and saved; on the CPU actor and learner still agree to the "
-          "last bit. A GPU is fast with bfloat16_both, and has attention's scores of bfloat16 too. "
+          "last bit. float16_both: the same in float16, which keeps three more bits of a number and much "
+          "less of "
+          "its range: the loss is scaled (`loss_scale`), and an update whose gradient is too large for it is "
+          "skipped and counted (`overflow_skips`). A GPU is fast with either, and has attention's scores of "
+          "that type too. "
           "`sluice bench decode --dtype float32,bfloat16` says what the first is worth on a machine."),
       number("model", "router_aux_loss", 0, 0, 100,
              "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "

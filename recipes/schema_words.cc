@@ -18,7 +18,8 @@ constexpr Row kRows[] = {
      "false lets actors run ahead without waiting for exact versions; two runs then differ"},
     {"steps", "steps", "more while the reward still climbs, fewer once the held-out reward has stopped"},
     {"model.products", "",
-     "bfloat16 when decoding waits for memory, bfloat16_both when the learner does not fit"},
+     "bfloat16 when decoding waits for memory, bfloat16_both when the learner does not fit, "
+     "float16_both where that learns less than float32"},
     {"model.lora.rank", "rows", "higher when the loss of training stays above that of full weights"},
     {"model.lora.alpha", "", "with the rank, so that alpha / rank stays what it was"},
     {"tokenizer.vocab_size", "ids", "smaller for little text, so that every piece is seen often"},

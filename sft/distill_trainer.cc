@@ -72,7 +72,7 @@ void DistillTrainer::learn(const SupervisedBatch& pack, double step_weight, Sums
     const auto all_logprobs = logits.log_softmax(-1);
     const auto logprobs = all_logprobs.gather(1, part(targets.tokens).unsqueeze(1)).squeeze(1);
     const auto loss = distill_loss(kl, logprobs, part(weights), step_weight, options_);
-    loss.backward();
+    optimizer_.backward(loss);
     sums.loss += loss.item<double>();
     sums.kl += (part(weights) * kl.detach()).sum(at::kDouble).item<double>();
     sums.nll -= (part(weights) * logprobs.detach()).sum(at::kDouble).item<double>();
@@ -109,7 +109,7 @@ StepMetrics DistillTrainer::step(std::span<const Example> examples) {
                          {"num_tokens", num_tokens},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
-  metrics.merge(optimizer_.skip_counts());
+  metrics.merge(optimizer_.metrics());
   return metrics;
 }
 

@@ -76,7 +76,7 @@ std::map<std::string, double> RewardTrainer::step(std::span<const ComparedPair> 
     if (pack.rank != ranks.rank()) continue;
     const auto share = loss_of(network_, pack, std::ssize(pairs), options_.loss);
     if (&pack == last) optimizer_.expect_last_backward();
-    share.loss.backward();
+    optimizer_.backward(share.loss);
     loss_sum += share.loss.item<double>();
     add(share.sums, sums);
   }
@@ -91,7 +91,7 @@ std::map<std::string, double> RewardTrainer::step(std::span<const ComparedPair> 
   metrics["num_tokens"] = num_tokens;
   metrics["grad_norm"] = update.grad_norm;
   metrics["learning_rate"] = update.lr;
-  metrics.merge(optimizer_.skip_counts());
+  metrics.merge(optimizer_.metrics());
   return metrics;
 }
 

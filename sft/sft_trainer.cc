@@ -51,7 +51,7 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
         loss = loss + out.balance_loss * (options_.router_aux_loss * share);
     }
     if (&pack == last) optimizer_.expect_last_backward();
-    loss.backward();
+    optimizer_.backward(loss);
     loss_sum += loss.item<double>();
     entropy_sum += out.entropy.sum(at::kDouble).item<double>();
     correct += out.is_top.sum().item<double>();
@@ -68,7 +68,7 @@ StepMetrics SftTrainer::step(std::span<const Example> examples, int64_t number) 
                          {"num_tokens", static_cast<double>(step_tokens)},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
-  metrics.merge(optimizer_.skip_counts());
+  metrics.merge(optimizer_.metrics());
   if (sums[4] > 0.0) metrics["aux_loss"] = sums[3];
   return metrics;
 }

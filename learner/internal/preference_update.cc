@@ -60,7 +60,7 @@ void PreferenceUpdate::backward(at::Tensor objective) {
       loss_ += balance * router_aux_loss_;
     }
   }
-  objective.backward();
+  optimizer_.backward(objective);
 }
 
 StepMetrics PreferenceUpdate::finish() {
@@ -75,7 +75,7 @@ StepMetrics PreferenceUpdate::finish() {
                          {"entropy", sums[1] / static_cast<double>(targets_)},
                          {"grad_norm", update.grad_norm},
                          {"learning_rate", update.lr}};
-  metrics.merge(optimizer_.skip_counts());
+  metrics.merge(optimizer_.metrics());
   if (sums[2] > 0.0) metrics["logits/chosen"] = sums[3] / sums[2];
   if (sums[4] > 0.0) metrics["logits/rejected"] = sums[5] / sums[4];
   if (sums[6] > 0.0) metrics["aux_loss"] = sums[7];

@@ -1,4 +1,4 @@
-// Attention of bfloat16 on a GPU, whose packed sequences need no padding: LibTorch's flash attention.
+// Attention of 16-bit numbers on a GPU, whose packed sequences need no padding: LibTorch's flash attention.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
 

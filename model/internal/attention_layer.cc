@@ -76,13 +76,13 @@ class GroupedAttention : public AttentionLayer {
   }
 
  private:
-  // Where a GPU has a kernel for it, what products round to bfloat16 is rounded for attention too.
+  // Where a GPU has a kernel for it, what products round is rounded for attention too.
   at::Tensor attended(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const std::shared_ptr<const AttentionPlan>& plan,
                       const AttentionOptions& options) const {
-    if (!qkv_.weight().all.rounds_both() || !raw::cuda::takes_attention(q, v, options))
-      return attention(q, k, v, plan, options);
-    const auto narrow = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+    const auto type = qkv_.weight().all.rounds_rows_to();
+    if (!type || !raw::cuda::takes_attention(q, v, options)) return attention(q, k, v, plan, options);
+    const auto narrow = [&](const at::Tensor& x) { return x.to(*type); };
     return attention(narrow(q), narrow(k), narrow(v), plan, options).to(q.scalar_type());
   }
 

@@ -34,12 +34,12 @@ namespace cpu {
 bool takes_weight(const at::Tensor& weight);
 void pack(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales);
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
-// float32 as bfloat16, rounded to the nearest, and bfloat16 as float32.
-at::Tensor narrowed(const at::Tensor& x);
+// float32 as 16-bit numbers, rounded to the nearest, and those as float32.
+at::Tensor narrowed(const at::Tensor& x, at::ScalarType type);
 at::Tensor widened(const at::Tensor& x);
 at::Tensor linear_grad_x(const at::Tensor& grad, const Weight& weight);
 void add_linear_grad_x(const at::Tensor& grad, const Weight& weight, at::Tensor& sum);
-void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounds, at::Tensor& sum);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, NarrowType type, at::Tensor& sum);
 TokenLogprobParts token_logprobs(const at::Tensor& hidden, const Weight& head, const at::Tensor& targets,
                                  const LogitOptions& options);
 void put_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& x);
@@ -71,7 +71,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
 
 // On a GPU; a build without CUDA takes nothing.
 namespace cuda {
-// bfloat16 by flash attention, float32 statistics: FlashAttention-2 (2023), as LibTorch has it.
+// 16-bit numbers by flash attention, float32 statistics: FlashAttention-2 (2023), as LibTorch has it.
 bool takes_attention(const at::Tensor& q, const at::Tensor& v, const AttentionOptions& options);
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                              const AttentionPlan& plan, const AttentionOptions& options);

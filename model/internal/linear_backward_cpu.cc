@@ -24,7 +24,7 @@ Tensor scratch_of(int64_t count) { return at::empty({count}, at::kFloat); }
 
 // The weight is laid out the other way round, so much of it at a time that its panels stay in the cache.
 void multiply_grad(const Tensor& grad, const Weight& weight, Tensor& result, bool adds) {
-  const auto type = model::cpu::turned_type(weight.rounds_both());
+  const auto type = model::cpu::turned_type(raw::number_type(weight.rounds_rows_to()));
   constexpr int64_t kFloatBytes = sizeof(float);  // what panels are reckoned in
   const int64_t size = model::cpu::size_of(type);
   const int64_t deepest = type == model::cpu::WeightType::Parts ? 512 : 2048;
@@ -37,8 +37,8 @@ void multiply_grad(const Tensor& grad, const Weight& weight, Tensor& result, boo
   const auto lay_out = [&](int64_t k, int64_t deep, int64_t first, int64_t count) {
     const auto* const from = numbers.const_data_ptr<float>() + k * numbers.stride(0) + first;
     share_layout(count, deep, [&](int64_t at, int64_t part) {
-      model::cpu::pack_turned(from + at, numbers.stride(0), deep, part, weight.rounds(), type,
-                              panels + model::cpu::packed_size(at, deep) * size);
+      model::cpu::pack_turned(from + at, numbers.stride(0), deep, part, raw::number_type(weight.rounds_to()),
+                              type, panels + model::cpu::packed_size(at, deep) * size);
     });
   };
   for (int64_t k = 0; k < depth; k += deepest) {
@@ -51,7 +51,7 @@ void multiply_grad(const Tensor& grad, const Weight& weight, Tensor& result, boo
                      .rows = grad.size(0),
                      .depth = deep,
                      .columns = count,
-                     .rounds = weight.rounds_both(),
+                     .rounds_to = raw::number_type(weight.rounds_rows_to()),
                      .panels = panels,
                      .type = type,
                      .adds = adds || k > 0,
@@ -77,11 +77,11 @@ void add_linear_grad_x(const Tensor& grad, const Weight& weight, Tensor& sum) {
 
 // Threads share the longer side of the sum, and each lays out the whole of the other, again for every so many
 // columns: what a vocabulary has of them is not laid out at once.
-void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds, Tensor& sum) {
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, NarrowType type, Tensor& sum) {
   constexpr int64_t kColumns = 1024;
   const auto a = in_rows(grad), b = in_rows(x);
   const int64_t out = sum.size(0), in = sum.size(1), rows = grad.size(0);
-  model::cpu::OuterCall call_of_all{.rounds = rounds,
+  model::cpu::OuterCall call_of_all{.rounds_to = raw::number_type(type),
                                     .a = a.const_data_ptr<float>(),
                                     .b = b.const_data_ptr<float>(),
                                     .a_stride = a.stride(0),

@@ -30,6 +30,8 @@ void pack_rows(const Tensor& rows, int64_t first, int64_t count, void* panels, a
     model::cpu::pack(wide, count, depth, static_cast<int8_t*>(panels), scales);
   } else if (type == at::kBFloat16) {
     model::cpu::pack(wide, count, depth, static_cast<uint16_t*>(panels));
+  } else if (type == at::kHalf) {
+    model::cpu::pack(wide, count, depth, static_cast<model::cpu::Float16*>(panels));
   } else {
     model::cpu::pack(wide, count, depth, static_cast<float*>(panels));
   }
@@ -47,24 +49,25 @@ void share_packing(const Tensor& rows, int64_t first, int64_t count, const Tenso
   });
 }
 
-}  // namespace
-
-Tensor narrowed(const Tensor& x) {
+template <class From, class To>
+Tensor converted(const Tensor& x, at::ScalarType type) {
   const auto from = x.contiguous();
-  auto result = at::empty(x.sizes(), x.options().dtype(at::kBFloat16));
+  auto result = at::empty(x.sizes(), x.options().dtype(type));
   share_rows(x.numel(), 1, [&](int64_t first, int64_t count) {
-    std::copy_n(from.const_data_ptr<float>() + first, count, result.mutable_data_ptr<at::BFloat16>() + first);
+    std::copy_n(from.const_data_ptr<From>() + first, count, result.mutable_data_ptr<To>() + first);
   });
   return result;
 }
 
+}  // namespace
+
+Tensor narrowed(const Tensor& x, at::ScalarType type) {
+  return type == at::kHalf ? converted<float, at::Half>(x, type) : converted<float, at::BFloat16>(x, type);
+}
+
 Tensor widened(const Tensor& x) {
-  const auto from = x.contiguous();
-  auto result = at::empty(x.sizes(), x.options().dtype(at::kFloat));
-  share_rows(x.numel(), 1, [&](int64_t first, int64_t count) {
-    std::copy_n(from.const_data_ptr<at::BFloat16>() + first, count, result.mutable_data_ptr<float>() + first);
-  });
-  return result;
+  return x.scalar_type() == at::kHalf ? converted<at::Half, float>(x, at::kFloat)
+                                      : converted<at::BFloat16, float>(x, at::kFloat);
 }
 
 bool takes_weight(const Tensor& weight) {
@@ -91,7 +94,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
                    .rows = x.size(0),
                    .depth = depth,
                    .columns = count,
-                   .rounds = weight.rounds_both(),
+                   .rounds_to = number_type(weight.rounds_rows_to()),
                    .panels = panels.const_data_ptr(),
                    .type = type_of_packed(panels),
                    .scales = weight.scales.defined() ? weight.scales.const_data_ptr<float>() : nullptr,
@@ -105,7 +108,7 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   const auto rows = weight.rows.contiguous();
   const int64_t step = columns_laid_out(columns, depth);
   const auto panels =
-      at::empty({model::cpu::packed_size(step, depth)}, weight.rounds() ? at::kBFloat16 : rows.scalar_type());
+      at::empty({model::cpu::packed_size(step, depth)}, weight.rounds_to().value_or(rows.scalar_type()));
   for (int64_t first = 0; first < columns; first += step) {
     const int64_t count = std::min(step, columns - first);
     share_packing(rows, first, count, panels, {});

@@ -49,7 +49,7 @@ void Network::Layers::describe(const Parameters& parameters, const ModelConfig& 
          .logit_soft_cap = static_cast<float>(config.logit_soft_cap.value_or(0.0)),
          .embedding_scale = static_cast<float>(config.embedding_scale),
          .gelu = config.activation == Activation::GeluTanh,
-         .rounds_rows = head.rounds_both(),
+         .rounds_to = raw::number_type(head.rounds_rows_to()),
          .table = table.const_data_ptr(),
          .table_halves = table.scalar_type() == at::kBFloat16,
          .last_norm = last_norm.describe(raw->vectors),

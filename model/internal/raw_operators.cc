@@ -31,33 +31,41 @@ void pack_into(const Tensor& weight, const Tensor& panels, const Tensor& scales)
 model::cpu::WeightType type_of_packed(const Tensor& panels) {
   using model::cpu::WeightType;
   if (panels.scalar_type() == at::kChar) return WeightType::Int8;
+  if (panels.scalar_type() == at::kHalf) return WeightType::Float16;
   return panels.scalar_type() == at::kBFloat16 ? WeightType::BFloat16 : WeightType::Float32;
 }
 
-Tensor as_multiplied(const Tensor& weight, bool rounds) { return rounds ? weight.to(at::kBFloat16) : weight; }
+model::cpu::NumberType number_type(NarrowType type) {
+  using model::cpu::NumberType;
+  if (!type) return NumberType::Float32;
+  return *type == at::kHalf ? NumberType::Float16 : NumberType::BFloat16;
+}
 
-Tensor rounded(const Tensor& x, bool rounds) {
-  if (!rounds) return x;
-  const auto narrow = x.to(at::kBFloat16);
+Tensor as_multiplied(const Tensor& weight, NarrowType type) { return type ? weight.to(*type) : weight; }
+
+Tensor rounded(const Tensor& x, NarrowType type) {
+  if (!type) return x;
+  const auto narrow = x.to(*type);
   return x.is_cuda() ? narrow : narrow.to(x.scalar_type());
 }
 
 Tensor kept_rows(const Tensor& x, const Weight& weight) {
-  if (!weight.rounds_both()) return x;
-  return has_kernels(x) ? cpu::narrowed(x) : x.to(at::kBFloat16);
+  const auto type = weight.rounds_rows_to();
+  if (!type) return x;
+  return has_kernels(x) ? cpu::narrowed(x, *type) : x.to(*type);
 }
 
-Tensor pack(const Tensor& weight, bool rounds) {
+Tensor pack(const Tensor& weight, NarrowType type) {
   if (!has_product_kernel(weight)) return {};
   auto panels = at::empty({model::cpu::packed_size(weight.size(0), weight.size(1))},
-                          rounds ? at::kBFloat16 : weight.scalar_type());
+                          type.value_or(weight.scalar_type()));
   pack_into(weight, panels);
   return panels;
 }
 
 namespace {
 
-// In the type asked for: a GPU multiplies numbers of bfloat16 and adds in float32.
+// In the type asked for: a GPU multiplies 16-bit numbers and adds in float32.
 Tensor product(const Tensor& a, const Tensor& b, at::ScalarType type) {
   return a.scalar_type() == type ? at::mm(a, b) : at::mm(a, b, type);
 }
@@ -77,8 +85,8 @@ Tensor linear(const Tensor& x, const Weight& weight) {
   require(x.dim() == 2 && rows.dim() == 2 && x.size(1) == rows.size(1), "linear: rows ", x.sizes(),
           " for a weight ", rows.sizes());
   if (!has_kernels(x) || !(weight.packed.defined() || has_product_kernel(rows))) {
-    const auto factor = rounded(x, weight.rounds_both());
-    return product(factor, in_type_of(factor, as_multiplied(rows, weight.rounds())).t(), x.scalar_type());
+    const auto factor = rounded(x, weight.rounds_rows_to());
+    return product(factor, in_type_of(factor, as_multiplied(rows, weight.rounds_to())).t(), x.scalar_type());
   }
   return cpu::linear(x, weight);
 }
@@ -87,13 +95,13 @@ namespace {
 
 // The factors of grad * weight where ATen multiplies.
 std::pair<Tensor, Tensor> factors_of(const Tensor& grad, const Weight& weight) {
-  const auto factor = rounded(grad, weight.rounds_both());
-  return {factor, in_type_of(factor, as_multiplied(weight.rows, weight.rounds()))};
+  const auto factor = rounded(grad, weight.rounds_rows_to());
+  return {factor, in_type_of(factor, as_multiplied(weight.rows, weight.rounds_to()))};
 }
 // Those of grad^T * x.
-std::pair<Tensor, Tensor> factors_of(const Tensor& grad, const Tensor& x, bool rounds) {
-  const auto factor = rounded(grad, rounds);
-  return {factor.t(), in_type_of(factor, rounded(x, rounds))};
+std::pair<Tensor, Tensor> factors_of(const Tensor& grad, const Tensor& x, NarrowType type) {
+  const auto factor = rounded(grad, type);
+  return {factor.t(), in_type_of(factor, rounded(x, type))};
 }
 
 }  // namespace
@@ -110,20 +118,20 @@ void add_linear_grad_x(const Tensor& grad, const Weight& weight, Tensor& sum) {
   add_product(factor, rows, sum);
 }
 
-void add_linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds, Tensor& sum) {
+void add_linear_grad_weight(const Tensor& grad, const Tensor& x, NarrowType type, Tensor& sum) {
   if (has_kernels(grad))
-    return cpu::add_linear_grad_weight(grad, has_kernels(x) ? x : cpu::widened(x), rounds, sum);
-  const auto [turned, rows] = factors_of(grad, x, rounds);
+    return cpu::add_linear_grad_weight(grad, has_kernels(x) ? x : cpu::widened(x), type, sum);
+  const auto [turned, rows] = factors_of(grad, x, type);
   add_product(turned, rows, sum);
 }
 
-Tensor linear_grad_weight(const Tensor& grad, const Tensor& x, bool rounds) {
+Tensor linear_grad_weight(const Tensor& grad, const Tensor& x, NarrowType type) {
   if (!has_kernels(grad)) {
-    const auto [turned, rows] = factors_of(grad, x, rounds);
+    const auto [turned, rows] = factors_of(grad, x, type);
     return product(turned, rows, wide_type(grad));
   }
   auto sum = at::zeros({grad.size(1), x.size(1)}, grad.options());
-  add_linear_grad_weight(grad, x, rounds, sum);
+  add_linear_grad_weight(grad, x, type, sum);
   return sum;
 }
 
@@ -174,7 +182,8 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tensor&
 namespace {
 
 bool is_for_gpu_kernel(const Tensor& q, const Tensor& v, const AttentionOptions& options) {
-  return q.scalar_type() == at::kBFloat16 && cuda::takes_attention(q, v, options);
+  return (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) &&
+         cuda::takes_attention(q, v, options);
 }
 
 }  // namespace

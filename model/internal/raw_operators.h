@@ -2,8 +2,8 @@
 //
 // Arguments and results are as in operators.h; a backward gets the gradient of the result first. Each of
 // these chooses by the tensors it gets: kernels of this project (namespace cpu) for float32 on the CPU, those
-// for bfloat16 on a GPU (namespace cuda), compositions of ATen's operators (namespace aten) for any other
-// type, device or shape.
+// for 16-bit numbers on a GPU (namespace cuda), compositions of ATen's operators (namespace aten) for any
+// other type, device or shape.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -29,28 +29,29 @@ at::Tensor in_type_of(const at::Tensor& x, const at::Tensor& weight);
 // Whether there is a kernel for products with this weight.
 bool has_product_kernel(const at::Tensor& weight);
 // Puts such a weight into `panels` [cpu::packed_size()] in the order the kernel reads it, which costs as much
-// as a product of some 25 rows. Panels of bfloat16 and int8 take float32 weights too, rounded; int8 wants
-// `scales` [out].
+// as a product of some 25 rows. Panels of 16-bit numbers and int8 take float32 weights too, rounded; int8
+// wants `scales` [out].
 void pack_into(const at::Tensor& weight, const at::Tensor& panels, const at::Tensor& scales = {});
 // The same into a tensor of its own; undefined where ATen computes the product.
-at::Tensor pack(const at::Tensor& weight, bool rounds = false);
-// What a product multiplies with: rounded to bfloat16, or itself.
-at::Tensor as_multiplied(const at::Tensor& weight, bool rounds);
-// What ATen multiplies with a weight, rows or the gradients of its results: rounded to bfloat16 where the
-// weight says so, in the type it had, but on a GPU, which multiplies such numbers as they are.
-at::Tensor rounded(const at::Tensor& x, bool rounds);
+at::Tensor pack(const at::Tensor& weight, NarrowType type = {});
+// What a product multiplies with: rounded, or itself.
+at::Tensor as_multiplied(const at::Tensor& weight, NarrowType type);
+// What ATen multiplies with a weight, rows or the gradients of its results: rounded, in the type it had, but
+// on a GPU, which multiplies such numbers as they are.
+at::Tensor rounded(const at::Tensor& x, NarrowType type);
 // The rows of a product that its backward multiplies with: half the bytes where they are rounded.
 at::Tensor kept_rows(const at::Tensor& x, const Weight& weight);
 model::cpu::WeightType type_of_packed(const at::Tensor& panels);
+model::cpu::NumberType number_type(NarrowType type);
 // Packs a weight that is not, a part at a time. Throws Error when x is no [rows, in].
 at::Tensor linear(const at::Tensor& x, const Weight& weight);
 // Its gradients: grad * weight [rows, in], and grad^T * x added to `sum` [out, in], contiguous. What the
-// weight rounds, or `rounds` says, is rounded here. Of bfloat16 on a GPU they are float32.
+// weight rounds, or `type` says, is rounded here. Of 16-bit numbers on a GPU they are float32.
 at::Tensor linear_grad_x(const at::Tensor& grad, const Weight& weight);
 // Added to `sum` [rows, in], contiguous.
 void add_linear_grad_x(const at::Tensor& grad, const Weight& weight, at::Tensor& sum);
-void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounds, at::Tensor& sum);
-at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, bool rounds = false);
+void add_linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, NarrowType type, at::Tensor& sum);
+at::Tensor linear_grad_weight(const at::Tensor& grad, const at::Tensor& x, NarrowType type = {});
 
 // Added to `sum` [vocab, width] where there is one, and that returned.
 at::Tensor embedding_backward(const at::Tensor& grad, const at::Tensor& tokens, int64_t vocab,

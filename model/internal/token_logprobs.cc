@@ -189,7 +189,7 @@ namespace aten {
 
 TokenLogprobParts token_logprobs(const Tensor& hidden, const Weight& head, const Tensor& targets,
                                  const LogitOptions& options) {
-  const Weight weight(in_type_of(hidden, as_multiplied(head.rows, head.rounds())), {}, head.rounding);
+  const Weight weight(in_type_of(hidden, as_multiplied(head.rows, head.rounds_to())), {}, head.rounding);
   const auto parts = parts_for(hidden);
   for_each_chunk(hidden.size(0), logit_chunk_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {
     const auto part = [&](const Tensor& rows) { return rows.narrow(0, first, count); };
@@ -242,7 +242,7 @@ std::tuple<Tensor, Tensor> token_logprobs_backward(const TokenLogprobGrads& grad
     add_linear_grad_x(grad_z, weight, of_rows);
     if (!grad_head.defined()) return;
     auto of_head = grad_head.narrow(0, first, tokens);
-    add_linear_grad_weight(grad_z, x, head.rounds_both(), of_head);
+    add_linear_grad_weight(grad_z, x, head.rounds_rows_to(), of_head);
   };
   for_each_chunk(hidden.size(0), rows_at_once, [&](int64_t first_row, int64_t rows) {
     for_each_chunk(vocab, tokens_at_once,
@@ -258,8 +258,8 @@ at::Tensor mean_logits(const at::Tensor& hidden, const Weight& head, const Logit
   const auto wide = raw::at_least_float(hidden);
   if (!options.soft_cap) {
     const auto mean_row =
-        raw::as_multiplied(head.rows, head.rounds()).mean(0, /*keepdim=*/false, wide.scalar_type());
-    return at::mv(raw::rounded(wide, head.rounds_both()), mean_row).div_(options.temperature);
+        raw::as_multiplied(head.rows, head.rounds_to()).mean(0, /*keepdim=*/false, wide.scalar_type());
+    return at::mv(raw::rounded(wide, head.rounds_rows_to()), mean_row).div_(options.temperature);
   }
   auto means = at::empty({hidden.size(0)}, wide.options());
   for_each_chunk(hidden.size(0), raw::logit_chunk_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {

@@ -20,8 +20,8 @@ gpu::LogitRows rows_of(const at::Tensor& logits, const at::Tensor& targets, cons
 
 // The head as the product takes it, converted once for all rows.
 Weight multiplied(const at::Tensor& hidden, const Weight& head) {
-  const auto rows = as_multiplied(head.rows, head.rounds());
-  return {head.rounds_both() ? rows : in_type_of(hidden, rows), {}, head.rounding};
+  const auto rows = as_multiplied(head.rows, head.rounds_to());
+  return {head.rounds_rows_to() ? rows : in_type_of(hidden, rows), {}, head.rounding};
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
   auto* const stream = c10::cuda::getCurrentCUDAStream(hidden.get_device()).stream();
   for_each_chunk(hidden.size(0), gpu_logit_rows(head.rows.size(0)), [&](int64_t first, int64_t count) {
     const auto x = hidden.narrow(0, first, count);
-    const auto factor = rounded(x, head.rounds_both());
+    const auto factor = rounded(x, head.rounds_rows_to());
     const auto logits = raw::linear(x, weight);
     const auto grad_logits = at::empty(logits.sizes(), factor.options());
     gpu::differentiate_logits(
@@ -74,11 +74,11 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs_backward(const TokenLogprobGra
          .of_logprobs = of_logprobs.const_data_ptr<float>() + first,
          .of_entropy = of_entropy.defined() ? of_entropy.const_data_ptr<float>() + first : nullptr,
          .logits = grad_logits.mutable_data_ptr(),
-         .bfloat16 = factor.scalar_type() == at::kBFloat16},
+         .type = number_type(head.rounds_rows_to())},
         stream);
     auto of_rows = grad_hidden.narrow(0, first, count);
     add_linear_grad_x(grad_logits, weight, of_rows);
-    if (grad_head.defined()) add_linear_grad_weight(grad_logits, factor, head.rounds_both(), grad_head);
+    if (grad_head.defined()) add_linear_grad_weight(grad_logits, factor, head.rounds_rows_to(), grad_head);
   });
   return {grad_hidden, grad_head};
 }

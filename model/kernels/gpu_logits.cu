@@ -1,4 +1,5 @@
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
 #include <cmath>
@@ -75,6 +76,7 @@ __global__ void add_up(const LogitRows rows, const LogitSums sums) {
 
 __device__ void put(float* to, float value) { *to = value; }
 __device__ void put(__nv_bfloat16* to, float value) { *to = __float2bfloat16(value); }
+__device__ void put(__half* to, float value) { *to = __float2half(value); }
 
 // d logprob / d z = [target] - p; d entropy / d z = -p (log p + entropy).
 template <class Number>
@@ -115,11 +117,10 @@ void add_up_logits(const LogitRows& rows, const LogitSums& sums, CUstream_st* st
 void differentiate_logits(const LogitRows& rows, const LogitGradients& gradients, CUstream_st* stream) {
   if (rows.rows == 0) return;
   const auto blocks = static_cast<unsigned>(rows.rows);
-  if (gradients.bfloat16) {
-    differentiate<__nv_bfloat16><<<blocks, kThreads, 0, stream>>>(rows, gradients);
-  } else {
-    differentiate<float><<<blocks, kThreads, 0, stream>>>(rows, gradients);
-  }
+  const auto kernel = gradients.type == cpu::NumberType::BFloat16  ? differentiate<__nv_bfloat16>
+                      : gradients.type == cpu::NumberType::Float16 ? differentiate<__half>
+                                                                   : differentiate<float>;
+  kernel<<<blocks, kThreads, 0, stream>>>(rows, gradients);
   check_launch("differentiate_logits");
 }
 

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "model/kernels/kernels.h"
+
 struct CUstream_st;
 
 namespace sluice::model::gpu {
@@ -26,13 +28,13 @@ struct LogitSums {  // [rows] each
 };
 void add_up_logits(const LogitRows& rows, const LogitSums& sums, CUstream_st* stream);
 
-// The gradient of the logits [rows, vocab], float32 or bfloat16, from those of log-prob and entropy.
+// The gradient of the logits [rows, vocab], of any type, from those of log-prob and entropy.
 struct LogitGradients {
   const float *lse = nullptr, *entropy = nullptr;  // [rows], as they came out above
   const float* of_logprobs = nullptr;              // [rows]
   const float* of_entropy = nullptr;               // [rows], or null: nobody asks for it
   void* logits = nullptr;                          // [rows, vocab], other memory than the logits'
-  bool bfloat16 = false;                           // its type
+  cpu::NumberType type = cpu::NumberType::Float32;
 };
 void differentiate_logits(const LogitRows& rows, const LogitGradients& gradients, CUstream_st* stream);
 

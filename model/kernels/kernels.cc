@@ -40,7 +40,7 @@ SLUICE_KERNEL_TABLE;
 
 #ifdef __x86_64__
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 namespace avx2 {
 #define SLUICE_VECTOR_BYTES 32
 #include "model/kernels/simd.inc"
@@ -113,7 +113,8 @@ bool has(InstructionSet set) {
   if (set == InstructionSet::Narrow) return true;
   if (set == InstructionSet::Tiles) return tiles::usable();
 #ifdef __x86_64__
-  if (set == InstructionSet::Avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (set == InstructionSet::Avx2)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #else
@@ -165,10 +166,10 @@ const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
 
 void use_kernels(InstructionSet set) { chosen() = table_of(set); }
 
-WeightType turned_type(bool rounds_x) {
+WeightType turned_type(NumberType x_rounds_to) {
   if (!has(InstructionSet::Tiles) || &kernels() != table_of(InstructionSet::Tiles))
     return WeightType::Float32;
-  return rounds_x ? WeightType::BFloat16 : WeightType::Parts;
+  return x_rounds_to == NumberType::BFloat16 ? WeightType::BFloat16 : WeightType::Parts;
 }
 
 }  // namespace sluice::model::cpu

@@ -78,14 +78,26 @@ struct AttentionGrads {
   int64_t q_stride = 0, k_stride = 0, v_stride = 0;
 };
 
+// What numbers of float32 are rounded to before they are multiplied: the nearest of that type, ties to even.
+// What is too large for float16 becomes infinite.
+enum class NumberType : uint8_t { Float32, BFloat16, Float16 };
+
 // What the weights of a product are stored as: numbers are computed in float32 from any. Parts are float32 as
 // sums of three numbers of bfloat16 (tiles.h).
-enum class WeightType : uint8_t { Float32, BFloat16, Int8, Parts };
+enum class WeightType : uint8_t { Float32, BFloat16, Float16, Int8, Parts };
 constexpr int64_t size_of(WeightType type) {
-  return type == WeightType::Float32    ? 4
-         : type == WeightType::BFloat16 ? 2
-         : type == WeightType::Int8     ? 1
-                                        : 6;
+  switch (type) {
+    case WeightType::Float32:
+      return 4;
+    case WeightType::BFloat16:
+    case WeightType::Float16:
+      return 2;
+    case WeightType::Int8:
+      return 1;
+    case WeightType::Parts:
+      return 6;
+  }
+  return 0;
 }
 
 // Weights [columns, depth] in the order in which products read them: panels of 16 columns, zeros where there
@@ -96,6 +108,10 @@ int64_t packed_size(int64_t columns, int64_t depth);
 void pack(const float* weight, int64_t columns, int64_t depth, float* panels);
 void pack(const uint16_t* weight, int64_t columns, int64_t depth, uint16_t* panels);
 void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels);  // rounded to the nearest
+struct Float16 {
+  uint16_t bits;
+};
+void pack(const float* weight, int64_t columns, int64_t depth, Float16* panels);
 // Rounds to 8 bits: a column's weights are its numbers, -127 .. 127, times its scale, which the largest of
 // them sets. Weights that are not finite are an Error.
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales);
@@ -105,8 +121,8 @@ void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, f
 struct MatmulCall {
   const float* x = nullptr;  // rows are x_stride apart
   int64_t x_stride = 0, rows = 0, depth = 0, columns = 0;
-  bool rounds = false;           // x to bfloat16, as it is read
-  const void* panels = nullptr;  // as `type` says, from the start of a cache line on
+  NumberType rounds_to = NumberType::Float32;  // x, as it is read
+  const void* panels = nullptr;                // as `type` says, from the start of a cache line on
   WeightType type = WeightType::Float32;
   const float* scales = nullptr;  // [columns] of Int8
   const float* bias = nullptr;    // [columns] or null
@@ -116,17 +132,16 @@ struct MatmulCall {
 };
 
 // Numbers [depth, columns], rows `stride` apart, as panels of the same product: those of weights that stand
-// the other way round, rounded to bfloat16 or not. turned_type() says as what, for a product that rounds x or
-// does not.
-WeightType turned_type(bool rounds_x);
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+// the other way round, rounded. turned_type() says as what, for a product that rounds x so.
+WeightType turned_type(NumberType x_rounds_to);
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, NumberType rounds_to,
                  WeightType type, void* panels);
 
 // out[i][j] += sum over rows of a[row][i] * b[row][j], in chunks of at most kOuterRows rows.
 inline constexpr int64_t kOuterRows = 256;
 struct OuterCall {
-  bool rounds = false;                     // both to bfloat16, as they are read
-  const float *a = nullptr, *b = nullptr;  // rows are a_stride and b_stride apart
+  NumberType rounds_to = NumberType::Float32;  // both, as they are read
+  const float *a = nullptr, *b = nullptr;      // rows are a_stride and b_stride apart
   int64_t a_stride = 0, b_stride = 0;
   int64_t a_columns = 0, b_columns = 0, rows = 0;
   float* out = nullptr;  // rows are out_stride apart

@@ -105,6 +105,38 @@ uint32_t rounded_bits(float number) {
   return std::isnan(number) ? 0x7fc00000u : nearest;
 }
 
+// The bits of the nearest number of float16: ties go to even, NaN stays one.
+uint16_t half_bits(float number) {
+  constexpr uint32_t kSign = 0x80000000u, kInfinite = 0x7f800000u, kTooLarge = 0x477ff000u,
+                     kLeastNormal = 0x38800000u, kOther = 112u << 10;  // how much the exponents differ
+  const auto bits = std::bit_cast<uint32_t>(number), size = bits & ~kSign;
+  const uint32_t normal = ((size + 0xfffu + (size >> 13 & 1u)) >> 13) - kOther;
+  // A float32 from 0.5 on counts in steps of the least number of float16.
+  const uint32_t small =
+      std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0.5f) - std::bit_cast<uint32_t>(0.5f);
+  const uint32_t large = size > kInfinite ? 0x7e00u : 0x7c00u;
+  const uint32_t half = size < kLeastNormal ? small : size < kTooLarge ? normal : large;
+  return static_cast<uint16_t>(half | (bits >> 16 & 0x8000u));
+}
+
+// As round_to_float16() of simd.inc.
+float rounded_to_half(float number) {
+  typedef _Float16 Half;
+  return static_cast<float>(std::bit_cast<Half>(half_bits(number)));
+}
+
+float rounded(float number, NumberType type) {
+  switch (type) {
+    case NumberType::Float32:
+      return number;
+    case NumberType::BFloat16:
+      return std::bit_cast<float>(rounded_bits(number));
+    case NumberType::Float16:
+      return rounded_to_half(number);
+  }
+  fail("pack: no type has the number ", static_cast<int>(type));
+}
+
 constexpr float kMost = 127;  // of an int8 number
 
 // The nearest whole number, ties to even: std::nearbyint() of a number far below 2^22 without the call.
@@ -136,10 +168,10 @@ void pack(const float* weight, int64_t columns, int64_t depth, float* panels) {
 }
 
 // Some rows at a time, so that each is read from one end to the other.
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, NumberType rounds_to,
                  WeightType type, void* to_panels) {
   if (type != WeightType::Float32)
-    return tiles::pack_turned(numbers, stride, depth, columns, rounds, type, to_panels);
+    return tiles::pack_turned(numbers, stride, depth, columns, rounds_to, type, to_panels);
   auto* const panels = static_cast<float*>(to_panels);
   for (int64_t begin = 0; begin < depth; begin += kTile) {
     const int64_t end = std::min(begin + kTile, depth);
@@ -154,8 +186,8 @@ void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t co
           std::fill_n(to, kPanelColumns, 0.0f);
           std::copy_n(from, wide, to);
         }
-        for (int64_t j = 0; rounds && j < kPanelColumns; ++j)
-          to[j] = std::bit_cast<float>(rounded_bits(to[j]));
+        if (rounds_to == NumberType::Float32) continue;
+        for (int64_t j = 0; j < kPanelColumns; ++j) to[j] = rounded(to[j], rounds_to);
       }
     }
   }
@@ -171,6 +203,12 @@ void pack(const float* weight, int64_t columns, int64_t depth, uint16_t* panels)
     return static_cast<uint16_t>(rounded_bits(number) >> 16);
   };
   pack_panels(weight, columns, depth, panels, rounded, in_pairs);
+}
+
+void pack(const float* weight, int64_t columns, int64_t depth, Float16* panels) {
+  pack_panels(
+      weight, columns, depth, panels, [](float number, int64_t) { return Float16{half_bits(number)}; },
+      [](const Float16* numbers, int64_t deep, Float16* to) { std::copy_n(numbers, deep * kTile, to); });
 }
 
 void pack(const float* weight, int64_t columns, int64_t depth, int8_t* panels, float* scales) {

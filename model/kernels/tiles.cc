@@ -60,25 +60,33 @@ bool usable() {
 }
 
 bool takes(const MatmulCall& call) {
-  return call.type == WeightType::Parts || (call.type == WeightType::BFloat16 && call.rounds);
+  return call.type == WeightType::Parts ||
+         (call.type == WeightType::BFloat16 && call.rounds_to == NumberType::BFloat16);
 }
 
 void matmul(const MatmulCall& call) {
   const TileShapes shapes;
-  call.type == WeightType::Parts ? multiply<kNumParts>(call) : multiply<1>(call);
+  const auto by_tiles = call.type == WeightType::BFloat16       ? multiply<1, NumberType::BFloat16>
+                        : call.rounds_to == NumberType::Float16 ? multiply<kNumParts, NumberType::Float16>
+                                                                : multiply<kNumParts, NumberType::Float32>;
+  by_tiles(call);
 }
 
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, NumberType rounds_to,
                  WeightType type, void* panels) {
-  const auto pack = type != WeightType::Parts ? pack_turned<1, false>
-                    : rounds                  ? pack_turned<kNumParts, true>
-                                              : pack_turned<kNumParts, false>;
+  const auto pack = type != WeightType::Parts           ? pack_turned<1, NumberType::BFloat16>
+                    : rounds_to == NumberType::BFloat16 ? pack_turned<kNumParts, NumberType::BFloat16>
+                    : rounds_to == NumberType::Float16  ? pack_turned<kNumParts, NumberType::Float16>
+                                                        : pack_turned<kNumParts, NumberType::Float32>;
   pack(numbers, stride, depth, columns, static_cast<uint32_t*>(panels));
 }
 
 void outer(const OuterCall& call) {
   const TileShapes shapes;
-  call.rounds ? add_outer<1>(call) : add_outer<kNumParts>(call);
+  const auto by_tiles = call.rounds_to == NumberType::BFloat16  ? add_outer<1, NumberType::BFloat16>
+                        : call.rounds_to == NumberType::Float16 ? add_outer<kNumParts, NumberType::Float16>
+                                                                : add_outer<kNumParts, NumberType::Float32>;
+  by_tiles(call);
 }
 
 }  // namespace sluice::model::cpu::tiles
@@ -90,7 +98,7 @@ namespace sluice::model::cpu::tiles {
 bool usable() { return false; }
 bool takes(const MatmulCall&) { return false; }
 void matmul(const MatmulCall&) { fail("tiles: this processor has none"); }
-void pack_turned(const float*, int64_t, int64_t, int64_t, bool, WeightType, void*) { matmul({}); }
+void pack_turned(const float*, int64_t, int64_t, int64_t, NumberType, WeightType, void*) { matmul({}); }
 void outer(const OuterCall&) { matmul({}); }
 
 }  // namespace sluice::model::cpu::tiles

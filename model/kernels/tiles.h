@@ -15,12 +15,12 @@ bool usable();
 // The rest wants usable(). A number of a result has the same bits whatever the other rows and columns of the
 // call.
 
-// Of panels of parts, and of bfloat16 where x is rounded too.
+// Of panels of parts, and of bfloat16 where x is rounded to it too.
 bool takes(const MatmulCall& call);
 void matmul(const MatmulCall& call);
 
 // For panels of such types.
-void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, bool rounds,
+void pack_turned(const float* numbers, int64_t stride, int64_t depth, int64_t columns, NumberType rounds_to,
                  WeightType type, void* panels);
 
 void outer(const OuterCall& call);

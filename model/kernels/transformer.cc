@@ -274,7 +274,7 @@ void TransformerStep::multiply(const Product& product, const float* x, int64_t x
                     .rows = rows,
                     .depth = product.depth,
                     .columns = columns,
-                    .rounds = network_->rounds_rows,
+                    .rounds_to = network_->rounds_to,
                     .panels = static_cast<const char*>(product.panels) +
                               packed_size(first_column, product.depth) * size_of(product.type),
                     .type = product.type,

@@ -42,10 +42,10 @@ struct Transformer {
   int64_t hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, mlp_width = 0, vocab = 0;
   float norm_eps = 0, attention_scale = 1, attention_soft_cap = 0, logit_soft_cap = 0;  // caps 0: none
   float embedding_scale = 1;
-  bool gelu = false;            // by tanh, instead of SiLU
-  bool rounds_rows = false;     // to bfloat16, before each product
-  const void* table = nullptr;  // [vocab, hidden]
-  bool table_halves = false;    // bfloat16
+  bool gelu = false;                           // by tanh, instead of SiLU
+  NumberType rounds_to = NumberType::Float32;  // rows, before each product
+  const void* table = nullptr;                 // [vocab, hidden]
+  bool table_halves = false;                   // bfloat16
   const float* last_norm = nullptr;
   Product head;
   std::vector<TransformerLayer> layers;

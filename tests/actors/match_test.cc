@@ -123,10 +123,14 @@ INSTANTIATE_TEST_SUITE_P(Families, Match, testing::ValuesIn(kFolders),
 INSTANTIATE_TEST_SUITE_P(Families, MatchRounded,
                          testing::Combine(testing::ValuesIn(kFolders),
                                           testing::Values(model::Rounding::BFloat16,
-                                                          model::Rounding::BFloat16Both)),
+                                                          model::Rounding::BFloat16Both,
+                                                          model::Rounding::Float16Both)),
                          [](const auto& info) {
-                           const bool both = std::get<1>(info.param) == model::Rounding::BFloat16Both;
-                           return name_of(std::get<0>(info.param)) + (both ? "_both" : "_weights");
+                           const auto rounding = std::get<1>(info.param);
+                           return name_of(std::get<0>(info.param)) +
+                                  (rounding == model::Rounding::BFloat16       ? "_weights"
+                                   : rounding == model::Rounding::BFloat16Both ? "_both"
+                                                                               : "_both_of_float16");
                          });
 
 }  // namespace

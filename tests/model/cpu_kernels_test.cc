@@ -172,45 +172,53 @@ TEST(Matmul, GivesARowTheSameBitsAloneAndPacked) {
   });
 }
 
-// Numbers of float32 that are of bfloat16.
-Tensor of_bfloat16(const Tensor& x) { return x.to(at::kBFloat16).to(at::kFloat); }
+// Numbers of float32 that are of the narrower type.
+Tensor of(at::ScalarType type, const Tensor& x) { return x.to(type).to(at::kFloat); }
 
-TEST(Matmul, OfBFloat16WithBFloat16AgreesAndGivesARowTheSameBits) {
+// What rounds rows, gradients and weights, and to what.
+constexpr std::pair<model::Rounding, at::ScalarType> kBoth[] = {
+    {model::Rounding::BFloat16Both, at::kBFloat16}, {model::Rounding::Float16Both, at::kHalf}};
+
+TEST(Matmul, OfNarrowNumbersAgreesAndGivesARowTheSameBits) {
   for_each_instruction_set([] {
-    for (const int64_t depth : {1, 33, 70, 160}) {
+    for (const auto& [rounding, type] : kBoth) {
       for (const int64_t columns : kProductColumns) {
-        const auto x = numbers({100, depth}, 0), rows = numbers({columns, depth}, 1);
-        const model::Weight weight(rows, {}, model::Rounding::BFloat16Both);
-        const auto all = raw::linear(x, weight);
-        expect_near(all, raw::linear(wide(of_bfloat16(x)), wide(of_bfloat16(rows))));
-        const model::Weight packed(rows, pack(rows, /*rounds=*/true), weight.rounding);
-        for (const int64_t count : kProductRows)
-          EXPECT_TRUE(at::equal(all.narrow(0, 0, count), raw::linear(x.narrow(0, 0, count), packed)));
+        for (const int64_t depth : {1, 33, 70, 160}) {
+          const auto x = numbers({100, depth}, 0), rows = numbers({columns, depth}, 1);
+          const model::Weight weight(rows, {}, rounding);
+          const auto all = raw::linear(x, weight);
+          expect_near(all, raw::linear(wide(of(type, x)), wide(of(type, rows))));
+          const model::Weight packed(rows, pack(rows, type), weight.rounding);
+          for (const int64_t count : kProductRows)
+            EXPECT_TRUE(at::equal(all.narrow(0, 0, count), raw::linear(x.narrow(0, 0, count), packed)));
+        }
       }
     }
   });
 }
 
-TEST(Matmul, OfBFloat16AddsItsBiasAndItsSumInAnyBlockOfRows) {
+TEST(Matmul, OfNarrowNumbersAddsItsBiasAndItsSumInAnyBlockOfRows) {
   for_each_instruction_set([] {
-    constexpr int64_t kRows = 601, kDepth = 45, kColumns = 50;
-    const auto x = numbers({kRows, kDepth}, 0), rows = numbers({kColumns, kDepth}, 1),
-               bias = numbers({kColumns}, 2), before = numbers({kRows, kColumns}, 3);
-    const auto panels = pack(rows, /*rounds=*/true);
-    auto out = before.clone();
-    model::cpu::kernels().matmul({.x = x.const_data_ptr<float>(),
-                                  .x_stride = kDepth,
-                                  .rows = kRows,
-                                  .depth = kDepth,
-                                  .columns = kColumns,
-                                  .rounds = true,
-                                  .panels = panels.const_data_ptr(),
-                                  .type = model::cpu::WeightType::BFloat16,
-                                  .bias = bias.const_data_ptr<float>(),
-                                  .adds = true,
-                                  .out = out.mutable_data_ptr<float>(),
-                                  .out_stride = kColumns});
-    expect_near(out, wide(before) + wide(bias) + at::mm(wide(of_bfloat16(x)), wide(of_bfloat16(rows)).t()));
+    for (const auto& [rounding, type] : kBoth) {
+      constexpr int64_t kRows = 601, kDepth = 45, kColumns = 50;
+      const auto x = numbers({kRows, kDepth}, 0), rows = numbers({kColumns, kDepth}, 1),
+                 bias = numbers({kColumns}, 2), before = numbers({kRows, kColumns}, 3);
+      const auto panels = pack(rows, type);
+      auto out = before.clone();
+      model::cpu::kernels().matmul({.x = x.const_data_ptr<float>(),
+                                    .x_stride = kDepth,
+                                    .rows = kRows,
+                                    .depth = kDepth,
+                                    .columns = kColumns,
+                                    .rounds_to = raw::number_type(type),
+                                    .panels = panels.const_data_ptr(),
+                                    .type = raw::type_of_packed(panels),
+                                    .bias = bias.const_data_ptr<float>(),
+                                    .adds = true,
+                                    .out = out.mutable_data_ptr<float>(),
+                                    .out_stride = kColumns});
+      expect_near(out, wide(before) + wide(bias) + at::mm(wide(of(type, x)), wide(of(type, rows)).t()));
+    }
   });
 }
 
@@ -229,8 +237,39 @@ TEST(Matmul, RoundsToBFloat16AsATensorDoes) {
     weight[5][6] = 1.00390625f;  // half way: to the even one
     const model::Weight rounded(weight, {}, model::Rounding::BFloat16);
     const auto stored = weight.to(at::kBFloat16);
-    EXPECT_TRUE(at::equal(pack(weight, /*rounds=*/true), pack(stored)));
+    EXPECT_TRUE(at::equal(pack(weight, at::kBFloat16), pack(stored)));
     EXPECT_TRUE(at::allclose(raw::linear(x, rounded), raw::linear(x, stored), 0, 0, /*equal_nan=*/true));
+  });
+}
+
+// Of every exponent: the smallest and largest mantissas, halves that go to the even side, and some between.
+Tensor of_every_exponent() {
+  std::vector<float> all;
+  for (uint32_t upper = 0; upper < 1u << 13; ++upper) {  // sign, exponent, and four bits of the mantissa
+    for (const uint32_t lower : {0u, 0xfffu, 0x1000u, 0x1001u, 0x2fffu, 0x3000u, 0x3001u, 0x7ffffu})
+      all.push_back(std::bit_cast<float>(upper << 19 | lower));
+  }
+  return at::tensor(all).view({-1, 1});
+}
+
+TEST(Matmul, RoundsToFloat16AsATensorDoes) {
+  for_each_instruction_set([] {
+    const auto all = of_every_exponent(), one = at::ones({1, 1});
+    const auto expected = of(at::kHalf, all);
+    const auto is_expected = [&](const Tensor& x) {
+      return at::allclose(x, expected, 0, 0, /*equal_nan=*/true);
+    };
+    EXPECT_TRUE(is_expected(raw::linear(all, {one, {}, model::Rounding::Float16Both})));
+    EXPECT_TRUE(is_expected(raw::linear(one, {all, {}, model::Rounding::Float16Both}).t()));
+    // Parts of a number on tiles make a NaN of one that is infinite.
+    const auto is_finite = expected.isfinite();
+    const auto agrees = [&](const Tensor& x) {
+      return at::equal(x.isfinite(), is_finite) &&
+             at::equal(x.masked_select(is_finite), expected.masked_select(is_finite));
+    };
+    EXPECT_TRUE(agrees(raw::linear_grad_x(all, {one, {}, model::Rounding::Float16Both})));
+    EXPECT_TRUE(agrees(raw::linear_grad_x(one, {all.t(), {}, model::Rounding::Float16Both}).t()));
+    EXPECT_TRUE(agrees(raw::linear_grad_weight(all.t(), one, at::kHalf)));
   });
 }
 
@@ -363,22 +402,24 @@ TEST(LinearBackward, Agrees) {
       expect_near(raw::linear_grad_x(grad, weight), at::mm(wide(grad), wide(weight)), 5e-6);
       auto sum = numbers({out, in}, 3);
       const auto expected = wide(sum) + at::mm(wide(grad).t(), wide(x));
-      raw::add_linear_grad_weight(grad, x, /*rounds=*/false, sum);
+      raw::add_linear_grad_weight(grad, x, /*type=*/{}, sum);
       expect_near(sum, expected, 5e-6);
     }
   });
 }
 
-TEST(LinearBackward, OfBFloat16Agrees) {
+TEST(LinearBackward, OfNarrowNumbersAgrees) {
   for_each_instruction_set([] {
     for (const auto& [rows, out, in] : kProducts) {
       const auto grad = numbers({rows, out}, 0), weight = numbers({out, in}, 1), x = numbers({rows, in}, 2);
-      expect_near(raw::linear_grad_x(grad, {weight, {}, model::Rounding::BFloat16Both}),
-                  at::mm(wide(of_bfloat16(grad)), wide(of_bfloat16(weight))), 5e-6);
+      for (const auto& [rounding, type] : kBoth) {
+        expect_near(raw::linear_grad_x(grad, {weight, {}, rounding}),
+                    at::mm(wide(of(type, grad)), wide(of(type, weight))), 5e-6);
+        expect_near(raw::linear_grad_weight(grad, x, type),
+                    at::mm(wide(of(type, grad)).t(), wide(of(type, x))), 5e-6);
+      }
       expect_near(raw::linear_grad_x(grad, {weight, {}, model::Rounding::BFloat16}),
-                  at::mm(wide(grad), wide(of_bfloat16(weight))), 5e-6);
-      expect_near(raw::linear_grad_weight(grad, x, /*rounds=*/true),
-                  at::mm(wide(of_bfloat16(grad)).t(), wide(of_bfloat16(x))), 5e-6);
+                  at::mm(wide(grad), wide(of(at::kBFloat16, weight))), 5e-6);
     }
   });
 }
@@ -415,10 +456,11 @@ TEST(LinearBackward, LetsNoNumberThatIsNoneGetLost) {
       auto grad = numbers({300, 20}, 0), weight = numbers({20, 30}, 1), x = at::zeros({300, 30});
       grad[270][3] = none;
       weight.zero_();
-      for (const auto rounding : {model::Rounding::None, model::Rounding::BFloat16Both}) {
+      for (const auto rounding :
+           {model::Rounding::None, model::Rounding::BFloat16Both, model::Rounding::Float16Both}) {
         const model::Weight of(weight, {}, rounding);
         const auto grad_x = raw::linear_grad_x(grad, of),
-                   grad_weight = raw::linear_grad_weight(grad, x, of.rounds_both());
+                   grad_weight = raw::linear_grad_weight(grad, x, of.rounds_rows_to());
         EXPECT_TRUE(grad_x[270].isnan().all().item<bool>());
         EXPECT_EQ(grad_x.isnan().sum().item<int64_t>(), 30);
         EXPECT_TRUE(grad_weight[3].isnan().all().item<bool>());

@@ -64,7 +64,7 @@ TEST(OffloadedNetwork, GivesTheBitsOfTheFrozenNetworkInEveryFamily) {
 }
 
 TEST(OffloadedNetwork, GivesTheBitsOfProductsInBFloat16) {
-  for (const auto rounding : {Rounding::BFloat16, Rounding::BFloat16Both}) {
+  for (const auto rounding : {Rounding::BFloat16, Rounding::BFloat16Both, Rounding::Float16Both}) {
     const auto whole = load_model(kGoldens / "llama", at::kCPU);
     whole->round_products(rounding);
     whole->freeze();

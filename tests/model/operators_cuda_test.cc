@@ -57,14 +57,15 @@ void expect_alike(const Gradients& gpu, const Gradients& cpu, double tolerance) 
     EXPECT_LE(relative(gpu.of_inputs[i], cpu.of_inputs[i]), tolerance) << "gradient " << i;
 }
 
-TEST(CudaLinear, MultipliesNumbersOfBFloat16) {
+TEST(CudaLinear, MultipliesNumbersOf16Bits) {
   NEEDS_A_GPU();
-  const auto f = [](const auto& in) -> std::vector<Tensor> {
-    return {model::linear(
-        in[0], FusedWeight{.all = {in[1].detach(), {}, Rounding::BFloat16Both}, .parts = {in[1]}})};
-  };
-  const std::vector<Tensor> inputs{numbers({48, 64}, 0), numbers({32, 64}, 1)};
-  expect_alike(gradients_on(at::kCUDA, inputs, f), gradients_on(at::kCPU, inputs, f), 1e-5);
+  for (const auto rounding : {Rounding::BFloat16Both, Rounding::Float16Both}) {
+    const auto f = [&](const auto& in) -> std::vector<Tensor> {
+      return {model::linear(in[0], FusedWeight{.all = {in[1].detach(), {}, rounding}, .parts = {in[1]}})};
+    };
+    const std::vector<Tensor> inputs{numbers({48, 64}, 0), numbers({32, 64}, 1)};
+    expect_alike(gradients_on(at::kCUDA, inputs, f), gradients_on(at::kCPU, inputs, f), 1e-5);
+  }
 }
 
 TEST(CudaAttention, IsThatOfTheCpu) {
@@ -82,16 +83,17 @@ TEST(CudaAttention, IsThatOfTheCpu) {
                                    numbers({rows, 2, 64}, 2)};
   for (const auto& options :
        {AttentionOptions{.scale = 0.125}, AttentionOptions{.scale = 0.3, .window = 9}}) {
-    const auto on = [&](const at::Device& device, bool narrow) {
+    const auto on = [&](const at::Device& device, at::ScalarType type) {
       const auto plan = make_attention_plan(builder.build(device));
       return gradients_on(device, inputs, [&](const auto& in) -> std::vector<Tensor> {
-        const auto type = narrow ? at::kBFloat16 : at::kFloat;
         return {
             model::attention(in[0].to(type), in[1].to(type), in[2].to(type), plan, options).to(at::kFloat)};
       });
     };
-    expect_alike(on(at::kCUDA, /*narrow=*/true), on(at::kCPU, /*narrow=*/false), 4 * kNarrow);
-    expect_alike(on(at::kCUDA, /*narrow=*/false), on(at::kCPU, /*narrow=*/false), 1e-5);
+    const auto expected = on(at::kCPU, at::kFloat);
+    for (const auto type : {at::kBFloat16, at::kHalf})
+      expect_alike(on(at::kCUDA, type), expected, 4 * kNarrow);
+    expect_alike(on(at::kCUDA, at::kFloat), expected, 1e-5);
   }
 }
 
@@ -100,7 +102,7 @@ TEST(CudaTokenLogprobs, AreThoseOfTheCpu) {
   const std::vector<Tensor> inputs{numbers({70, 48}, 0), numbers({1000, 48}, 1)};
   const auto targets = at::arange(70, at::kLong) * 13;
   for (const auto& options : {LogitOptions{}, LogitOptions{.temperature = 0.7, .soft_cap = 5.0}}) {
-    for (const auto rounding : {Rounding::None, Rounding::BFloat16Both}) {
+    for (const auto rounding : {Rounding::None, Rounding::BFloat16Both, Rounding::Float16Both}) {
       const auto f = [&](const auto& in) -> std::vector<Tensor> {
         const auto out =
             token_logprobs(in[0], Weight(in[1], {}, rounding), targets.to(in[0].device()), options);
@@ -119,8 +121,11 @@ TEST(CudaTokenLogprobs, AreThoseOfTheCpu) {
   }
 }
 
-// The whole of it, with shared prompts: within the bound that a run of bfloat16 is held to.
-TEST(CudaNetwork, AgreesWithTheCpu) {
+class CudaNetwork : public testing::TestWithParam<Rounding> {};
+INSTANTIATE_TEST_SUITE_P(Narrow, CudaNetwork, testing::Values(Rounding::BFloat16Both, Rounding::Float16Both));
+
+// The whole of it, with shared prompts: within the bound that a run of 16 bits is held to.
+TEST_P(CudaNetwork, AgreesWithTheCpu) {
   NEEDS_A_GPU();
   LlamaShape shape;
   shape.vocab_size = 512;
@@ -140,10 +145,10 @@ TEST(CudaNetwork, AgreesWithTheCpu) {
   const auto on = [&](const at::Device& device) {
     Network network(llama_config(shape), device);
     network.init(7);
-    network.round_products(Rounding::BFloat16Both);
+    network.round_products(GetParam());
     const auto rows = at::arange(119, at::kLong).to(device);
     const auto out = network.logprobs(builder.build(device), {rows, rows % 512}, 1.0);
-    out.logprobs.mean().backward();
+    (1024 * out.logprobs.mean()).backward();  // as a scale of the loss keeps small numbers in float16
     std::vector<Tensor> grads;
     for (const auto& [name, parameter] : network.parameters())
       grads.push_back(parameter.grad().flatten().cpu());

@@ -58,19 +58,21 @@ TEST(Linear, WidensAStoredWeight) {
 
 // Each of the three products reads numbers of bfloat16 on both sides.
 TEST(Linear, RoundsBothFactorsForwardAndBackward) {
-  const auto rounded = [](const Tensor& x) { return x.detach().to(at::kBFloat16).to(at::kFloat); };
-  const auto x = numbers({3, 4}, 0.1).to(at::kFloat).requires_grad_(true);
-  const auto w = numbers({5, 4}, 1.2).to(at::kFloat).requires_grad_(true);
-  const auto grad = numbers({3, 5}, 2.3).to(at::kFloat);
+  for (const auto type : {at::kBFloat16, at::kHalf}) {
+    const auto rounding = type == at::kHalf ? Rounding::Float16Both : Rounding::BFloat16Both;
+    const auto rounded = [&](const Tensor& x) { return x.detach().to(type).to(at::kFloat); };
+    const auto x = numbers({3, 4}, 0.1).to(at::kFloat).requires_grad_(true);
+    const auto w = numbers({5, 4}, 1.2).to(at::kFloat).requires_grad_(true);
+    const auto grad = numbers({3, 5}, 2.3).to(at::kFloat);
 
-  const auto out =
-      model::linear(x, FusedWeight{.all = {w.detach(), {}, Rounding::BFloat16Both}, .parts = {w}});
-  out.backward(grad);
+    const auto out = model::linear(x, FusedWeight{.all = {w.detach(), {}, rounding}, .parts = {w}});
+    out.backward(grad);
 
-  EXPECT_TRUE(at::allclose(out, at::mm(rounded(x), rounded(w).t()), 1e-6, 1e-6));
-  EXPECT_TRUE(at::allclose(x.grad(), at::mm(rounded(grad), rounded(w)), 1e-6, 1e-6));
-  EXPECT_TRUE(at::allclose(w.grad(), at::mm(rounded(grad).t(), rounded(x)), 1e-6, 1e-6));
-  EXPECT_FALSE(at::allclose(out, at::mm(x, w.t()), 1e-5, 1e-5));
+    EXPECT_TRUE(at::allclose(out, at::mm(rounded(x), rounded(w).t()), 1e-6, 1e-6));
+    EXPECT_TRUE(at::allclose(x.grad(), at::mm(rounded(grad), rounded(w)), 1e-6, 1e-6));
+    EXPECT_TRUE(at::allclose(w.grad(), at::mm(rounded(grad).t(), rounded(x)), 1e-6, 1e-6));
+    EXPECT_FALSE(at::allclose(out, at::mm(x, w.t()), 1e-5, 1e-5));
+  }
 }
 
 // As an optimizer's buffer is one: nothing of a vocabulary's size is made beside it.

@@ -102,6 +102,7 @@ TEST_P(Threads, ChangeNoBitOfAnyGradient) {
 INSTANTIATE_TEST_SUITE_P(Model, Threads,
                          testing::Values(Variant{"llama"}, Variant{"qwen2"}, Variant{"qwen3"},
                                          Variant{"gemma2"}, Variant{"llama", Rounding::BFloat16Both},
+                                         Variant{"llama", Rounding::Float16Both},
                                          Variant{"llama", Rounding::None, /*adapts=*/true},
                                          Variant{"gemma2", Rounding::None, /*adapts=*/false,
                                                  /*checkpoints=*/true}));

@@ -95,7 +95,8 @@ TEST_P(SnapshotOf, GivesWayToTheNextOne) {
 
 INSTANTIATE_TEST_SUITE_P(Roundings, SnapshotOf,
                          testing::Combine(testing::Values(Rounding::None, Rounding::BFloat16,
-                                                          Rounding::BFloat16Both, Rounding::Int8),
+                                                          Rounding::BFloat16Both, Rounding::Float16Both,
+                                                          Rounding::Int8),
                                           testing::Bool()));
 
 TEST(WeightSnapshot, NamesItsPanelsAndWhatIsInThem) {
@@ -106,6 +107,7 @@ TEST(WeightSnapshot, NamesItsPanelsAndWhatIsInThem) {
   };
   EXPECT_EQ(layout(at::kCPU, Rounding::None), "panels16-float32");
   EXPECT_EQ(layout(at::kCPU, Rounding::BFloat16), "panels16-bfloat16-pairs");
+  EXPECT_EQ(layout(at::kCPU, Rounding::Float16Both), "panels16-float16");
   EXPECT_EQ(layout(at::kCPU, Rounding::Int8), "panels16-int8");
   EXPECT_EQ(layout(at::kCUDA, Rounding::None), kRowsLayout);
 }

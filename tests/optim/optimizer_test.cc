@@ -66,8 +66,14 @@ class PairCollective final : public transport::Collective {
 };
 
 struct Fixture {
-  explicit Fixture(const OptimizerOptions& options, int64_t total_steps = 100)
-      : network(tiny_network()), optimizer(*network, collective, options, total_steps) {}
+  explicit Fixture(const OptimizerOptions& options, int64_t total_steps = 100,
+                   model::Rounding rounding = model::Rounding::None)
+      : network([&] {
+          auto made = tiny_network();
+          made->round_products(rounding);
+          return made;
+        }()),
+        optimizer(*network, collective, options, total_steps) {}
 
   const at::Tensor& parameter(const std::string& name) const {
     for (const auto& parameter : network->parameters()) {
@@ -271,6 +277,93 @@ TEST(Optimizer, SkipsAStepThatWasRejectedAndGoesOnAfterwards) {
   fixture.optimizer.zero_grad();
   EXPECT_TRUE(fixture.optimizer.step().applied);
   EXPECT_EQ(fixture.optimizer.num_skipped(), 1);
+}
+
+Fixture float16_fixture(const OptimizerOptions& options = {.lr = 0.1}) {
+  return Fixture(options, /*total_steps=*/100, model::Rounding::Float16Both);
+}
+
+TEST(Optimizer, TakesTheScaleOfTheLossOutOfTheGradientToTheLastBit) {
+  Fixture plain({.lr = 0.1});
+  auto scaled = float16_fixture();
+  EXPECT_EQ(plain.optimizer.loss_scale(), 1.0);
+  EXPECT_EQ(scaled.optimizer.loss_scale(), 65536.0);
+  for (int i = 0; i < 3; ++i) {
+    plain.set_grad(kMatrix, {3.1, -4.7});  // clipped to a norm of 1
+    scaled.set_grad(kMatrix, {65536 * 3.1, -65536 * 4.7});
+    EXPECT_EQ(scaled.optimizer.step().grad_norm, plain.optimizer.step().grad_norm);
+  }
+  EXPECT_TRUE(at::equal(scaled.network->flat(), plain.network->flat()));
+}
+
+TEST(Optimizer, KeepsGradientsThatAreTooSmallForFloat16) {
+  const auto largest = [](bool scales) {
+    auto fixture = float16_fixture();
+    model::PackedBatchBuilder builder;
+    builder.add(std::vector<int32_t>{1, 2, 3});
+    const auto loss =
+        1e-9 * fixture.network->logprobs(builder.build(at::kCPU), {at::arange(3), at::arange(3)}, 1.0)
+                   .logprobs.sum();
+    scales ? fixture.optimizer.backward(loss) : loss.backward();
+    return fixture.parameter(kMatrix).grad().abs().max().item<double>() / (scales ? 65536 : 1);
+  };
+  EXPECT_EQ(largest(/*scales=*/false), 0.0);
+  EXPECT_GT(largest(/*scales=*/true), 1e-13);
+}
+
+TEST(Optimizer, SkipsAnOverflowOfFloat16AndCountsItApart) {
+  auto fixture = float16_fixture();
+  const auto weights = fixture.network->flat().clone();
+  fixture.set_grad(kMatrix, {std::numeric_limits<double>::infinity()});
+
+  const auto report = fixture.optimizer.step();
+
+  EXPECT_TRUE(report.overflow);
+  EXPECT_FALSE(report.applied);
+  EXPECT_TRUE(at::equal(fixture.network->flat(), weights));
+  EXPECT_EQ(fixture.optimizer.num_skipped(), 0);
+  EXPECT_EQ(fixture.optimizer.metrics().at("overflow_skips"), 1.0);
+  EXPECT_EQ(fixture.optimizer.metrics().at("loss_scale"), 32768.0);
+
+  auto resumed = float16_fixture();
+  resumed.optimizer.load(kept(fixture.optimizer));
+  EXPECT_EQ(resumed.optimizer.metrics(), fixture.optimizer.metrics());
+  EXPECT_EQ(resumed.optimizer.num_steps(), 1);
+  fixture.optimizer.zero_grad();
+  fixture.set_grad(kMatrix, {1.0});
+  EXPECT_TRUE(fixture.optimizer.step().applied);
+}
+
+TEST(Optimizer, BlamesTheScaleForNothingThatItCannotHelp) {
+  auto fixture = float16_fixture();
+  fixture.optimizer.reject();
+  EXPECT_FALSE(fixture.optimizer.step().is_sound());
+  EXPECT_EQ(fixture.optimizer.loss_scale(), 65536.0);
+  for (int i = 0; i < 17; ++i) {
+    fixture.optimizer.zero_grad();
+    fixture.set_grad(kMatrix, {std::numeric_limits<double>::quiet_NaN()});
+    EXPECT_EQ(fixture.optimizer.step().overflow, i < 16);
+  }
+  EXPECT_EQ(fixture.optimizer.num_skipped(), 2);
+}
+
+TEST(Optimizer, OverflowsOnAllRanksOrOnNone) {
+  spawn_ranks(2, [](transport::Collective& ranks) {
+    const auto network = tiny_network();
+    network->round_products(model::Rounding::Float16Both);
+    Optimizer optimizer(*network, ranks, {.lr = 0.1}, 100);
+    const auto update = [&](auto spoil) {
+      optimizer.zero_grad();
+      if (ranks.rank() == 1) spoil();
+      return optimizer.step();
+    };
+    const auto& grad = network->parameters().front().tensor.grad();
+    EXPECT_TRUE(update([&] { grad.fill_(std::numeric_limits<float>::infinity()); }).overflow);
+    EXPECT_FALSE(update([&] { optimizer.reject(); }).overflow);
+    EXPECT_TRUE(update([] {}).applied);
+    EXPECT_EQ(optimizer.loss_scale(), 32768.0);
+    EXPECT_EQ(optimizer.num_skipped(), 1);
+  });
 }
 
 TEST(Optimizer, LeavesAGradientOfZerosBehind) {
