@@ -51,7 +51,10 @@ bool Critic::update() {
   const auto report = optimizer_.step();
   ++sums_.updates;
   sums_.loss += update_loss_;
-  sums_.grad_norm += report.grad_norm;
+  if (!report.overflow) {
+    sums_.grad_norm += report.grad_norm;
+    ++sums_.norms;
+  }
   sums_.lr = report.lr;
   return report.is_sound();
 }
@@ -69,7 +72,7 @@ StepMetrics Critic::take_metrics() {
   const auto updates = static_cast<double>(sums.updates);
   metrics["value_loss"] = sums.loss / updates;
   metrics["vf_clipfrac"] = sums.clipped / static_cast<double>(std::max<int64_t>(1, sums.tokens));
-  metrics["critic/grad_norm"] = sums.grad_norm / updates;
+  if (sums.norms > 0) metrics["critic/grad_norm"] = sums.grad_norm / static_cast<double>(sums.norms);
   metrics["critic/learning_rate"] = sums.lr;
   return metrics;
 }

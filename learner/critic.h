@@ -30,18 +30,19 @@ class Critic {
   void begin();
   void learn(const MicroBatch& micro, const at::Tensor& old_values, const at::Tensor& returns,
              const StepDenominators& denominators);
-  // Skipped on all ranks where one has called reject(), or its loss or gradient is not finite: then false.
+  // Skipped on all ranks where one has called reject(), or its loss or gradient is not finite: then false,
+  // unless that is an overflow of float16.
   bool update();
   void reject() { optimizer_.reject(); }
 
   // Of the updates since it was last asked, over all ranks: value_loss and critic/grad_norm, their means;
-  // vf_clipfrac, the share of tokens past the clip; critic/learning_rate; critic/nonfinite_skips and
-  // critic/spike_skips.
+  // vf_clipfrac, the share of tokens past the clip; critic/learning_rate; and behind "critic/" those of
+  // Optimizer::metrics().
   StepMetrics take_metrics();
 
  private:
   struct Sums {
-    int64_t updates = 0, tokens = 0;
+    int64_t updates = 0, norms = 0, tokens = 0;  // norms: of gradients that did not overflow
     double loss = 0.0, clipped = 0.0, grad_norm = 0.0, lr = 0.0;
   };
 

@@ -38,8 +38,8 @@ class KtoLearner {
   //
   // loss, kl (z0), rewards/{chosen,rejected}, logps/{chosen,rejected} and logits/{chosen,rejected} (as
   // PreferenceLearner's) of the desirable and undesirable, omitted where there are none, rewards/margins of
-  // both, entropy, num_tokens (of the examples), grad_norm, learning_rate, nonfinite_skips, and aux_loss of a
-  // network with experts. Throws DataError for no examples and as pack_preferences() does.
+  // both, entropy, num_tokens (of the examples), grad_norm, learning_rate, those of Optimizer::metrics(), and
+  // aux_loss of a network with experts. Throws DataError for no examples and as pack_preferences() does.
   StepMetrics step(std::span<const PreferenceExample> examples);
 
  private:

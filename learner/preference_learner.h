@@ -36,8 +36,8 @@ class PreferenceLearner {
   //
   // loss, rewards/{chosen,rejected,margins,accuracies}, logps/{chosen,rejected} (sums over a completion),
   // logits/{chosen,rejected}, nll_loss where a term has it, entropy over the completions' tokens, num_tokens,
-  // grad_norm, learning_rate, nonfinite_skips, and aux_loss of a network with experts. Throws DataError for
-  // no pairs and as pack_preferences() does.
+  // grad_norm, learning_rate, those of Optimizer::metrics(), and aux_loss of a network with experts. Throws
+  // DataError for no pairs and as pack_preferences() does.
   //
   // logits/... are as in TRL: the logits that predict the counted tokens of those completions, their mean
   // over the vocabulary and over all these tokens of the step, of long completions and short ones alike.

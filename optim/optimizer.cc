@@ -234,10 +234,10 @@ void Optimizer::reject() {
 }
 
 // Of a gradient that is not finite, which every rank asks of the same one.
-bool Optimizer::is_overflow() {
+bool Optimizer::is_overflow(bool rejected) {
   if (loss_scale_ == nullptr) return false;
-  const bool rejected = transport::sum_over(collective_, {is_rejected_ ? 1.0 : 0.0}).front() > 0.0;
-  return !rejected && loss_scale_->overflowed();
+  const double rejections = transport::sum_over(collective_, {rejected ? 1.0 : 0.0}).front();
+  return rejections == 0.0 && loss_scale_->overflowed();
 }
 
 double Optimizer::take_sum_seconds() {
@@ -250,6 +250,7 @@ UpdateReport Optimizer::step() {
   check_grads();
   collected_.clear();
   is_zero_ = false;
+  const bool rejected = std::exchange(is_rejected_, false);
   inject(Failpoint::Gradient, kept_back());
   const auto grad = sum_gradient();
 
@@ -258,8 +259,7 @@ UpdateReport Optimizer::step() {
   ++num_steps_;
   // The sum has the same bits on every rank, and so has its norm: all of them skip, or none.
   if (!std::isfinite(norm)) {
-    const bool overflow = is_overflow();
-    is_rejected_ = false;
+    const bool overflow = is_overflow(rejected);
     if (!overflow) ++num_skipped_;
     return {.grad_norm = norm, .lr = lr, .overflow = overflow};
   }

@@ -142,9 +142,9 @@ class Optimizer {
   // Before state() where ranks remember parts, on every rank: brings all of it to rank 0, until the next
   // step.
   void collect();
-  // What the rule remembers, counters and the usual norm as named tensors on the CPU, for a checkpoint: the
-  // same for any number of ranks. What is on the CPU is not copied, and moves with the next update. load()
-  // checks names, shapes and types (DataError).
+  // What the rule remembers, counters, the usual norm and the loss's scale as named tensors on the CPU, for a
+  // checkpoint: the same for any number of ranks. What is on the CPU is not copied, and moves with the next
+  // update. load() checks names, shapes and types (DataError).
   std::vector<model::NamedTensor> state() const;
   void load(const std::vector<model::NamedTensor>& state);
 
@@ -154,7 +154,7 @@ class Optimizer {
   bool is_sharded() const { return options_.shard != "none" && collective_.size() > 1; }
   bool shards_weights() const { return options_.shard == "weights" && collective_.size() > 1; }
   at::Tensor kept_back() const;
-  bool is_overflow();
+  bool is_overflow(bool rejected);
   at::Tensor sum_gradient();
   double norm_of(const at::Tensor& grad) const;
   void move_weights(const at::Tensor& grad, double lr, double grad_scale);

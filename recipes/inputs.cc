@@ -206,7 +206,7 @@ void check_network(const ModelSpec& spec, const model::ModelConfig& config) {
   require<UsageError>(spec.router_aux_loss == 0.0 || routes, "model.router_aux_loss is ",
                       spec.router_aux_loss, ", and this network has no experts with a softmax router");
   require<UsageError>(spec.rounding == model::Rounding::None || !config.latent,
-                      "model.products in 16 bits are not for latent attention");
+                      "model.products of 16 bits are not for latent attention");
 }
 
 // What a stage asks of its actors, of the network they have.

@@ -341,7 +341,7 @@ Recipe recipe_from_resolved(const Json& resolved) {
         "\"float16_both\" are fast");
     require<UsageError>(
         !rounds || !recipe.model.lora,
-        "model.products in 16 bits are not for model.lora: actors round what the adapters are "
+        "model.products of 16 bits are not for model.lora: actors round what the adapters are "
         "merged into, the learner what stands beside them");
     for (const auto& stage : resolved.at("stages")) {
       recipe.stages.push_back(read_stage(stage, recipe.seed));

@@ -105,11 +105,10 @@ std::vector<SchemaKey> make_schema() {
           "the arithmetic of a run in bfloat16. Sums, norms, softmax, the residual stream and the loss stay "
           "float32, and so does what is trained and saved; on the CPU actor and learner still agree to the "
           "last bit. float16_both: the same in float16, which keeps three more bits of a number and much "
-          "less of "
-          "its range: the loss is scaled (`loss_scale`), and an update whose gradient is too large for it is "
-          "skipped and counted (`overflow_skips`). A GPU is fast with either, and has attention's scores of "
-          "that type too. "
-          "`sluice bench decode --dtype float32,bfloat16` says what the first is worth on a machine."),
+          "less of its range: the loss is scaled (`loss_scale`), and an update whose gradient is too large "
+          "for it is skipped and counted (`overflow_skips`). A GPU is fast with either, and has attention's "
+          "scores of that type too. `sluice bench decode --dtype float32,bfloat16` says what the first is "
+          "worth on a machine."),
       number("model", "router_aux_loss", 0, 0, 100,
              "Weight in the loss of the balance of a softmax router's experts, a number that is 1 when all "
              "are used alike and the number of experts over those a token takes when the same ones always "

@@ -28,7 +28,7 @@ class RewardTrainer {
   //
   // loss, accuracy (share of pairs whose chosen completion has the higher score, not the same one), margin
   // (by how much, the mean), mean_reward, std_reward, min_reward and max_reward over all completions,
-  // num_tokens, grad_norm, learning_rate, nonfinite_skips, spike_skips.
+  // num_tokens, grad_norm, learning_rate, those of Optimizer::metrics().
   std::map<std::string, double> step(std::span<const ComparedPair> pairs);
 
  private:

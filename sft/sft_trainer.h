@@ -22,7 +22,7 @@ struct SftOptions {
 };
 
 // loss, entropy, mean_token_accuracy, num_tokens (all of the examples'), grad_norm, learning_rate,
-// nonfinite_skips, spike_skips, and aux_loss of a network with experts: their balancing loss, before its
+// those of Optimizer::metrics(), and aux_loss of a network with experts: their balancing loss, before its
 // coefficient. Entropy and accuracy, the share of targets that no other token was likelier than, are means
 // over targets, whatever they weigh.
 //

@@ -27,8 +27,8 @@ class PreferenceUpdate {
   void backward(at::Tensor objective);
   void add_loss(double share) { loss_ += share; }
   // Moves the weights, unless the loss is not finite, and measures over all ranks: loss, entropy (the mean
-  // over completions' targets), logits/{chosen,rejected}, grad_norm, learning_rate, nonfinite_skips,
-  // spike_skips, and aux_loss of a network with experts.
+  // over completions' targets), logits/{chosen,rejected}, grad_norm, learning_rate, those of
+  // Optimizer::metrics(), and aux_loss of a network with experts.
   StepMetrics finish();
 
  private:

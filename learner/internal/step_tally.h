@@ -29,6 +29,8 @@ struct StepTally {
   // Of the step as a whole, which every rank counts alike.
   int64_t updates = 0;
   int64_t step_tokens = 0, step_nonempty = 0;  // of the updates, also what was left out
+  double grad_norm = 0.0;                      // sum of those that are no overflow
+  int64_t norms = 0;
 
   int64_t tokens = 0;  // that went through the network
   int64_t sequences = 0;

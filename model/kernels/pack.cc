@@ -121,8 +121,12 @@ uint16_t half_bits(float number) {
 
 // As round_to_float16() of simd.inc.
 float rounded_to_half(float number) {
-  typedef _Float16 Half;
-  return static_cast<float>(std::bit_cast<Half>(half_bits(number)));
+  const float size = std::abs(number);
+  const auto bits = std::bit_cast<uint32_t>(size);
+  float nearest = std::bit_cast<float>((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu);
+  nearest = size < 0x1p-14f ? (size + 0.5f) - 0.5f : nearest;
+  nearest = size < 65520.0f ? nearest : size + std::numeric_limits<float>::infinity();
+  return std::copysign(nearest, number);
 }
 
 float rounded(float number, NumberType type) {

@@ -31,10 +31,12 @@ at::Tensor LossScale::state() const {
 void LossScale::load(const at::Tensor& state) {
   const auto numbers = state.contiguous();
   const auto* number = numbers.const_data_ptr<double>();
-  const auto is_count = [](double value) { return value >= 0.0 && value < 0x1p53; };
+  const auto is_count = [](double value, double end) {
+    return value >= 0.0 && value < end && value == std::trunc(value);
+  };
   require<DataError>(number[0] >= 1.0 && number[0] <= kMost &&
-                         std::exp2(std::ilogb(number[0])) == number[0] && is_count(number[1]) &&
-                         is_count(number[2]),
+                         std::exp2(std::ilogb(number[0])) == number[0] && is_count(number[1], kWindow) &&
+                         is_count(number[2], 0x1p53),
                      "Optimizer::load: a loss scale of ", number[0], " after ", number[1],
                      " gradients that fitted and ", number[2], " that did not");
   scale_ = number[0];

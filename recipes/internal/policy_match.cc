@@ -15,9 +15,9 @@ namespace {
 struct LogprobBound {
   double mean, max;
 };
-constexpr LogprobBound kCpuBound{1e-5, 1e-4};      // float32: the order of sums alone
-constexpr LogprobBound kBFloat16Bound{5e-3, 0.1};  // of products whose rows are rounded too, and on CUDA
-constexpr LogprobBound kInt8Bound{0.05, 2.0};      // rollout.weights = "int8"
+constexpr LogprobBound kCpuBound{1e-5, 1e-4};    // float32: the order of sums alone
+constexpr LogprobBound kNarrowBound{5e-3, 0.1};  // of products whose rows are rounded too, and on CUDA
+constexpr LogprobBound kInt8Bound{0.05, 2.0};    // rollout.weights = "int8"
 
 }  // namespace
 
@@ -42,8 +42,10 @@ learner::StepMetrics check_match(const learner::TrainingBatch& batch, const at::
     count += static_cast<double>(difference.numel());
   }
   const double mean = count > 0 ? sum / count : 0.0;
-  const bool wide = sampler->device().is_cpu() && recipe.model.rounding != model::Rounding::BFloat16Both;
-  const LogprobBound bound = stage.rollout.int8_weights ? kInt8Bound : wide ? kCpuBound : kBFloat16Bound;
+  const auto rounding = recipe.model.rounding;
+  const bool wide = sampler->device().is_cpu() && rounding != model::Rounding::BFloat16Both &&
+                    rounding != model::Rounding::Float16Both;
+  const LogprobBound bound = stage.rollout.int8_weights ? kInt8Bound : wide ? kCpuBound : kNarrowBound;
   require(mean <= bound.mean && worst <= bound.max, stage.name, ": the log-probs of ",
           first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,
           " at most, the bounds are ", bound.mean, " and ", bound.max,

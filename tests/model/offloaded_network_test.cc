@@ -63,7 +63,7 @@ TEST(OffloadedNetwork, GivesTheBitsOfTheFrozenNetworkInEveryFamily) {
   EXPECT_GT(families, 25);
 }
 
-TEST(OffloadedNetwork, GivesTheBitsOfProductsInBFloat16) {
+TEST(OffloadedNetwork, GivesTheBitsOfNarrowProducts) {
   for (const auto rounding : {Rounding::BFloat16, Rounding::BFloat16Both, Rounding::Float16Both}) {
     const auto whole = load_model(kGoldens / "llama", at::kCPU);
     whole->round_products(rounding);

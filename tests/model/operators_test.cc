@@ -56,7 +56,7 @@ TEST(Linear, WidensAStoredWeight) {
   EXPECT_TRUE(at::equal(gradient([&](const Tensor& x) { return model::linear(x, fused); }), expected));
 }
 
-// Each of the three products reads numbers of bfloat16 on both sides.
+// Each of the three products reads narrow numbers on both sides.
 TEST(Linear, RoundsBothFactorsForwardAndBackward) {
   for (const auto type : {at::kBFloat16, at::kHalf}) {
     const auto rounding = type == at::kHalf ? Rounding::Float16Both : Rounding::BFloat16Both;

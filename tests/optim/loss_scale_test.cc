@@ -57,6 +57,8 @@ TEST(LossScale, RefusesAStateThatItNeverGives) {
                           {3.0, 0.0, 0.0},
                           {0x1p25, 0.0, 0.0},
                           {2.0, -1.0, 0.0},
+                          {2.0, 2000.0, 0.0},
+                          {2.0, 0.0, 0.5},
                           {2.0, 0.0, nan}}) {
     EXPECT_THROW(scale.load(at::tensor(bad, at::kDouble)), DataError);
   }

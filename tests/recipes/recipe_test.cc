@@ -464,8 +464,11 @@ TEST(Recipe, SaysWhatDoesNotGoTogether) {
   EXPECT_THAT(fault({"rollout.draft=prompt", "device=cuda"}), HasSubstr("device = \"cpu\""));
   EXPECT_THAT(fault({"model.products=bfloat16", "device=cuda"}), HasSubstr("bfloat16_both"));
   EXPECT_NO_THROW(folder.load(kGrpo, {"model.products=bfloat16_both", "device=cuda"}));
+  EXPECT_EQ(folder.load(kGrpo, {"model.products=float16_both", "device=cuda"}).model.rounding,
+            model::Rounding::Float16Both);
   EXPECT_THAT(fault({"model.products=bfloat16", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"model.products=bfloat16_both", "model.lora.rank=4"}), HasSubstr("model.lora"));
+  EXPECT_THAT(fault({"model.products=float16_both", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"optim.shard=weights", "device=cuda"}), HasSubstr("device = \"cpu\""));
   EXPECT_THAT(fault({"optim.shard=weights", "model.lora.rank=4"}), HasSubstr("model.lora"));
   EXPECT_THAT(fault({"optim.shard=weights", "algorithm.baseline=critic"}), HasSubstr("critic"));
