@@ -58,6 +58,14 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
           "PolicyLearner: a critic and the baseline that is one go together");
 }
 
+// Whether all of their tokens were sampled from those weights.
+bool PolicyLearner::are_of_version(const std::vector<Update>& updates, int64_t version) {
+  return std::ranges::all_of(updates, [&](const Update& update) {
+    return std::ranges::all_of(
+        update.parts, [&](const Part& part) { return part.micro.versions.eq(version).all().item<bool>(); });
+  });
+}
+
 bool PolicyLearner::is_own(const Part& part) const {
   return part.micro.rank == optimizer_.collective().rank();
 }
@@ -67,17 +75,21 @@ int64_t PolicyLearner::lacked(const Update& update) const {
                           [](const Part& part) { return part.micro.rank; });
 }
 
+// A completion of advantage 0 has a gradient by these alone: terms of the loss that have none, advantages of
+// tokens that are not their completion's, and masks that compare all tokens of a step.
+bool PolicyLearner::all_groups_learn() const {
+  return options_.loss.beta != 0.0 || options_.coefficients().uses_entropy() ||
+         options_.loss.surrogate == Surrogate::TrustRegion || options_.router_aux_loss != 0.0 ||
+         internal::has_token_returns(options_) || options_.compares_tokens();
+}
+
 std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
-  // A token of advantage 0 learns from these alone, a critic from every token.
-  const bool all_learn = critic_ != nullptr || options_.loss.beta != 0.0 ||
-                         options_.coefficients().uses_entropy() ||
-                         options_.loss.surrogate == Surrogate::TrustRegion;
   std::vector<Update> updates;
   for (const auto& groups : split_groups(batch, options_.minibatches)) {
     Update update{.denominators = denominators_of(batch, groups), .parts = {}};
     auto micro_batches = cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
-                                                all_learn ? IdleGroups::Keep : IdleGroups::LeaveOut, groups,
-                                                optimizer_.collective().size());
+                                                all_groups_learn() ? IdleGroups::Keep : IdleGroups::LeaveOut,
+                                                groups, optimizer_.collective().size());
     int64_t rows = 0;
     for (const auto& micro : micro_batches) rows += micro.batch.num_rows();
     for (auto& micro : micro_batches) {
@@ -89,27 +101,29 @@ std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batc
   return updates;
 }
 
-void PolicyLearner::prepare(const TrainingBatch& batch, std::vector<Update>& updates,
+void PolicyLearner::prepare(const TrainingBatch& batch, int64_t version, std::vector<Update>& updates,
                             StepMetrics& metrics) const {
   const c10::NoGradGuard no_grad;
-  look_ahead(updates);
+  look_ahead(updates, version);
   if (internal::has_token_returns(options_)) {
     internal::put_token_returns(batch, options_, coefficients_.kl(), updates, metrics);
   }
   mask_tokens(updates);
 }
 
-void PolicyLearner::look_ahead(std::vector<Update>& updates) const {
+void PolicyLearner::look_ahead(std::vector<Update>& updates, int64_t version) const {
   // In the one update there is, the log-probs being trained are the proximal ones.
-  const bool masks = options_.moment_threshold > 0.0 || options_.entropy_share < 1.0;
-  const bool forward =
-      masks || (options_.old_policy == OldPolicy::Proximal && options_.updates_per_step() > 1);
+  const bool proximal = options_.moment_threshold > 0.0 ||
+                        (options_.old_policy == OldPolicy::Proximal && options_.updates_per_step() > 1);
+  const bool recorded = options_.exact_logprobs && are_of_version(updates, version);
+  const bool forward = options_.entropy_share < 1.0 || (proximal && !recorded);
   const bool reference =
       options_.needs_reference() && (options_.kl_in_reward || options_.updates_per_step() > 1);
   for (auto& update : updates) {
     for (auto& part : update.parts) {
-      if (!is_own(part)) continue;
       const auto& micro = part.micro;
+      if (proximal && !forward) part.proximal = micro.behaviour_logprobs;
+      if (!is_own(part)) continue;
       if (forward) {
         const auto out = network_.logprobs(micro.batch, micro.targets, options_.temperature);
         part.proximal = out.logprobs;
@@ -268,7 +282,7 @@ void PolicyLearner::keep_log_ratios(const MicroBatch& micro, const at::Tensor& l
 StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   StepMetrics metrics = internal::batch_metrics(batch, version);
   auto updates = plan(batch);
-  prepare(batch, updates, metrics);
+  prepare(batch, version, updates, metrics);
   if (options_.needs_reference()) metrics["kl_coef"] = coefficients_.kl();
   if (options_.coefficients().uses_entropy()) metrics["entropy_coef"] = coefficients_.entropy();
 
@@ -306,12 +320,12 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     // The clamps of the loss give a log-ratio that is not a number a gradient of 0: the loss has to be asked.
     const double loss = tally.loss - loss_before;
     const bool sound = !tally.faults.found() && std::isfinite(loss);
-    if (!(critic_alone ? teach_critic(sound) : move_policy(sound, metrics))) {
+    if (!(critic_alone ? teach_critic(sound) : move_policy(sound, tally, metrics))) {
       fault_ = tally.faults.fault(loss, batch.groups.size(), optimizer_.collective());
       break;
     }
   }
-  if (tally.updates > 0 && !critic_alone) metrics["grad_norm"] /= static_cast<double>(tally.updates);
+  if (tally.norms > 0) metrics["grad_norm"] = tally.grad_norm / static_cast<double>(tally.norms);
   tally.take_together(optimizer_.collective());
   finish(batch, tally, !critic_alone, metrics);
   metrics.merge(optimizer_.metrics());
@@ -326,10 +340,13 @@ bool PolicyLearner::teach_critic(bool sound) {
   return critic_->update();
 }
 
-bool PolicyLearner::move_policy(bool sound, StepMetrics& metrics) {
+bool PolicyLearner::move_policy(bool sound, Tally& tally, StepMetrics& metrics) {
   if (!sound) optimizer_.reject();
   const auto report = optimizer_.step();
-  metrics["grad_norm"] += report.grad_norm;
+  if (!report.overflow) {
+    tally.grad_norm += report.grad_norm;
+    ++tally.norms;
+  }
   metrics["learning_rate"] = report.lr;
   if (!report.is_sound()) return false;
   if (critic_ != nullptr) critic_->update();

@@ -43,6 +43,9 @@ struct PolicyLearnerOptions {
   double lambda = 0.95;        // of gae(), with a critic
   int64_t critic_warmup = 0;   // versions before this one teach the critic alone
   OldPolicy old_policy = OldPolicy::Behaviour;
+  // Whether actors record what this network gives with the weights of their version, to the last bit: then
+  // those of the version before the step are the proximal ones.
+  bool exact_logprobs = false;
   CorrectionOptions correction;   // of Proximal and Between
   double max_sequence_kl = 0.0;   // keep_near_sequences(); 0: off
   double moment_threshold = 0.0;  // keep_small_moments(); 0: off
@@ -61,6 +64,8 @@ struct PolicyLearnerOptions {
   double router_aux_loss = 0.0;        // times the experts' balancing loss in the loss; 0: left out
 
   bool needs_reference() const { return loss.beta != 0.0; }
+  // Whether a mask of a token depends on the other tokens of its step.
+  bool compares_tokens() const { return moment_threshold > 0.0 || entropy_share < 1.0; }
   int64_t updates_per_step() const { return epochs * minibatches; }
   CoefficientOptions coefficients() const {
     return {.beta = loss.beta,
@@ -108,10 +113,10 @@ class PolicyLearner {
   //
   // `version` is the policy's before the step. logprob_diff/* and mismatch_kl (k3) are the mismatch between
   // the learner's and the recorded log-probs on tokens of that version before the first update, sampling/* on
-  // all. Without a KL term or an entropy bonus, groups without a gradient are left out of the forward, and
-  // entropy, ratio/*, *_kl, logprob_diff/* and sampling/* are means over the tokens that remain, omitted when
-  // none does. Every other metric is over the whole step, and over its updates where there are several;
-  // clip_ratio/low_min and high_max over sequences that have a chosen token.
+  // all. Groups that can have no gradient are left out of the forward where none of the options gives them
+  // one, and entropy, ratio/*, *_kl, logprob_diff/* and sampling/* are means over the tokens that remain,
+  // omitted when none does. Every other metric is over the whole step, and over its updates where there are
+  // several; clip_ratio/low_min and high_max over sequences that have a chosen token.
   //
   // aux_loss, of a network with experts, is their balancing loss before its coefficient: that of each
   // micro-batch, weighted by its share of the rows that go through the network. A ratio of means, it changes
@@ -141,16 +146,19 @@ class PolicyLearner {
   using Tally = internal::StepTally;
   bool is_own(const Part& part) const;
   int64_t lacked(const Update& update) const;  // parts of a rank that has more
+  bool all_groups_learn() const;
+  static bool are_of_version(const std::vector<Update>& updates, int64_t version);
   std::vector<Update> plan(const TrainingBatch& batch) const;
   // What is computed before the first update: proximal and reference log-probs, advantages of tokens, masks.
-  void prepare(const TrainingBatch& batch, std::vector<Update>& updates, StepMetrics& metrics) const;
-  void look_ahead(std::vector<Update>& updates) const;
+  void prepare(const TrainingBatch& batch, int64_t version, std::vector<Update>& updates,
+               StepMetrics& metrics) const;
+  void look_ahead(std::vector<Update>& updates, int64_t version) const;
   void mask_tokens(std::vector<Update>& updates) const;
   void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
   void keep_log_ratios(const MicroBatch& micro, const at::Tensor& logprobs);
   bool teach_critic(bool sound);
-  bool move_policy(bool sound, StepMetrics& metrics);
+  bool move_policy(bool sound, Tally& tally, StepMetrics& metrics);
   void finish(const TrainingBatch& batch, const Tally& tally, bool moved, StepMetrics& metrics);
   at::Tensor old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const;
   at::Tensor factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old, Tally& tally) const;

@@ -5,6 +5,16 @@
 #include "recipes/internal/stage_ranks.h"
 
 namespace sluice::recipes {
+namespace {
+
+// As tests/actors/match_test.cc has them: of products whose rows are rounded, on processors of one kind
+// alone.
+bool records_exact_logprobs(const Recipe& recipe, const StageSpec& stage, const model::ModelConfig& config) {
+  return recipe.device == "cpu" && !recipe.model.lora && !stage.rollout.int8_weights &&
+         model::kernels_serve(config) && !model::Weight({}, {}, recipe.model.rounding).rounds_rows_to();
+}
+
+}  // namespace
 
 PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                              const StageStart& start, transport::Collective& ranks)
@@ -18,9 +28,11 @@ PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, cons
   if (stage.learner.loss.beta > 0)
     reference_ = std::make_unique<StageReference>(run, recipe, stage, start, stage.reference_mix, *network_);
   for (const auto& reward : stage.rewards) reward_weights_.push_back(reward.weight);
-  learner_ = std::make_unique<learner::PolicyLearner>(*network_, reference_ ? &reference_->policy() : nullptr,
-                                                      optimizer_, stage.learner,
-                                                      critic_ ? &critic_->critic() : nullptr);
+  auto options = stage.learner;
+  options.exact_logprobs = records_exact_logprobs(recipe, stage, network_->config());
+  learner_ =
+      std::make_unique<learner::PolicyLearner>(*network_, reference_ ? &reference_->policy() : nullptr,
+                                               optimizer_, options, critic_ ? &critic_->critic() : nullptr);
   start.recall("coefficients", learner_->coefficients());
   check_in_step(optimizer_, "that stage " + stage.name + " begins with");
 }

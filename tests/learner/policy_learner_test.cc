@@ -255,6 +255,32 @@ TEST(PolicyLearner, LeavingOutGroupsWithoutAdvantageChangesNoGradient) {
               loss.sums.clipped_low / static_cast<double>(batch.denominators.tokens), 1e-12);
 }
 
+// Next to no advantage keeps a group in the pack.
+TEST(PolicyLearner, KeepsAGroupWithoutAdvantageWhereItHasAGradientAllTheSame) {
+  PolicyLearnerOptions discounts{.gamma = 0.9};
+  discounts.advantage.baseline = Baseline::None;
+  const std::vector<PolicyLearnerOptions> variants = {{.loss = {.beta = 0.1}},
+                                                      {.loss = {.surrogate = Surrogate::TrustRegion}},
+                                                      {.entropy_bonus = 0.1},
+                                                      {.moment_threshold = 0.5},
+                                                      {.entropy_share = 0.5},
+                                                      {.router_aux_loss = 0.5},
+                                                      discounts};
+  auto batch = batch_of(random_groups(4, /*seed=*/12));
+  for (size_t i = 0; i < variants.size(); ++i) {
+    const auto gradient = [&](double advantage) {
+      std::ranges::fill(batch.advantages[2], advantage);
+      Fixture fixture(variants[i], {.max_grad_norm = 0},
+                      variants[i].router_aux_loss > 0.0 ? tiny_mixtral() : tiny_network());
+      fixture.learner.step(batch, 0);
+      return fixture.grad();
+    };
+    const auto expected = gradient(1e-12);
+    EXPECT_LE((gradient(0.0) - expected).norm().item<double>(), 1e-5 * expected.norm().item<double>())
+        << "variant " << i;
+  }
+}
+
 TEST(PolicyLearner, AStepWithoutAnySignalUpdatesWithAZeroGradientAndSaysSo) {
   Fixture fixture({});
   const auto metrics =
@@ -601,6 +627,22 @@ TEST(PolicyLearner, AgainstThePolicyBeforeTheStepTheRatioIsOneInTheOnlyUpdate) {
   EXPECT_EQ(metrics.at("ratio/min"), 1.0);
   EXPECT_GT(metrics.at("rollout_is/max"), 1.0);
   EXPECT_LE(metrics.at("rollout_is/ess"), 1.0);
+}
+
+// The recorded ones are off, which shows who believes them: not of an older version, and nobody who was not
+// told.
+TEST(PolicyLearner, ExactLogprobsOfTheCurrentVersionAreThoseBeforeTheStep) {
+  const auto batch = batch_of(random_groups(4, /*seed=*/9));  // of version 0
+  const auto most_rho = [&](bool exact, int64_t version) {
+    Fixture fixture({.old_policy = kProximal,
+                     .exact_logprobs = exact,
+                     .correction = {.kind = Correction::TruncateToken, .high = 100},
+                     .epochs = 2});
+    return fixture.learner.step(batch, version).at("rollout_is/max");
+  };
+  EXPECT_EQ(most_rho(/*exact=*/true, 0), 1.0);
+  EXPECT_NE(most_rho(/*exact=*/true, 1), 1.0);
+  EXPECT_NE(most_rho(/*exact=*/false, 0), 1.0);
 }
 
 TEST(PolicyLearner, OnPolicyEveryOldPolicyGivesTheSameGradient) {
