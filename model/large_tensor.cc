@@ -4,8 +4,7 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
-
-#include "base/error.h"
+#include <new>
 
 namespace sluice::model {
 namespace {
@@ -20,7 +19,7 @@ at::Tensor large_tensor(int64_t count, const at::TensorOptions& options) {
   const size_t alignment = bytes < kLargePage ? kSmallAlignment : kLargePage;
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* const memory = std::aligned_alloc(alignment, rounded);
-  require(memory != nullptr || rounded == 0, "model: no memory for ", bytes, " bytes of numbers");
+  if (memory == nullptr && rounded != 0) throw std::bad_alloc();
   // Only advice: a system that has none to give, or refuses, goes on with small pages. Those that earlier use
   // has left here go, with what is on them.
   if (alignment == kLargePage) {

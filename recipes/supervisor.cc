@@ -29,6 +29,7 @@
 #include "base/terminal.h"
 #include "monitor/redis_server.h"
 #include "recipes/internal/environment.h"
+#include "recipes/internal/out_of_memory.h"
 #include "recipes/internal/silence_watch.h"
 #include "recipes/report.h"
 #include "recipes/run_page.h"
@@ -365,8 +366,12 @@ int run_stages(const RunDirectory& run, const Recipe& recipe, StopSignals& signa
     say("== " + stage.name + (stage.trains() ? ", " + std::to_string(stage.steps) + " steps" : ""));
     const ExitStatus status = StageProcesses(run, stage, signals).run();
     if (signals.received() != 0) return 128 + signals.received();
-    if (status.signal != 0)
-      fail("the learner of stage ", stage.name, " was ", describe(status), "; continue with --resume");
+    if (status.signal != 0) {
+      fail("the learner of stage ", stage.name, " was ", describe(status), "; continue with --resume",
+           status.signal == SIGKILL ? ". Where that was the system, out of memory: " +
+                                          internal::stage_memory_advice(stage, recipe.model.lora.has_value())
+                                    : "");
+    }
     if (status.code == BeginAgain::kStatus) continue;
     if (status.code != 0) return status.code;
     require(run.stage_result(*name).has_value(), "stage ", *name, " ended without a result in ",

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/pulse.h"
+#include "model/large_tensor.h"
 
 namespace sluice::recipes::internal {
 namespace {
@@ -42,6 +43,24 @@ TEST(OutOfMemory, SaysWhatWasDoneWhatWasWantedAndWhatToMakeSmaller) {
 TEST(OutOfMemory, KnowsThatOfTheStandardLibraryToo) {
   const auto text = what_is_said("smaller is this", []() -> int { throw std::bad_alloc(); });
   EXPECT_THAT(text, HasSubstr("out of memory; this process had "));
+  EXPECT_THAT(text, HasSubstr("smaller is this"));
+}
+
+// Weights, gradients, moments and packed copies.
+TEST(OutOfMemory, KnowsThatOfTheLargestTensors) {
+  const auto text = what_is_said("smaller is this", [] {
+    return model::large_tensor(kNoAddressHas, at::TensorOptions(at::kByte)).dim() > 0 ? 0 : 1;
+  });
+  EXPECT_THAT(text, HasSubstr("out of memory; this process had "));
+  EXPECT_THAT(text, HasSubstr("smaller is this"));
+}
+
+TEST(OutOfMemory, KnowsThatOfADevice) {
+  const auto text = what_is_said("smaller is this", []() -> int {
+    TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried to allocate 2.00 GiB");
+  });
+  EXPECT_THAT(text,
+              HasSubstr("out of memory, CUDA out of memory. Tried to allocate 2.00 GiB; this process had "));
   EXPECT_THAT(text, HasSubstr("smaller is this"));
 }
 
