@@ -47,6 +47,7 @@ AdamW::AdamW(const model::Parameters& parameters, const OptimizerOptions& option
 }
 
 void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of) {
+  if (!weights.is_cpu()) return move_elsewhere(weights, grad, of);
   const auto t = static_cast<double>(of.num_updates);
   const AdamWFactors factors{.grad_scale = of.grad_scale,
                              .decay = of.lr * options_.weight_decay,
@@ -55,7 +56,7 @@ void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, const Upda
                              .step_size = of.lr / (1.0 - std::pow(options_.beta1, t)),
                              .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
                              .eps = options_.eps};
-  if (!weights.is_cpu()) return move_elsewhere(weights, grad, factors);
+
   weights.scalar_type() == at::kDouble ? move<double>(weights, grad, factors)
                                        : move<float>(weights, grad, factors);
 }
@@ -75,18 +76,32 @@ void AdamW::move(const at::Tensor& weights, const at::Tensor& grad, const AdamWF
   });
 }
 
-void AdamW::move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors) {
-  for (const auto& part : parts_) {
-    const auto own = part.numbers.of(grad), m = part.moments.of(first_moment_),
-               v = part.moments.of(second_moment_);
-    if (factors.grad_scale != 1.0) own.mul_(factors.grad_scale);
-    m.lerp_(own, 1.0 - factors.beta1);
-    v.mul_(factors.beta2).addcmul_(own, own, 1.0 - factors.beta2);
-    const auto denominator = v.sqrt().mul_(factors.root_scale).add_(factors.eps);
-    const auto moved = part.numbers.of(weights);
-    moved.sub_(moved, part.decays ? factors.decay : 0.0).addcdiv_(m, denominator, -factors.step_size);
-    own.zero_();
+void AdamW::move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of) {
+  for (const bool decays : {false, true}) {
+    FusedStretches stretches;
+    for (const auto& part : parts_) {
+      if (part.decays != decays) continue;
+      stretches.weights.push_back(part.numbers.of(weights));
+      stretches.grads.push_back(part.numbers.of(grad));
+      stretches.first_moments.push_back(part.moments.of(first_moment_));
+      stretches.second_moments.push_back(part.moments.of(second_moment_));
+    }
+    fused_adamw(stretches, decays ? options_.weight_decay : 0.0, of, options_);
+    for (const auto& own : stretches.grads) own.zero_();
   }
+}
+
+void fused_adamw(const FusedStretches& stretches, double weight_decay, const UpdateFactors& of,
+                 const OptimizerOptions& options) {
+  if (stretches.weights.empty()) return;
+  const auto scalars = stretches.weights.front().options().dtype(at::kFloat);
+  // It divides by the scale, and counts updates in a tensor for each of the weights.
+  const auto scale = at::scalar_tensor(1.0 / of.grad_scale, scalars);
+  const std::vector<at::Tensor> updates(stretches.weights.size(),
+                                        at::scalar_tensor(static_cast<double>(of.num_updates), scalars));
+  at::_fused_adamw_(stretches.weights, stretches.grads, stretches.first_moments, stretches.second_moments,
+                    /*max_exp_avg_sqs=*/{}, updates, of.lr, options.beta1, options.beta2, weight_decay,
+                    options.eps, /*amsgrad=*/false, /*maximize=*/false, scale, /*found_inf=*/{});
 }
 
 std::vector<model::NamedTensor> AdamW::state() const {

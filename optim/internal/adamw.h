@@ -1,10 +1,20 @@
 // AdamW (Loshchilov and Hutter 2019; spec section 17.1).
 #pragma once
 
+#include <vector>
+
 #include "optim/internal/flat_loops.h"
 #include "optim/internal/update_rule.h"
 
 namespace sluice::optim {
+
+// The same of some stretches by LibTorch's one kernel, for devices that have no loops of ours; gradients are
+// left as they come out of it.
+struct FusedStretches {
+  std::vector<at::Tensor> weights, grads, first_moments, second_moments;
+};
+void fused_adamw(const FusedStretches& stretches, double weight_decay, const UpdateFactors& of,
+                 const OptimizerOptions& options);
 
 class AdamW final : public UpdateRule {
  public:
@@ -25,8 +35,7 @@ class AdamW final : public UpdateRule {
 
   template <class Real>
   void move(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors);
-  // Where there are no loops of ours.
-  void move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const AdamWFactors& factors);
+  void move_elsewhere(const at::Tensor& weights, const at::Tensor& grad, const UpdateFactors& of);
 
   const OptimizerOptions options_;
   std::vector<Part> parts_;

@@ -36,6 +36,35 @@ TEST(AdamW, MovesWeightsAsTheSpecificationSays) {
   }
 }
 
+// On a GPU, which has no loops of ours; LibTorch has the same kernel for the CPU.
+TEST(AdamW, IsThatOfLibTorchsFusedKernel) {
+  constexpr int64_t kNumbers = 1000;
+  const OptimizerOptions options{.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6};
+  constexpr double kDecay = 0.3;
+  const auto start = at::arange(kNumbers).sin();
+  auto weights = start.clone(), first = at::zeros({kNumbers}), second = at::zeros({kNumbers});
+  const BoundParameters bound({{.name = "matrix", .shape = {1, kNumbers}}});
+  auto own = options;
+  own.weight_decay = kDecay;
+  AdamW rule(bound.parameters(), own);
+  bound.weight(0).copy_(start);
+  for (int64_t update = 1; update <= 3; ++update) {
+    const UpdateFactors of{.lr = 0.1, .num_updates = update, .grad_scale = 0.25};
+    const auto gradient = (at::arange(kNumbers) * static_cast<double>(update)).cos();
+    // In two stretches.
+    const auto halves = [](const at::Tensor& all) { return all.split(kNumbers / 2); };
+    fused_adamw({.weights = halves(weights),
+                 .grads = halves(gradient.clone()),
+                 .first_moments = halves(first),
+                 .second_moments = halves(second)},
+                kDecay, of, options);
+    bound.grad(0).copy_(gradient);
+    rule.update(bound.parameters().flat(), bound.grad(0).flatten(), of);
+  }
+  EXPECT_TRUE(at::allclose(weights.to(at::kDouble), bound.weight(0).flatten(), 1e-5, 1e-6));
+  EXPECT_FALSE(at::allclose(weights, start, 0.1, 0.1));
+}
+
 TEST(AdamW, OfSomeParametersLeavesTheOthersAndRemembersNothingOfThem) {
   const BoundParameters bound({{.name = "first", .shape = {2}, .kind = ParameterKind::Vector},
                                {.name = "matrix", .shape = {2, 3}},
