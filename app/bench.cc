@@ -247,6 +247,7 @@ Command add_bench(CLI::App& app) {
   for (const auto& kind : row_kinds()) {
     auto* sub = app.add_subcommand(kind.name, kind.help);
     if (!common.contains(kind.name)) sub->group(kMore);
+    if (kind.name == std::string_view("publish")) sub->alias("sync");
     rows.emplace_back(sub, &kind);
     add_row(*rows.back().first, *arguments, kind.name);
   }

@@ -225,11 +225,16 @@ TEST(HttpServer, NobodyLooksForNewsWhileNobodyFollows) {
 TEST(HttpServer, NewsThatFailStopNothing) {
   testing::internal::CaptureStderr();
   {
-    const HttpServer server({.news_ms = 1}, echo_or_follow,
-                            []() -> std::string { fail("a line is damaged"); });
+    std::atomic<int> asked = 0;
+    const HttpServer server({.news_ms = 1}, echo_or_follow, [&]() -> std::string {
+      ++asked;
+      asked.notify_all();
+      fail("a line is damaged");
+    });
     const Connection follower(server.port());
     follower.say("GET /follow HTTP/1.1\r\nHost: localhost\r\n\r\n");
     follower.hear("retry: 1\n\n");
+    for (int seen = 0; seen < 2; seen = asked) asked.wait(seen);
     for (int i = 0; i < 5; ++i) EXPECT_THAT(get(server.port(), "/x"), EndsWith("/x"));
   }
   const auto said = testing::internal::GetCapturedStderr();
