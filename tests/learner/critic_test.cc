@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "model/scalar_head.h"
 #include "tests/base/temp_folder.h"
+#include "tests/float16_step.h"
 #include "tests/learner/number_checks.h"
 #include "tests/learner/rollouts.h"
 #include "tests/step_gradient.h"
@@ -266,6 +267,14 @@ TEST(Critic, HasTheSameGradientHoweverTheStepIsCut) {
   }
   EXPECT_GT(policy.norm().item<double>(), 1e-4);
   EXPECT_GT(critic.norm().item<double>(), 1e-4);
+}
+
+TEST(Critic, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Ppo ppo({.advantage = kByCritic},
+            with_products(products, model::with_scalar_head(*tiny_network(), /*seed=*/3)));
+    return fitted_norm([&] { return ppo.learner.step(four_tokens(), 0).at("critic/grad_norm"); });
+  });
 }
 
 TEST(Critic, IsUpdatedAsOftenAsThePolicyAndHeldToItsClip) {
