@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 #include "base/philox.h"
 #include "model/scalar_head.h"
@@ -83,17 +84,21 @@ TEST_P(SupervisedSplit, HasTheGradientOfWholeLogitsOfEachExampleByItself) {
                        gradient(*network, examples, step, kind, kSplits[0], /*plain=*/true));
 }
 
-TEST_P(SupervisedSplit, HasTheSameGradientOnTwoRanks) {
+TEST_P(SupervisedSplit, HasTheSameGradientOverRanks) {
   const auto [kind, type] = GetParam();
   const auto examples = make_examples(9);
   const double step = weight_of(examples);
   const auto whole = gradient(*tiny_network_of(type, 7), examples, step, kind, kSplits[0]);
-  spawn_ranks(2, [&, kind = kind, type = type](transport::Collective& group) {
-    const auto own = group.rank() == 0 ? std::span(examples).first(6) : std::span(examples).last(3);
-    auto sum = gradient(*tiny_network_of(type, 7), own, step, kind, /*rows=*/20);
-    group.all_reduce_sum(sum);
-    expect_same_gradient(sum, whole);
-  });
+  for (const std::vector<size_t>& shares : {std::vector<size_t>{6, 3}, {4, 3, 1, 1}}) {
+    spawn_ranks(std::ssize(shares), [&, kind = kind, type = type](transport::Collective& group) {
+      const auto rank = static_cast<size_t>(group.rank());
+      const auto first = std::accumulate(shares.begin(), shares.begin() + group.rank(), size_t{0});
+      const auto own = std::span(examples).subspan(first, shares[rank]);
+      auto sum = gradient(*tiny_network_of(type, 7), own, step, kind, /*rows=*/20);
+      group.all_reduce_sum(sum);
+      expect_same_gradient(sum, whole);
+    });
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
