@@ -7,7 +7,9 @@
 #include <memory>
 #include <vector>
 
+#include "optim/optimizer.h"
 #include "tests/tiny_network.h"
+#include "transport/collective.h"
 
 namespace sluice {
 
@@ -25,6 +27,14 @@ inline at::Tensor gradient_of(const model::Network& network) {
   for (const auto& parameter : network.parameters()) gradients.push_back(parameter.tensor.grad().view(-1));
   return at::cat(gradients);
 }
+
+// An optimizer that moves another network: a trainer that has it leaves its gradient in its own, which may be
+// of float64, as none that is moved.
+struct OptimizerOfAnother {
+  std::unique_ptr<model::Network> moved = tiny_network();
+  transport::SoloCollective alone;
+  optim::Optimizer optimizer{*moved, alone, {}, /*total_steps=*/10};
+};
 
 // Relative to the norm of `whole`, which must not vanish.
 inline void expect_same_gradient(const at::Tensor& gradient, const at::Tensor& whole) {

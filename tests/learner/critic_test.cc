@@ -12,8 +12,11 @@
 #include "base/error.h"
 #include "model/scalar_head.h"
 #include "tests/base/temp_folder.h"
+#include "tests/float16_step.h"
 #include "tests/learner/number_checks.h"
 #include "tests/learner/rollouts.h"
+#include "tests/plain_logprobs.h"
+#include "tests/split_step.h"
 #include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 
@@ -266,6 +269,43 @@ TEST(Critic, HasTheSameGradientHoweverTheStepIsCut) {
   }
   EXPECT_GT(policy.norm().item<double>(), 1e-4);
   EXPECT_GT(critic.norm().item<double>(), 1e-4);
+}
+
+// With old values on both sides of the clip, and every fifth return unknown.
+TEST(Critic, HasTheGradientOfEachCompletionByItself) {
+  const auto batch = batch_of(random_groups(3, /*seed=*/5));
+  const auto micro = cut_into_micro_batches(batch, 1 << 20, at::kCPU).front();
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto packed = model::with_scalar_head(*tiny_network_of(type, 7), /*seed=*/3),
+               plain = model::with_scalar_head(*tiny_network_of(type, 7), /*seed=*/3);
+    const auto values = plain_scores(*plain, micro.batch, micro.targets.rows);
+    const int64_t tokens = values.numel();
+    const auto spread = at::linspace(-1.0, 1.0, tokens, values.options().requires_grad(false));
+    const auto old_values = values.detach() + 0.4 * spread;
+    const auto known = at::arange(tokens).remainder(5).nonzero().squeeze(1);
+    const auto returns = at::full_like(spread, std::numeric_limits<double>::quiet_NaN())
+                             .index_copy(0, known, spread.flip(0).index_select(0, known));
+    const auto of_known = [&](const at::Tensor& all) { return all.index_select(0, known); };
+    const auto near = at::clamp(values, old_values - 0.2, old_values + 0.2);
+    const auto error = (of_known(values) - of_known(returns)).square(),
+               clipped = (of_known(near) - of_known(returns)).square();
+    (at::maximum(error, clipped).sum() / (2.0 * static_cast<double>(tokens))).backward();
+    EXPECT_GT(clipped.gt(error).sum().item<int64_t>(), 0);
+
+    OptimizerOfAnother other;
+    Critic critic(*packed, other.optimizer, /*clip=*/0.2);
+    critic.begin();
+    critic.learn(micro, old_values, returns, batch.denominators);
+    expect_same_gradient(gradient_of(*packed), gradient_of(*plain));
+  }
+}
+
+TEST(Critic, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Ppo ppo({.advantage = kByCritic},
+            with_products(products, model::with_scalar_head(*tiny_network(), /*seed=*/3)));
+    return fitted_norm([&] { return ppo.learner.step(four_tokens(), 0).at("critic/grad_norm"); });
+  });
 }
 
 TEST(Critic, IsUpdatedAsOftenAsThePolicyAndHeldToItsClip) {

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "tests/float16_step.h"
 #include "tests/learner/rollouts.h"
 #include "tests/spec_example.h"
 #include "tests/split_step.h"
@@ -101,6 +102,13 @@ TEST(PolicyLearner, GivesTheSameBitsTwice) {
     EXPECT_EQ(first.learner.step(batch, 0), second.learner.step(batch, 0));
   }
   EXPECT_TRUE(at::equal(first.network->flat(), second.network->flat()));
+}
+
+TEST(PolicyLearner, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Fixture fixture({.loss = {.beta = 0.1}}, {}, with_products(products, tiny_network()));
+    return fixture.learner.step(batch_of(random_groups(2, /*seed=*/5)), 0).at("grad_norm");
+  });
 }
 
 TEST(PolicyLearner, OnPolicyItSeesRatiosOfOneAndNoClipping) {

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "learner/kto_learner.h"
+#include "tests/float16_step.h"
 #include "tests/learner/preference_examples.h"
 #include "tests/loss_checks.h"
 #include "tests/step_gradient.h"
@@ -270,6 +271,17 @@ TEST(PreferenceLearner, SkipsAStepWhoseLossIsNotFinite) {
   EXPECT_TRUE(at::equal(fixture.network->flat(), before));
 }
 
+TEST(PreferenceLearner, ScalesItsLossForProductsOfFloat16) {
+  for (const char* name : {"sigmoid", "aot"}) {  // of each pair, and of the whole step at once
+    SCOPED_TRACE(name);
+    expect_loss_scaled([&](model::Rounding products) {
+      Fixture fixture({}, 8, with_products(products, tiny_network()));
+      return fixture.step(random_examples(3, 2, /*seed=*/5), {.terms = preference_terms(name)})
+          .at("grad_norm");
+    });
+  }
+}
+
 TEST(PreferenceLearner, RefusesWhatMakesNoSense) {
   Fixture fixture;
   const auto make = [&](ReferenceLogps reference, const PreferenceLearnerOptions& options) {
@@ -336,6 +348,13 @@ TEST(KtoLearner, CutsMismatchedCompletionsToTheLengthOfTheOthers) {
   EXPECT_EQ(others[0].prompt, examples[0].prompt);
   EXPECT_EQ(others[0].row, -1);
   EXPECT_EQ(others[1].completions[0].tokens, (std::vector<int32_t>{6}));
+}
+
+TEST(KtoLearner, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Fixture fixture({}, 8, with_products(products, tiny_network()));
+    return fixture.kto_step(random_examples(3, 1, /*seed=*/5), {}).at("grad_norm");
+  });
 }
 
 TEST(KtoLearner, RefusesWhatMakesNoSense) {

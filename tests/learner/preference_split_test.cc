@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "learner/kto_learner.h"
 #include "learner/preference_learner.h"
@@ -52,7 +54,7 @@ class PreferenceStep {
     for (const auto& pair : pairs) step.sft_tokens += num_targets(pair.completions[0]);
     const std::span all(pairs);
     const auto mine = all.subspan(own.first, own.count);
-    const auto reference = logps(*reference_, all, rows);
+    const auto& reference = reference_logps(pairs, rows);
     at::Tensor sent;  // the gradient of the log-probs of all pairs
     if (needs_whole_step(terms)) {
       auto gathered = at::zeros({std::ssize(pairs), 2}, at::kDouble);
@@ -107,6 +109,12 @@ class PreferenceStep {
     return of_all_packs(pack_preferences(examples, rows, at::kCPU),
                         [&](const PreferencePack& pack) { return pack_logps(network, pack); });
   }
+  // Once for all losses: the first row tells the order.
+  const at::Tensor& reference_logps(const Examples& pairs, int64_t rows) {
+    auto& known = reference_logps_[{pairs.front().row, rows}];
+    if (!known.defined()) known = logps(*reference_, pairs, rows);
+    return known;
+  }
   at::Tensor gradient(std::span<const PreferenceExample> examples, int64_t rows, const LossOf& loss_of) {
     for (const auto& parameter : policy_->parameters()) parameter.tensor.mutable_grad().reset();
     for (const auto& pack : pack_preferences(examples, rows, at::kCPU)) {
@@ -117,12 +125,14 @@ class PreferenceStep {
 
   std::unique_ptr<model::Network> policy_, reference_;
   const bool plain_;
+  std::map<std::pair<int64_t, int64_t>, at::Tensor> reference_logps_;
 };
 
 constexpr size_t kPairs = 8;
 constexpr Share kAll{0, kPairs};
-Share share_of(const transport::Collective& group) {  // five and three
-  return group.rank() == 0 ? Share{0, 5} : Share{5, 3};
+Share share_of(const transport::Collective& group) {
+  static const std::vector<Share> of_two = {{0, 5}, {5, 3}}, of_four = {{0, 3}, {3, 2}, {5, 2}, {7, 1}};
+  return (group.size() == 2 ? of_two : of_four)[static_cast<size_t>(group.rank())];
 }
 
 std::vector<std::string> losses_of_pairs() {
@@ -165,7 +175,7 @@ TEST(PreferenceSplit, HasTheGradientOfWholeLogitsOfEachCompletionByItself) {
   }
 }
 
-TEST(PreferenceSplit, OfPairsHasTheSameGradientOnTwoRanks) {
+TEST(PreferenceSplit, OfPairsHasTheSameGradientOverRanks) {
   const auto pairs = random_examples(kPairs, 2, /*seed=*/5);
   transport::SoloCollective alone;
   for (const auto type : {at::kDouble, at::kFloat}) {
@@ -174,16 +184,18 @@ TEST(PreferenceSplit, OfPairsHasTheSameGradientOnTwoRanks) {
     for (const auto& name : losses_of_pairs()) {
       whole.push_back(one.pairs(preference_terms(name), pairs, kSplits[0], kAll, alone));
     }
-    spawn_ranks(2, [&](transport::Collective& group) {
-      PreferenceStep step(type);
-      auto expected = whole.begin();
-      for (const auto& name : losses_of_pairs()) {
-        SCOPED_TRACE(name);
-        auto gradient = step.pairs(preference_terms(name), pairs, /*rows=*/60, share_of(group), group);
-        group.all_reduce_sum(gradient);
-        expect_same_gradient(gradient, *expected++);
-      }
-    });
+    for (const int64_t ranks : {2, 4}) {
+      spawn_ranks(ranks, [&](transport::Collective& group) {
+        PreferenceStep step(type);
+        auto expected = whole.begin();
+        for (const auto& name : losses_of_pairs()) {
+          SCOPED_TRACE(name);
+          auto gradient = step.pairs(preference_terms(name), pairs, /*rows=*/60, share_of(group), group);
+          group.all_reduce_sum(gradient);
+          expect_same_gradient(gradient, *expected++);
+        }
+      });
+    }
   }
 }
 
@@ -194,11 +206,13 @@ TEST(PreferenceSplit, OfJudgedCompletionsHasTheSameGradientHoweverItIsCut) {
     PreferenceStep one(type);
     const auto whole = one.judged(examples, kSplits[0], kAll);
     for (const int64_t rows : kSplits) expect_same_gradient(one.judged(examples, rows, kAll), whole);
-    spawn_ranks(2, [&](transport::Collective& group) {
-      auto gradient = PreferenceStep(type).judged(examples, /*rows=*/60, share_of(group));
-      group.all_reduce_sum(gradient);
-      expect_same_gradient(gradient, whole);
-    });
+    for (const int64_t ranks : {2, 4}) {
+      spawn_ranks(ranks, [&](transport::Collective& group) {
+        auto gradient = PreferenceStep(type).judged(examples, /*rows=*/60, share_of(group));
+        group.all_reduce_sum(gradient);
+        expect_same_gradient(gradient, whole);
+      });
+    }
   }
 }
 

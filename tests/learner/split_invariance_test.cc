@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -190,26 +191,155 @@ TEST_P(PolicySplit, HasTheGradientOfWholeLogitsOfEachCompletionByItself) {
 INSTANTIATE_TEST_SUITE_P(Every, PolicySplit, testing::ValuesIn(split_cases()),
                          [](const auto& named) { return named.param.name; });
 
-// Each rank's share, the flat gradient summed; four ranks, and float32, on some of the losses.
+// What the learner makes of the loss of a token beside it, from numbers that carry no gradient.
+struct FactorCase {
+  std::string name;
+  PolicyLearnerOptions options;
+  std::function<at::Tensor(const MicroBatch& micro, const at::Tensor& logprobs, const at::Tensor& entropy)>
+      factors;  // [tokens]
+};
+
+// `of` each sequence, at each of its tokens.
+at::Tensor of_sequences(const std::vector<int64_t>& lengths, const at::Tensor& values,
+                        const std::function<at::Tensor(const at::Tensor& sequence)>& of) {
+  std::vector<at::Tensor> all;
+  for (const auto& sequence : values.split_with_sizes(lengths)) {
+    if (sequence.numel() > 0) all.push_back(of(sequence).expand_as(sequence));
+  }
+  return at::cat(all);
+}
+
+std::vector<FactorCase> factor_cases() {
+  const auto log_rho = [](const MicroBatch& micro, const at::Tensor& logprobs) {
+    return logprobs - micro.behaviour_logprobs;
+  };
+  const auto inside = [](const at::Tensor& all, double low, double high) {
+    return all.ge(low).logical_and(all.le(high));
+  };
+  const auto corrected = [](Correction kind) {
+    return PolicyLearnerOptions{.old_policy = OldPolicy::Proximal,
+                                .correction = {.kind = kind, .low = 0.9, .high = 1.1}};
+  };
+  return {
+      {"TruncateToken", corrected(Correction::TruncateToken),
+       [=](const auto& micro, const auto& logprobs, const auto&) {
+         return log_rho(micro, logprobs).exp().clamp(0.9, 1.1);
+       }},
+      {"MaskToken", corrected(Correction::MaskToken),
+       [=](const auto& micro, const auto& logprobs, const auto&) {
+         const auto rho = log_rho(micro, logprobs).exp();
+         return rho * inside(rho, 0.9, 1.1);
+       }},
+      {"TruncateSequence", corrected(Correction::TruncateSequence),
+       [=](const auto& micro, const auto& logprobs, const auto&) {
+         return of_sequences(micro.lengths, log_rho(micro, logprobs),
+                             [](const at::Tensor& all) { return all.sum().exp().clamp(0.9, 1.1); });
+       }},
+      {"MaskSequence", corrected(Correction::MaskSequence),
+       [=](const auto& micro, const auto& logprobs, const auto&) {
+         const auto rho = of_sequences(micro.lengths, log_rho(micro, logprobs),
+                                       [](const at::Tensor& all) { return all.sum().exp(); });
+         return rho * inside(rho, 0.9, 1.1);
+       }},
+      {"MaxSequenceKl",
+       {.max_sequence_kl = 0.01},
+       [=](const auto& micro, const auto& logprobs, const auto&) {
+         const auto kl = of_sequences(micro.lengths, -log_rho(micro, logprobs),
+                                      [](const at::Tensor& all) { return all.mean(); });
+         return kl.gt(0.01).logical_and(micro.advantages.lt(0)).logical_not();
+       }},
+      {"Moments",
+       {.moment_threshold = 0.01},
+       [=](const auto& micro, const auto& logprobs, const auto&) {
+         // Without the largest, one after the other, until the mean of those that are left is small enough.
+         const auto squares = log_rho(micro, logprobs).square();
+         auto keep = at::ones_like(squares);
+         while ((squares * keep).sum().template item<double>() >= 0.01 * keep.sum().template item<double>()) {
+           keep[(squares * keep).argmax()] = 0;
+         }
+         return keep;
+       }},
+      {"EntropyShare", {.entropy_share = 0.3}, [](const auto&, const auto&, const auto& entropy) {
+         return entropy.ge(at::quantile(entropy, 0.7));
+       }}};
+}
+
+class PolicyFactors : public testing::TestWithParam<FactorCase> {};
+
+// The learner itself, in either type: its optimizer moves another network.
+at::Tensor learned_gradient(at::ScalarType type, PolicyLearnerOptions options, const TrainingBatch& batch) {
+  options.loss.surrogate = Surrogate::Reinforce;
+  options.aggregation = Aggregation::TokenMean;
+  const auto network = tiny_network_of(type, 7);
+  OptimizerOfAnother other;
+  PolicyLearner(*network, nullptr, other.optimizer, options).step(batch, /*version=*/0);
+  return gradient_of(*network);
+}
+
+// Likewise: Reinforce with these factors, and a bonus for entropy.
+at::Tensor plain_gradient(at::ScalarType type, const FactorCase& of, const TrainingBatch& batch) {
+  const auto micro = cut_into_micro_batches(batch, kSplits[0], at::kCPU).front();
+  const auto network = tiny_network_of(type, 7);
+  const auto all = plain_logits(*network, micro.batch, micro.targets.rows).log_softmax(1);
+  const auto logprobs = all.gather(1, micro.targets.tokens.unsqueeze(1)).squeeze(1);
+  const auto entropy = -(all.exp() * all).sum(1);
+  auto gain = micro.advantages * logprobs;
+  if (of.factors) gain = gain * of.factors(micro, logprobs.detach(), entropy.detach());
+  gain = gain + of.options.entropy_bonus * entropy;
+  (-gain.sum() / static_cast<double>(batch.denominators.tokens)).backward();
+  return gradient_of(*network);
+}
+
+TEST_P(PolicyFactors, HaveTheGradientOfWholeLogitsOfEachCompletionByItself) {
+  const auto batch = make_batch(2);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    expect_same_gradient(learned_gradient(type, GetParam().options, batch),
+                         plain_gradient(type, GetParam(), batch));
+  }
+  const auto with = plain_gradient(at::kDouble, GetParam(), batch),
+             without = plain_gradient(at::kDouble, {}, batch);
+  EXPECT_GT((with - without).norm().item<double>(), 0.01 * without.norm().item<double>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, PolicyFactors, testing::ValuesIn(factor_cases()),
+                         [](const auto& named) { return named.param.name; });
+
+// Alone, as all completions of a group have the same reward, and beside a policy loss.
+TEST(PolicyEntropy, HasTheGradientOfWholeLogitsOfEachCompletionByItself) {
+  const auto batch = make_batch(2);
+  auto equal = batch;
+  for (auto& of_group : equal.advantages) std::ranges::fill(of_group, 0.0);
+  for (const auto& [of, bonus] : {std::pair(equal, 1.0), {batch, 10.0}}) {
+    for (const auto type : {at::kDouble, at::kFloat}) {
+      const FactorCase only{.name = {}, .options = {.entropy_bonus = bonus}, .factors = {}};
+      expect_same_gradient(learned_gradient(type, only.options, of), plain_gradient(type, only, of));
+    }
+  }
+}
+
+// Each rank's share, the flat gradient summed. Four ranks, and float32, see every loss and aggregation with
+// one place of the KL.
 TEST(PolicySplitOverRanks, HasTheSameGradientAsOnOne) {
   const auto batch = make_batch(5);
   const auto all = split_cases();
-  auto some = all;
-  std::erase_if(some, [i = 0](const auto&) mutable { return i++ % 10 != 0; });
-  for (const int64_t ranks : {2, 4}) {
-    for (const auto type : {at::kDouble, at::kFloat}) {
-      const auto& cases = ranks == 2 && type == at::kDouble ? all : some;
-      SplitStep alone(type);
-      std::vector<at::Tensor> whole;
-      for (const auto& of : cases) whole.push_back(alone.gradient(of, batch, kSplits[0]).clone());
+  const auto is_seen = [](size_t i, at::ScalarType type, int64_t ranks) {
+    return (type == at::kDouble && ranks == 2) || i % 3 == i / 3 % 3;
+  };
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    SplitStep alone(type);
+    std::vector<at::Tensor> whole(all.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (is_seen(i, type, 2)) whole[i] = alone.gradient(all[i], batch, kSplits[0]).clone();
+    }
+    for (const int64_t ranks : {2, 4}) {
       spawn_ranks(ranks, [&](transport::Collective& group) {
         SplitStep step(type);
-        auto expected = whole.begin();
-        for (const auto& of : cases) {
-          SCOPED_TRACE(of.name);
-          auto gradient = step.gradient(of, batch, /*rows=*/60, group.rank(), ranks);
+        for (size_t i = 0; i < all.size(); ++i) {
+          if (!is_seen(i, type, ranks)) continue;
+          SCOPED_TRACE(all[i].name);
+          auto gradient = step.gradient(all[i], batch, /*rows=*/60, group.rank(), ranks);
           group.all_reduce_sum(gradient);
-          expect_same_gradient(gradient, *expected++);
+          expect_same_gradient(gradient, whole[i]);
         }
       });
     }

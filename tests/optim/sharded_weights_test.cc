@@ -95,6 +95,28 @@ TEST(ShardedWeights, HaveTheGradientOfOneRank) {
   }
 }
 
+TEST(ShardedWeights, AreThoseOfOneRankAfterTwentySteps) {
+  constexpr int64_t kRanks = 4;
+  const auto trained = [](transport::Collective& ranks) {
+    const auto network = tiny_network();
+    Optimizer optimizer(*network, ranks, {.lr = 1e-3, .shard = "weights"}, /*total_steps=*/100);
+    for (int64_t step = 0; step < 20; ++step) {
+      optimizer.zero_grad();
+      for (int64_t rank = 0; rank < kRanks; ++rank) {
+        if (ranks.size() == 1 || rank == ranks.rank()) add_gradients(*network, kRanks * step + rank, 1);
+      }
+      EXPECT_TRUE(optimizer.step().applied);
+    }
+    return shared_weights(*network, optimizer);
+  };
+  transport::SoloCollective alone;
+  const auto expected = trained(alone);
+  EXPECT_GT((expected - tiny_network()->flat()).norm().item<double>(), 1e-2 * expected.norm().item<double>());
+  spawn_ranks(kRanks, [&](transport::Collective& ranks) {
+    EXPECT_LE((trained(ranks) - expected).norm().item<double>(), 1e-5 * expected.norm().item<double>());
+  });
+}
+
 // Looks at the memory of buffers in every sum.
 class Watched final : public transport::Collective {
  public:

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/float16_step.h"
 #include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 
@@ -20,8 +21,9 @@ const std::vector<Example> kExamples = {{.tokens = {3, 4, 5, 6, 7}, .weights = {
 struct Student {
   explicit Student(const DistillOptions& options, int64_t micro_batch_tokens = 1 << 20,
                    const optim::OptimizerOptions& update = {.max_grad_norm = 0.0}, uint64_t teacher_seed = 8,
-                   double sharpness = 1.0)
+                   double sharpness = 1.0, std::unique_ptr<model::Network> student = tiny_network(7))
       : teacher(tiny_network(teacher_seed)),
+        network(std::move(student)),
         optimizer(*network, collective, update, /*total_steps=*/200),
         trainer(*network, *teacher, optimizer, micro_batch_tokens, options) {
     const at::NoGradGuard no_grad;
@@ -31,8 +33,7 @@ struct Student {
 
   at::Tensor grad() const { return step_gradient(optimizer); }
 
-  std::unique_ptr<model::Network> teacher;
-  std::unique_ptr<model::Network> network = tiny_network(7);
+  std::unique_ptr<model::Network> teacher, network;
   transport::SoloCollective collective;
   optim::Optimizer optimizer;
   DistillTrainer trainer;
@@ -75,6 +76,14 @@ TEST(DistillTrainer, BringsTheStudentToTheTeacher) {
     EXPECT_GT(first, 0.005);
     EXPECT_LT(last, 0.5 * first);
   }
+}
+
+TEST(DistillTrainer, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Student student({.nll_weight = 0.5}, 1 << 20, {}, /*teacher_seed=*/8, /*sharpness=*/1.0,
+                    with_products(products, tiny_network()));
+    return student.trainer.step(kExamples).at("grad_norm");
+  });
 }
 
 TEST(DistillTrainer, RefusesAStepWithoutExamples) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/philox.h"
 #include "model/scalar_head.h"
+#include "tests/float16_step.h"
 #include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 
@@ -33,10 +34,13 @@ std::vector<ComparedPair> random_pairs(int count, uint64_t seed) {
   return pairs;
 }
 
+std::unique_ptr<model::Network> scorer() { return model::with_scalar_head(*tiny_network(), 5); }
+
 struct Fixture {
   explicit Fixture(const RewardOptions& options,
-                   const optim::OptimizerOptions& update = {.max_grad_norm = 0.0})
-      : network(model::with_scalar_head(*tiny_network(), 5)),
+                   const optim::OptimizerOptions& update = {.max_grad_norm = 0.0},
+                   std::unique_ptr<model::Network> trained = scorer())
+      : network(std::move(trained)),
         optimizer(*network, collective, update, /*total_steps=*/1000),
         trainer(*network, optimizer, options) {}
 
@@ -122,6 +126,14 @@ TEST(RewardTrainer, LearnsARuleThatHoldsForPairsItHasNotSeen) {
   EXPECT_GT(after.correct, 190);
   EXPECT_GT(after.margin / 200, 1.0);
   EXPECT_NEAR(measure_pairs(*fixture.network, test, 64).margin, after.margin, 1e-3);
+}
+
+TEST(RewardTrainer, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Fixture fixture({}, {}, with_products(products, scorer()));
+    const auto pairs = random_pairs(2, /*seed=*/3);
+    return fitted_norm([&] { return fixture.trainer.step(pairs).at("grad_norm"); });
+  });
 }
 
 TEST(RewardTrainer, RefusesANetworkWithLogitsNoPairsAndWhatHasNoToken) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "tests/float16_step.h"
 #include "tests/step_gradient.h"
 #include "tests/tiny_network.h"
 
@@ -170,6 +171,13 @@ TEST(SftTrainer, EndsNearTheSameLossWithProductsOfNarrowNumbers) {
     EXPECT_NE(rounded, exact);
     EXPECT_NEAR(rounded, exact, 0.05 * exact);
   }
+}
+
+TEST(SftTrainer, ScalesItsLossForProductsOfFloat16) {
+  expect_loss_scaled([](model::Rounding products) {
+    Fixture fixture({}, {}, with_products(products, tiny_network()));
+    return fixture.trainer.step(random_examples(2, /*seed=*/3)).at("grad_norm");
+  });
 }
 
 TEST(SftTrainer, RefusesAStepWithoutAnExample) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 #include "base/philox.h"
 #include "model/scalar_head.h"
@@ -83,22 +84,58 @@ TEST_P(SupervisedSplit, HasTheGradientOfWholeLogitsOfEachExampleByItself) {
                        gradient(*network, examples, step, kind, kSplits[0], /*plain=*/true));
 }
 
-TEST_P(SupervisedSplit, HasTheSameGradientOnTwoRanks) {
+TEST_P(SupervisedSplit, HasTheSameGradientOverRanks) {
   const auto [kind, type] = GetParam();
   const auto examples = make_examples(9);
   const double step = weight_of(examples);
   const auto whole = gradient(*tiny_network_of(type, 7), examples, step, kind, kSplits[0]);
-  spawn_ranks(2, [&, kind = kind, type = type](transport::Collective& group) {
-    const auto own = group.rank() == 0 ? std::span(examples).first(6) : std::span(examples).last(3);
-    auto sum = gradient(*tiny_network_of(type, 7), own, step, kind, /*rows=*/20);
-    group.all_reduce_sum(sum);
-    expect_same_gradient(sum, whole);
-  });
+  for (const std::vector<size_t>& shares : {std::vector<size_t>{6, 3}, {4, 3, 1, 1}}) {
+    spawn_ranks(std::ssize(shares), [&, kind = kind, type = type](transport::Collective& group) {
+      const auto rank = static_cast<size_t>(group.rank());
+      const auto first = std::accumulate(shares.begin(), shares.begin() + group.rank(), size_t{0});
+      const auto own = std::span(examples).subspan(first, shares[rank]);
+      auto sum = gradient(*tiny_network_of(type, 7), own, step, kind, /*rows=*/20);
+      group.all_reduce_sum(sum);
+      expect_same_gradient(sum, whole);
+    });
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, SupervisedSplit,
                          testing::Combine(testing::Values(LossKind::Nll, LossKind::Dft),
                                           testing::Values(at::kDouble, at::kFloat)));
+
+// The trainer itself, in either type: its optimizer moves another network.
+TEST(DistillSplit, HasTheGradientOfWholeLogitsOfEachExampleByItself) {
+  const auto examples = make_examples(9);
+  const double step = weight_of(examples);
+  const auto pack = pack_examples(examples, kSplits[0], at::kCPU).front();
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto teacher = tiny_network_of(type, 8);
+    teacher->freeze();
+    for (const auto& options : {DistillOptions{.temperature = 2.0},
+                                {.temperature = 0.5, .kl = KlDirection::Reverse},
+                                {.nll_weight = 0.5}}) {
+      const auto plain = tiny_network_of(type, 7);
+      const auto logits = plain_logits(*plain, pack.batch, pack.targets.rows);
+      const auto tempered = [&](const at::Tensor& all) { return (all / options.temperature).log_softmax(1); };
+      const auto student = tempered(logits),
+                 taught = tempered(plain_logits(*teacher, pack.batch, pack.targets.rows));
+      const auto kl = options.kl == KlDirection::Forward ? (taught.exp() * (taught - student)).sum(1)
+                                                         : (student.exp() * (student - taught)).sum(1);
+      const auto nll = -logits.log_softmax(1).gather(1, pack.targets.tokens.unsqueeze(1)).squeeze(1);
+      const auto loss = options.temperature * options.temperature * kl + options.nll_weight * nll;
+      ((pack.weights * loss).sum() / step).backward();
+
+      for (const int64_t rows : kSplits) {
+        const auto network = tiny_network_of(type, 7);
+        OptimizerOfAnother other;
+        DistillTrainer(*network, *teacher, other.optimizer, rows, options).step(examples);
+        expect_same_gradient(gradient_of(*network), gradient_of(*plain));
+      }
+    }
+  }
+}
 
 // What a trainer makes of a network on each rank.
 RankOutcome train(const model::Network& network, const optim::Optimizer& optimizer,
@@ -192,6 +229,35 @@ TEST_P(SharedOut, LearnsARewardModelAsOne) {
         [&](int64_t step) { return trainer.step(make_pairs(static_cast<size_t>(3 + step % 3))); },
         GetParam());
   });
+}
+
+TEST(RewardSplit, HasTheGradientOfEachCompletionByItself) {
+  auto pairs = make_pairs(6);
+  for (size_t i = 0; i < pairs.size(); ++i) pairs[i].margin = 0.25 * static_cast<double>(i % 3);
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto plain = model::with_scalar_head(*tiny_network_of(type, 7), 3);
+    const auto score = [&](const ComparedPair& pair, const std::vector<int32_t>& completion) {
+      auto tokens = pair.prompt;
+      tokens.insert(tokens.end(), completion.begin(), completion.end());
+      model::PackedBatchBuilder rows;
+      rows.add(tokens);
+      return plain_scores(*plain, rows.build(at::kCPU), at::tensor({std::ssize(tokens) - 1}, at::kLong));
+    };
+    for (const auto& pair : pairs) {
+      const auto chosen = score(pair, pair.chosen), rejected = score(pair, pair.rejected);
+      const auto loss =
+          -at::log_sigmoid(chosen - rejected - pair.margin) + 0.1 * (chosen + rejected).square();
+      (loss.sum() / 6.0).backward();
+    }
+    for (const int64_t rows : kSplits) {
+      const auto network = model::with_scalar_head(*tiny_network_of(type, 7), 3);
+      OptimizerOfAnother other;
+      RewardTrainer(*network, other.optimizer,
+                    {.micro_batch_tokens = rows, .loss = {.center_coefficient = 0.1}})
+          .step(pairs);
+      expect_same_gradient(gradient_of(*network), gradient_of(*plain));
+    }
+  }
 }
 
 // Of rewards as leaves: six pairs, and prompts with three, two and four ranked completions.
