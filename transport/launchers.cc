@@ -49,9 +49,10 @@ RankOptions rank_options(const std::optional<int64_t>& rank, const std::filesyst
 
 void keep_own_gpu(const RankOptions& options) {
   int64_t place = options.rank;
-  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"}) {
+  for (const char* name : {"SLURM_LOCALID", "LOCAL_RANK"}) {  // the last, of a torchrun that Slurm started
     if (!options.address.empty() && !variable(name).empty()) place = number(name);
   }
+  if (variable("CUDA_VISIBLE_DEVICES", "all").empty()) return;  // it sees none
   std::istringstream visible(variable("CUDA_VISIBLE_DEVICES"));
   std::vector<std::string> devices;
   for (std::string device; std::getline(visible, device, ',');) devices.push_back(device);
