@@ -25,7 +25,8 @@ def kill_actor(place, count, random_):
 
 def kill_learner(place, count, random_):
     """At failpoints, all of them where there are enough kills, and whenever."""
-    points = failpoints()
+    of_ranks = failpoints("(ranks)")  # the learner is alone
+    points = [point for point in failpoints() if point not in of_ranks]
     random_.shuffle(points)
     reached = set()
 
