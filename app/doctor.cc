@@ -55,12 +55,13 @@ Json to_json(const DeviceInfo& info) {
 int list_failpoints() {
   std::cout
       << "SLUICE_FAIL=PLACE:TIME:ACTION makes each process of a run fail when it comes to PLACE for the\n"
-         "TIME-th time (from 1). ACTION is kill, stop (SIGSTOP), slow (nothing for 15 s) or error (as if "
-         "the\n"
-         "disk had failed), and where there is a number also nan or inf, which it then is.\n";
+         "TIME-th time (from 1). ACTION is kill, stop (SIGSTOP), slow (nothing for 8 s) or error (as if\n"
+         "the disk had failed), and where there is a number also nan or inf, which it then is. Where there\n"
+         "are ranks PLACE@RANK means one alone.\n";
   for (const auto& point : failpoints()) {
+    const char* has = point.has_number ? " (number)" : point.has_ranks ? " (ranks)" : "";
     std::cout << "  " << point.name << std::string(25 - std::string_view(point.name).size(), ' ')
-              << point.where << (point.has_number ? " (number)" : "") << '\n';
+              << point.where << has << '\n';
   }
   return 0;
 }

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "app/command.h"
-#include "app/launchers.h"
 #include "base/error.h"
 #include "base/pulse.h"
 #include "base/signals.h"
@@ -13,6 +12,7 @@
 #include "base/trace.h"
 #include "recipes/run_directory.h"
 #include "recipes/stages.h"
+#include "transport/launchers.h"
 
 namespace sluice::app {
 namespace {
@@ -49,8 +49,8 @@ Command add_learner(CLI::App& app) {
   return [arguments, rank] {
     StopSignals signals;
     const recipes::RunDirectory run(arguments->run);
-    const auto options = rank_options(*rank, run.meeting());
-    keep_own_gpu(options);
+    const auto options = transport::rank_options(*rank, run.meeting());
+    transport::keep_own_gpu(options);
     const std::string name = "learner-" + std::to_string(options.rank);
     const StateDump state_dump(name);
     const Trace trace(name);

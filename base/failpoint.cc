@@ -45,6 +45,8 @@ constexpr FailpointInfo kFailpoints[] = {
     {Failpoint::Loss, "learner.loss", "the loss of a micro-batch of a policy stage", true},
     {Failpoint::Gradient, "optimizer.gradient", "the gradient of an update, before it is clipped", true},
     {Failpoint::Weight, "optimizer.weight", "the weights after an update", true},
+    {Failpoint::RanksSum, "ranks.sum", "a rank has begun a sum of gradients or of a block, and given nothing",
+     false, true},
 };
 
 enum class Action { Kill, Stop, Slow, Error, Nan, Inf };
@@ -59,7 +61,8 @@ constexpr std::chrono::seconds kSlow{8};
 
 struct Armed {
   FailpointInfo point;
-  int64_t time = 0;  // the first is 1
+  std::optional<int64_t> rank = {};  // this one alone
+  int64_t time = 0;                  // the first is 1
   Action action = Action::Kill;
 };
 
@@ -68,7 +71,7 @@ struct Armed {
       kFailVariable, "=", value, ": ", why,
       "; it is PLACE:TIME:ACTION, as in "
       "journal.after_write:3:kill, with an action of kill, stop, slow, error, and nan or inf where there is "
-      "a number; `sluice doctor --failpoints` lists the places");
+      "a number, and PLACE@RANK where there are ranks; `sluice doctor --failpoints` lists the places");
 }
 
 FailpointInfo named(const std::string& name, const std::string& value) {
@@ -80,18 +83,30 @@ FailpointInfo named(const std::string& name, const std::string& value) {
   refuse(value, "there is no place " + name + did_you_mean(name, known));
 }
 
+// A number from `least`.
+int64_t number_in(const std::string& text, int64_t least, const std::string& value) {
+  int64_t number = -1;
+  const char* end = text.data() + text.size();
+  if (std::from_chars(text.data(), end, number).ptr != end || number < least) {
+    refuse(value, "\"" + text + "\" is no number from " + std::to_string(least));
+  }
+  return number;
+}
+
 std::optional<Armed> parse() {
   const char* variable = std::getenv(kFailVariable);
   if (variable == nullptr || *variable == '\0') return std::nullopt;
   const std::string value = variable;
   const auto first = value.find(':'), second = value.find(':', first + 1);
   if (first == std::string::npos || second == std::string::npos) refuse(value, "it has no three parts");
-  Armed armed{.point = named(value.substr(0, first), value)};
-  const auto time = value.substr(first + 1, second - first - 1);
-  const char* end = time.data() + time.size();
-  if (std::from_chars(time.data(), end, armed.time).ptr != end || armed.time < 1) {
-    refuse(value, "\"" + time + "\" is no number from 1");
+  const auto place = value.substr(0, first);
+  const auto at = place.find('@');
+  Armed armed{.point = named(place.substr(0, at), value)};
+  if (at != std::string::npos) {
+    if (!armed.point.has_ranks) refuse(value, std::string("there are no ranks at ") + armed.point.name);
+    armed.rank = number_in(place.substr(at + 1), 0, value);
   }
+  armed.time = number_in(value.substr(first + 1, second - first - 1), 1, value);
   const auto action = value.substr(second + 1);
   const auto found =
       std::ranges::find(kActions, action, [](const auto& known) { return std::string(known.first); });
@@ -122,6 +137,10 @@ std::span<const FailpointInfo> failpoints() { return kFailpoints; }
 void check_failpoint() { armed(); }
 
 void reach(Failpoint point) { injected(point); }
+
+void reach(Failpoint point, int64_t rank) {
+  if (armed() && armed()->rank.value_or(rank) == rank) injected(point);
+}
 
 std::optional<double> injected(Failpoint point) {
   const auto action = due(point);

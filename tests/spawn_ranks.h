@@ -6,6 +6,8 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -14,9 +16,17 @@
 
 namespace sluice {
 
-// Calls `run` once for each rank of a group and rethrows what the first of them threw.
-inline void spawn_ranks(int64_t size, const std::function<void(transport::Collective& group)>& run,
-                        Millis timeout_ms = 60'000) {
+using RunRank = std::function<void(transport::Collective& group)>;
+using JoinRanks =
+    std::function<std::unique_ptr<transport::Collective>(const transport::RankOptions& options)>;
+
+inline std::unique_ptr<transport::Collective> join_by_gloo(const transport::RankOptions& options) {
+  return std::make_unique<transport::GlooCollective>(options);
+}
+
+// Calls `run` once for each rank of a group and returns what each of them threw.
+inline std::vector<std::exception_ptr> thrown_by_ranks(int64_t size, const RunRank& run, Millis timeout_ms,
+                                                       const JoinRanks& join) {
   // c10d's record of what was done is one for the process, which ranks of other processes do not share.
   ::setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
   const TempFolder folder;
@@ -27,18 +37,39 @@ inline void spawn_ranks(int64_t size, const std::function<void(transport::Collec
       ranks.emplace_back([&, rank] {
         at::set_num_threads(1);  // ranks that share their cores
         try {
-          transport::GlooCollective group(
-              {.meeting = folder / "meeting", .rank = rank, .size = size, .timeout_ms = timeout_ms});
-          run(group);
+          const auto group =
+              join({.meeting = folder / "meeting", .rank = rank, .size = size, .timeout_ms = timeout_ms});
+          run(*group);
         } catch (...) {
           thrown[static_cast<size_t>(rank)] = std::current_exception();
         }
       });
     }
   }
-  for (const auto& error : thrown) {
+  return thrown;
+}
+
+// Calls `run` once for each rank of a group and rethrows what the first of them threw.
+inline void spawn_ranks(int64_t size, const RunRank& run, Millis timeout_ms = 60'000,
+                        const JoinRanks& join = join_by_gloo) {
+  for (const auto& error : thrown_by_ranks(size, run, timeout_ms, join)) {
     if (error) std::rethrow_exception(error);
   }
+}
+
+// Calls `run` once for each rank of a group and returns what each says that went wrong; "" where nothing did.
+inline std::vector<std::string> messages_of_ranks(int64_t size, const RunRank& run, Millis timeout_ms,
+                                                  const JoinRanks& join = join_by_gloo) {
+  std::vector<std::string> messages;
+  for (const auto& error : thrown_by_ranks(size, run, timeout_ms, join)) {
+    messages.emplace_back();
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const std::exception& said) {
+      messages.back() = said.what();
+    }
+  }
+  return messages;
 }
 
 }  // namespace sluice

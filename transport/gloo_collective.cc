@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "transport/internal/meeting.h"
 
 namespace sluice::transport {
@@ -30,6 +32,7 @@ struct GlooCollective::Group {
   void begin_another() const {
     require(under_way == 0, meeting.who(), ": another sum or wait while ", under_way, " are under way");
   }
+  EndSum sum(at::Tensor tensor, const internal::Meeting::Begun& begun);
 };
 
 GlooCollective::GlooCollective(const RankOptions& options)
@@ -49,37 +52,42 @@ GlooCollective::GlooCollective(const RankOptions& options)
 
 GlooCollective::~GlooCollective() = default;
 
-void GlooCollective::all_reduce_sum(at::Tensor& tensor) {
-  group_->begin_another();
-  begin_sum(tensor)();
-}
-
 // Gloo takes what was begun one after another, in a thread of its own.
-Collective::EndSum GlooCollective::begin_sum(at::Tensor tensor) {
+Collective::EndSum GlooCollective::Group::sum(at::Tensor tensor, const internal::Meeting::Begun& begun) {
   require(tensor.is_cpu() && tensor.is_contiguous(), "GlooCollective: a tensor of ", tensor.sizes(), " on ",
           tensor.device(), " is not contiguous on the CPU");
-  const auto begun = group_->meeting.begin();
   const auto give_up = [this, begun, numbers = tensor.numel()](const std::exception& error) {
-    group_->meeting.give_up(
+    meeting.give_up(
         begun, "sum " + std::to_string(begun.number) + " of " + std::to_string(numbers) + " numbers", error);
   };
   c10::intrusive_ptr<c10d::Work> work;
   try {
     std::vector<at::Tensor> tensors = {tensor};
-    work = group_->gloo->allreduce(tensors);
+    work = gloo->allreduce(tensors);
   } catch (const std::exception& error) {
     give_up(error);
   }
-  ++group_->under_way;
+  ++under_way;
   return [this, work, give_up] {
     try {
-      const internal::Meeting::Wait wait(group_->meeting);
+      const internal::Meeting::Wait wait(meeting);
       work->wait();
     } catch (const std::exception& error) {
       give_up(error);
     }
-    --group_->under_way;
+    --under_way;
   };
+}
+
+void GlooCollective::all_reduce_sum(at::Tensor& tensor) {
+  group_->begin_another();
+  group_->sum(tensor, group_->meeting.begin())();
+}
+
+Collective::EndSum GlooCollective::begin_sum(at::Tensor tensor) {
+  const auto begun = group_->meeting.begin();
+  reach(Failpoint::RanksSum, options_.rank);
+  return group_->sum(std::move(tensor), begun);
 }
 
 void GlooCollective::meet() {

@@ -4,9 +4,11 @@
 #include <chrono>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "transport/internal/meeting.h"
 #include "transport/nccl_collective.h"
 
@@ -34,15 +36,26 @@ class NcclCollective final : public Collective {
   void all_reduce_sum(at::Tensor& tensor) override {
     begin_another();
     auto there = tensor.to(device_);
-    begin_sum(there)();
+    sum(there, meeting_.begin())();
     if (tensor.device() != device_) tensor.copy_(there);
   }
 
-  // NCCL's stream waits for what the current one has been given, and sums beside it.
   EndSum begin_sum(at::Tensor tensor) override {
+    const auto begun = meeting_.begin();
+    reach(Failpoint::RanksSum, options_.rank);
+    return sum(std::move(tensor), begun);
+  }
+
+  void meet() override {
+    begin_another();
+    meeting_.wait_for_all();
+  }
+
+ private:
+  // NCCL's stream waits for what the current one has been given, and sums beside it.
+  EndSum sum(at::Tensor tensor, const internal::Meeting::Begun& begun) {
     require(tensor.is_contiguous() && tensor.device() == device_, "NcclCollective: a tensor of ",
             tensor.sizes(), " on ", tensor.device(), " is not contiguous on ", device_);
-    const auto begun = meeting_.begin();
     const auto give_up = [this, begun, numbers = tensor.numel()](const std::exception& error) {
       meeting_.give_up(begun,
                        "sum " + std::to_string(begun.number) + " of " + std::to_string(numbers) + " numbers",
@@ -68,12 +81,6 @@ class NcclCollective final : public Collective {
     };
   }
 
-  void meet() override {
-    begin_another();
-    meeting_.wait_for_all();
-  }
-
- private:
   void begin_another() const {
     require(under_way_ == 0, meeting_.who(), ": another sum or wait while ", under_way_, " are under way");
   }

@@ -53,7 +53,7 @@ ShardedWeights::~ShardedWeights() { network_.bring_blocks(nullptr); }
 
 void ShardedWeights::sum(at::Tensor numbers) {
   const Stopwatch waited;
-  ranks_.all_reduce_sum(numbers);
+  ranks_.begin_sum(std::move(numbers))();
   wait_s_ += waited.seconds();
 }
 

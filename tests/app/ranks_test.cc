@@ -55,30 +55,25 @@ const Stranger* rank_of(const std::vector<Stranger>& family, const std::string& 
   return found == family.end() ? nullptr : &*found;
 }
 
-// Sends rank `rank` the signal behind that step of the grpo stage; returns all processes of the run.
-std::vector<Stranger> hit(Sluice& run, const std::string& rank, int signal, int64_t step = 7) {
-  EXPECT_TRUE(run.wait_for_step("grpo", step)) << run.out() << run.err();
-  auto family = run.descendants();
-  if (const auto* process = rank_of(family, rank)) {
-    process->signal(signal);
-  } else {
-    ADD_FAILURE() << "there is no rank " << rank;
-  }
-  return family;
-}
-
-// How a run ended that was hit, and what it said; nobody is left behind it.
-Finished end_of(Sluice& run, const std::vector<Stranger>& family, Millis within = kFaultMs) {
+// How a run ended that lost a rank, and what it said; nobody is left behind it.
+Finished end_of(const Workspace& workspace, Sluice& run, Millis within) {
   const int code = run.exit_code(within);
-  for (const auto& process : family) EXPECT_TRUE(process.gone(5'000)) << process.command().at(1);
+  for (const auto& process : workspace.processes()) {
+    EXPECT_TRUE(process.gone(5'000)) << testing::PrintToString(process.command());
+  }
   return {code, run.out(), run.err()};
 }
 
+// What makes a rank fail in that sum of a gradient since its process began, which no other ends without it.
+// An update of a small network is one such sum: the seventh is not of sft, which has six.
+std::string in_sum(const std::string& rank, int64_t number, const std::string& action) {
+  return "ranks.sum@" + rank + ":" + std::to_string(number) + ":" + action;
+}
+
 Finished killed(const Workspace& workspace, const std::string& rank,
-                const std::vector<std::string>& arguments, int64_t step = 7) {
-  Sluice run(workspace, arguments);
-  const auto family = hit(run, rank, SIGKILL, step);
-  return end_of(run, family);
+                const std::vector<std::string>& arguments, int64_t sum = 7) {
+  Sluice run(workspace, arguments, {{"SLUICE_FAIL", in_sum(rank, sum, "kill")}});
+  return end_of(workspace, run, kLongMs + kFaultMs);
 }
 
 TEST(RanksRun, KeepTheLawAndAreAuditedAndReplayed) {
@@ -158,12 +153,12 @@ TEST(ShardedRanksRun, EndInTheSameWeightsEachTimeAndBeginLikeOthers) {
   EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
 }
 
-// What is done when it is killed is most likely a sum of a block.
+// In a sum of a block, of which a step has a dozen.
 TEST(ShardedRanksRun, AKilledRankIsNamedAndOthersGoOn) {
   const UnmixedWorkspace workspace;
-  const auto run = killed(workspace, "1", on_ranks(2, {"optim.shard=weights"}));
+  const auto run = killed(workspace, "1", on_ranks(2, {"optim.shard=weights"}), /*sum=*/20);
   EXPECT_EQ(run.code, 1) << run.out << run.err;
-  EXPECT_THAT(run.err, HasSubstr("rank 1 of the learner of stage grpo ended (killed by SIGKILL)"));
+  EXPECT_THAT(run.err, HasSubstr("rank 1 of the learner of stage sft ended (killed by SIGKILL)"));
   EXPECT_THAT(run.err, HasSubstr("rank 1 went away"));
   sluice_until(workspace, on_ranks(1, {"optim.shard=none", "--resume"}), "grpo", 11, SIGTERM);
   const auto resumed = sluice(workspace, on_ranks(4, {"optim.shard=weights", "--resume"}));
@@ -178,17 +173,35 @@ TEST(RanksRun, AKilledRankIsNamedAndTheRunGoesOnToTheSameWeights) {
   for (const auto* rank : {"1", "0"}) {
     auto arguments = on_ranks(2);
     if (fs::exists(workspace.run())) arguments.push_back("--resume");
-    const auto run = killed(workspace, rank, arguments, *rank == '1' ? 7 : 13);
+    const auto run = killed(workspace, rank, arguments);
     EXPECT_EQ(run.code, 1) << run.out << run.err;
     EXPECT_THAT(run.err, HasSubstr("the learner of stage grpo was killed by SIGKILL"));
     EXPECT_THAT(run.err, HasSubstr("--resume"));
-    if (*rank == '0') continue;
+    if (*rank == '0') {
+      EXPECT_THAT(read_file(workspace.run() / "logs" / "learner-1.log"), HasSubstr("rank 0 went away"));
+      continue;
+    }
     EXPECT_THAT(run.err, HasSubstr("rank 1 of the learner of stage grpo ended (killed by SIGKILL)"));
     EXPECT_THAT(run.err, HasSubstr("rank 1 went away"));
   }
   const auto resumed = sluice(workspace, on_ranks(2, {"--resume"}));
   ASSERT_EQ(resumed.code, 0) << resumed.out << resumed.err;
   EXPECT_EQ(weights_of(workspace), weights_of(undisturbed()));
+}
+
+// Wherever it is just then. The run has so many steps left that it does not end before.
+TEST(RanksRun, ARankThatIsKilledFromOutsideIsNamed) {
+  const Workspace workspace;
+  Sluice run(workspace, on_ranks(2, {"grpo.steps=100000", "checkpoint.every=1000"}));
+  ASSERT_TRUE(run.wait_for_step("grpo", 3)) << run.out() << run.err();
+  const auto family = run.descendants();
+  const auto* rank = rank_of(family, "1");
+  ASSERT_NE(rank, nullptr) << run.out() << run.err();
+  rank->signal(SIGKILL);
+  const auto ended = end_of(workspace, run, kFaultMs);
+  EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("rank 1 of the learner of stage grpo ended (killed by SIGKILL)"));
+  EXPECT_THAT(ended.err, HasSubstr("rank 1 went away"));
 }
 
 // Runs with a rank that does not come, or comes late. Most of each is waiting, so they wait side by side; one
@@ -201,34 +214,36 @@ class RanksThatWait : public testing::Test {
       EXPECT_TRUE(run.wait_for_step("sft", 1)) << run.out() << run.err();
     }
 
-    // What the other rank says.
-    void expect_end(const std::string& words) {
-      const auto ended = end_of(run, family, kFaultMs - (clock.now_ms() - hit_at));
-      EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
-      EXPECT_THAT(ended.err, HasSubstr(words));
+    // Of a rank that fails in the step behind it.
+    void wait_for_fault(const std::string& stage, int64_t step) {
+      EXPECT_TRUE(run.wait_for_step(stage, step)) << run.out() << run.err();
+      fault_at = clock.now_ms();
     }
 
-    void stop(const std::string& rank) {
-      family = hit(run, rank, SIGSTOP);
-      hit_at = clock.now_ms();
+    // What the other rank says.
+    void expect_end(const std::string& words) {
+      const auto ended = end_of(workspace, run, kFaultMs - (clock.now_ms() - fault_at));
+      EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
+      EXPECT_THAT(ended.err, HasSubstr(words));
     }
 
     const SteadyClock clock;
     const Workspace workspace;
     Sluice run;
-    Millis hit_at = clock.now_ms();
-    std::vector<Stranger> family;
+    Millis fault_at = clock.now_ms();
   };
 
-  // Each process of a run comes to the place; rank 0 alone writes, the second time behind some steps.
+  // Each process of a run comes to the place of a checkpoint; rank 0 alone writes, the second time behind
+  // some steps.
   struct All {
     All() {
-      without_one.stop("1");
-      without_zero.stop("0");
+      in_checkpoint.wait_for_fault("sft", 4);
+      without_one.wait_for_fault("grpo", 6);
+      without_zero.wait_for_fault("grpo", 6);
     }
     Waiting slow{{"learner.rank_timeout_s=7", "grpo.steps=1"}, "checkpoint.after_write:2:slow"};
     Waiting in_checkpoint{{"learner.rank_timeout_s=5"}, "checkpoint.after_write:2:stop"};
-    Waiting without_one{kHasty}, without_zero{kHasty};
+    Waiting without_one{kHasty, in_sum("1", 7, "stop")}, without_zero{kHasty, in_sum("0", 7, "stop")};
   };
   static All& all() {
     static All runs;

@@ -130,6 +130,16 @@ std::vector<Json> Workspace::metrics(const std::string& name) const {
   return lines;
 }
 
+std::vector<Stranger> Workspace::processes() const {
+  std::vector<Stranger> found;
+  for (const auto& [pid, parent] : parents()) {
+    const auto proc = fs::path("/proc") / std::to_string(pid);
+    std::error_code gone;
+    if (fs::read_symlink(proc / "cwd", gone) == root_) found.emplace_back(pid, command_of(proc));
+  }
+  return found;
+}
+
 RunCopy::RunCopy(const Workspace& original) {
   fs::create_directories(workspace_.run());
   fs::copy(original.run(), workspace_.run(), fs::copy_options::recursive | fs::copy_options::copy_symlinks);

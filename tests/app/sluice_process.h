@@ -44,6 +44,8 @@ class Workspace {
 
   std::filesystem::path operator/(const std::string& name) const { return root_ / name; }
   std::filesystem::path run(const std::string& name = "tiny") const { return root_ / "runs" / name; }
+  // Processes that work in the folder, as all of a run do.
+  std::vector<Stranger> processes() const;
   // Lines of metrics.jsonl that are whole.
   std::vector<Json> metrics(const std::string& name = "tiny") const;
 

@@ -36,6 +36,15 @@ class FailpointDeathTest : public testing::Test {
     std::_Exit(0);
   }
 
+  static void as_rank(int64_t rank, const std::string& value) {
+    ::setenv("SLUICE_FAIL", value.c_str(), 1);
+    for (int i = 1; i <= 2; ++i) {
+      reach(Failpoint::RanksSum, rank);
+      std::cerr << i << " passed; ";
+    }
+    std::_Exit(0);
+  }
+
   static void numbers(const std::string& value) {
     ::setenv("SLUICE_FAIL", value.c_str(), 1);
     check_failpoint();
@@ -61,6 +70,13 @@ TEST_F(FailpointDeathTest, MakesANumberOneThatIsNotFinite) {
   EXPECT_EXIT(numbers("learner.loss:2:kill"), testing::KilledBySignal(SIGKILL), "^1; $");
 }
 
+TEST_F(FailpointDeathTest, MeansOneRankAloneOrAllOfThem) {
+  EXPECT_EXIT(as_rank(1, "ranks.sum@1:2:kill"), testing::KilledBySignal(SIGKILL), "^1 passed; $");
+  EXPECT_EXIT(as_rank(0, "ranks.sum@1:2:kill"), testing::ExitedWithCode(0), "2 passed; $");
+  EXPECT_EXIT(as_rank(0, "ranks.sum@0:1:kill"), testing::KilledBySignal(SIGKILL), "^$");
+  EXPECT_EXIT(as_rank(3, "ranks.sum:1:kill"), testing::KilledBySignal(SIGKILL), "^$");
+}
+
 TEST_F(FailpointDeathTest, LeavesOtherPlacesAlone) {
   EXPECT_EXIT(in_process("spool.after_sync:1:kill"), testing::ExitedWithCode(0), "3 passed");
   EXPECT_EXIT(in_process(""), testing::ExitedWithCode(0), "3 passed");
@@ -74,6 +90,9 @@ TEST_F(FailpointDeathTest, RefusesWhatMakesNoSense) {
   EXPECT_EXIT(in_process("journal.after_sync:1:explode"), testing::ExitedWithCode(2), "no action explode");
   EXPECT_EXIT(in_process("journal.after_sync:1:nan"), testing::ExitedWithCode(2),
               "there is no number at journal.after_sync");
+  EXPECT_EXIT(in_process("journal.after_sync@1:1:kill"), testing::ExitedWithCode(2),
+              "there are no ranks at journal.after_sync");
+  EXPECT_EXIT(in_process("ranks.sum@one:1:kill"), testing::ExitedWithCode(2), "\"one\" is no number from 0");
 }
 
 TEST(Failpoint, EachHasANameOfItsOwn) {

@@ -2,57 +2,49 @@
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
-#include "base/philox.h"
+#include "base/files.h"
 #include "base/pulse.h"
 #include "tests/spawn_ranks.h"
+#include "tests/transport/collective_cases.h"
 
 namespace sluice::transport {
 namespace {
 
+using testing::ContainsRegex;
+using testing::ElementsAre;
+using testing::Eq;
 using testing::HasSubstr;
 
-// Numbers whose sum depends on the order in which they are added.
-at::Tensor numbers_of(int64_t rank, int64_t count, at::ScalarType type) {
-  auto values = at::empty({count}, at::kDouble);
-  for (int64_t i = 0; i < count; ++i) {
-    const double uniform =
-        random_uniform(/*seed=*/3, RandomUse::Data, static_cast<uint64_t>(rank), 0, static_cast<uint64_t>(i));
-    values[i] = (uniform - 0.5) * (i % 3 == 0 ? 1e6 : 1.0);
-  }
-  return values.to(type);
-}
+const at::Device kCpu = at::kCPU;
 
 TEST(GlooCollective, AddsOverTheRanks) {
   spawn_ranks(3, [](Collective& group) {
-    auto counts = at::tensor({1, 10, 100}, at::kLong) * (group.rank() + 1);
-    group.all_reduce_sum(counts);
     EXPECT_EQ(group.size(), 3);
-    EXPECT_TRUE(at::equal(counts, at::tensor({6, 60, 600}, at::kLong)));  // 1 + 2 + 3 times each
+    add_over_the_ranks(group, kCpu);
   });
 }
 
 TEST(GlooCollective, GivesEveryRankTheSameBitsEveryTime) {
-  constexpr int64_t kCount = 1003;
   for (const int64_t size : {2, 3, 4}) {
     for (const auto type : {at::kFloat, at::kDouble}) {
       std::vector<at::Tensor> sums(static_cast<size_t>(size));
       spawn_ranks(size, [&](Collective& group) {
-        auto sum = numbers_of(group.rank(), kCount, type);
-        group.all_reduce_sum(sum);
-        auto again = numbers_of(group.rank(), kCount, type);
-        group.all_reduce_sum(again);
-        EXPECT_TRUE(at::equal(sum, again));
-        sums[static_cast<size_t>(group.rank())] = sum;
+        sums[static_cast<size_t>(group.rank())] = sum_twice(group, kCpu, type);
       });
-      auto expected = at::zeros({kCount}, at::kDouble);
-      for (int64_t rank = 0; rank < size; ++rank) expected += numbers_of(rank, kCount, at::kDouble);
+      auto expected = at::zeros({kSummed}, at::kDouble);
+      for (int64_t rank = 0; rank < size; ++rank) expected += numbers_of(rank, kSummed, at::kDouble);
       for (const auto& sum : sums) {
         EXPECT_TRUE(at::equal(sum, sums.front()));
         EXPECT_TRUE(at::allclose(sum.to(at::kDouble), expected, /*rtol=*/1e-6, /*atol=*/0.5));
@@ -70,17 +62,7 @@ TEST(GlooCollective, NamesTheRankThatNeverCame) {
 }
 
 TEST(GlooCollective, NamesTheRankThatDoesNotComeToASum) {
-  const auto run = [](Collective& group) {
-    auto one = at::ones({5});
-    group.all_reduce_sum(one);
-    if (group.rank() == 1) {  // there, and busy with something else
-      std::this_thread::sleep_for(std::chrono::milliseconds(900));
-      return;
-    }
-    group.all_reduce_sum(one);
-  };
-  const auto message = message_of<Error>([&] { spawn_ranks(2, run, /*timeout_ms=*/300); });
-  EXPECT_THAT(message, HasSubstr("rank 0 of 2, sum 2 of 5 numbers: rank 1 did not come within 300 ms"));
+  name_the_rank_that_does_not_come_to_a_sum(at::kCPU, /*timeout_ms=*/300, join_by_gloo);
 }
 
 TEST(GlooCollective, WaitsLongerForARankThatLives) {
@@ -100,8 +82,10 @@ TEST(GlooCollective, NamesTheRankThatDoesNotComeToAMeeting) {
     if (group.rank() == 1) return;  // and gives no sign of life from then on
     group.meet();
   };
-  EXPECT_THAT(message_of<Error>([&] { spawn_ranks(3, run, /*timeout_ms=*/300); }),
-              HasSubstr("rank 0 of 3 waited for rank 1, which gave no sign of life for 300 ms"));
+  const auto messages = messages_of_ranks(3, run, /*timeout_ms=*/300);
+  EXPECT_THAT(messages,
+              ElementsAre(Eq("rank 0 of 3 waited for rank 1, which gave no sign of life for 300 ms"), Eq(""),
+                          Eq("rank 2 of 3 waited for rank 1, which gave no sign of life for 300 ms")));
 }
 
 // As one whose disk hangs: it is there, and overdue by its own words.
@@ -132,21 +116,7 @@ TEST(GlooCollective, AWaitForOthersIsASignOfLife) {
 }
 
 TEST(GlooCollective, TakesSumsThatWereBegunInOneOrder) {
-  spawn_ranks(3, [](Collective& group) {
-    std::vector<at::Tensor> tensors;
-    std::vector<Collective::EndSum> ends;
-    for (int64_t i = 0; i < 20; ++i) {
-      tensors.push_back(at::full({1 + 100 * i}, i + group.rank(), at::kDouble));
-      ends.push_back(group.begin_sum(tensors.back()));
-    }
-    EXPECT_THROW(group.meet(), Error);
-    EXPECT_THROW(group.all_reduce_sum(tensors.front()), Error);
-    for (const auto& end : ends) end();
-    for (int64_t i = 0; i < 20; ++i) {  // 3 i + 0 + 1 + 2
-      EXPECT_TRUE(tensors[static_cast<size_t>(i)].eq(3 * i + 3).all().item<bool>()) << i;
-    }
-    group.meet();
-  });
+  spawn_ranks(3, [](Collective& group) { take_sums_that_were_begun_in_one_order(group, kCpu); });
 }
 
 // The first that fails is the one that is named, not the last that was begun.
@@ -163,8 +133,56 @@ TEST(GlooCollective, NamesTheRankThatDoesNotComeToASumBegunEarly) {
     ends.push_back(group.begin_sum(one));
     for (const auto& end : ends) end();
   };
-  const auto message = message_of<Error>([&] { spawn_ranks(3, run, /*timeout_ms=*/300); });
-  EXPECT_THAT(message, HasSubstr("rank 0 of 3, sum 2 of 7 numbers: rank 2 did not come within 300 ms"));
+  const auto messages = messages_of_ranks(3, run, /*timeout_ms=*/300);
+  const std::string sum = " of 3, sum 2 of 7 numbers: rank 2 did not come";
+  EXPECT_THAT(messages, ElementsAre(ContainsRegex("rank 0" + sum), ContainsRegex("rank 1" + sum), Eq("")));
+}
+
+// A process of a group, the second of which gets `signal` within the third sum, which the third of them has
+// not begun by then; writes what went wrong.
+[[noreturn]] void be_rank(const RankOptions& options, int signal, const std::filesystem::path& said) {
+  at::set_num_threads(1);      // a process that was forked has no others
+  ::signal(SIGPIPE, SIG_IGN);  // as of every role
+  std::string message;
+  try {
+    GlooCollective group(options);
+    auto numbers = at::ones({1 << 20});
+    for (int i = 1; i <= 10; ++i) {
+      if (options.rank == 2 && i == 3) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      const auto end = group.begin_sum(numbers);
+      if (options.rank == 1 && i == 3) ::raise(signal);
+      end();
+    }
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  write_plain(said, message);
+  ::_exit(0);
+}
+
+TEST(GlooCollective, EveryRankNamesTheProcessThatIsKilledOrStoppedInASum) {
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    SCOPED_TRACE(signal);
+    const TempFolder folder;
+    std::vector<pid_t> ranks;
+    for (int64_t rank = 0; rank < 3; ++rank) {
+      ranks.push_back(::fork());
+      if (ranks.back() != 0) continue;
+      be_rank({.meeting = folder / "meeting", .rank = rank, .size = 3, .timeout_ms = 2'000}, signal,
+              folder / ("said-" + std::to_string(rank)));
+    }
+    for (const size_t rank : {0, 2, 1}) {
+      if (rank == 1) ::kill(ranks[rank], SIGKILL);
+      EXPECT_EQ(::waitpid(ranks[rank], nullptr, 0), ranks[rank]);
+    }
+    // A rank that waits for another than the second may notice it by its own time-out.
+    for (const char* rank : {"0", "2"}) {
+      const std::string message = read_file(folder / (std::string("said-") + rank));
+      EXPECT_THAT(message,
+                  ContainsRegex(std::string("^rank ") + rank +
+                                " of 3, sum [34] of 1048576 numbers: rank 1 (went away|did not come)"));
+    }
+  }
 }
 
 // Two of three, at the port that rank 0 listens to.
@@ -194,16 +212,7 @@ TEST(GlooCollective, TheRankWithTheStoreLetsTheOthersSeeThatAWaitIsOver) {
 }
 
 TEST(Collective, TellsAllWhatRankZeroSaysAndWhatEachSays) {
-  spawn_ranks(3, [](Collective& group) {
-    const std::string bytes("a\0b\xff", 4);
-    EXPECT_EQ(broadcast(group, group.rank() == 0 ? bytes : "nothing"), bytes);
-    EXPECT_EQ(broadcast(group, ""), "");
-    const auto rank = static_cast<double>(group.rank());
-    const auto all = gather(group, {rank, 0.1});
-    EXPECT_EQ(all, (std::vector<std::vector<double>>{{0.0, 0.1}, {1.0, 0.1}, {2.0, 0.1}}));
-    const auto sums = sum_over(group, {rank, 1.0});
-    EXPECT_EQ(sums, std::vector<double>({3.0, 3.0}));  // 0 + 1 + 2 and three times 1
-  });
+  spawn_ranks(3, tell_all_what_rank_zero_says_and_what_each_says);
   SoloCollective alone;
   EXPECT_EQ(broadcast(alone, "me"), "me");
   EXPECT_EQ(gather(alone, {1.0}), (std::vector<std::vector<double>>{{1.0}}));

@@ -92,13 +92,34 @@ std::vector<int64_t> behind(const std::vector<Signs>& all, int64_t Signs::*what,
   return ranks;
 }
 
-// Who has stopped or died within a sum has begun it as the others have, and does not say that it failed.
-std::vector<int64_t> culprits(Progress& progress, int64_t begun) {
-  if (auto late = behind(progress.look(), &Signs::begun, begun); !late.empty()) return late;
+struct Culprits {
+  std::vector<int64_t> ranks = {};
+  bool live = false;  // and have not begun what the others have
+};
+
+// Who has stopped or died within a sum may have begun it as the others have: it does not say that the sum
+// failed, and gives no sign of life. Others may not have begun it yet, and come later; who has waited for
+// them as long as it may is `late`.
+Culprits culprits(Progress& progress, int64_t begun, bool late) {
   progress.tell_failed(begun);
-  std::vector<int64_t> silent;
-  wait_until([&] { return (silent = behind(progress.look(), &Signs::failed, begun)).empty(); }, kWitnessMs);
-  return silent;
+  const auto before = progress.look();
+  auto missing = behind(before, &Signs::begun, begun);
+  if (late && !missing.empty()) return {.ranks = missing, .live = true};
+  std::vector<int64_t> silent, gone;
+  wait_until(
+      [&] {
+        const auto all = progress.look();
+        silent = behind(all, &Signs::failed, 0);
+        gone.clear();
+        std::ranges::copy_if(silent, std::back_inserter(gone), [&](int64_t rank) {
+          const auto at = static_cast<size_t>(rank);
+          return all[at].beats == before[at].beats;
+        });
+        return missing.empty() ? silent.empty() : gone.empty();
+      },
+      kWitnessMs);
+  if (!gone.empty()) return {.ranks = gone};
+  return missing.empty() ? Culprits{.ranks = silent} : Culprits{.ranks = missing, .live = true};
 }
 
 // What `question` answers within the time. Not asked in this thread: where the store has stopped with rank 0,
@@ -320,18 +341,20 @@ void Meeting::know_all_have_met(const Begun& begun) {
 void Meeting::give_up(const Begun& begun, const std::string& what, const std::exception& error) {
   const std::chrono::milliseconds limit(options_.timeout_ms);
   const bool late = std::chrono::steady_clock::now() - begun.at >= limit;
-  std::vector<int64_t> ranks = {0};  // with whom the store goes and stops
+  Culprits found{.ranks = {0}};  // with whom the store goes and stops
   try {
-    const auto found = ask<std::vector<int64_t>>(
-        [progress = progress_, number = begun.number] { return culprits(*progress, number); }, kSearchMs);
-    if (found) ranks = *found;
+    const auto told = ask<Culprits>(
+        [progress = progress_, number = begun.number, late] { return culprits(*progress, number, late); },
+        kSearchMs);
+    if (told) found = *told;
   } catch (const std::exception&) {
     // As where it does not answer.
   }
-  if (ranks.empty()) fail(who(), ", ", what, ": ", first_line(error));
-  fail(who(), ", ", what, ": ", list(ranks),
-       late ? " did not come within " + std::to_string(options_.timeout_ms) + " ms" : " went away", " (",
-       first_line(error), ")");
+  if (found.ranks.empty()) fail(who(), ", ", what, ": ", first_line(error));
+  const std::string fault = late ? " did not come within " + std::to_string(options_.timeout_ms) + " ms"
+                            : found.live ? " did not come"
+                                         : " went away";
+  fail(who(), ", ", what, ": ", list(found.ranks), fault, " (", first_line(error), ")");
 }
 
 }  // namespace sluice::transport::internal

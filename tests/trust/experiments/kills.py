@@ -2,7 +2,8 @@
 import signal
 import time
 
-from .runs import LIMIT_S, disturbed_runs, end_of, expect, failpoints, family, kill, preloaded, wait_for_rollouts
+from .runs import (LIMIT_S, disturbed_runs, end_of, expect, failpoints, family, kill, preloaded, wait_for_checkpoints,
+                   wait_for_rollouts)
 
 
 def kill_actor(place, count, random_):
@@ -25,7 +26,8 @@ def kill_actor(place, count, random_):
 
 def kill_learner(place, count, random_):
     """At failpoints, all of them where there are enough kills, and whenever."""
-    points = failpoints()
+    of_ranks = failpoints("(ranks)")  # the learner is alone
+    points = [point for point in failpoints() if point not in of_ranks]
     random_.shuffle(points)
     reached = set()
 
@@ -72,15 +74,17 @@ def kill_all(place, count, random_):
 
 
 def kill_while_saving(place, count, random_):
-    """A checkpoint every step, killed whenever; every checkpoint that has its name is whole."""
+    """A checkpoint every step, killed at some moment behind one of them; every one that has its name is whole."""
     overrides = ("checkpoint.every=1", "checkpoint.keep_last=2")
 
     def disturb(run, number):
         process = place.start(run, overrides=overrides)
-        time.sleep(random_.uniform(0.5, 3.0))
+        wait_for_checkpoints(place, run, process, random_.randint(1, 5))
+        time.sleep(random_.uniform(0.0, 0.3))
         kill(process.pid)
-        end_of(process, run)
-        return 1
+        status = end_of(process, run)
+        expect(status in (0, -signal.SIGKILL), f"{run} ended with {status} by itself; see its log")
+        return int(status != 0)
 
     faults = runs = whole = 0
     while faults < count:

@@ -138,6 +138,19 @@ def wait_for_rollouts(place, name, process, steps):
         time.sleep(0.01)
 
 
+def wait_for_checkpoints(place, name, process, steps):
+    """Until the run has saved so many steps more than it had, or has ended."""
+    def last():
+        folders = place.root(name).glob("checkpoints/step_*")
+        return max((int(folder.name.removeprefix("step_")) for folder in folders), default=0)
+
+    wanted = last() + steps
+    deadline = time.monotonic() + LIMIT_S
+    while last() < wanted and process.poll() is None:
+        expect(time.monotonic() < deadline, f"{name} saved nothing; see its log")
+        time.sleep(0.01)
+
+
 def kill(pid, number=signal.SIGKILL):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -1,4 +1,4 @@
-#include "app/launchers.h"
+#include "transport/launchers.h"
 
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-namespace sluice::app {
+namespace sluice::transport {
 namespace {
 
 std::string variable(const char* name, const char* otherwise = "") {
@@ -30,8 +30,7 @@ int64_t number(const char* name) {
 
 }  // namespace
 
-transport::RankOptions rank_options(const std::optional<int64_t>& rank,
-                                    const std::filesystem::path& meeting) {
+RankOptions rank_options(const std::optional<int64_t>& rank, const std::filesystem::path& meeting) {
   // Sizes and time-outs of 0 are the recipe's.
   if (rank) return {.meeting = meeting, .rank = *rank, .size = 0, .timeout_ms = 0};
   const bool torchrun = !variable("RANK").empty() && !variable("WORLD_SIZE").empty();
@@ -48,11 +47,12 @@ transport::RankOptions rank_options(const std::optional<int64_t>& rank,
           .address = variable("MASTER_ADDR", "127.0.0.1") + ":" + variable("MASTER_PORT", "29500")};
 }
 
-void keep_own_gpu(const transport::RankOptions& options) {
+void keep_own_gpu(const RankOptions& options) {
   int64_t place = options.rank;
-  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"}) {
+  for (const char* name : {"SLURM_LOCALID", "LOCAL_RANK"}) {  // the last, of a torchrun that Slurm started
     if (!options.address.empty() && !variable(name).empty()) place = number(name);
   }
+  if (variable("CUDA_VISIBLE_DEVICES", "all").empty()) return;  // it sees none
   std::istringstream visible(variable("CUDA_VISIBLE_DEVICES"));
   std::vector<std::string> devices;
   for (std::string device; std::getline(visible, device, ',');) devices.push_back(device);
@@ -61,4 +61,4 @@ void keep_own_gpu(const transport::RankOptions& options) {
   ::setenv("CUDA_VISIBLE_DEVICES", own.c_str(), /*overwrite=*/1);
 }
 
-}  // namespace sluice::app
+}  // namespace sluice::transport
