@@ -97,6 +97,12 @@ TEST(RanksRun, KeepTheLawAndAreAuditedAndReplayed) {
   }
 }
 
+TEST(RanksRun, TheTimeOfAStepIsTheSumOfItsParts) {
+  expect_steps_sum_to_the_time(undisturbed(), "sft", {"batch", "train", "all_reduce_wait"});
+  expect_steps_sum_to_the_time(undisturbed(), "grpo",
+                               {"wait", "batch", "train", "all_reduce_wait", "record", "publish", "report"});
+}
+
 TEST(RanksRun, EndInTheSameWeightsEachTimeAndBeginLikeOne) {
   const Workspace again, one;
   const auto run = sluice(again, on_ranks(2));

@@ -231,4 +231,27 @@ bool law_closes(const Json& counts, const std::string& prefix) {
          count("trained") + count("queued") + count("leased") + count("dropped") + count("quarantined");
 }
 
+void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string& stage,
+                                  const std::vector<std::string>& parts) {
+  double steps_s = 0, first_s = 0, last_s = 0;
+  for (const auto& line : workspace.metrics()) {
+    if (line.at("stage") != stage) continue;
+    double parts_s = 0;
+    for (const auto& [name, value] : line.items()) {
+      if (name.starts_with("time/")) parts_s += value.get<double>();
+    }
+    const double step_s = line.at("step_time"), wall_s = line.at("wall_time");
+    EXPECT_NEAR(parts_s, step_s, 0.02 * step_s);
+    for (const auto& part : parts) EXPECT_TRUE(line.contains("time/" + part)) << part;
+    if (first_s == 0) {
+      first_s = wall_s;
+    } else {
+      steps_s += step_s;
+    }
+    last_s = wall_s;
+  }
+  EXPECT_GT(steps_s, 0);
+  EXPECT_NEAR(steps_s, last_s - first_s, 0.02 * (last_s - first_s) + 0.01);
+}
+
 }  // namespace sluice::app

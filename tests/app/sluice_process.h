@@ -112,4 +112,8 @@ void sluice_until(const Workspace& workspace, const std::vector<std::string>& ar
 // issued = trained + queued + leased + dropped + quarantined, of an object that has them as PREFIXissued ...
 bool law_closes(const Json& counts, const std::string& prefix);
 
+// All the time of the stage is in some step, and all of a step in some part of it; each step has these parts.
+void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string& stage,
+                                  const std::vector<std::string>& parts);
+
 }  // namespace sluice::app
