@@ -254,4 +254,19 @@ void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string&
   EXPECT_NEAR(steps_s, last_s - first_s, 0.02 * (last_s - first_s) + 0.01);
 }
 
+std::map<std::string, std::multiset<std::string>> traced_by_role(const Workspace& workspace) {
+  std::map<int64_t, std::string> roles;
+  std::map<std::string, std::multiset<std::string>> names;
+  const Json trace = read_json(workspace.run() / "trace.json");
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "M") continue;
+    roles[event.at("pid")] = event.at("args").at("name");
+    names[roles[event.at("pid")]];
+  }
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") == "X") names[roles.at(event.at("pid"))].insert(event.at("name"));
+  }
+  return names;
+}
+
 }  // namespace sluice::app
