@@ -60,10 +60,9 @@ Command add_run(CLI::App& app) {
   app.add_option("--name", arguments->name, "Name of the run directory (default: the recipe's name)");
   app.add_option("--runs", arguments->runs, "Where run directories live")->capture_default_str();
   app.add_flag("--resume", arguments->resume, "Continue the run of this name, or start it");
-  app.add_flag(
-         "--trace", arguments->trace,
-         "Write what every role did in the third step of a stage with rollouts to trace.json of the run, for "
-         "chrome://tracing or ui.perfetto.dev")
+  app.add_flag("--trace", arguments->trace,
+               "Write what every role did in the third step of each stage that trains to trace.json of the "
+               "run, for chrome://tracing or ui.perfetto.dev")
       ->group(kMore);
   return [arguments] {
     StopSignals signals;

@@ -379,6 +379,7 @@ class PolicyStage {
     score_.add(metrics);
     monitor_.report(first_step_ + step + 1, step + 1, std::move(metrics), detail_);
     show_state(step + 1, status);
+    step_clock_->ends("report");
   }
 
   void show_state(int64_t step, const learner::RolloutStatus& status) {

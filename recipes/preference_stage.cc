@@ -95,7 +95,7 @@ class PreferenceStage {
     if (spec_.needs_reference() && !prepare_reference()) return told_to_stop(ranks_, stop_);
     make_learner();
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
-    const int signal = loop.run({.learn = [this](int64_t step) { return learn(step); },
+    const int signal = loop.run({.learn = [this](int64_t step, auto& clock) { return learn(step, clock); },
                                  .measure = [this](int64_t /*done*/) { return measure(); },
                                  .is_due = [this](int64_t done) { return is_due(done); },
                                  .contents = [this] { return contents(); }});
@@ -202,8 +202,9 @@ class PreferenceStage {
     }
   }
 
-  learner::StepMetrics learn(int64_t step) {
+  learner::StepMetrics learn(int64_t step, internal::StepClock& clock) {
     const auto batch = batch_of(step);
+    clock.ends("batch");
     auto metrics = kto_ ? kto_->step(batch) : pairs_->step(batch);
     if (reference_) reference_->follow(*network_, step + 1);
     return metrics;

@@ -62,7 +62,7 @@ class RewardModelStage {
 
   int run() {
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
-    const int signal = loop.run({.learn = [this](int64_t step) { return trainer_.step(batch_of(step)); },
+    const int signal = loop.run({.learn = [this](int64_t step, auto& clock) { return learn(step, clock); },
                                  .measure = nullptr,
                                  .contents = [this] { return contents(); }});
     if (signal != 0) return signal;
@@ -82,6 +82,12 @@ class RewardModelStage {
       batch.push_back(training_.pairs[static_cast<size_t>(order_.at(ordinal))]);
     }
     return batch;
+  }
+
+  learner::StepMetrics learn(int64_t step, internal::StepClock& clock) {
+    const auto batch = batch_of(step);
+    clock.ends("batch");
+    return trainer_.step(batch);
   }
 
   CheckpointContents contents() const {

@@ -56,7 +56,7 @@ class SftStage {
   int run() {
     StepLoop loop(run_, stage_, start_, monitor_, optimizer_, stop_);
     const int signal =
-        loop.run({.learn = [this](int64_t step) { return learn(step); },
+        loop.run({.learn = [this](int64_t step, auto& clock) { return learn(step, clock); },
                   .measure = [this](int64_t /*done*/) { return measure(); },
                   .is_due = [this](int64_t done) { return held_out_.is_due(done); },
                   .contents =
@@ -92,9 +92,10 @@ class SftStage {
             stage_seed(recipe, stage_.name)};
   }
 
-  learner::StepMetrics learn(int64_t step) {
+  learner::StepMetrics learn(int64_t step, internal::StepClock& clock) {
     const int64_t per_step = stage_.batch.examples_per_step;
     const auto batch = examples_.take(step * per_step, per_step);
+    clock.ends("batch");
     const int64_t dropped = per_step - std::ssize(batch);
     if (dropped > 0 && !std::exchange(said_dropped_, true)) {
       monitor_.say(stage_.name + ": examples with nothing to learn are left out, " + std::to_string(dropped) +

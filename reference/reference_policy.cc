@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "model/frozen_logprobs.h"
 
 namespace sluice::reference {
@@ -46,6 +47,7 @@ ReferencePolicy::ReferencePolicy(model::Network& adapted) : adapted_(&adapted), 
 
 at::Tensor ReferencePolicy::logprobs(const model::PackedBatch& batch, const model::TokenTargets& targets,
                                      double temperature) const {
+  const Traced trace("reference");
   if (network_) return model::frozen_logprobs(*network_, batch, targets, temperature);
   const at::NoGradGuard no_grad;
   if (offloaded_) return offloaded_->logprobs(batch, targets, temperature).logprobs;

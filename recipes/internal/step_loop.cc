@@ -37,27 +37,29 @@ StepLoop::StepLoop(const RunDirectory& run, const StageSpec& stage, const StageS
 int StepLoop::run(const StepWork& work) {
   for (int64_t s = start_.stage_step; s < stage_.steps; ++s) {
     now_doing(stage_.name + " step " + std::to_string(s + 1) + ": learns");
-    const Millis step_began = clock_.now_ms();
-    auto metrics = work.learn(s);
+    auto metrics = work.learn(s, step_clock_);
     watch_.after(s + 1, metrics);
-    metrics["step_time"] = static_cast<double>(clock_.now_ms() - step_began) / 1000.0;
-    metrics["tokens_per_s"] = metrics["num_tokens"] / std::max(metrics["step_time"], 1e-3);
-    metrics["num_tokens"] = num_tokens_ += metrics["num_tokens"];
+    step_clock_.ends("train");
     if (ranks_.size() > 1) {
       metrics["ranks"] = static_cast<double>(ranks_.size());
-      metrics["time/all_reduce_wait"] = optimizer_.take_sum_seconds();
-      metrics["time/train"] = metrics["step_time"] - metrics["time/all_reduce_wait"];
+      step_clock_.moves("train", "all_reduce_wait", optimizer_.take_sum_seconds());
     }
     if (work.measure && work.is_due(s + 1)) {
       now_doing(stage_.name + " step " + std::to_string(s + 1) + ": measures held-out examples");
       const auto whole = optimizer_.whole_weights();
       if (ranks_.rank() == 0) metrics.merge(work.measure(s + 1));
       ranks_.meet();
+      step_clock_.ends("evaluate");
     }
+    const double step_tokens = metrics["num_tokens"];
+    metrics["num_tokens"] = num_tokens_ += step_tokens;
+    step_clock_.report(s + 1, metrics);
+    metrics["tokens_per_s"] = step_tokens / std::max(metrics["step_time"], 1e-3);
     score_.add(metrics);
     monitor_.report(start_.first_step() + s + 1, s + 1, std::move(metrics));
     monitor_.show_state(start_.first_step() + s + 1, s + 1);
     const int signal = told_to_stop(ranks_, [this] { return monitor_.is_ill() ? kIll : stop_(); });
+    step_clock_.ends("report");
     const bool last = s + 1 == stage_.steps;
     if (last || (s + 1) % stage_.checkpoint.every == 0 || signal != 0) save(s + 1, work.contents());
     if (signal == kIll) monitor_.end_ill();
@@ -76,8 +78,10 @@ int StepLoop::obey(int64_t done, const StepWork& work) {
       const auto next = control_.next(done);
       return next == Next::Wait ? kWait : next == Next::Save ? kSave : control_.signal();
     });
+    step_clock_.ends("report");
     if (told == kWait) {
       pause(done);
+      step_clock_.ends("paused");
       continue;
     }
     if (told != 0 && saved_ != done) save(done, work.contents());
@@ -109,6 +113,7 @@ void StepLoop::save(int64_t done, CheckpointContents contents) {
     checkpoint_ = write_checkpoint(run_.checkpoints(), state, contents, stage_.checkpoint);
   ranks_.meet();
   saved_ = done;
+  step_clock_.ends("save");
 }
 
 }  // namespace sluice::recipes

@@ -12,16 +12,17 @@
 #include "recipes/internal/run_control.h"
 #include "recipes/internal/stage_context.h"
 #include "recipes/internal/stage_monitor.h"
+#include "recipes/internal/step_clock.h"
 #include "recipes/internal/step_watch.h"
 
 namespace sluice::recipes {
 
 // What the stage does in it.
 struct StepWork {
-  // One update; `step` counts from 0 in the stage. Its num_tokens are those of the step.
-  std::function<learner::StepMetrics(int64_t step)> learn;
-  // What is reported after `done` steps besides, outside the time of the step; on rank 0, and where it is
-  // due. May be null, both of them.
+  // One update; `step` counts from 0 in the stage. Its num_tokens are those of the step. It ends "batch" when
+  // it has its examples.
+  std::function<learner::StepMetrics(int64_t step, internal::StepClock& clock)> learn;
+  // What is reported after `done` steps besides; on rank 0, and where it is due. May be null, both of them.
   std::function<learner::StepMetrics(int64_t done)> measure;
   std::function<bool(int64_t done)> is_due = {};
   // Of a checkpoint, all but what is remembered.
@@ -61,6 +62,7 @@ class StepLoop {
   Checkpoint checkpoint_;
   const SteadyClock clock_;
   const Millis began_;
+  internal::StepClock step_clock_{clock_};
   double num_tokens_;  // trained on in the stage
   int64_t saved_;      // steps done at the newest checkpoint
 };

@@ -38,7 +38,7 @@ std::string weights_of(const Workspace& workspace) {
 const Workspace& undisturbed() {
   static const Workspace workspace;
   static const bool ran = [] {
-    const auto run = sluice(workspace, on_ranks(2));
+    const auto run = sluice(workspace, on_ranks(2, {"--trace"}));
     EXPECT_EQ(run.code, 0) << run.out << run.err;
     EXPECT_EQ(run.err, "");
     return true;
@@ -89,6 +89,22 @@ TEST(RanksRun, KeepTheLawAndAreAuditedAndReplayed) {
   for (const char* step : {"4", "24"}) {  // of sft, of grpo
     const auto replay = sluice(workspace, {"replay", "runs/tiny", "--step", step});
     EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+  }
+}
+
+TEST(RanksRun, TheTimeOfAStepIsTheSumOfItsParts) {
+  expect_steps_sum_to_the_time(undisturbed(), "sft", {"batch", "train", "all_reduce_wait"});
+  expect_steps_sum_to_the_time(undisturbed(), "grpo",
+                               {"wait", "batch", "train", "all_reduce_wait", "record", "publish", "report"});
+}
+
+TEST(RanksRun, ATraceShowsWhatEveryRankDidInAStep) {
+  const auto traced = traced_by_role(undisturbed());
+  for (const char* rank : {"learner-0", "learner-1"}) {
+    EXPECT_EQ(traced.at(rank).count("step 3"), 2) << rank;  // of sft, of grpo
+    for (const char* name : {"wait", "batch", "train", "reference"}) {
+      EXPECT_TRUE(traced.at(rank).contains(name)) << rank << ' ' << name;
+    }
   }
 }
 

@@ -241,4 +241,42 @@ bool law_closes(const Json& counts, const std::string& prefix) {
          count("trained") + count("queued") + count("leased") + count("dropped") + count("quarantined");
 }
 
+void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string& stage,
+                                  const std::vector<std::string>& parts) {
+  double steps_s = 0, first_s = 0, last_s = 0;
+  for (const auto& line : workspace.metrics()) {
+    if (line.at("stage") != stage) continue;
+    double parts_s = 0;
+    for (const auto& [name, value] : line.items()) {
+      if (name.starts_with("time/")) parts_s += value.get<double>();
+    }
+    const double step_s = line.at("step_time"), wall_s = line.at("wall_time");
+    EXPECT_NEAR(parts_s, step_s, 0.02 * step_s);
+    for (const auto& part : parts) EXPECT_TRUE(line.contains("time/" + part)) << part;
+    if (first_s == 0) {
+      first_s = wall_s;
+    } else {
+      steps_s += step_s;
+    }
+    last_s = wall_s;
+  }
+  EXPECT_GT(steps_s, 0);
+  EXPECT_NEAR(steps_s, last_s - first_s, 0.02 * (last_s - first_s) + 0.01);
+}
+
+std::map<std::string, std::multiset<std::string>> traced_by_role(const Workspace& workspace) {
+  std::map<int64_t, std::string> roles;
+  std::map<std::string, std::multiset<std::string>> names;
+  const Json trace = read_json(workspace.run() / "trace.json");
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "M") continue;
+    roles[event.at("pid")] = event.at("args").at("name");
+    names[roles[event.at("pid")]];
+  }
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") == "X") names[roles.at(event.at("pid"))].insert(event.at("name"));
+  }
+  return names;
+}
+
 }  // namespace sluice::app

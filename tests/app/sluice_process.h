@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -113,5 +114,12 @@ void sluice_until(const Workspace& workspace, const std::vector<std::string>& ar
 
 // issued = trained + queued + leased + dropped + quarantined, of an object that has them as PREFIXissued ...
 bool law_closes(const Json& counts, const std::string& prefix);
+
+// All the time of the stage is in some step, and all of a step in some part of it; each step has these parts.
+void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string& stage,
+                                  const std::vector<std::string>& parts);
+
+// Of the events of trace.json, by the name of their process.
+std::map<std::string, std::multiset<std::string>> traced_by_role(const Workspace& workspace);
 
 }  // namespace sluice::app

@@ -68,6 +68,7 @@ TEST(SftStage, SaysItsHeldOutLossEveryFewStepsAndAtTheEnd) {
   for (const size_t step : {1, 2, 3, 5}) EXPECT_FALSE(metrics[step - 1].contains("eval_loss")) << step;
   // 520 characters, 52 of them held out, in 4 windows of 13 of which the first is no target.
   EXPECT_EQ(metrics[3].at("eval_num_tokens"), 48);
+  EXPECT_TRUE(metrics[3].contains("time/evaluate"));
   EXPECT_LT(metrics[5].at("eval_loss"), metrics[3].at("eval_loss"));
   EXPECT_LT(metrics[3].at("eval_loss"), 3.0);  // of log(15) = 2.7 before; the held-out text is like the other
   EXPECT_EQ(stage.result()->at("eval_loss"), metrics[5].at("eval_loss"));
