@@ -67,8 +67,7 @@ int check_directory(const std::filesystem::path& directory, bool json) {
             << bytes(served.weights) << " in float32\n  KV cache    " << format_count(served.cache_per_token)
             << " bytes a token in float32, " << format_count(cache_16_bits) << " in 16 bits\n  training    "
             << bytes(trained.total() - trained.activations) << " and activations: gradients "
-            << bytes(trained.gradients) << ", optimizer " << bytes(trained.optimizer) << ", update "
-            << bytes(trained.update) << '\n';
+            << bytes(trained.gradients) << ", optimizer " << bytes(trained.optimizer) << '\n';
   return 0;
 }
 

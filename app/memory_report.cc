@@ -262,7 +262,6 @@ std::string parts_of(const model::MemoryPlan& plan) {
   add("packed copy", plan.packed);
   add("gradients", plan.gradients);
   add("optimizer", plan.optimizer);
-  add("update", plan.update);
   add("KV cache", plan.cache, " (" + format_count(plan.cache_per_token) + " bytes a token)");
   add("activations", plan.activations);
   return text;
@@ -301,15 +300,10 @@ std::vector<StageMemory> plan_stages(const recipes::Recipe& recipe, const recipe
 }
 
 Json memory_json(const model::MemoryPlan& plan) {
-  return {{"weights", plan.weights},
-          {"packed", plan.packed},
-          {"gradients", plan.gradients},
-          {"optimizer", plan.optimizer},
-          {"update", plan.update},
-          {"kv_cache", plan.cache},
-          {"kv_cache_per_token", plan.cache_per_token},
-          {"activations", plan.activations},
-          {"total", plan.total()}};
+  return {{"weights", plan.weights},         {"packed", plan.packed},
+          {"gradients", plan.gradients},     {"optimizer", plan.optimizer},
+          {"kv_cache", plan.cache},          {"kv_cache_per_token", plan.cache_per_token},
+          {"activations", plan.activations}, {"total", plan.total()}};
 }
 
 Json memory_json(const recipes::Recipe& recipe, const std::vector<StageMemory>& stages) {

@@ -107,7 +107,6 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use) {
   if (use.trains) {
     plan.gradients = trained * kFloatBytes;
     plan.optimizer = 2 * trained * kFloatBytes;
-    if (!use.device.is_cpu()) plan.update = trained * kFloatBytes;
   }
   const auto number = static_cast<int64_t>(c10::elementSize(use.cache_type));
   for (const auto& layer : cache_layout(config)) {

@@ -48,12 +48,11 @@ struct MemoryPlan {
   int64_t packed = 0;     // the copy of the matrices that products read; panels that are not full left out
   int64_t gradients = 0;  // float32
   int64_t optimizer = 0;  // AdamW's two moments, float32
-  int64_t update = 0;     // what the update works with: on a GPU, a denominator for each number
   int64_t cache_per_token = 0;  // of all layers, as long as none has forgotten a token
   int64_t cache = 0;            // a layer with a window keeps no more than its ring
   int64_t activations = 0;
 
-  int64_t total() const { return weights + packed + gradients + optimizer + update + cache + activations; }
+  int64_t total() const { return weights + packed + gradients + optimizer + cache + activations; }
 };
 
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryUse& use);

@@ -101,7 +101,7 @@ std::map<std::string, int64_t> plan_of(const std::string& recipe, std::vector<st
 }
 
 struct Compared {
-  int64_t planned = 0, seen = 0;  // of the last rank, beside those of a narrow network
+  int64_t planned = 0, seen = 0;  // beside those of a narrow network
 };
 
 Compared compare(const std::string& recipe, const std::vector<std::string>& more = {}) {
@@ -113,9 +113,7 @@ Compared compare(const std::string& recipe, const std::vector<std::string>& more
   const auto wide = peaks_of(recipe, with(kWide)), narrow = peaks_of(recipe, with(kNarrow));
   const auto plan = plan_of(recipe, with(kWide)), least = plan_of(recipe, with(kNarrow));
   Compared compared;
-  for (const auto& [role, bytes] : plan) {
-    if (role != "parts of the others on rank 0") compared.planned += bytes - least.at(role);
-  }
+  for (const auto& [role, bytes] : plan) compared.planned += bytes - least.at(role);
   compared.seen = wide.rbegin()->second - narrow.rbegin()->second;
   return compared;
 }
@@ -142,19 +140,6 @@ TEST(PlannedMemory, IsWhatActivationsTakeAndWhatCheckpointsLeaveOfThem) {
   EXPECT_NEAR(static_cast<double>(all.seen - few.seen), static_cast<double>(all.planned - few.planned),
               0.2 * static_cast<double>(all.planned));
   EXPECT_LT(few.seen, all.seen);
-}
-
-// A rank has 4 copies of the weights, or 2 and half of 2, or half of 4 and a block of eight.
-TEST(PlannedMemory, IsWhatRanksTakeThatShareMomentsOrWeights) {
-  const auto each = compare("supervised.toml", {"learner.ranks=2"});
-  const auto moments = compare("supervised.toml", {"learner.ranks=2", "optim.shard=moments"});
-  const auto weights = compare("supervised.toml", {"learner.ranks=2", "optim.shard=weights"});
-  expect_planned(each.seen, each.planned, "ranks");
-  expect_planned(moments.seen, moments.planned, "moments");
-  expect_planned(weights.seen, weights.planned, "weights");
-  const auto saved = [&](const Compared& by) { return static_cast<double>(each.seen - by.seen); };
-  EXPECT_NEAR(saved(moments), 1.0 * kWeights, 0.3 * kWeights);
-  EXPECT_NEAR(saved(weights), (2.0 - 1.0 / 8) * kWeights, 0.4 * kWeights);
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ TEST(MemoryPlan, TrainingAddsAGradientAndTwoMomentsANumber) {
   EXPECT_EQ(plan.optimizer, 8 * numbers);
   const auto frozen = plan_memory(config, {.weight_type = at::kBFloat16});
   EXPECT_EQ(frozen.weights, 2 * numbers);
-  EXPECT_EQ(frozen.gradients + frozen.optimizer + frozen.update + frozen.cache, 0);
+  EXPECT_EQ(frozen.gradients + frozen.optimizer + frozen.cache, 0);
 }
 
 // Of tiny_config(): a layer's q 16 x 16, k and v 8 x 16, o 16 x 16, gate and up 24 x 16, down 16 x 24; the
@@ -133,12 +133,6 @@ TEST(MemoryPlan, AnOffloadedNetworkHasOneBlockAndWhatIsOutside) {
   const auto plan = plan_memory(tiny_config(), {.offloaded = true, .packed_type = at::kFloat});
   EXPECT_EQ(plan.weights, 4 * (2 * 23 * 16 + 16 + block));
   EXPECT_EQ(plan.packed, 0);
-}
-
-TEST(MemoryPlan, AnUpdateWorksInPlaceOnTheCpuAndWithADenominatorOnAGpu) {
-  EXPECT_EQ(plan_memory(tiny_config(), {.trains = true}).update, 0);
-  const auto plan = plan_memory(tiny_config(), {.device = at::kCUDA, .trains = true});
-  EXPECT_EQ(plan.update, plan.weights);
 }
 
 // 4 * 16 of the stream, (2 + 2) * 8 of q, k and v, 2 * (8 + 2) of the heads' output, 3 * 24 of the
