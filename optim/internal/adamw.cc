@@ -56,7 +56,6 @@ void AdamW::update(const at::Tensor& weights, const at::Tensor& grad, const Upda
                              .step_size = of.lr / (1.0 - std::pow(options_.beta1, t)),
                              .root_scale = 1.0 / std::sqrt(1.0 - std::pow(options_.beta2, t)),
                              .eps = options_.eps};
-
   weights.scalar_type() == at::kDouble ? move<double>(weights, grad, factors)
                                        : move<float>(weights, grad, factors);
 }

@@ -42,9 +42,7 @@ learner::StepMetrics check_match(const learner::TrainingBatch& batch, const at::
     count += static_cast<double>(difference.numel());
   }
   const double mean = count > 0 ? sum / count : 0.0;
-  const auto rounding = recipe.model.rounding;
-  const bool wide = sampler->device().is_cpu() && rounding != model::Rounding::BFloat16Both &&
-                    rounding != model::Rounding::Float16Both;
+  const bool wide = sampler->device().is_cpu() && !sampler->head().rounds_rows_to();
   const LogprobBound bound = stage.rollout.int8_weights ? kInt8Bound : wide ? kCpuBound : kNarrowBound;
   require(mean <= bound.mean && worst <= bound.max, stage.name, ": the log-probs of ",
           first.groups.front().actor, " differ from the learner's by ", mean, " on average and ", worst,

@@ -9,9 +9,9 @@ namespace {
 
 // As tests/actors/match_test.cc has them: of products whose rows are rounded, on processors of one kind
 // alone.
-bool records_exact_logprobs(const Recipe& recipe, const StageSpec& stage, const model::ModelConfig& config) {
-  return recipe.device == "cpu" && !recipe.model.lora && !stage.rollout.int8_weights &&
-         model::kernels_serve(config) && !model::Weight({}, {}, recipe.model.rounding).rounds_rows_to();
+bool records_exact_logprobs(const model::Network& network, const StageSpec& stage) {
+  return network.device().is_cpu() && !network.lora() && !stage.rollout.int8_weights &&
+         model::kernels_serve(network.config()) && !network.head().rounds_rows_to();
 }
 
 }  // namespace
@@ -29,7 +29,7 @@ PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, cons
     reference_ = std::make_unique<StageReference>(run, recipe, stage, start, stage.reference_mix, *network_);
   for (const auto& reward : stage.rewards) reward_weights_.push_back(reward.weight);
   auto options = stage.learner;
-  options.exact_logprobs = records_exact_logprobs(recipe, stage, network_->config());
+  options.exact_logprobs = records_exact_logprobs(*network_, stage);
   learner_ =
       std::make_unique<learner::PolicyLearner>(*network_, reference_ ? &reference_->policy() : nullptr,
                                                optimizer_, options, critic_ ? &critic_->critic() : nullptr);
