@@ -79,12 +79,6 @@ model::Parameters part_of(const model::Parameters& whole, const Shard& shard) {
   return part;
 }
 
-void fill_from_shards(at::Tensor flat, const Shard& own, transport::Collective& ranks) {
-  for (const auto& part : other_parts({.first = 0, .count = flat.numel()}, own)) part_of(flat, part).zero_();
-  auto bits = bits_of(flat);
-  ranks.all_reduce_sum(bits);
-}
-
 // All numbers, of which each rank has its shard, on the CPU of rank 0. No rank has room for more than two
 // shards on the way.
 at::Tensor gather_shards(const at::Tensor& own, int64_t num_numbers, transport::Collective& ranks) {
@@ -92,9 +86,8 @@ at::Tensor gather_shards(const at::Tensor& own, int64_t num_numbers, transport::
   for (int64_t rank = 0; rank < ranks.size(); ++rank) {
     const auto part = shard_of(num_numbers, rank, ranks.size());
     if (part.count == 0) continue;
-    const auto numbers = rank == ranks.rank() ? own.clone() : at::zeros({part.count}, own.options());
-    auto bits = bits_of(numbers);
-    ranks.all_reduce_sum(bits);
+    auto numbers = rank == ranks.rank() ? own : at::empty({part.count}, own.options());
+    ranks.broadcast(numbers, rank);
     if (whole.defined()) part_of(whole, part).copy_(numbers);
   }
   return whole;
@@ -296,7 +289,7 @@ void Optimizer::move_weights(const at::Tensor& grad, double lr, double grad_scal
   for (const auto& part : other_parts({.first = 0, .count = grad_.numel()}, own_))
     fill_zeros(part_of(grad_, part));
   is_zero_ = true;
-  if (is_sharded()) fill_from_shards(flat.detach(), own_, collective_);
+  if (is_sharded()) share_parts(flat.detach(), {.first = 0, .count = flat.numel()}, collective_);
 }
 
 std::string Optimizer::hash_in_common() const {

@@ -350,8 +350,8 @@ std::vector<SchemaKey> make_schema() {
       without("kind", {"muon"},
               text("optim", "shard", "none", optim::shard_kinds(),
                    "What each of several ranks has a part of alone: `moments`, of the weights that it moves "
-                   "(ZeRO-1), for one more sum a step; `weights`, their gradients and moments (ZeRO-3), for "
-                   "three sums of each block in a micro-batch and the arithmetic of "
+                   "(ZeRO-1), which are gathered once a step; `weights`, their gradients and moments "
+                   "(ZeRO-3), for two gathers and a sum of each block in a micro-batch and the arithmetic of "
                    "batch.gradient_checkpointing.")),
       number("optim", "max_grad_norm", 1.0, 1e-9, 1e9, "The gradient is scaled down to this L2 norm."),
       number("optim", "spike_ratio", 0.0, 0, 1e6,

@@ -20,6 +20,7 @@ class EarlySums final : public transport::Collective {
   void all_reduce_sum(at::Tensor& /*tensor*/) override {
     if (torch::autograd::get_current_graph_task_id() != -1) ++num_early_;
   }
+  void broadcast(at::Tensor&, int64_t /*root*/) override {}  // the other has the same
   // Since the last call.
   int64_t take() { return std::exchange(num_early_, 0); }
 

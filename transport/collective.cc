@@ -19,13 +19,13 @@ std::unique_ptr<Collective> join_ranks(const RankOptions& options, const at::Dev
 std::string broadcast(Collective& ranks, const std::string& bytes) {
   if (ranks.size() == 1) return bytes;
   const bool speaks = ranks.rank() == 0;
-  auto count = at::full({1}, speaks ? static_cast<int64_t>(bytes.size()) : 0, at::kLong);
-  ranks.all_reduce_sum(count);
+  auto count = at::full({1}, std::ssize(bytes), at::kLong);
+  ranks.broadcast(count, 0);
   const auto size = static_cast<size_t>(count.item<int64_t>());
   if (size == 0) return {};
-  auto tensor = at::zeros({count.item<int64_t>()}, at::kByte);
+  auto tensor = at::empty({count.item<int64_t>()}, at::kByte);
   if (speaks) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), size);
-  ranks.all_reduce_sum(tensor);
+  ranks.broadcast(tensor, 0);
   return {static_cast<const char*>(tensor.const_data_ptr()), size};
 }
 

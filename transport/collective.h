@@ -1,4 +1,4 @@
-// Sums over the ranks of a learner, and what can be told with them. A group of one is the ordinary case.
+// Sums over the ranks of a learner, and what they tell each other. A group of one is the ordinary case.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,6 +30,8 @@ class Collective {
     all_reduce_sum(tensor);
     return [] {};
   }
+  // Every rank gets what `root` has in `tensor`, to the bit. What the others have there is not looked at.
+  virtual void broadcast(at::Tensor& tensor, int64_t root) = 0;
   // Returns when every rank has come here: for what may take one of them longer than a sum may. Those that
   // have not come are waited for as long as they give signs of life; then throws Error naming them.
   virtual void meet() {}
@@ -41,6 +43,7 @@ class SoloCollective final : public Collective {
   int64_t rank() const override { return 0; }
   int64_t size() const override { return 1; }
   void all_reduce_sum(at::Tensor&) override {}
+  void broadcast(at::Tensor&, int64_t /*root*/) override {}
 };
 
 // Which of the processes of a group this is, and where they find each other.

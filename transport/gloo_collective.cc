@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <utility>
@@ -32,7 +33,13 @@ struct GlooCollective::Group {
   void begin_another() const {
     require(under_way == 0, meeting.who(), ": another sum or wait while ", under_way, " are under way");
   }
-  EndSum sum(at::Tensor tensor, const internal::Meeting::Begun& begun);
+  // What `start` has Gloo do with the tensor is the `what` that was begun.
+  using Start = std::function<c10::intrusive_ptr<c10d::Work>(std::vector<at::Tensor>& tensors)>;
+  EndSum begin(const at::Tensor& tensor, const char* what, const internal::Meeting::Begun& begun,
+               const Start& start);
+  EndSum sum(const at::Tensor& tensor, const internal::Meeting::Begun& begun) {
+    return begin(tensor, "sum", begun, [this](auto& tensors) { return gloo->allreduce(tensors); });
+  }
 };
 
 GlooCollective::GlooCollective(const RankOptions& options)
@@ -53,17 +60,19 @@ GlooCollective::GlooCollective(const RankOptions& options)
 GlooCollective::~GlooCollective() = default;
 
 // Gloo takes what was begun one after another, in a thread of its own.
-Collective::EndSum GlooCollective::Group::sum(at::Tensor tensor, const internal::Meeting::Begun& begun) {
+Collective::EndSum GlooCollective::Group::begin(const at::Tensor& tensor, const char* what,
+                                                const internal::Meeting::Begun& begun, const Start& start) {
   require(tensor.is_cpu() && tensor.is_contiguous(), "GlooCollective: a tensor of ", tensor.sizes(), " on ",
           tensor.device(), " is not contiguous on the CPU");
-  const auto give_up = [this, begun, numbers = tensor.numel()](const std::exception& error) {
+  const auto give_up = [this, begun, what, numbers = tensor.numel()](const std::exception& error) {
     meeting.give_up(
-        begun, "sum " + std::to_string(begun.number) + " of " + std::to_string(numbers) + " numbers", error);
+        begun, what + (" " + std::to_string(begun.number)) + " of " + std::to_string(numbers) + " numbers",
+        error);
   };
   c10::intrusive_ptr<c10d::Work> work;
   try {
     std::vector<at::Tensor> tensors = {tensor};
-    work = gloo->allreduce(tensors);
+    work = start(tensors);
   } catch (const std::exception& error) {
     give_up(error);
   }
@@ -87,7 +96,16 @@ void GlooCollective::all_reduce_sum(at::Tensor& tensor) {
 Collective::EndSum GlooCollective::begin_sum(at::Tensor tensor) {
   const auto begun = group_->meeting.begin();
   reach(Failpoint::RanksSum, options_.rank);
-  return group_->sum(std::move(tensor), begun);
+  return group_->sum(tensor, begun);
+}
+
+void GlooCollective::broadcast(at::Tensor& tensor, int64_t root) {
+  group_->begin_another();
+  group_->begin(tensor, "broadcast", group_->meeting.begin(), [&](auto& tensors) {
+    c10d::BroadcastOptions from;
+    from.rootRank = root;
+    return group_->gloo->broadcast(tensors, from);
+  })();
 }
 
 void GlooCollective::meet() {

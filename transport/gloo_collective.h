@@ -12,9 +12,10 @@
 
 namespace sluice::transport {
 
-// Used by one thread at a time. The ranks call all_reduce_sum() and meet() equally often and in one order,
-// with tensors of one shape and type. Each rank's part of the sum is added in the order of the ring and sent
-// on as it is, so all ranks have the same bits, and the same ones again in another run of as many ranks.
+// Used by one thread at a time. The ranks call all_reduce_sum(), broadcast() and meet() equally often and in
+// one order, with tensors of one shape and type. Each rank's part of the sum is added in the order of the
+// ring and sent on as it is, so all ranks have the same bits, and the same ones again in another run of as
+// many ranks.
 class GlooCollective final : public Collective {
  public:
   // Returns when all ranks are there. Throws UsageError for a rank outside the group, EnvironmentError naming
@@ -28,6 +29,7 @@ class GlooCollective final : public Collective {
   // have stopped or died in it; the group is of no use from then on.
   void all_reduce_sum(at::Tensor& tensor) override;
   EndSum begin_sum(at::Tensor tensor) override;
+  void broadcast(at::Tensor& tensor, int64_t root) override;
   void meet() override;
 
  private:

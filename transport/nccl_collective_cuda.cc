@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #include <utility>
@@ -43,7 +44,18 @@ class NcclCollective final : public Collective {
   EndSum begin_sum(at::Tensor tensor) override {
     const auto begun = meeting_.begin();
     reach(Failpoint::RanksSum, options_.rank);
-    return sum(std::move(tensor), begun);
+    return sum(tensor, begun);
+  }
+
+  void broadcast(at::Tensor& tensor, int64_t root) override {
+    begin_another();
+    auto there = tensor.to(device_);
+    begin(there, "broadcast", meeting_.begin(), [&](auto& tensors) {
+      c10d::BroadcastOptions from;
+      from.rootRank = root;
+      return nccl_->broadcast(tensors, from);
+    })();
+    if (tensor.device() != device_) tensor.copy_(there);
   }
 
   void meet() override {
@@ -52,19 +64,26 @@ class NcclCollective final : public Collective {
   }
 
  private:
-  // NCCL's stream waits for what the current one has been given, and sums beside it.
-  EndSum sum(at::Tensor tensor, const internal::Meeting::Begun& begun) {
+  using Start = std::function<c10::intrusive_ptr<c10d::Work>(std::vector<at::Tensor>& tensors)>;
+
+  EndSum sum(const at::Tensor& tensor, const internal::Meeting::Begun& begun) {
+    return begin(tensor, "sum", begun, [this](auto& tensors) { return nccl_->allreduce(tensors); });
+  }
+
+  // NCCL's stream waits for what the current one has been given, and does beside it what `start` has it do.
+  EndSum begin(const at::Tensor& tensor, const char* what, const internal::Meeting::Begun& begun,
+               const Start& start) {
     require(tensor.is_contiguous() && tensor.device() == device_, "NcclCollective: a tensor of ",
             tensor.sizes(), " on ", tensor.device(), " is not contiguous on ", device_);
-    const auto give_up = [this, begun, numbers = tensor.numel()](const std::exception& error) {
-      meeting_.give_up(begun,
-                       "sum " + std::to_string(begun.number) + " of " + std::to_string(numbers) + " numbers",
-                       error);
+    const auto give_up = [this, begun, what, numbers = tensor.numel()](const std::exception& error) {
+      meeting_.give_up(
+          begun, what + (" " + std::to_string(begun.number)) + " of " + std::to_string(numbers) + " numbers",
+          error);
     };
     c10::intrusive_ptr<c10d::Work> work;
     try {
       std::vector<at::Tensor> tensors = {tensor};
-      work = nccl_->allreduce(tensors);
+      work = start(tensors);
     } catch (const std::exception& error) {
       give_up(error);
     }

@@ -7,15 +7,13 @@
 #include <array>
 
 #include "optim/optimizer.h"
+#include "transport/collective.h"
 
 namespace sluice::optim {
 
 inline at::Tensor part_of(const at::Tensor& flat, const Shard& part) {
   return flat.narrow(0, part.first, part.count);
 }
-
-// To be summed over ranks of which one has a number and the others zero: a sum of numbers would not keep -0.
-inline at::Tensor bits_of(const at::Tensor& numbers) { return numbers.view(at::kInt); }
 
 // What both have; its count may be 0.
 inline Shard common_part(const Shard& a, const Shard& b) {
@@ -29,6 +27,17 @@ inline std::array<Shard, 2> other_parts(const Shard& whole, const Shard& own) {
   constexpr int64_t kFar = int64_t{1} << 62;
   return {common_part(whole, {.first = 0, .count = own.first}),
           common_part(whole, {.first = own.first + own.count, .count = kFar})};
+}
+
+// Every rank gets those numbers of `whole` that are the others' parts: an all-gather of parts that differ in
+// size, each sent by its owner.
+inline void share_parts(const at::Tensor& flat, const Shard& whole, transport::Collective& ranks) {
+  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
+    const auto part = common_part(whole, shard_of(flat.numel(), rank, ranks.size()));
+    if (part.count == 0) continue;
+    auto numbers = part_of(flat, part);
+    ranks.broadcast(numbers, rank);
+  }
 }
 
 }  // namespace sluice::optim

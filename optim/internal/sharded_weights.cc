@@ -58,7 +58,9 @@ void ShardedWeights::sum(at::Tensor numbers) {
 }
 
 void ShardedWeights::fill(const Shard& part) {
-  if (part.count > 0) sum(bits_of(part_of(weights_, part)));
+  const Stopwatch waited;
+  share_parts(weights_, part, ranks_);
+  wait_s_ += waited.seconds();
 }
 
 void ShardedWeights::gather(int64_t block) {
@@ -119,10 +121,7 @@ at::Tensor ShardedWeights::sum_gradient() {
 
 void ShardedWeights::share_root() {
   const c10::NoGradGuard no_grad;
-  for (const auto& whole : root_) {
-    for (const auto& part : other_parts(whole, own_)) part_of(weights_, part).zero_();
-    fill(whole);
-  }
+  for (const auto& part : root_) fill(part);
 }
 
 void ShardedWeights::gather_all() {

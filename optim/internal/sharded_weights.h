@@ -20,7 +20,7 @@ namespace sluice::optim {
 // the blocks (embeddings, the last norm, the head) is the root, which every rank has.
 //
 // Weights are whole on every rank until begin_update(), the first of which lets go of them. From then on a
-// pass goes by sums that all ranks take part in: they make equally many passes, those that have nothing to
+// pass goes by what all ranks take part in: they make equally many passes, those that have nothing to
 // compute too.
 class ShardedWeights final : public model::BlockWeights {
  public:

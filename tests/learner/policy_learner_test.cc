@@ -388,6 +388,7 @@ class BadNeighbour final : public transport::Collective {
   void all_reduce_sum(at::Tensor& tensor) override {
     if (tensor.scalar_type() == at::kFloat) tensor += NAN;
   }
+  void broadcast(at::Tensor&, int64_t /*root*/) override {}  // the other has the same
 };
 
 TEST(PolicyLearner, SkipsAStepThatAnotherRankSkips) {

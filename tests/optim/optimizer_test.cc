@@ -6,12 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <barrier>
 #include <cmath>
 #include <limits>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -41,28 +39,7 @@ class TwinCollective final : public transport::Collective {
   int64_t rank() const override { return 0; }
   int64_t size() const override { return 2; }
   void all_reduce_sum(at::Tensor& tensor) override { tensor.mul_(2.0); }
-};
-
-// Two ranks that are threads.
-class PairCollective final : public transport::Collective {
- public:
-  struct Shared {
-    std::barrier<> barrier{2};
-    std::array<at::Tensor, 2> parts;
-  };
-  PairCollective(Shared& shared, int64_t rank) : shared_(shared), rank_(rank) {}
-  int64_t rank() const override { return rank_; }
-  int64_t size() const override { return 2; }
-  void all_reduce_sum(at::Tensor& tensor) override {
-    shared_.parts[static_cast<size_t>(rank_)] = tensor.clone();
-    shared_.barrier.arrive_and_wait();
-    tensor.copy_(shared_.parts[0] + shared_.parts[1]);
-    shared_.barrier.arrive_and_wait();
-  }
-
- private:
-  Shared& shared_;
-  const int64_t rank_;
+  void broadcast(at::Tensor&, int64_t /*root*/) override {}  // the other has the same
 };
 
 struct Fixture {
@@ -414,23 +391,17 @@ TEST(Optimizer, SkipsAStepWhoseGradientNormIsFarAboveTheUsualOne) {
 }
 
 TEST(Optimizer, SkipsASpikeOfOneRankOnAllOfThem) {
-  PairCollective::Shared shared;
   std::array<std::unique_ptr<model::Network>, 2> networks = {tiny_network(), tiny_network()};
   std::array<std::vector<bool>, 2> applied;
-  const auto train = [&](int64_t rank) {
-    const auto at = static_cast<size_t>(rank);
-    PairCollective collective(shared, rank);
-    Optimizer optimizer(*networks[at], collective, {.lr = 0.1, .spike_ratio = 10.0}, 100);
+  spawn_ranks(2, [&](transport::Collective& ranks) {
+    const auto at = static_cast<size_t>(ranks.rank());
+    Optimizer optimizer(*networks[at], ranks, {.lr = 0.1, .spike_ratio = 10.0}, 100);
     for (int step = 0; step < 12; ++step) {
-      const bool is_spike = step == 10 && rank == 1;
+      const bool is_spike = step == 10 && ranks.rank() == 1;
       networks[at]->parameters()[0].tensor.grad().fill_(is_spike ? 100.0 : 1.0);
       applied[at].push_back(optimizer.step().applied);
     }
-  };
-  {
-    std::jthread other(train, 1);
-    train(0);
-  }
+  });
   std::vector<bool> expected(12, true);
   expected[10] = false;
   EXPECT_EQ(applied[0], expected);

@@ -117,7 +117,7 @@ TEST(ShardedWeights, AreThoseOfOneRankAfterTwentySteps) {
   });
 }
 
-// Looks at the memory of buffers in every sum.
+// Looks at the memory of buffers in every sum and broadcast.
 class Watched final : public transport::Collective {
  public:
   explicit Watched(transport::Collective& ranks) : ranks_(ranks) {}
@@ -126,13 +126,21 @@ class Watched final : public transport::Collective {
   void meet() override { ranks_.meet(); }
   void all_reduce_sum(at::Tensor& tensor) override {
     ranks_.all_reduce_sum(tensor);
+    look();
+  }
+  void broadcast(at::Tensor& tensor, int64_t root) override {
+    ranks_.broadcast(tensor, root);
+    look();
+  }
+  std::vector<at::Tensor> buffers;
+  std::vector<int64_t> bytes;  // of each at most
+
+ private:
+  void look() {
     bytes.resize(std::max(bytes.size(), buffers.size()));
     for (size_t i = 0; i < buffers.size(); ++i) bytes[i] = std::max(bytes[i], resident_bytes(buffers[i]));
   }
-  std::vector<at::Tensor> buffers;
-  std::vector<int64_t> bytes;  // of each at most, in a sum
 
- private:
   transport::Collective& ranks_;
 };
 

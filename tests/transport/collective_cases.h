@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -67,6 +68,23 @@ inline void take_sums_that_were_begun_in_one_order(Collective& group, const at::
     EXPECT_TRUE(tensors[static_cast<size_t>(i)].eq(group.size() * i + ranks).all().item<bool>()) << i;
   }
   group.meet();
+}
+
+// Also what no sum with zeros keeps.
+inline void give_all_what_each_has(Collective& group, const at::Device& device) {
+  for (const auto type : {at::kFloat, at::kDouble, at::kLong, at::kByte}) {
+    for (int64_t root = 0; root < group.size(); ++root) {
+      const auto expected = (at::arange(kSummed) % 100 + root).to(type).to(device);
+      auto numbers = group.rank() == root ? expected.clone() : at::full_like(expected, 77);
+      group.broadcast(numbers, root);
+      EXPECT_TRUE(at::equal(numbers, expected)) << type << " of rank " << root;
+    }
+  }
+  auto odd = at::full({2}, 5.0, at::TensorOptions(device).dtype(at::kFloat));
+  if (group.rank() == group.size() - 1) odd.copy_(at::tensor({-0.0f, NAN}));
+  group.broadcast(odd, group.size() - 1);
+  EXPECT_TRUE(std::signbit(odd[0].item<float>()));
+  EXPECT_TRUE(std::isnan(odd[1].item<float>()));
 }
 
 inline void tell_all_what_rank_zero_says_and_what_each_says(Collective& group) {

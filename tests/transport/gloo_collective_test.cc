@@ -36,6 +36,23 @@ TEST(GlooCollective, AddsOverTheRanks) {
   });
 }
 
+TEST(GlooCollective, GivesAllWhatEachHas) {
+  spawn_ranks(3, [](Collective& group) { give_all_what_each_has(group, kCpu); });
+}
+
+TEST(GlooCollective, NamesTheRankThatDoesNotComeToABroadcast) {
+  const auto run = [](Collective& group) {
+    auto numbers = at::ones({5});
+    if (group.rank() == 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(900));
+      return;
+    }
+    group.broadcast(numbers, /*root=*/1);
+  };
+  EXPECT_THAT(messages_of_ranks(2, run, /*timeout_ms=*/300).front(),
+              HasSubstr("rank 0 of 2, broadcast 1 of 5 numbers: rank 1 did not come within 300 ms"));
+}
+
 TEST(GlooCollective, GivesEveryRankTheSameBitsEveryTime) {
   for (const int64_t size : {2, 3, 4}) {
     for (const auto type : {at::kFloat, at::kDouble}) {

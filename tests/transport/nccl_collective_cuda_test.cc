@@ -39,6 +39,7 @@ TEST(CudaNcclCollective, IsWhatItWasOfOneRank) {
     add_over_the_ranks(group, gpu_of(0));
     add_over_the_ranks(group, at::kCPU);  // summed on the GPU, and back
     take_sums_that_were_begun_in_one_order(group, gpu_of(0));
+    give_all_what_each_has(group, gpu_of(0));
   });
 }
 
@@ -47,6 +48,14 @@ TEST(CudaNcclCollective, AddsOverTheRanks) {
   spawn_on_gpus(2, [](Collective& group) {
     add_over_the_ranks(group, gpu_of(group.rank()));
     add_over_the_ranks(group, at::kCPU);
+  });
+}
+
+TEST(CudaNcclCollective, GivesAllWhatEachHas) {
+  NEEDS_A_GPU_FOR_EACH_OF_TWO_RANKS();
+  spawn_on_gpus(2, [](Collective& group) {
+    give_all_what_each_has(group, gpu_of(group.rank()));
+    give_all_what_each_has(group, at::kCPU);
   });
 }
 
