@@ -124,12 +124,22 @@ std::optional<std::vector<uint64_t>> Ledger::batch(int64_t step) {
   require(step >= 0 && step < options_.total_steps, "Ledger: a batch for step ", step, " of ",
           options_.total_steps);
   require(!trained_steps_.contains(step), "Ledger: step ", step, " was trained already");
+  if (!options_.exact_versions && fixed_batch(step) == nullptr) drop_stale(step);
+  return next_batch(step, /*in_training=*/{});
+}
+
+std::optional<std::vector<uint64_t>> Ledger::next_batch(int64_t step,
+                                                        const std::vector<uint64_t>& in_training) const {
+  if (const auto* fixed = fixed_batch(step)) return *fixed;
+  return options_.exact_versions ? batch_by_ordinal(step) : batch_by_arrival(step, in_training);
+}
+
+// Null when there is none, or not all of it is there any more.
+const std::vector<uint64_t>* Ledger::fixed_batch(int64_t step) const {
   const auto fixed = fixed_.find(step);
-  if (fixed != fixed_.end() &&
-      std::ranges::all_of(fixed->second, [this](uint64_t group) { return is_queued(group); })) {
-    return fixed->second;
-  }
-  return options_.exact_versions ? batch_by_ordinal(step) : batch_by_arrival(step);
+  const bool stands = fixed != fixed_.end() &&
+                      std::ranges::all_of(fixed->second, [this](uint64_t group) { return is_queued(group); });
+  return stands ? &fixed->second : nullptr;
 }
 
 std::optional<std::vector<uint64_t>> Ledger::batch_by_ordinal(int64_t step) const {
@@ -144,20 +154,31 @@ std::optional<std::vector<uint64_t>> Ledger::batch_by_ordinal(int64_t step) cons
   return groups;
 }
 
-std::optional<std::vector<uint64_t>> Ledger::batch_by_arrival(int64_t step) {
+bool Ledger::is_stale(uint64_t slot, int64_t step) const {
+  return entries_[slot].oldest_version < step - options_.staleness;
+}
+
+void Ledger::drop_stale(int64_t step) {
   std::vector<uint64_t> stale;
   for (const auto& [arrival, slot] : arrived_) {
-    if (entries_[slot].oldest_version < step - options_.staleness) stale.push_back(current(slot));
+    if (is_stale(slot, step)) stale.push_back(current(slot));
   }
   for (const uint64_t group : stale) end(group, State::Dropped, "stale");
   newly_dropped_.insert(newly_dropped_.end(), stale.begin(), stale.end());
+}
 
+std::optional<std::vector<uint64_t>> Ledger::batch_by_arrival(
+    int64_t step, const std::vector<uint64_t>& in_training) const {
   const int64_t most = options_.prompts_per_step;
   const auto wanted = static_cast<size_t>(most - std::clamp<int64_t>(given_up_ - missing_, 0, most));
-  if (arrived_.size() < wanted) return std::nullopt;
   std::vector<uint64_t> groups;
-  for (auto at = arrived_.begin(); groups.size() < wanted; ++at) groups.push_back(current(at->second));
-  return groups;
+  for (const auto& [arrival, slot] : arrived_) {
+    if (groups.size() == wanted) break;
+    const uint64_t group = current(slot);
+    if (is_stale(slot, step) || std::ranges::find(in_training, group) != in_training.end()) continue;
+    groups.push_back(group);
+  }
+  return groups.size() == wanted ? std::optional(std::move(groups)) : std::nullopt;
 }
 
 RefillCounts Ledger::refills(int64_t step, const std::vector<uint64_t>& batch) const {

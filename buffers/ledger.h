@@ -112,6 +112,10 @@ class Ledger {
   // "stale" (they are reported by take_newly_dropped()).
   std::optional<std::vector<uint64_t>> batch(int64_t step);
   std::vector<uint64_t> take_newly_dropped();
+  // What batch() would be for the step that comes when the groups `in_training` are trained, as far as it is
+  // known before: what arrives or ends until then may change it.
+  std::optional<std::vector<uint64_t>> next_batch(int64_t step,
+                                                  const std::vector<uint64_t>& in_training) const;
 
   // Of the slots of this step; without exact versions of those in its batch.
   RefillCounts refills(int64_t step, const std::vector<uint64_t>& batch) const;
@@ -191,7 +195,11 @@ class Ledger {
   void count_attempt(uint64_t slot);
   void count_death(uint64_t slot, const std::string& actor);
   std::optional<std::vector<uint64_t>> batch_by_ordinal(int64_t step) const;
-  std::optional<std::vector<uint64_t>> batch_by_arrival(int64_t step);
+  std::optional<std::vector<uint64_t>> batch_by_arrival(int64_t step,
+                                                        const std::vector<uint64_t>& in_training) const;
+  const std::vector<uint64_t>* fixed_batch(int64_t step) const;
+  bool is_stale(uint64_t slot, int64_t step) const;
+  void drop_stale(int64_t step);
 
   const LedgerOptions options_;
   // Everything below names slots, of each of which one group at most is open; groups are what callers name.

@@ -34,6 +34,17 @@ std::vector<RolloutGroup> RolloutBuffer::take(const std::vector<uint64_t>& ids) 
   return taken;
 }
 
+std::vector<RolloutGroup> RolloutBuffer::copy(const std::vector<uint64_t>& ids) const {
+  std::vector<RolloutGroup> copies;
+  copies.reserve(ids.size());
+  for (const uint64_t id : ids) {
+    const auto found = groups_.find(id);
+    require(found != groups_.end(), "RolloutBuffer: group ", id, " is to be copied, but is not there");
+    copies.push_back(found->second);
+  }
+  return copies;
+}
+
 void RolloutBuffer::erase(uint64_t id) {
   const auto found = groups_.find(id);
   if (found == groups_.end()) return;

@@ -22,7 +22,8 @@ class RolloutBuffer {
   void put(RolloutGroup group);
   // Removes and returns them in the given order; one that is not there is an Error and nothing is removed.
   std::vector<RolloutGroup> take(const std::vector<uint64_t>& ids);
-  void erase(uint64_t id);  // nothing when it is not there
+  std::vector<RolloutGroup> copy(const std::vector<uint64_t>& ids) const;  // without removing them
+  void erase(uint64_t id);                                                 // nothing when it is not there
 
  private:
   const int64_t capacity_;

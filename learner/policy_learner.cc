@@ -17,9 +17,9 @@
 #include "learner/internal/injected.h"
 #include "learner/internal/rank_values.h"
 #include "learner/internal/segments.h"
-#include "learner/internal/step_parts.h"
 #include "learner/internal/step_tally.h"
 #include "learner/internal/token_returns.h"
+#include "learner/step_plan.h"
 #include "model/pack_bins.h"
 
 namespace sluice::learner {
@@ -59,20 +59,21 @@ PolicyLearner::PolicyLearner(model::Network& network, const reference::Reference
 }
 
 // Whether all of their tokens were sampled from those weights.
-bool PolicyLearner::are_of_version(const std::vector<Update>& updates, int64_t version) {
-  return std::ranges::all_of(updates, [&](const Update& update) {
-    return std::ranges::all_of(
-        update.parts, [&](const Part& part) { return part.micro.versions.eq(version).all().item<bool>(); });
+bool PolicyLearner::are_of_version(const std::vector<StepUpdate>& updates, int64_t version) {
+  return std::ranges::all_of(updates, [&](const StepUpdate& update) {
+    return std::ranges::all_of(update.parts, [&](const StepPart& part) {
+      return part.micro.versions.eq(version).all().item<bool>();
+    });
   });
 }
 
-bool PolicyLearner::is_own(const Part& part) const {
+bool PolicyLearner::is_own(const StepPart& part) const {
   return part.micro.rank == optimizer_.collective().rank();
 }
 
-int64_t PolicyLearner::lacked(const Update& update) const {
+int64_t PolicyLearner::lacked(const StepUpdate& update) const {
   return model::lacked_by(update.parts, optimizer_.collective().rank(),
-                          [](const Part& part) { return part.micro.rank; });
+                          [](const StepPart& part) { return part.micro.rank; });
 }
 
 // A completion of advantage 0 has a gradient by these alone: terms of the loss that have none, advantages of
@@ -83,11 +84,11 @@ bool PolicyLearner::all_groups_learn() const {
          internal::has_token_returns(options_) || options_.compares_tokens();
 }
 
-std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batch) const {
-  std::vector<Update> updates;
-  for (const auto& groups : split_groups(batch, options_.minibatches)) {
-    Update update{.denominators = denominators_of(batch, groups), .parts = {}};
-    auto micro_batches = cut_into_micro_batches(batch, options_.micro_batch_tokens, network_.device(),
+StepPlan PolicyLearner::plan(TrainingBatch batch) const {
+  StepPlan plan{.batch = std::move(batch), .updates = {}};
+  for (const auto& groups : split_groups(plan.batch, options_.minibatches)) {
+    StepUpdate update{.denominators = denominators_of(plan.batch, groups), .parts = {}};
+    auto micro_batches = cut_into_micro_batches(plan.batch, options_.micro_batch_tokens, network_.device(),
                                                 all_groups_learn() ? IdleGroups::Keep : IdleGroups::LeaveOut,
                                                 groups, optimizer_.collective().size());
     int64_t rows = 0;
@@ -96,22 +97,21 @@ std::vector<PolicyLearner::Update> PolicyLearner::plan(const TrainingBatch& batc
       const double share = static_cast<double>(micro.batch.num_rows()) / static_cast<double>(rows);
       update.parts.push_back({.micro = std::move(micro), .share = share});
     }
-    updates.push_back(std::move(update));
+    plan.updates.push_back(std::move(update));
   }
-  return updates;
+  return plan;
 }
 
-void PolicyLearner::prepare(const TrainingBatch& batch, int64_t version, std::vector<Update>& updates,
-                            StepMetrics& metrics) const {
+void PolicyLearner::prepare(StepPlan& plan, int64_t version, StepMetrics& metrics) const {
   const c10::NoGradGuard no_grad;
-  look_ahead(updates, version);
+  look_ahead(plan.updates, version);
   if (internal::has_token_returns(options_)) {
-    internal::put_token_returns(batch, options_, coefficients_.kl(), updates, metrics);
+    internal::put_token_returns(plan.batch, options_, coefficients_.kl(), plan.updates, metrics);
   }
-  mask_tokens(updates);
+  mask_tokens(plan.updates);
 }
 
-void PolicyLearner::look_ahead(std::vector<Update>& updates, int64_t version) const {
+void PolicyLearner::look_ahead(std::vector<StepUpdate>& updates, int64_t version) const {
   // In the one update there is, the log-probs being trained are the proximal ones.
   const bool proximal = options_.moment_threshold > 0.0 ||
                         (options_.old_policy == OldPolicy::Proximal && options_.updates_per_step() > 1);
@@ -141,29 +141,29 @@ void PolicyLearner::look_ahead(std::vector<Update>& updates, int64_t version) co
     if (forward) optimizer_.idle_forwards(lacked(update));
   }
   auto& ranks = optimizer_.collective();
-  if (forward) internal::share_values(ranks, updates, &Part::proximal);
-  if (options_.entropy_share < 1.0) internal::share_values(ranks, updates, &Part::entropy);
-  if (reference) internal::share_values(ranks, updates, &Part::reference);
+  if (forward) internal::share_values(ranks, updates, &StepPart::proximal);
+  if (options_.entropy_share < 1.0) internal::share_values(ranks, updates, &StepPart::entropy);
+  if (reference) internal::share_values(ranks, updates, &StepPart::reference);
   if (critic_ != nullptr) {
-    internal::share_values(ranks, updates, &Part::values);
-    internal::share_values(ranks, updates, &Part::end_values, /*ends=*/true);
+    internal::share_values(ranks, updates, &StepPart::values);
+    internal::share_values(ranks, updates, &StepPart::end_values, /*ends=*/true);
   }
 }
 
 // These look at the whole step at once.
-void PolicyLearner::mask_tokens(std::vector<Update>& updates) const {
-  std::vector<Part*> parts;
+void PolicyLearner::mask_tokens(std::vector<StepUpdate>& updates) const {
+  std::vector<StepPart*> parts;
   for (auto& update : updates) {
     for (auto& part : update.parts) parts.push_back(&part);
   }
   const auto together = [&](auto of_part) {
     std::vector<at::Tensor> all;
-    for (const Part* part : parts) all.push_back(of_part(*part));
+    for (const StepPart* part : parts) all.push_back(of_part(*part));
     return at::cat(all);
   };
   const auto keep_only = [&](const at::Tensor& keep) {
     int64_t first = 0;
-    for (Part* part : parts) {
+    for (StepPart* part : parts) {
       const int64_t count = part->micro.targets.rows.numel();
       const auto own = keep.narrow(0, first, count);
       part->keep = part->keep.defined() ? part->keep.logical_and(own) : own;
@@ -172,17 +172,18 @@ void PolicyLearner::mask_tokens(std::vector<Update>& updates) const {
   };
   if (parts.empty()) return;
   if (options_.entropy_share < 1.0) {
-    keep_only(
-        keep_high_entropy(together([](const Part& part) { return part.entropy; }), options_.entropy_share));
+    keep_only(keep_high_entropy(together([](const StepPart& part) { return part.entropy; }),
+                                options_.entropy_share));
   }
   if (options_.moment_threshold > 0.0) {
-    keep_only(keep_small_moments(together([](const Part& part) { return part.proximal; }),
-                                 together([](const Part& part) { return sampled_logprobs(part.micro); }),
+    keep_only(keep_small_moments(together([](const StepPart& part) { return part.proximal; }),
+                                 together([](const StepPart& part) { return sampled_logprobs(part.micro); }),
                                  options_.moment_threshold));
   }
 }
 
-at::Tensor PolicyLearner::old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const {
+at::Tensor PolicyLearner::old_logprobs(const StepPart& part, const at::Tensor& logprobs,
+                                       int64_t version) const {
   switch (options_.old_policy) {
     case OldPolicy::Behaviour:
       return sampled_logprobs(part.micro);
@@ -195,7 +196,7 @@ at::Tensor PolicyLearner::old_logprobs(const Part& part, const at::Tensor& logpr
 }
 
 // Of the policy term of each token; undefined where all are 1.
-at::Tensor PolicyLearner::factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old,
+at::Tensor PolicyLearner::factors(const StepPart& part, const at::Tensor& logprobs, const at::Tensor& old,
                                   Tally& tally) const {
   at::Tensor factors;
   const auto times = [&factors](const at::Tensor& more) {
@@ -217,8 +218,8 @@ at::Tensor PolicyLearner::factors(const Part& part, const at::Tensor& logprobs, 
   return factors;
 }
 
-void PolicyLearner::learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
-                          Tally& tally) {
+void PolicyLearner::learn(const StepPart& part, const StepDenominators& denominators, int64_t version,
+                          bool first, Tally& tally) {
   const auto& micro = part.micro;
   auto options = options_.loss;
   options.beta = options_.kl_in_reward ? 0.0 : coefficients_.kl();
@@ -279,10 +280,15 @@ void PolicyLearner::keep_log_ratios(const MicroBatch& micro, const at::Tensor& l
   }
 }
 
-StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
+StepMetrics PolicyLearner::step(TrainingBatch batch, int64_t version) {
+  auto planned = plan(std::move(batch));
+  return step(planned, version);
+}
+
+StepMetrics PolicyLearner::step(StepPlan& plan, int64_t version) {
+  const auto& batch = plan.batch;
   StepMetrics metrics = internal::batch_metrics(batch, version);
-  auto updates = plan(batch);
-  prepare(batch, version, updates, metrics);
+  prepare(plan, version, metrics);
   if (options_.needs_reference()) metrics["kl_coef"] = coefficients_.kl();
   if (options_.coefficients().uses_entropy()) metrics["entropy_coef"] = coefficients_.entropy();
 
@@ -291,7 +297,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
   Tally tally;
   const bool critic_alone = critic_ != nullptr && version < options_.critic_warmup;
   for (int64_t i = 0; i < options_.updates_per_step(); ++i) {
-    const auto& update = updates[static_cast<size_t>(i % options_.minibatches)];
+    const auto& update = plan.updates[static_cast<size_t>(i % options_.minibatches)];
     tally.step_tokens += update.denominators.tokens;
     tally.step_nonempty += update.denominators.nonempty;
     optimizer_.zero_grad();
@@ -302,7 +308,7 @@ StepMetrics PolicyLearner::step(const TrainingBatch& batch, int64_t version) {
     // A critic's gradients, and what ends a step early, are summed before all of the policy's are.
     const auto* const last = critic_ == nullptr && !may_end && update.denominators.tokens > 0
                                  ? model::last_of(update.parts, optimizer_.collective().rank(),
-                                                  [](const Part& part) { return part.micro.rank; })
+                                                  [](const StepPart& part) { return part.micro.rank; })
                                  : nullptr;
     for (const auto& part : update.parts) {
       if (!is_own(part)) continue;

@@ -12,6 +12,7 @@
 #include "learner/coefficients.h"
 #include "learner/off_policy.h"
 #include "learner/policy_loss.h"
+#include "learner/step_plan.h"
 #include "learner/training_batch.h"
 #include "model/network.h"
 #include "optim/optimizer.h"
@@ -21,10 +22,8 @@ namespace sluice::learner {
 
 class Critic;
 namespace internal {
-struct StepPart;
 struct StepTally;
-struct StepUpdate;
-}  // namespace internal
+}
 
 // What the ratio that is clipped is taken against (spec section 8.1).
 enum class OldPolicy {
@@ -90,12 +89,16 @@ using StepMetrics = std::map<std::string, double>;
 // By group and completion of a batch.
 using TokenLogRatios = std::map<std::pair<size_t, size_t>, std::vector<float>>;
 
-// Owns nothing; not safe from several threads at once.
+// Owns nothing; not safe from several threads at once, but for plan().
 class PolicyLearner {
  public:
   // `reference` may be null when beta is 0; `critic` is not where it is the baseline, and null elsewhere.
   PolicyLearner(model::Network& network, const reference::ReferencePolicy* reference,
                 optim::Optimizer& optimizer, const PolicyLearnerOptions& options, Critic* critic = nullptr);
+
+  // Cuts the batch into the micro-batches of its updates and sends them to the device. Depends on no weights:
+  // it may go on in another thread while a step before it is learned from.
+  StepPlan plan(TrainingBatch batch) const;
 
   // Forward, loss, backward over the micro-batches, an update; as often as the options say. An update without
   // a chosen token is none.
@@ -130,7 +133,9 @@ class PolicyLearner {
   //
   // Of several ranks, those of the optimizer, each calls this with the same batch, computes its share of the
   // micro-batches, and returns the same metrics.
-  StepMetrics step(const TrainingBatch& batch, int64_t version);
+  StepMetrics step(StepPlan& plan, int64_t version);
+  // Of a batch for which nothing was done before.
+  StepMetrics step(TrainingBatch batch, int64_t version);
   // Of the last step.
   const StepFault& fault() const { return fault_; }
   // Of the last step: by how much each chosen token was likelier to the learner when it first saw it than to
@@ -141,27 +146,24 @@ class PolicyLearner {
   Coefficients& coefficients() { return coefficients_; }
 
  private:
-  using Part = internal::StepPart;
-  using Update = internal::StepUpdate;
   using Tally = internal::StepTally;
-  bool is_own(const Part& part) const;
-  int64_t lacked(const Update& update) const;  // parts of a rank that has more
+  bool is_own(const StepPart& part) const;
+  int64_t lacked(const StepUpdate& update) const;  // parts of a rank that has more
   bool all_groups_learn() const;
-  static bool are_of_version(const std::vector<Update>& updates, int64_t version);
-  std::vector<Update> plan(const TrainingBatch& batch) const;
+  static bool are_of_version(const std::vector<StepUpdate>& updates, int64_t version);
   // What is computed before the first update: proximal and reference log-probs, advantages of tokens, masks.
-  void prepare(const TrainingBatch& batch, int64_t version, std::vector<Update>& updates,
-               StepMetrics& metrics) const;
-  void look_ahead(std::vector<Update>& updates, int64_t version) const;
-  void mask_tokens(std::vector<Update>& updates) const;
-  void learn(const Part& part, const StepDenominators& denominators, int64_t version, bool first,
+  void prepare(StepPlan& plan, int64_t version, StepMetrics& metrics) const;
+  void look_ahead(std::vector<StepUpdate>& updates, int64_t version) const;
+  void mask_tokens(std::vector<StepUpdate>& updates) const;
+  void learn(const StepPart& part, const StepDenominators& denominators, int64_t version, bool first,
              Tally& tally);
   void keep_log_ratios(const MicroBatch& micro, const at::Tensor& logprobs);
   bool teach_critic(bool sound);
   bool move_policy(bool sound, Tally& tally, StepMetrics& metrics);
   void finish(const TrainingBatch& batch, const Tally& tally, bool moved, StepMetrics& metrics);
-  at::Tensor old_logprobs(const Part& part, const at::Tensor& logprobs, int64_t version) const;
-  at::Tensor factors(const Part& part, const at::Tensor& logprobs, const at::Tensor& old, Tally& tally) const;
+  at::Tensor old_logprobs(const StepPart& part, const at::Tensor& logprobs, int64_t version) const;
+  at::Tensor factors(const StepPart& part, const at::Tensor& logprobs, const at::Tensor& old,
+                     Tally& tally) const;
 
   model::Network& network_;
   const reference::ReferencePolicy* const reference_;

@@ -214,6 +214,19 @@ std::optional<std::vector<RolloutGroup>> RolloutServer::take_batch(int64_t step,
   return groups;
 }
 
+std::optional<std::vector<RolloutGroup>> RolloutServer::next_batch(int64_t step, std::stop_token stop) {
+  std::unique_lock lock(impl_->mutex);
+  std::optional<std::vector<uint64_t>> ids;
+  const auto ready = [&] {
+    if (!impl_->started) return false;
+    const auto& batch = impl_->batch;
+    ids = impl_->ledger.next_batch(step, batch ? batch->second : std::vector<uint64_t>());
+    return ids.has_value();
+  };
+  if (!impl_->changed.wait(lock, std::move(stop), ready)) return std::nullopt;
+  return impl_->queue.copy(*ids);
+}
+
 void RolloutServer::trained(int64_t step, const std::vector<PoisonedGroup>& poisoned) {
   int64_t oldest = 0;
   {

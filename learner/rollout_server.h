@@ -100,6 +100,10 @@ class RolloutServer {
   // Waits for the batch of a step; journalled and removed from the buffer when it returns. Empty when the
   // time is over. What went wrong in the thread is thrown here.
   std::optional<std::vector<buffers::RolloutGroup>> take_batch(int64_t step, Millis timeout_ms);
+  // Copies of the groups that the next step takes, as far as it is known while the step before is trained:
+  // waits until all of them are there. Empty when the stop comes first. Changes nothing, and take_batch() may
+  // still choose others. Safe from any thread.
+  std::optional<std::vector<buffers::RolloutGroup>> next_batch(int64_t step, std::stop_token stop);
   // Of the last batch, until it is trained.
   buffers::RefillCounts refills() const;
   // The optimizer step over the last batch, which was of this step, is done. Those of its groups that turned

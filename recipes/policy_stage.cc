@@ -22,6 +22,7 @@
 #include "model/tensor_bytes.h"
 #include "recipes/audit.h"
 #include "recipes/internal/held_out_reward.h"
+#include "recipes/internal/next_step.h"
 #include "recipes/internal/policy_follower.h"
 #include "recipes/internal/policy_match.h"
 #include "recipes/internal/policy_memory.h"
@@ -194,6 +195,9 @@ class PolicyStage {
     server_ = std::make_unique<learner::RolloutServer>(
         options, [this](const buffers::Ledger::Grant& grant) { return make_lease(grant); }, events,
         start_.stage_step);
+    next_step_.emplace(
+        [this](int64_t step, std::stop_token told) { return server_->next_batch(step, std::move(told)); },
+        [this](int64_t step, auto groups) { return trainer_.plan(step, std::move(groups)); });
     journal_bytes_ = saved_journal_bytes_ = server_->status().journal_bytes;
     for (const auto& [version, flat] : versions_) publish(version, flat);
     publish(start_.stage_step);
@@ -301,11 +305,13 @@ class PolicyStage {
   learner::StepMetrics train(int64_t step, std::vector<buffers::RolloutGroup> groups,
                              learner::StepHealth& health) {
     now_doing(stage_.name + " step " + std::to_string(step + 1) + ": learns");
-    const auto batch = trainer_.make_batch(step, std::move(groups));
+    auto plan = next_step_->take(step, std::move(groups));
+    const auto& batch = plan.batch;
     learner::StepMetrics match;
     if (step == start_.stage_step) match = check_match(batch);
     step_clock_->ends("batch");
-    auto metrics = trainer_.learn(batch);
+    if (trainer_.plans_ahead() && step + 1 < stage_.steps) next_step_->begin(step + 1);
+    auto metrics = trainer_.learn(plan);
     reach(Failpoint::StepLearned);
     const auto whole = trainer_.whole_weights();
     const auto& fault = trainer_.fault();
@@ -490,6 +496,7 @@ class PolicyStage {
     for (const auto& [reason, count] : reasons) {
       monitor_.say(stage_.name + ": " + std::to_string(count) + " groups: " + reason);
     }
+    next_step_.reset();
     server_.reset();
     trainer_.check_reference();
     run_.write_stage_result(stage_.name,
@@ -533,7 +540,8 @@ class PolicyStage {
   monitor::StepDetail detail_;              // likewise
   std::mutex notices_mutex_;
   std::vector<std::string> notices_;                // guarded by notices_mutex_
-  std::unique_ptr<learner::RolloutServer> server_;  // last: its thread uses what stands above
+  std::unique_ptr<learner::RolloutServer> server_;  // its thread uses what stands above,
+  std::optional<internal::NextStep> next_step_;     // and this one's the server too
 };
 
 }  // namespace

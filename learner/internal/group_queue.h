@@ -28,6 +28,9 @@ class GroupQueue {
   void settle(const buffers::Ledger& ledger, const Observer& queued);
 
   std::vector<buffers::RolloutGroup> take(const std::vector<uint64_t>& ids);
+  std::vector<buffers::RolloutGroup> copy(const std::vector<uint64_t>& ids) const {
+    return buffer_.copy(ids);
+  }
   void drop(uint64_t id);
 
   int64_t room() const { return buffer_.room() - static_cast<int64_t>(waiting_.size()); }

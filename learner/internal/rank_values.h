@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "learner/internal/step_parts.h"
+#include "learner/step_plan.h"
 #include "transport/collective.h"
 
 namespace sluice::learner::internal {

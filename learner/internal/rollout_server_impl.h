@@ -90,7 +90,7 @@ struct RolloutServer::Impl {
   internal::WakeUp wake;
 
   mutable std::mutex mutex;  // guards all below
-  std::condition_variable changed;
+  std::condition_variable_any changed;
   std::exception_ptr failure;  // of the thread
   bool started = false;
   Millis last_tick = 0, told_ms = 0;

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "learner/internal/step_parts.h"
 #include "learner/policy_learner.h"
+#include "learner/step_plan.h"
 
 namespace sluice::learner::internal {
 

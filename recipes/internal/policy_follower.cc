@@ -27,9 +27,9 @@ int follow_policy_stage(const RunDirectory& run, const Recipe& recipe, const Sta
         break;
       case Order::Kind::Learn: {
         now_doing(stage.name + " step " + std::to_string(step + 1) + ": learns");
-        const auto batch = trainer.make_batch(step, std::move(order.groups));
+        auto plan = trainer.plan(step, std::move(order.groups));
         step_clock.ends("batch");
-        auto metrics = trainer.learn(batch);
+        auto metrics = trainer.learn(plan);
         static_cast<void>(trainer.whole_weights());  // which rank 0 publishes
         step_clock.ends("train");
         step_clock.report(++step, metrics);

@@ -37,14 +37,15 @@ PolicyTrainer::PolicyTrainer(const RunDirectory& run, const Recipe& recipe, cons
   check_in_step(optimizer_, "that stage " + stage.name + " begins with");
 }
 
-learner::TrainingBatch PolicyTrainer::make_batch(int64_t step,
-                                                 std::vector<buffers::RolloutGroup> groups) const {
-  return learner::make_training_batch(step, std::move(groups), reward_weights_, stage_.learner.advantage,
-                                      stage_.rollout.sampling.max_new_tokens, &values_);
+learner::StepPlan PolicyTrainer::plan(int64_t step, std::vector<buffers::RolloutGroup> groups) const {
+  return learner_->plan(learner::make_training_batch(step, std::move(groups), reward_weights_,
+                                                     stage_.learner.advantage,
+                                                     stage_.rollout.sampling.max_new_tokens, &values_));
 }
 
-learner::StepMetrics PolicyTrainer::learn(const learner::TrainingBatch& batch) {
-  auto metrics = learner_->step(batch, batch.step);
+learner::StepMetrics PolicyTrainer::learn(learner::StepPlan& plan) {
+  const auto& batch = plan.batch;
+  auto metrics = learner_->step(plan, batch.step);
   if (stage_.learner.advantage.baseline == learner::Baseline::History && fault().cause.empty()) {
     values_.learn(learner::prompts_of(batch), batch.rewards);
   }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "learner/policy_learner.h"
-#include "learner/training_batch.h"
+#include "learner/step_plan.h"
 #include "learner/value_tracker.h"
 #include "model/network.h"
 #include "optim/optimizer.h"
@@ -26,9 +26,13 @@ class PolicyTrainer {
   PolicyTrainer(const RunDirectory& run, const Recipe& recipe, const StageSpec& stage,
                 const StageStart& start, transport::Collective& ranks);
 
-  learner::TrainingBatch make_batch(int64_t step, std::vector<buffers::RolloutGroup> groups) const;
-  // Step `batch.step`, counted from 0 in the stage. Every rank calls it with the same batch.
-  learner::StepMetrics learn(const learner::TrainingBatch& batch);
+  // What step `step`, counted from 0 in the stage, does with these groups.
+  learner::StepPlan plan(int64_t step, std::vector<buffers::RolloutGroup> groups) const;
+  // Whether another thread may plan a step while the one before it is learned from: not where that decides
+  // what the groups are measured against.
+  bool plans_ahead() const { return stage_.learner.advantage.baseline != learner::Baseline::History; }
+  // Every rank calls it with the same batch.
+  learner::StepMetrics learn(learner::StepPlan& plan);
   // That the policy's updates waited for their gradients to be summed over ranks, since the last call.
   double take_sum_seconds() { return optimizer_.take_sum_seconds(); }
   // Of the last step.

@@ -286,6 +286,29 @@ TEST(Ledger, BatchesByArrivalWithoutExactVersions) {
   EXPECT_EQ(ledger.counts().queued, 1);
 }
 
+TEST(Ledger, ForeseesTheNextBatchWhileTheOneBeforeIsTrained) {
+  Ledger ledger(by_arrival());
+  lease_all(ledger);  // 0 .. 3
+  ledger.publish(3);
+  for (const uint64_t group : {3, 0, 1}) ledger.admit(group, /*oldest_version=*/group == 1 ? 0 : 2);
+  EXPECT_EQ(ledger.next_batch(2, /*in_training=*/{3, 0}), std::nullopt);
+  ledger.admit(2, 2);
+
+  EXPECT_EQ(ledger.next_batch(2, {3, 0}), std::nullopt);  // 1 is too old for it
+  lease_all(ledger);
+  ledger.admit(4, 2);
+  EXPECT_THAT(*ledger.next_batch(2, {3, 0}), ElementsAre(2, 4));
+  EXPECT_EQ(ledger.counts().queued, 5);  // and nothing is dropped
+  EXPECT_THAT(ledger.take_newly_dropped(), IsEmpty());
+
+  Ledger by_ordinal(exact());
+  lease_all(by_ordinal);
+  for (const uint64_t group : {3, 1, 0}) by_ordinal.admit(group, 0);
+  EXPECT_EQ(by_ordinal.next_batch(1, {0, 1}), std::nullopt);
+  by_ordinal.admit(2, 0);
+  EXPECT_THAT(*by_ordinal.next_batch(1, {0, 1}), ElementsAre(2, 3));
+}
+
 TEST(Ledger, DropsWhatIsStaleAndIssuesMoreInItsPlace) {
   Ledger ledger(by_arrival());
   lease_all(ledger);  // 0 .. 3

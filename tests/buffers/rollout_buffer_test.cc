@@ -22,6 +22,18 @@ TEST(RolloutBuffer, GivesGroupsInTheOrderAskedFor) {
   EXPECT_EQ(buffer.num_tokens(), 3);
 }
 
+TEST(RolloutBuffer, CopiesWhatStays) {
+  RolloutBuffer buffer(4);
+  for (const uint64_t id : {7u, 2u}) buffer.put(small_group(id));
+
+  const auto copies = buffer.copy({7, 2});
+
+  EXPECT_EQ(encode_group(copies.at(0)), encode_group(small_group(7)));
+  EXPECT_EQ(copies.at(1).group, 2u);
+  EXPECT_EQ(buffer.size(), 2);
+  EXPECT_THROW(buffer.copy({7, 9}), Error);
+}
+
 TEST(RolloutBuffer, RefusesWhatCreditsAndLedgerShouldHavePrevented) {
   RolloutBuffer buffer(2);
   buffer.put(small_group(1));

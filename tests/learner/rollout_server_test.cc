@@ -146,6 +146,39 @@ TEST_F(RolloutServerTest, TakesTheFirstThatArriveWithoutExactVersions) {
   EXPECT_EQ(server->status().reasons.at("stale"), 1);
 }
 
+TEST_F(RolloutServerTest, ShowsTheNextBatchWhileTheOneBeforeIsTrained) {
+  for (const bool exact : {true, false}) {
+    SCOPED_TRACE(exact);
+    options_.ledger.exact_versions = exact;
+    options_.journal = folder_ / (exact ? "exact" : "free");
+    const auto server = start();
+    server->publish(0, opaque_weights("w"));
+    Actor actor(server->address());
+    actor.join(4);
+    std::vector<Lease> leases;
+    for (int i = 0; i < 4; ++i) leases.push_back(actor.lease());
+    for (size_t i = 0; i < 3; ++i) actor.group(answer(leases[i]), i + 1);
+    ASSERT_TRUE(server->take_batch(0, kSoon));
+
+    std::optional<std::vector<RolloutGroup>> next;
+    {
+      std::jthread waits([&](const std::stop_token& stop) { next = server->next_batch(1, stop); });
+      actor.group(answer(leases[3]), 4);
+      ASSERT_TRUE(soon([&] { return server->status().queue_depth == 2; }));
+      waits.join();
+    }
+    EXPECT_EQ(ids(next), (Ids{2, 3}));
+    EXPECT_EQ(server->status().queue_depth, 2);  // they are still there
+    server->trained(0);
+    EXPECT_EQ(ids(server->take_batch(1, kSoon)), (Ids{2, 3}));
+
+    std::jthread never([&](const std::stop_token& stop) { next = server->next_batch(2, stop); });
+    never.request_stop();
+    never.join();
+    EXPECT_FALSE(next);
+  }
+}
+
 TEST_F(RolloutServerTest, AcknowledgesADuplicateAgainAndCountsIt) {
   const auto server = start();
   server->publish(0, opaque_weights("w"));

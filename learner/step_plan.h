@@ -1,5 +1,5 @@
-// A step as it is learned from: its updates, each over micro-batches, and what is computed for these before
-// the first one.
+// A batch as a step goes through it: its updates, each over micro-batches that lie on the device, and what is
+// computed for these before the first one.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,7 +8,7 @@
 
 #include "learner/training_batch.h"
 
-namespace sluice::learner::internal {
+namespace sluice::learner {
 
 // Tensors are [targets]; undefined where nobody asks.
 struct StepPart {
@@ -24,4 +24,9 @@ struct StepUpdate {
   std::vector<StepPart> parts;
 };
 
-}  // namespace sluice::learner::internal
+struct StepPlan {
+  TrainingBatch batch;
+  std::vector<StepUpdate> updates;
+};
+
+}  // namespace sluice::learner
