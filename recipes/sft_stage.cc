@@ -1,9 +1,11 @@
+#include <future>
 #include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/trace.h"
 #include "optim/optimizer.h"
 #include "recipes/internal/held_out.h"
 #include "recipes/internal/stage_context.h"
@@ -92,11 +94,25 @@ class SftStage {
             stage_seed(recipe, stage_.name)};
   }
 
-  learner::StepMetrics learn(int64_t step, internal::StepClock& clock) {
+  std::vector<sft::Example> read(int64_t step) {
+    const Traced traced("read examples");
     const int64_t per_step = stage_.batch.examples_per_step;
-    const auto batch = examples_.take(step * per_step, per_step);
+    return examples_.take(step * per_step, per_step);
+  }
+
+  // Those of the next step are read and tokenised while this one is learned from. Steps come one by one.
+  std::vector<sft::Example> take_examples(int64_t step) {
+    auto examples = next_.valid() ? next_.get() : read(step);
+    if (step + 1 < stage_.steps) {
+      next_ = std::async(std::launch::async, [this, step] { return read(step + 1); });
+    }
+    return examples;
+  }
+
+  learner::StepMetrics learn(int64_t step, internal::StepClock& clock) {
+    const auto batch = take_examples(step);
     clock.ends("batch");
-    const int64_t dropped = per_step - std::ssize(batch);
+    const int64_t dropped = stage_.batch.examples_per_step - std::ssize(batch);
     if (dropped > 0 && !std::exchange(said_dropped_, true)) {
       monitor_.say(stage_.name + ": examples with nothing to learn are left out, " + std::to_string(dropped) +
                    " of step " + std::to_string(step + 1) + "; num_dropped counts those of each step");
@@ -130,6 +146,7 @@ class SftStage {
   std::optional<sft::DistillTrainer> distiller_;
   std::optional<HeldOutFigures> measured_;  // last
   bool said_dropped_ = false;
+  std::future<std::vector<sft::Example>> next_;  // last: uses what stands above
 };
 
 }  // namespace

@@ -151,6 +151,7 @@ TEST(WholeRun, OfSupervisedStagesAloneIsTracedToo) {
   const auto traced = traced_by_role(workspace);
   EXPECT_TRUE(traced.at("learner-0").contains("step 3"));
   EXPECT_TRUE(traced.at("learner-0").contains("train"));
+  EXPECT_TRUE(traced.at("learner-0").contains("read examples"));  // of step 4
 }
 
 TEST(WholeRun, SameSeedSameWeights) {
