@@ -170,7 +170,9 @@ void Ledger::drop_stale(int64_t step) {
 std::optional<std::vector<uint64_t>> Ledger::batch_by_arrival(
     int64_t step, const std::vector<uint64_t>& in_training) const {
   const int64_t most = options_.prompts_per_step;
-  const auto wanted = static_cast<size_t>(most - std::clamp<int64_t>(given_up_ - missing_, 0, most));
+  const int64_t short_now = in_training.empty() ? 0 : most - std::ssize(in_training);
+  const int64_t lacking = given_up_ - missing_ - short_now;
+  const auto wanted = static_cast<size_t>(most - std::clamp<int64_t>(lacking, 0, most));
   std::vector<uint64_t> groups;
   for (const auto& [arrival, slot] : arrived_) {
     if (groups.size() == wanted) break;

@@ -218,8 +218,8 @@ std::optional<std::vector<RolloutGroup>> RolloutServer::next_batch(int64_t step,
   std::unique_lock lock(impl_->mutex);
   std::optional<std::vector<uint64_t>> ids;
   const auto ready = [&] {
-    if (!impl_->started) return false;
     const auto& batch = impl_->batch;
+    if (!impl_->started || (batch && batch->first >= step)) return false;
     ids = impl_->ledger.next_batch(step, batch ? batch->second : std::vector<uint64_t>());
     return ids.has_value();
   };

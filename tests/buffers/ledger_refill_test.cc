@@ -66,6 +66,23 @@ TEST(LedgerRefill, AnotherGroupIsOwedForTheSameStepAndVersion) {
   EXPECT_EQ(ledger.lease("b", 0)->group, 4u);
 }
 
+TEST(LedgerRefill, ForeseesAWholeBatchBehindAShortOne) {
+  auto without = options(/*exact_versions=*/false);
+  without.refills = 0;
+  Ledger ledger(without);
+  lease_all(ledger);  // 0 .. 3
+  ledger.drop(0, kNoSpread);
+  ledger.admit(1, 0);
+  EXPECT_THAT(*ledger.batch(0), ElementsAre(1));
+
+  ledger.admit(2, 0);
+  EXPECT_EQ(ledger.next_batch(1, /*in_training=*/{1}), std::nullopt);
+  ledger.admit(3, 0);
+  EXPECT_THAT(*ledger.next_batch(1, {1}), ElementsAre(2, 3));
+  ledger.trained(0, {1});
+  EXPECT_THAT(*ledger.batch(1), ElementsAre(2, 3));
+}
+
 TEST(LedgerRefill, BatchesGoBySlotWithTheGroupThatWasKept) {
   Ledger ledger(options());
   lease_all(ledger);

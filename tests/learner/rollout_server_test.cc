@@ -172,7 +172,8 @@ TEST_F(RolloutServerTest, ShowsTheNextBatchWhileTheOneBeforeIsTrained) {
     server->trained(0);
     EXPECT_EQ(ids(server->take_batch(1, kSoon)), (Ids{2, 3}));
 
-    std::jthread never([&](const std::stop_token& stop) { next = server->next_batch(2, stop); });
+    // What was taken is not the next any more.
+    std::jthread never([&](const std::stop_token& stop) { next = server->next_batch(1, stop); });
     never.request_stop();
     never.join();
     EXPECT_FALSE(next);
