@@ -45,8 +45,9 @@ constexpr FailpointInfo kFailpoints[] = {
     {Failpoint::Loss, "learner.loss", "the loss of a micro-batch of a policy stage", true},
     {Failpoint::Gradient, "optimizer.gradient", "the gradient of an update, before it is clipped", true},
     {Failpoint::Weight, "optimizer.weight", "the weights after an update", true},
-    {Failpoint::RanksSum, "ranks.sum", "a rank has begun a sum of gradients or of a block, and given nothing",
-     false, true},
+    {Failpoint::RanksSum, "ranks.sum", "a rank has begun a sum of gradients, and given nothing", false, true},
+    {Failpoint::RanksBroadcast, "ranks.broadcast",
+     "a rank is to give what it has, or to take it, and did not", false, true},
 };
 
 enum class Action { Kill, Stop, Slow, Error, Nan, Inf };

@@ -37,6 +37,7 @@ enum class Failpoint : unsigned char {
   Gradient,
   Weight,
   RanksSum,
+  RanksBroadcast,
 };
 
 struct FailpointInfo {

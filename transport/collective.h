@@ -24,8 +24,8 @@ class Collective {
   // Waits for a sum that was begun.
   using EndSum = std::function<void()>;
   // Begins all_reduce_sum(), which goes on meanwhile where it can: `tensor` is not touched until the returned
-  // function, called in the order of the beginnings, has waited for it. No other sum and no meet() comes
-  // between a beginning and its end.
+  // function, called in the order of the beginnings, has waited for it. No other sum, broadcast() or
+  // meet() comes between a beginning and its end.
   virtual EndSum begin_sum(at::Tensor tensor) {
     all_reduce_sum(tensor);
     return [] {};

@@ -101,7 +101,9 @@ Collective::EndSum GlooCollective::begin_sum(at::Tensor tensor) {
 
 void GlooCollective::broadcast(at::Tensor& tensor, int64_t root) {
   group_->begin_another();
-  group_->begin(tensor, "broadcast", group_->meeting.begin(), [&](auto& tensors) {
+  const auto begun = group_->meeting.begin();
+  reach(Failpoint::RanksBroadcast, options_.rank);
+  group_->begin(tensor, "broadcast", begun, [&](auto& tensors) {
     c10d::BroadcastOptions from;
     from.rootRank = root;
     return group_->gloo->broadcast(tensors, from);

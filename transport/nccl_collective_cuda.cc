@@ -50,7 +50,9 @@ class NcclCollective final : public Collective {
   void broadcast(at::Tensor& tensor, int64_t root) override {
     begin_another();
     auto there = tensor.to(device_);
-    begin(there, "broadcast", meeting_.begin(), [&](auto& tensors) {
+    const auto begun = meeting_.begin();
+    reach(Failpoint::RanksBroadcast, options_.rank);
+    begin(there, "broadcast", begun, [&](auto& tensors) {
       c10d::BroadcastOptions from;
       from.rootRank = root;
       return nccl_->broadcast(tensors, from);

@@ -71,8 +71,8 @@ std::string in_sum(const std::string& rank, int64_t number, const std::string& a
 }
 
 Finished killed(const Workspace& workspace, const std::string& rank,
-                const std::vector<std::string>& arguments, int64_t sum = 7) {
-  Sluice run(workspace, arguments, {{"SLUICE_FAIL", in_sum(rank, sum, "kill")}});
+                const std::vector<std::string>& arguments) {
+  Sluice run(workspace, arguments, {{"SLUICE_FAIL", in_sum(rank, 7, "kill")}});
   return end_of(workspace, run, kLongMs + kFaultMs);
 }
 
@@ -169,10 +169,12 @@ TEST(ShardedRanksRun, EndInTheSameWeightsEachTimeAndBeginLikeOthers) {
   EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
 }
 
-// In a sum of a block, of which a step has a dozen.
+// Where it is to give a block's weights or to take them, of which a step has several.
 TEST(ShardedRanksRun, AKilledRankIsNamedAndOthersGoOn) {
   const UnmixedWorkspace workspace;
-  const auto run = killed(workspace, "1", on_ranks(2, {"optim.shard=weights"}), /*sum=*/20);
+  Sluice doomed(workspace, on_ranks(2, {"optim.shard=weights"}),
+                {{"SLUICE_FAIL", "ranks.broadcast@1:40:kill"}});
+  const auto run = end_of(workspace, doomed, kLongMs + kFaultMs);
   EXPECT_EQ(run.code, 1) << run.out << run.err;
   EXPECT_THAT(run.err, HasSubstr("rank 1 of the learner of stage sft ended (killed by SIGKILL)"));
   EXPECT_THAT(run.err, HasSubstr("rank 1 went away"));
