@@ -166,7 +166,7 @@ class Planner {
   std::optional<at::ScalarType> packed_type(bool int8_weights = false) const {
     if (recipe_.device != "cpu") return std::nullopt;
     if (int8_weights) return at::kChar;
-    return model::Weight({}, {}, recipe_.model.rounding).rounds_to().value_or(at::kFloat);
+    return model::weights_rounded_to(recipe_.model.rounding).value_or(at::kFloat);
   }
 
   static int64_t rows(const recipes::StageSpec& stage, int64_t sequences, int64_t longest) {

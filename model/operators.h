@@ -23,6 +23,15 @@ enum class Rounding { None, BFloat16, BFloat16Both, Float16Both, Int8 };
 // bfloat16 or float16, to which numbers are rounded; none: they stay as they are.
 using NarrowType = std::optional<at::ScalarType>;
 
+// What rows of products become, and what weights do; Int8 apart.
+inline NarrowType rows_rounded_to(Rounding rounding) {
+  if (rounding == Rounding::BFloat16Both) return at::kBFloat16;
+  return rounding == Rounding::Float16Both ? NarrowType(at::kHalf) : std::nullopt;
+}
+inline NarrowType weights_rounded_to(Rounding rounding) {
+  return rounding == Rounding::BFloat16 ? NarrowType(at::kBFloat16) : rows_rounded_to(rounding);
+}
+
 // A weight [out, in], and a copy of it in the order its kernel reads it where it does not change: without
 // that every product makes one. What is computed has the same bits with it and without, unless the copy is
 // rounded to int8. Gradients pass a rounding as if there were none.
@@ -34,14 +43,8 @@ struct Weight {
   at::Tensor scales;                   // [out] of int8
   Rounding rounding = Rounding::None;  // in each product
 
-  // Int8 apart.
-  NarrowType rounds_to() const {
-    return rounding == Rounding::BFloat16 ? NarrowType(at::kBFloat16) : rounds_rows_to();
-  }
-  NarrowType rounds_rows_to() const {
-    if (rounding == Rounding::BFloat16Both) return at::kBFloat16;
-    return rounding == Rounding::Float16Both ? NarrowType(at::kHalf) : std::nullopt;
-  }
+  NarrowType rounds_to() const { return weights_rounded_to(rounding); }
+  NarrowType rounds_rows_to() const { return rows_rounded_to(rounding); }
 };
 
 // Weights [out, in] of one input that lie one after another in memory, so that one product serves them all.
