@@ -132,7 +132,7 @@ class PolicyLearner {
   // An update whose loss or gradient is not finite on any rank is skipped on all, and ends the step.
   //
   // Of several ranks, those of the optimizer, each calls this with the same batch, computes its share of the
-  // micro-batches, and returns the same metrics.
+  // micro-batches, and returns the same metrics. Uses the plan up.
   StepMetrics step(StepPlan& plan, int64_t version);
   // Of a batch for which nothing was done before.
   StepMetrics step(TrainingBatch batch, int64_t version);

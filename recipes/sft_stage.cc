@@ -95,7 +95,6 @@ class SftStage {
   }
 
   std::vector<sft::Example> read(int64_t step) {
-    const Traced traced("read examples");
     const int64_t per_step = stage_.batch.examples_per_step;
     return examples_.take(step * per_step, per_step);
   }
@@ -104,7 +103,11 @@ class SftStage {
   std::vector<sft::Example> take_examples(int64_t step) {
     auto examples = next_.valid() ? next_.get() : read(step);
     if (step + 1 < stage_.steps) {
-      next_ = std::async(std::launch::async, [this, step] { return read(step + 1); });
+      next_ = std::async(std::launch::async, [this, step, began_us = trace_clock_us()] {
+        auto next = read(step + 1);
+        traced("read ahead", began_us);
+        return next;
+      });
     }
     return examples;
   }
@@ -144,9 +147,9 @@ class SftStage {
   const std::unique_ptr<model::Network> teacher_;  // null but where there is one to distil
   std::optional<sft::SftTrainer> trainer_;         // one of these
   std::optional<sft::DistillTrainer> distiller_;
-  std::optional<HeldOutFigures> measured_;  // last
+  std::optional<HeldOutFigures> measured_;  // the newest
   bool said_dropped_ = false;
-  std::future<std::vector<sft::Example>> next_;  // last: uses what stands above
+  std::future<std::vector<sft::Example>> next_;  // uses what stands above
 };
 
 }  // namespace

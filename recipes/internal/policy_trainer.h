@@ -29,8 +29,11 @@ class PolicyTrainer {
   // What step `step`, counted from 0 in the stage, does with these groups.
   learner::StepPlan plan(int64_t step, std::vector<buffers::RolloutGroup> groups) const;
   // Whether another thread may plan a step while the one before it is learned from: not where that decides
-  // what the groups are measured against.
-  bool plans_ahead() const { return stage_.learner.advantage.baseline != learner::Baseline::History; }
+  // what the groups are measured against, and not for one of several ranks, which would wait for the others.
+  bool plans_ahead() const {
+    return stage_.learner.advantage.baseline != learner::Baseline::History &&
+           optimizer_.collective().size() == 1;
+  }
   // Every rank calls it with the same batch.
   learner::StepMetrics learn(learner::StepPlan& plan);
   // That the policy's updates waited for their gradients to be summed over ranks, since the last call.

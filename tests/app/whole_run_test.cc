@@ -141,6 +141,15 @@ TEST(WholeRun, ATraceShowsWhatEveryRoleDidInAStep) {
   expect_undisturbed(workspace);
 }
 
+// While it learns for long, actors make what comes next.
+TEST(WholeRun, PlansTheNextStepWhileItLearns) {
+  const Workspace workspace;
+  const auto run =
+      sluice(workspace, {"run", "recipe.toml", "--trace", "grpo.steps=4", "grpo.algorithm.epochs=20"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(traced_by_role(workspace).at("learner-0").contains("plan ahead"));
+}
+
 TEST(WholeRun, OfSupervisedStagesAloneIsTracedToo) {
   const Workspace workspace;
   const auto recipe = read_file(workspace / "recipe.toml");
@@ -151,7 +160,7 @@ TEST(WholeRun, OfSupervisedStagesAloneIsTracedToo) {
   const auto traced = traced_by_role(workspace);
   EXPECT_TRUE(traced.at("learner-0").contains("step 3"));
   EXPECT_TRUE(traced.at("learner-0").contains("train"));
-  EXPECT_TRUE(traced.at("learner-0").contains("read examples"));  // of step 4
+  EXPECT_TRUE(traced.at("learner-0").contains("read ahead"));  // for step 4
 }
 
 TEST(WholeRun, SameSeedSameWeights) {

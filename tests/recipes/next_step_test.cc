@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <latch>
 #include <mutex>
@@ -37,11 +38,10 @@ NextStep::Foresee foresees(const std::vector<uint64_t>& ids) {
 }
 
 TEST(NextStep, IsPlannedBeforeItIsAskedFor) {
-  int plans = 0;
+  std::atomic<int> plans = 0;
   std::latch planned(1);
   NextStep next(foresees({4, 5}), [&](int64_t step, Groups groups) {
-    ++plans;
-    planned.count_down();
+    if (++plans == 1) planned.count_down();
     return plan_of(step, std::move(groups));
   });
   next.begin(2);
@@ -56,14 +56,16 @@ TEST(NextStep, IsPlannedBeforeItIsAskedFor) {
 }
 
 TEST(NextStep, IsOfTheGroupsThatItTakesWhateverWasForeseen) {
+  std::atomic<int> plans = 0;
   std::latch planned(1);
   NextStep next(foresees({4, 5}), [&](int64_t step, Groups groups) {
-    if (planned.try_wait() == false) planned.count_down();
+    if (++plans == 1) planned.count_down();
     return plan_of(step, std::move(groups));
   });
   next.begin(2);
   planned.wait();
   EXPECT_THAT(ids_of(next.take(2, groups_of({4, 6}))), ElementsAre(4, 6));
+  EXPECT_EQ(plans, 2);
 
   next.begin(3);
   next.begin(3);  // the one before is given up
