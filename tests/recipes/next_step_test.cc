@@ -33,43 +33,46 @@ learner::StepPlan plan_of(int64_t step, Groups groups) {
   return {.batch = {.step = step, .groups = std::move(groups)}, .updates = {}};
 }
 
-NextStep::Foresee foresees(const std::vector<uint64_t>& ids) {
-  return [ids](int64_t /*step*/, const std::stop_token& /*stop*/) { return groups_of(ids); };
-}
+// One that foresees groups 4 and 5 of whatever step, and counts its plans.
+struct Counted {
+  void plan_ahead(int64_t step) {
+    next.begin(step);
+    planned.wait();
+  }
+
+  std::atomic<int> plans = 0;
+  std::latch planned{1};  // once
+  NextStep next{[](int64_t /*step*/, const std::stop_token& /*stop*/) {
+                  return groups_of({4, 5});
+                },
+                [this](int64_t step, Groups groups) {
+                  if (++plans == 1) planned.count_down();
+                  return plan_of(step, std::move(groups));
+                }};
+};
 
 TEST(NextStep, IsPlannedBeforeItIsAskedFor) {
-  std::atomic<int> plans = 0;
-  std::latch planned(1);
-  NextStep next(foresees({4, 5}), [&](int64_t step, Groups groups) {
-    if (++plans == 1) planned.count_down();
-    return plan_of(step, std::move(groups));
-  });
-  next.begin(2);
-  planned.wait();
+  Counted counted;
+  counted.plan_ahead(2);
 
-  const auto plan = next.take(2, groups_of({4, 5}));
+  const auto plan = counted.next.take(2, groups_of({4, 5}));
 
   EXPECT_EQ(plan.batch.step, 2);
   EXPECT_THAT(ids_of(plan), ElementsAre(4, 5));
-  EXPECT_EQ(plans, 1);
-  EXPECT_THAT(ids_of(next.take(2, groups_of({4, 5}))), ElementsAre(4, 5));  // it is given once
+  EXPECT_EQ(counted.plans, 1);
+  EXPECT_THAT(ids_of(counted.next.take(2, groups_of({4, 5}))), ElementsAre(4, 5));  // it is given once
+  EXPECT_EQ(counted.plans, 2);
 }
 
 TEST(NextStep, IsOfTheGroupsThatItTakesWhateverWasForeseen) {
-  std::atomic<int> plans = 0;
-  std::latch planned(1);
-  NextStep next(foresees({4, 5}), [&](int64_t step, Groups groups) {
-    if (++plans == 1) planned.count_down();
-    return plan_of(step, std::move(groups));
-  });
-  next.begin(2);
-  planned.wait();
-  EXPECT_THAT(ids_of(next.take(2, groups_of({4, 6}))), ElementsAre(4, 6));
-  EXPECT_EQ(plans, 2);
+  Counted counted;
+  counted.plan_ahead(2);
+  EXPECT_THAT(ids_of(counted.next.take(2, groups_of({4, 6}))), ElementsAre(4, 6));
+  EXPECT_EQ(counted.plans, 2);
 
-  next.begin(3);
-  next.begin(3);  // the one before is given up
-  EXPECT_EQ(next.take(7, groups_of({4, 5})).batch.step, 7);
+  counted.next.begin(3);
+  counted.next.begin(3);  // the one before is given up
+  EXPECT_EQ(counted.next.take(7, groups_of({4, 5})).batch.step, 7);
 }
 
 TEST(NextStep, DoesNotWaitForGroupsThatAreNotThere) {
@@ -87,9 +90,10 @@ TEST(NextStep, DoesNotWaitForGroupsThatAreNotThere) {
 }
 
 TEST(NextStep, SaysWhatIsWrongWithItsGroupsWhenItTakesThem) {
-  NextStep next(foresees({4}), [](int64_t /*step*/, const Groups& groups) -> learner::StepPlan {
-    fail<DataError>("group ", groups.front().group, " has an empty prompt");
-  });
+  NextStep next([](int64_t, const std::stop_token&) { return groups_of({4}); },
+                [](int64_t /*step*/, const Groups& groups) -> learner::StepPlan {
+                  fail<DataError>("group ", groups.front().group, " has an empty prompt");
+                });
   next.begin(2);
   EXPECT_THROW(next.take(2, groups_of({4})), DataError);
 }
