@@ -18,7 +18,7 @@ help:
 	@echo 'make learn   build, and check what every algorithm learns on a small task (half an hour or more)'
 	@echo 'make trust   build, and break runs in every way: nothing lost, nothing learned twice (up to an hour)'
 	@echo 'make fuzz    give the readers of foreign files RUNS (1000000) broken ones each, under sanitizers'
-	@echo 'make demo    build, and train a small word model from nothing on this CPU'
+	@echo 'make demo    build the program, and train a small word model from nothing on this CPU'
 	@echo 'make screenshots  build, and take the pictures of docs/images (needs chromium; a few minutes)'
 	@echo 'make cuda    build everything with CUDA into build-cuda/, and run the GPU tests where a GPU is, their twins anywhere'
 	@echo 'make bench   build, and measure this machine'
@@ -54,8 +54,10 @@ fuzz:
 	cmake --build build-fuzz -j $(JOBS) --target fuzzers
 	RUNS=$(RUNS) scripts/fuzz
 
-# A name of its own each time, because a used run name is refused.
-demo: build
+# The program alone, and a name of its own each time, because a used run name is refused.
+demo: bootstrap
+	cmake --preset release
+	cmake --build build -j $(JOBS) --target sluice
 	build/sluice run recipes/shakespeare_words.toml --name demo-$$(date +%Y%m%d-%H%M%S)
 
 screenshots: build
