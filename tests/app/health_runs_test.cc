@@ -18,7 +18,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
 
-constexpr const char* kRewards = R"(import time
+constexpr const char* kRewards = R"(import json
+import time
 
 
 def letter_e(completions, **_):
@@ -44,8 +45,11 @@ def off_scale(completions, **_):
     return [score * (1 if groups <= 100 else 1000) for score in letter_e(completions)]
 
 
+# Twelve times as slow as the learner of late, which works the longer the busier the machine is.
 def slow(completions, **_):
-    time.sleep(0.3)
+    steps = [json.loads(line) for line in open("runs/slow_scorer/metrics.jsonl")]
+    works = [step["step_time"] - step["time/wait"] for step in steps if "time/wait" in step]
+    time.sleep(12 * max(works[-3:], default=0.03))
     return variety(completions)
 )";
 
@@ -74,7 +78,7 @@ const std::vector<Illness>& illnesses() {
         R"(rewards=[{python="ill.py:shortest", scope="group"}])"},
        {"length_drift"}},
       {"slow_scorer",
-       {"grpo.steps=20", "rollout={actors=1, prompts_per_step=1, group_size=4, max_new_tokens=16}",
+       {"grpo.steps=23", "rollout={actors=1, prompts_per_step=1, group_size=4, max_new_tokens=16}",
         R"(rewards=[{python="ill.py:slow", scope="group"}])"},
        {"starving_learner"}},
       {"slow_learner",

@@ -118,16 +118,20 @@ Compared compare(const std::string& recipe, const std::vector<std::string>& more
   return compared;
 }
 
-void expect_planned(int64_t seen, int64_t planned, const std::string& what) {
+// What learners keep is planned within a quarter. Activations are planned as their numbers, beside which the
+// allocator keeps the holes between those of one block and the next, as many as the order of frees makes.
+constexpr double kKept = 1.25, kActivations = 1.45;
+
+void expect_planned(int64_t seen, int64_t planned, double most, const std::string& what) {
   testing::Test::RecordProperty(what + "_planned", std::to_string(planned));
   testing::Test::RecordProperty(what + "_seen", std::to_string(seen));
   EXPECT_GT(static_cast<double>(seen), 0.85 * static_cast<double>(planned)) << what;
-  EXPECT_LT(static_cast<double>(seen), 1.25 * static_cast<double>(planned)) << what;
+  EXPECT_LT(static_cast<double>(seen), most * static_cast<double>(planned)) << what;
 }
 
 TEST(PlannedMemory, IsWhatALearnerTakes) {
   const auto one = compare("supervised.toml");
-  expect_planned(one.seen, one.planned, "one_rank");
+  expect_planned(one.seen, one.planned, kKept, "one_rank");
   EXPECT_GT(one.planned, 4 * kWeights);
 }
 
@@ -135,8 +139,8 @@ TEST(PlannedMemory, IsWhatActivationsTakeAndWhatCheckpointsLeaveOfThem) {
   const std::vector<std::string> many = {"batch.examples_per_step=16"};
   const auto all = compare("supervised.toml", many);
   const auto few = compare("supervised.toml", {many[0], "batch.gradient_checkpointing=true"});
-  expect_planned(all.seen, all.planned, "activations");
-  expect_planned(few.seen, few.planned, "checkpoints");
+  expect_planned(all.seen, all.planned, kActivations, "activations");
+  expect_planned(few.seen, few.planned, kActivations, "checkpoints");
   EXPECT_NEAR(static_cast<double>(all.seen - few.seen), static_cast<double>(all.planned - few.planned),
               0.2 * static_cast<double>(all.planned));
   EXPECT_LT(few.seen, all.seen);
