@@ -141,12 +141,24 @@ void RunPicture::queued(std::vector<QueuedRollout> groups) {
     const auto at = queued_.insert(queued_.end(), Rollout{std::move(group), next_id()});
     by_group_[at->group.group] = at;
     add(entry("rollouts", at->id, at->group.fields, false));
+    ++num_added_;
   }
 }
 
 RedisCommand RunPicture::read_command(size_t count) const {
   return {"XREADGROUP",          "GROUP",   kGroup,          kConsumer, "COUNT",
           std::to_string(count), "STREAMS", key("rollouts"), ">"};
+}
+
+// What is read up to `last`, since a server that reads past a removed entry loses count.
+RedisCommand RunPicture::count_command(const StreamId& last) const {
+  return {"XGROUP",
+          "SETID",
+          key("rollouts"),
+          kGroup,
+          to_string(last),
+          "ENTRIESREAD",
+          std::to_string(num_added_ - queued_.size())};
 }
 
 // Whether reading on would read just these, in whatever order.
@@ -171,12 +183,19 @@ void RunPicture::batched(const std::vector<uint64_t>& groups) {
   if (chosen.empty()) return;
   // A stream is read in its order only: a batch that jumps the queue needs the stream written anew.
   const bool in_line = next_in_line(chosen);
-  for (const auto& at : chosen) in_batch_.splice(in_batch_.end(), queued_, at);
-  if (in_line) {
-    add(read_command(chosen.size()));
-  } else {
-    whole_due_ = true;
+  StreamId last;
+  for (const auto& at : chosen) {
+    last = std::max(last, at->id);
+    in_batch_.splice(in_batch_.end(), queued_, at);
   }
+  if (!in_line) {
+    whole_due_ = true;
+    return;
+  }
+  add(read_command(chosen.size()));
+  if (!hole_ || last < *hole_) return;
+  add(count_command(last));
+  hole_.reset();
 }
 
 void RunPicture::ended(const std::vector<uint64_t>& groups) {
@@ -192,6 +211,7 @@ void RunPicture::ended(const std::vector<uint64_t>& groups) {
     any = true;
     remove.push_back(to_string(at->id));
     if (at->in_batch) acknowledge.push_back(to_string(at->id));
+    if (!at->in_batch) hole_ = std::max(hole_.value_or(at->id), at->id);
     any_read = any_read || at->in_batch;
     (at->in_batch ? in_batch_ : queued_).erase(at);
   }
@@ -222,6 +242,8 @@ std::vector<RedisCommand> RunPicture::take_whole(std::optional<StreamId> last_me
       out.push_back(entry("rollouts", rollout.id, rollout.group.fields, false));
     }
   }
+  num_added_ = in_batch_.size() + queued_.size();
+  hole_.reset();
   if (!in_batch_.empty()) out.push_back(read_command(in_batch_.size()));
 
   forget_silent_actors();

@@ -88,6 +88,7 @@ class RunPicture {
   RedisCommand entry(const std::string& name, const StreamId& id,
                      const std::map<std::string, std::string>& fields, bool trimmed) const;
   RedisCommand read_command(size_t count) const;
+  RedisCommand count_command(const StreamId& last) const;
 
   const std::string run_;
   const std::string prefix_;
@@ -101,6 +102,8 @@ class RunPicture {
   Rollouts in_batch_;           // in the order of the stream: these come first
   Rollouts queued_;
   std::unordered_map<uint64_t, Rollouts::iterator> by_group_;
+  size_t num_added_ = 0;          // to the stream, since it was written as a whole
+  std::optional<StreamId> hole_;  // the last entry that was removed from it unread and is not read past
 
   std::deque<RedisCommand> waiting_;  // at most max_waiting_
   StreamId last_id_;

@@ -1,15 +1,12 @@
 #include "monitor/redis_monitor.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <csignal>
 
 #include "base/files.h"
 #include "base/subprocess.h"
+#include "tests/base/taken_port.h"
 #include "tests/monitor/redis_fixture.h"
 
 namespace sluice::monitor {
@@ -83,10 +80,22 @@ TEST_F(RedisMonitorTest, CountsWhatIsQueuedAsLagAndWhatIsInTheBatchAsPending) {
 TEST_F(RedisMonitorTest, ADroppedQueuedGroupLeavesTheCountsRightOnceReadPast) {
   RedisMonitor monitor(address(), "r");
   monitor.queued(rollouts(1, 6));
-  monitor.ended({2});
-  monitor.batched({1, 3});
-  expect_group({.length = 5, .lag = 3, .pending = 2});
-  EXPECT_THAT(pending_groups(), ElementsAre("1", "3"));
+  expect_group({.length = 6, .lag = 6, .pending = 0});
+
+  monitor.ended({2, 4});
+  monitor.batched({1});
+  expect_group({.length = 4, .lag = -1, .pending = 1});
+  monitor.batched({3});
+  expect_group({.length = 4, .lag = -1, .pending = 2});
+  monitor.batched({5});
+
+  expect_group({.length = 4, .lag = 1, .pending = 3});
+  EXPECT_THAT(pending_groups(), ElementsAre("1", "3", "5"));
+  monitor.queued(rollouts(7, 8));
+  monitor.batched({6});
+  expect_group({.length = 6, .lag = 2, .pending = 4});
+  monitor.ended({1, 3, 5});
+  expect_group({.length = 3, .lag = 2, .pending = 1});
 }
 
 TEST_F(RedisMonitorTest, ABatchThatJumpsTheQueueReadsJustItsGroups) {
@@ -298,15 +307,7 @@ TEST_F(RedisMonitorTest, WhatIsTooMuchIsCountedAndThePictureIsRightAfterwards) {
 }
 
 TEST_F(RedisMonitorTest, APasswordAndADatabaseAreUsedOverTcp) {
-  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in any{};
-  any.sin_family = AF_INET;
-  any.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof any;
-  ASSERT_EQ(::bind(probe, reinterpret_cast<sockaddr*>(&any), size), 0);
-  ASSERT_EQ(::getsockname(probe, reinterpret_cast<sockaddr*>(&any), &size), 0);
-  ::close(probe);
-  const auto port = std::to_string(ntohs(any.sin_port));
+  const auto port = std::to_string(free_port());
   ask({"CONFIG", "SET", "bind", "127.0.0.1"});
   ASSERT_EQ(ask({"CONFIG", "SET", "port", port}).text, "OK");
   ask({"ACL", "SETUSER", "ada", "on", ">s3 cret", "~*", "&*", "+@all"});
