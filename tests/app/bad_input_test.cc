@@ -1,18 +1,16 @@
 // What is wrong is said in one line, with the exit code of its kind, and nothing is overwritten.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/file_lock.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "tests/app/sluice_process.h"
+#include "tests/base/taken_port.h"
 
 namespace sluice::app {
 namespace {
@@ -147,18 +145,11 @@ TEST_F(BadInput, ARunDirectoryInUse) {
 }
 
 TEST_F(BadInput, ATakenPort) {
-  const int taken = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ASSERT_EQ(::bind(taken, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(taken, 1), 0);
-  ASSERT_EQ(::getsockname(taken, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  const std::string url = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  std::optional<TakenPort> taken(std::in_place);
+  const std::string url = "tcp://127.0.0.1:" + std::to_string(taken->number());
 
   expect_refused({"run", "recipe.toml", "sft.steps=1", "rollout.address=" + url}, 4, {url});
-  ::close(taken);
+  taken.reset();
 
   // Free again, the run goes on over tcp.
   const auto resumed =

@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "tests/app/sluice_process.h"
+#include "tests/base/taken_port.h"
 
 namespace sluice::app {
 namespace {
@@ -168,19 +169,10 @@ TEST(Monitor, TopServesTheSamePageOfARunThatHasEnded) {
 
 TEST(Monitor, APageThatCannotBeServedIsSaidAndTheRunGoesOn) {
   const Workspace workspace;
-  const int taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  ASSERT_EQ(bind(taken, reinterpret_cast<sockaddr*>(&at), size), 0);
-  ASSERT_EQ(listen(taken, 1), 0);
-  getsockname(taken, reinterpret_cast<sockaddr*>(&at), &size);
-  const auto port = std::to_string(ntohs(at.sin_port));
-
+  const TakenPort taken;
+  const auto port = std::to_string(taken.number());
   const auto run = sluice(workspace, {"run", "recipe.toml", "monitor.redis=off", "sft.steps=1",
                                       "grpo.steps=2", "monitor.port=" + port});
-  close(taken);
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("no page: web page: cannot listen at 127.0.0.1:" + port));
 }

@@ -15,6 +15,7 @@
 #include <zmq.hpp>
 
 #include "base/error.h"
+#include "tests/base/taken_port.h"
 #include "tests/base/temp_folder.h"
 
 namespace sluice::transport {
@@ -191,27 +192,17 @@ TEST_F(Sockets, ThreeBadFramesInARowAndAPeerIsNotHeardForAWhile) {
 // A peer that speaks ZMTP 3.0 byte by byte.
 class RawRouter {
  public:
-  RawRouter() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_, 8), 0);
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    address_ = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
-  }
-  ~RawRouter() {
-    ::close(connection_);
-    ::close(listener_);
-  }
+  RawRouter() = default;
+  ~RawRouter() { ::close(connection_); }
 
-  const std::string& address() const { return address_; }
+  std::string address() const { return "tcp://127.0.0.1:" + std::to_string(port_.number()); }
 
   // Whether somebody connects within the time; then greets it and says that this is a ROUTER.
   bool accept(Millis timeout_ms) {
-    pollfd waiting{listener_, POLLIN, 0};
+    pollfd waiting{port_.socket(), POLLIN, 0};
     if (::poll(&waiting, 1, static_cast<int>(timeout_ms)) <= 0) return false;
     ::close(connection_);
-    connection_ = ::accept(listener_, nullptr, nullptr);
+    connection_ = ::accept(port_.socket(), nullptr, nullptr);
     const timeval longest{.tv_sec = kSoon / 1000, .tv_usec = 0};
     EXPECT_EQ(::setsockopt(connection_, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest), 0);
     const std::string signature("\xFF\0\0\0\0\0\0\0\0\x7F\3\0", 12);
@@ -231,9 +222,8 @@ class RawRouter {
   }
 
  private:
-  const int listener_;
+  const TakenPort port_;
   int connection_ = -1;
-  std::string address_;
 };
 
 TEST_F(Sockets, AConnectionThatBadBytesEndedIsMadeAnewWhenItIsAskedFor) {
