@@ -53,7 +53,7 @@ Command add_learner(CLI::App& app) {
     transport::keep_own_gpu(options);
     const std::string name = "learner-" + std::to_string(options.rank);
     const StateDump state_dump(name);
-    const Trace trace(name);
+    const Trace trace(arguments->stage + " " + name);
     keep_pulse(run.pulse("learner", options.rank));
     const auto stopped = [&signals] { return signals.received(); };
     try {
@@ -72,7 +72,7 @@ Command add_actor(CLI::App& app) {
     StopSignals signals;
     const auto name = "actor-" + std::to_string(arguments->index);
     const StateDump state_dump(name);
-    const Trace trace(name);
+    const Trace trace(arguments->stage + " " + name);
     const recipes::RunDirectory run(arguments->run);
     keep_pulse(run.pulse("actor", arguments->index));
     return exit_status(recipes::run_actor(run, arguments->stage, arguments->index,

@@ -28,13 +28,13 @@ struct RunArguments {
   bool resume = false, trace = false;
 };
 
-constexpr const char* kTracedStep = "step 3";  // the first ones differ from those that follow
+constexpr size_t kTracedStep = 3;  // the first ones differ from those that follow
 
 // What the processes kept while the run lasted becomes one file; none is no fault of the run.
 void write_trace(const std::filesystem::path& parts, const std::filesystem::path& file) {
   try {
-    write_file_atomically(file, join_traces(parts, kTracedStep).dump());
-    std::cout << "trace of " << kTracedStep << ": " << file.string() << std::endl;
+    write_file_atomically(file, join_traces(parts, "step ", kTracedStep).dump());
+    std::cout << "trace: " << file.string() << std::endl;
   } catch (const Error& error) {
     std::cerr << "sluice: no trace was written: " << error.what() << '\n';
   }
@@ -61,8 +61,8 @@ Command add_run(CLI::App& app) {
   app.add_option("--runs", arguments->runs, "Where run directories live")->capture_default_str();
   app.add_flag("--resume", arguments->resume, "Continue the run of this name, or start it");
   app.add_flag("--trace", arguments->trace,
-               "Write what every role did in the third step of each stage that trains to trace.json of the "
-               "run, for chrome://tracing or ui.perfetto.dev")
+               "Write what every role did in the third step of each stage that trains, or in its last, to "
+               "trace.json of the run, for chrome://tracing or ui.perfetto.dev")
       ->group(kMore);
   return [arguments] {
     StopSignals signals;

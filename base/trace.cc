@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -44,18 +45,18 @@ Span span_of(const Json& event) {
 
 }  // namespace
 
-Trace::Trace(const std::string& role) {
+Trace::Trace(const std::string& name) {
   const char* folder = std::getenv(kTraceVariable);
   if (folder == nullptr) return;
   auto& keep = file();
   const std::lock_guard lock(keep.mutex);
-  const auto name = fs::path(folder) / (role + ".jsonl");
+  const auto file_name = fs::path(folder) / (name + ".jsonl");
   std::error_code error;
   fs::create_directories(folder, error);
-  keep.out.open(name, std::ios::app);
-  require<EnvironmentError>(keep.out.is_open(), "trace: cannot write ", name.string());
+  keep.out.open(file_name, std::ios::app);
+  require<EnvironmentError>(keep.out.is_open(), "trace: cannot write ", file_name.string());
   keep.out
-      << Json({{"ph", "M"}, {"name", "process_name"}, {"pid", ::getpid()}, {"args", {{"name", role}}}}).dump()
+      << Json({{"ph", "M"}, {"name", "process_name"}, {"pid", ::getpid()}, {"args", {{"name", name}}}}).dump()
       << '\n';
   is_kept = true;
 }
@@ -82,17 +83,20 @@ void traced(std::string_view what, int64_t began_us) {
   if (keep.events++ < kMostEvents) keep.out << event.dump() << '\n';
 }
 
-Json join_traces(const fs::path& folder, const std::string& during) {
+Json join_traces(const fs::path& folder, const std::string& during, size_t nth) {
   std::vector<Json> events;
-  std::vector<Span> wanted;
+  std::map<int64_t, std::vector<Span>> found;  // by process, in the order of their ends
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() != ".jsonl") continue;
     for_each_whole_json_line(entry.path(), [&](int64_t, Json event) {
-      if (event.at("name") == during) wanted.push_back(span_of(event));
+      if (event.at("name").get_ref<const std::string&>().starts_with(during))
+        found[event.at("pid")].push_back(span_of(event));
       events.push_back(std::move(event));
     });
   }
-  require<DataError>(!wanted.empty(), "trace: nothing in ", folder.string(), " is called \"", during, "\"");
+  require<DataError>(!found.empty(), "trace: no event in ", folder.string(), " is a \"", during, "\"");
+  std::vector<Span> wanted;
+  for (const auto& [process, spans] : found) wanted.push_back(spans[std::min(nth, spans.size()) - 1]);
   std::erase_if(events, [&](const Json& event) {
     if (event.at("ph") != "X") return false;
     const auto span = span_of(event);

@@ -13,12 +13,12 @@ namespace sluice {
 
 inline constexpr const char* kTraceVariable = "SLUICE_TRACE";
 
-// The part of this process, which is called `role`: ROLE.jsonl in that folder, a line for each event, the
+// The part of this process, which is called `name`: NAME.jsonl in that folder, a line for each event, the
 // first 200,000 of them. One for each process, for as long as others trace.
 class Trace {
  public:
   // Throws EnvironmentError when the file cannot be made.
-  explicit Trace(const std::string& role);
+  explicit Trace(const std::string& name);
   ~Trace();
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
@@ -42,8 +42,9 @@ class Traced {
   const int64_t began_us_;
 };
 
-// The events of all files of a folder that fall into one called `during`, with it, as viewers read them.
-// Throws DataError when there is none of that name.
-Json join_traces(const std::filesystem::path& folder, const std::string& during);
+// The events of all files of a folder, as viewers read them, that fall into the `nth` of those whose name
+// begins with `during`, of each process that has such: into its last where it has fewer. Throws DataError
+// when none has.
+Json join_traces(const std::filesystem::path& folder, const std::string& during, size_t nth);
 
 }  // namespace sluice

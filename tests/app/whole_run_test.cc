@@ -127,15 +127,17 @@ TEST(WholeRun, ATraceShowsWhatEveryRoleDidInAStep) {
   const Workspace workspace;
   const auto run = sluice(workspace, {"run", "recipe.toml", "--trace"});
   ASSERT_EQ(run.code, 0) << run.err;
-  EXPECT_THAT(run.out, HasSubstr("trace of step 3: "));
+  EXPECT_THAT(run.out, HasSubstr("runs/tiny/trace.json"));
 
   auto traced = traced_by_role(workspace);
-  EXPECT_EQ(traced.at("learner-0").count("step 3"), 2);  // of sft, of grpo
-  for (const char* name : {"wait", "batch", "train", "reference", "publish"}) {
-    EXPECT_TRUE(traced.at("learner-0").contains(name)) << name;
+  EXPECT_TRUE(traced.at("sft learner-0").contains("step 3"));
+  EXPECT_TRUE(traced.at("sft learner-0").contains("read ahead"));  // for step 4
+  auto& learner = traced.at("grpo learner-0");
+  for (const char* name : {"step 3", "wait", "batch", "train", "reference", "publish"}) {
+    EXPECT_TRUE(learner.contains(name)) << name;
   }
-  auto& actors = traced.at("actor-0");
-  actors.merge(traced.at("actor-1"));  // one of them may have come later
+  auto& actors = traced.at("grpo actor-0");
+  actors.merge(traced.at("grpo actor-1"));  // one of them may have come later
   for (const char* name : {"decode", "real_words"}) EXPECT_TRUE(actors.contains(name)) << name;
   EXPECT_FALSE(fs::exists(workspace.run() / "traces"));
   expect_undisturbed(workspace);
@@ -147,20 +149,19 @@ TEST(WholeRun, PlansTheNextStepWhileItLearns) {
   const auto run =
       sluice(workspace, {"run", "recipe.toml", "--trace", "grpo.steps=4", "grpo.algorithm.epochs=20"});
   ASSERT_EQ(run.code, 0) << run.err;
-  EXPECT_TRUE(traced_by_role(workspace).at("learner-0").contains("plan ahead"));
+  EXPECT_TRUE(traced_by_role(workspace).at("grpo learner-0").contains("plan ahead"));
 }
 
 TEST(WholeRun, OfSupervisedStagesAloneIsTracedToo) {
   const Workspace workspace;
   const auto recipe = read_file(workspace / "recipe.toml");
   write_file_atomically(workspace / "recipe.toml", recipe.substr(0, recipe.rfind("[[stages]]")));
-  const auto run = sluice(workspace, {"run", "recipe.toml", "--trace"});
+  const auto run = sluice(workspace, {"run", "recipe.toml", "--trace", "sft.steps=2"});
   ASSERT_EQ(run.code, 0) << run.err;
 
-  const auto traced = traced_by_role(workspace);
-  EXPECT_TRUE(traced.at("learner-0").contains("step 3"));
-  EXPECT_TRUE(traced.at("learner-0").contains("train"));
-  EXPECT_TRUE(traced.at("learner-0").contains("read ahead"));  // for step 4
+  const auto traced = traced_by_role(workspace).at("sft learner-0");
+  EXPECT_TRUE(traced.contains("step 2"));  // there is no third
+  EXPECT_TRUE(traced.contains("train"));
 }
 
 TEST(WholeRun, SameSeedSameWeights) {

@@ -24,7 +24,7 @@ TEST(Trace, JoinsWhatAllThreadsDidDuringAStep) {
   ::setenv(kTraceVariable, (folder / "trace").c_str(), 1);
   {
     const Trace trace("learner-0");
-    { const Traced before("before"); }
+    for (const char* before : {"before", "step 1", "step 2"}) const Traced step(before);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     {
       const Traced step("step 3");
@@ -38,7 +38,7 @@ TEST(Trace, JoinsWhatAllThreadsDidDuringAStep) {
   ::unsetenv(kTraceVariable);
   { const Traced late("of nobody"); }
 
-  const auto trace = join_traces(folder / "trace", "step 3");
+  const auto trace = join_traces(folder / "trace", "step ", 3);
 
   EXPECT_EQ(names_in(trace),
             (std::multiset<std::string>{"inside", "of another thread", "process_name", "step 3"}));
@@ -48,7 +48,8 @@ TEST(Trace, JoinsWhatAllThreadsDidDuringAStep) {
     EXPECT_GE(event.at("dur"), 0);
     EXPECT_EQ(event.at("pid"), trace.at("traceEvents").at(0).at("pid"));
   }
-  EXPECT_THROW(join_traces(folder / "trace", "step 4"), DataError);
+  EXPECT_EQ(join_traces(folder / "trace", "step ", 9), trace);  // the last it has
+  EXPECT_THROW(join_traces(folder / "trace", "stage ", 1), DataError);
 }
 
 }  // namespace
