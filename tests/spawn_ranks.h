@@ -20,10 +20,6 @@ using RunRank = std::function<void(transport::Collective& group)>;
 using JoinRanks =
     std::function<std::unique_ptr<transport::Collective>(const transport::RankOptions& options)>;
 
-inline std::unique_ptr<transport::Collective> join_by_gloo(const transport::RankOptions& options) {
-  return std::make_unique<transport::GlooCollective>(options);
-}
-
 // Calls `run` once for each rank of a group and returns what each of them threw.
 inline std::vector<std::exception_ptr> thrown_by_ranks(int64_t size, const RunRank& run, Millis timeout_ms,
                                                        const JoinRanks& join) {
@@ -51,7 +47,7 @@ inline std::vector<std::exception_ptr> thrown_by_ranks(int64_t size, const RunRa
 
 // Calls `run` once for each rank of a group and rethrows what the first of them threw.
 inline void spawn_ranks(int64_t size, const RunRank& run, Millis timeout_ms = 60'000,
-                        const JoinRanks& join = join_by_gloo) {
+                        const JoinRanks& join = transport::make_gloo_collective) {
   for (const auto& error : thrown_by_ranks(size, run, timeout_ms, join)) {
     if (error) std::rethrow_exception(error);
   }
@@ -59,7 +55,7 @@ inline void spawn_ranks(int64_t size, const RunRank& run, Millis timeout_ms = 60
 
 // Calls `run` once for each rank of a group and returns what each says that went wrong; "" where nothing did.
 inline std::vector<std::string> messages_of_ranks(int64_t size, const RunRank& run, Millis timeout_ms,
-                                                  const JoinRanks& join = join_by_gloo) {
+                                                  const JoinRanks& join = transport::make_gloo_collective) {
   std::vector<std::string> messages;
   for (const auto& error : thrown_by_ranks(size, run, timeout_ms, join)) {
     messages.emplace_back();

@@ -13,7 +13,7 @@ namespace sluice::transport {
 std::unique_ptr<Collective> join_ranks(const RankOptions& options, const at::Device& device) {
   if (options.size == 1) return std::make_unique<SoloCollective>();
   if (device.is_cuda()) return make_nccl_collective(options, device);
-  return std::make_unique<GlooCollective>(options);
+  return make_gloo_collective(options);
 }
 
 std::string broadcast(Collective& ranks, const std::string& bytes) {

@@ -7,8 +7,8 @@
 
 namespace sluice::transport {
 
-// As GlooCollective, for tensors of `device`; what lies on the CPU is summed there and comes back. Throws
-// EnvironmentError in a build without CUDA.
+// As make_gloo_collective(), for tensors of `device`; what lies on the CPU is summed there and comes back.
+// Throws EnvironmentError in a build without CUDA.
 std::unique_ptr<Collective> make_nccl_collective(const RankOptions& options, const at::Device& device);
 
 }  // namespace sluice::transport

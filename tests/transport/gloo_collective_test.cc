@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/pulse.h"
+#include "tests/base/taken_port.h"
 #include "tests/spawn_ranks.h"
 #include "tests/transport/collective_cases.h"
 
@@ -72,14 +73,15 @@ TEST(GlooCollective, GivesEveryRankTheSameBitsEveryTime) {
 
 TEST(GlooCollective, NamesTheRankThatNeverCame) {
   const TempFolder folder;
-  const auto message = message_of<EnvironmentError>(
-      [&] { GlooCollective({.meeting = folder / "meeting", .rank = 0, .size = 3, .timeout_ms = 200}); });
+  const auto message = message_of<EnvironmentError>([&] {
+    make_gloo_collective({.meeting = folder / "meeting", .rank = 0, .size = 3, .timeout_ms = 200});
+  });
   EXPECT_THAT(message, HasSubstr("rank 0 of 3 waited 200 ms at " + folder.path().string()));
   EXPECT_THAT(message, HasSubstr("ranks 1, 2 did not come"));
 }
 
 TEST(GlooCollective, NamesTheRankThatDoesNotComeToASum) {
-  name_the_rank_that_does_not_come_to_a_sum(at::kCPU, /*timeout_ms=*/300, join_by_gloo);
+  name_the_rank_that_does_not_come_to_a_sum(at::kCPU, /*timeout_ms=*/300, make_gloo_collective);
 }
 
 TEST(GlooCollective, WaitsLongerForARankThatLives) {
@@ -162,11 +164,11 @@ TEST(GlooCollective, NamesTheRankThatDoesNotComeToASumBegunEarly) {
   ::signal(SIGPIPE, SIG_IGN);  // as of every role
   std::string message;
   try {
-    GlooCollective group(options);
+    const auto group = make_gloo_collective(options);
     auto numbers = at::ones({1 << 20});
     for (int i = 1; i <= 10; ++i) {
       if (options.rank == 2 && i == 3) std::this_thread::sleep_for(std::chrono::milliseconds(500));
-      const auto end = group.begin_sum(numbers);
+      const auto end = group->begin_sum(numbers);
       if (options.rank == 1 && i == 3) ::raise(signal);
       end();
     }
@@ -204,26 +206,28 @@ TEST(GlooCollective, EveryRankNamesTheProcessThatIsKilledOrStoppedInASum) {
 
 // Two of three, at the port that rank 0 listens to.
 TEST(GlooCollective, MeetsAtAnAddress) {
-  const std::string address = "127.0.0.1:" + std::to_string(20'000 + ::getpid() % 20'000);
+  const std::string address = "127.0.0.1:" + std::to_string(free_port());
   std::vector<std::string> told(2);
   const auto run = [&](int64_t rank) {
     at::set_num_threads(1);
-    GlooCollective group({.rank = rank, .size = 2, .timeout_ms = 10'000, .address = address});
-    told[static_cast<size_t>(rank)] = broadcast(group, rank == 0 ? "bytes" : "other bytes");
+    const auto group =
+        make_gloo_collective({.rank = rank, .size = 2, .timeout_ms = 10'000, .address = address});
+    told[static_cast<size_t>(rank)] = broadcast(*group, rank == 0 ? "bytes" : "other bytes");
   };
   { const std::jthread first(run, 0), second(run, 1); }
   EXPECT_EQ(told, std::vector<std::string>({"bytes", "bytes"}));
-  EXPECT_THAT(message_of<UsageError>([] { GlooCollective({.size = 2, .address = "localhost"}); }),
+  EXPECT_THAT(message_of<UsageError>([] { make_gloo_collective({.size = 2, .address = "localhost"}); }),
               HasSubstr("\"localhost\" is none"));
 }
 
 // Whoever waits looks ten times a second; rank 0, which comes last, ends at once and the store with it.
 TEST(GlooCollective, TheRankWithTheStoreLetsTheOthersSeeThatAWaitIsOver) {
-  const std::string address = "127.0.0.1:" + std::to_string(20'000 + (::getpid() + 1) % 20'000);
+  const std::string address = "127.0.0.1:" + std::to_string(free_port());
   const auto run = [&](int64_t rank) {
-    GlooCollective group({.rank = rank, .size = 2, .timeout_ms = 10'000, .address = address});
+    const auto group =
+        make_gloo_collective({.rank = rank, .size = 2, .timeout_ms = 10'000, .address = address});
     if (rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(400));
-    EXPECT_NO_THROW(group.meet()) << "rank " << rank;
+    EXPECT_NO_THROW(group->meet()) << "rank " << rank;
   };
   for (int i = 0; i < 5; ++i) const std::jthread first(run, 0), second(run, 1);
 }
@@ -237,7 +241,7 @@ TEST(Collective, TellsAllWhatRankZeroSaysAndWhatEachSays) {
 }
 
 TEST(GlooCollective, RefusesARankOutsideItsGroupAndATensorWithGaps) {
-  EXPECT_THAT(message_of<UsageError>([] { GlooCollective({.meeting = "x", .rank = 2, .size = 2}); }),
+  EXPECT_THAT(message_of<UsageError>([] { make_gloo_collective({.meeting = "x", .rank = 2, .size = 2}); }),
               HasSubstr("rank 2 of 2"));
   spawn_ranks(1, [](Collective& group) {
     auto gaps = at::ones({4, 2}).select(1, 0);
