@@ -342,7 +342,7 @@ std::string man_page(const CLI::App& root) {
   }
   out << ".SH EXIT STATUS\n"
          "0 done; 1 failed; 2 usage or recipe; 3 data or model unreadable; 4 environment; 5 stopped by a\n"
-         "guard; 130 and 143 stopped by a signal with a checkpoint, \\-\\-resume goes on.\n"
+         "guard or a health rule; 130 and 143 stopped by a signal with a checkpoint, \\-\\-resume goes on.\n"
          ".SH SEE ALSO\n`sluice help KEY` explains a key of a recipe, `sluice help recipe` all of them.\n";
   return out.str();
 }
