@@ -14,6 +14,9 @@
 
 namespace sluice::transport {
 
+// Used by one thread at a time. The ranks call all_reduce_sum(), broadcast() and meet() equally often and in
+// one order, with contiguous tensors of one shape and type. Throws Error naming the ranks that have not come
+// in time, or that have stopped or died meanwhile; the group is of no use from then on.
 class Collective {
  public:
   virtual ~Collective() = default;

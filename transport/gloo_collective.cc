@@ -1,7 +1,5 @@
 #include "transport/gloo_collective.h"
 
-#include <ATen/ATen.h>
-
 #include <chrono>
 #include <cstdlib>
 #include <memory>

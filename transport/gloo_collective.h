@@ -11,7 +11,7 @@ namespace sluice::transport {
 // Each rank's part of a sum is added in the order of the ring and sent on as it is, so all ranks have the
 // same bits, and the same ones again in another run of as many ranks. Returns when all ranks are there.
 // Throws UsageError for a rank outside the group, EnvironmentError naming the ranks that have not come in
-// time; from then on an Error names those that have not come to a sum, or that have stopped or died in it.
+// time.
 std::unique_ptr<Collective> make_gloo_collective(const RankOptions& options);
 
 }  // namespace sluice::transport

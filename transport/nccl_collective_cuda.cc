@@ -1,4 +1,3 @@
-#include <ATen/ATen.h>
 #include <stdlib.h>
 
 #include <chrono>

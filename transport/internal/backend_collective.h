@@ -11,10 +11,7 @@
 
 namespace sluice::transport::internal {
 
-// Used by one thread at a time. The ranks call all_reduce_sum(), broadcast() and meet() equally often and in
-// one order, with tensors of one shape and type, contiguous ones; what lies on another device than the
-// backend's goes there and comes back. An Error names the ranks that have not come to a sum or broadcast in
-// time, or that have stopped or died in it; the group is of no use from then on.
+// What lies on another device than the backend's goes there and comes back, but for begin_sum().
 class BackendCollective final : public Collective {
  public:
   using MakeBackend =

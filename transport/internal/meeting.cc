@@ -273,7 +273,7 @@ Meeting::Meeting(const RankOptions& options) : options_(options) {
 }
 
 Meeting::~Meeting() {
-  const bool has_store = progress_ != nullptr && !options_.address.empty() && options_.rank == 0;
+  const bool has_store = !options_.address.empty() && options_.rank == 0;
   if (!has_store || met_ == 0 || met_ != num_begun_) return;
   try {
     wait_until([&] { return behind(progress_->look(), &Signs::met, met_).empty(); }, kWitnessMs);

@@ -63,7 +63,6 @@ class Meeting {
   // The store goes with the rank that has it: where the last that was begun is a wait, that rank lets the
   // others see first that it is over.
   ~Meeting();
-  Meeting(Meeting&&) = default;
 
   const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
   // "rank 0 of 3"
