@@ -67,7 +67,7 @@ class RedisMonitor final : public MetricSink {
   void event(const std::string& text);  // pub/sub; nobody hears it while the server is away
   // The rollouts stream and its group `learner`: entries live from journal to fate.
   void queued(std::vector<QueuedRollout> groups);     // XADD
-  void batched(const std::vector<uint64_t>& groups);  // XREADGROUP: pending from now on
+  void batched(const std::vector<uint64_t>& groups);  // XREADGROUP, XGROUP SETID: pending from now on
   void ended(const std::vector<uint64_t>& groups);    // XACK and XDEL
 
   // From now on the commands stream is read, behind the command that a process of this run took last; "" for

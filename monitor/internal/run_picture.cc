@@ -210,9 +210,12 @@ void RunPicture::ended(const std::vector<uint64_t>& groups) {
     by_group_.erase(found);
     any = true;
     remove.push_back(to_string(at->id));
-    if (at->in_batch) acknowledge.push_back(to_string(at->id));
-    if (!at->in_batch) hole_ = std::max(hole_.value_or(at->id), at->id);
-    any_read = any_read || at->in_batch;
+    if (at->in_batch) {
+      acknowledge.push_back(to_string(at->id));
+      any_read = true;
+    } else {
+      hole_ = std::max(hole_.value_or(at->id), at->id);
+    }
     (at->in_batch ? in_batch_ : queued_).erase(at);
   }
   if (any_read) add(std::move(acknowledge));

@@ -98,6 +98,19 @@ TEST_F(RedisMonitorTest, ADroppedQueuedGroupLeavesTheCountsRightOnceReadPast) {
   expect_group({.length = 3, .lag = 2, .pending = 1});
 }
 
+TEST_F(RedisMonitorTest, TheCountsAreRightPastAGroupDroppedFromAStreamThatWasWrittenAgain) {
+  RedisMonitor monitor(address(), "r");
+  tell_a_story(monitor);
+  expect_the_story();
+  ASSERT_EQ(ask({"FLUSHALL"}).text, "OK");
+  expect_the_story();  // 7 entries, of the 10 there were
+
+  monitor.ended({8});
+  monitor.batched({7, 9});
+
+  expect_group({.length = 6, .lag = 1, .pending = 5});
+}
+
 TEST_F(RedisMonitorTest, ABatchThatJumpsTheQueueReadsJustItsGroups) {
   RedisMonitor monitor(address(), "r");
   monitor.queued(rollouts(1, 5));
