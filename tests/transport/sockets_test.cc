@@ -192,7 +192,6 @@ TEST_F(Sockets, ThreeBadFramesInARowAndAPeerIsNotHeardForAWhile) {
 // A peer that speaks ZMTP 3.0 byte by byte.
 class RawRouter {
  public:
-  RawRouter() = default;
   ~RawRouter() { ::close(connection_); }
 
   std::string address() const { return "tcp://127.0.0.1:" + std::to_string(port_.number()); }
