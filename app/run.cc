@@ -80,7 +80,10 @@ Command add_run(CLI::App& app) {
       std::cout << "there is no run " << recipe.name << " in " << arguments->runs
                 << " to go on with: it begins" << std::endl;
     const auto traces = std::filesystem::absolute(run.directory.root() / "traces");
-    if (arguments->trace) ::setenv(kTraceVariable, traces.c_str(), 1);
+    if (arguments->trace) {
+      std::filesystem::remove_all(traces);  // of a run that was killed
+      ::setenv(kTraceVariable, traces.c_str(), 1);
+    }
     const int status = recipes::supervise(run, recipe, signals, resume_command(*arguments));
     if (arguments->trace) write_trace(traces, run.directory.root() / "trace.json");
     if (signals.received() != 0)

@@ -45,11 +45,12 @@ def off_scale(completions, **_):
     return [score * (1 if groups <= 100 else 1000) for score in letter_e(completions)]
 
 
-# Twelve times as slow as the learner of late, which works the longer the busier the machine is.
+# Fourteen times as slow as the learner of late, which works the longer the busier the machine is.
 def slow(completions, **_):
-    steps = [json.loads(line) for line in open("runs/slow_scorer/metrics.jsonl")]
+    lines = [line for line in open("runs/slow_scorer/metrics.jsonl") if line.endswith("\n")]
+    steps = [json.loads(line) for line in lines]
     works = [step["step_time"] - step["time/wait"] for step in steps if "time/wait" in step]
-    time.sleep(12 * max(works[-3:], default=0.03))
+    time.sleep(14 * max(works[-3:], default=0.03))
     return variety(completions)
 )";
 

@@ -100,7 +100,7 @@ TEST(RanksRun, TheTimeOfAStepIsTheSumOfItsParts) {
 }
 
 TEST(RanksRun, ATraceShowsWhatEveryRankDidInAStep) {
-  const auto traced = traced_by_role(undisturbed());
+  const auto traced = traced_by_process(undisturbed());
   for (const char* rank : {"learner-0", "learner-1"}) {
     EXPECT_TRUE(traced.at(std::string("sft ") + rank).contains("step 3")) << rank;
     for (const char* name : {"step 3", "wait", "batch", "train", "reference"}) {

@@ -264,7 +264,7 @@ void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string&
   EXPECT_NEAR(steps_s, last_s - first_s, 0.02 * (last_s - first_s) + 0.03);
 }
 
-std::map<std::string, std::multiset<std::string>> traced_by_role(const Workspace& workspace) {
+std::map<std::string, std::multiset<std::string>> traced_by_process(const Workspace& workspace) {
   std::map<int64_t, std::string> roles;
   std::map<std::string, std::multiset<std::string>> names;
   const Json trace = read_json(workspace.run() / "trace.json");

@@ -120,6 +120,6 @@ void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string&
                                   const std::vector<std::string>& parts);
 
 // Of the events of trace.json, by the name of their process.
-std::map<std::string, std::multiset<std::string>> traced_by_role(const Workspace& workspace);
+std::map<std::string, std::multiset<std::string>> traced_by_process(const Workspace& workspace);
 
 }  // namespace sluice::app

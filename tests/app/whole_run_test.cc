@@ -129,7 +129,7 @@ TEST(WholeRun, ATraceShowsWhatEveryRoleDidInAStep) {
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_THAT(run.out, HasSubstr("runs/tiny/trace.json"));
 
-  auto traced = traced_by_role(workspace);
+  auto traced = traced_by_process(workspace);
   EXPECT_TRUE(traced.at("sft learner-0").contains("step 3"));
   EXPECT_TRUE(traced.at("sft learner-0").contains("read ahead"));  // for step 4
   auto& learner = traced.at("grpo learner-0");
@@ -149,7 +149,7 @@ TEST(WholeRun, PlansTheNextStepWhileItLearns) {
   const auto run =
       sluice(workspace, {"run", "recipe.toml", "--trace", "grpo.steps=4", "grpo.algorithm.epochs=20"});
   ASSERT_EQ(run.code, 0) << run.err;
-  EXPECT_TRUE(traced_by_role(workspace).at("grpo learner-0").contains("plan ahead"));
+  EXPECT_TRUE(traced_by_process(workspace).at("grpo learner-0").contains("plan ahead"));
 }
 
 TEST(WholeRun, OfSupervisedStagesAloneIsTracedToo) {
@@ -159,7 +159,7 @@ TEST(WholeRun, OfSupervisedStagesAloneIsTracedToo) {
   const auto run = sluice(workspace, {"run", "recipe.toml", "--trace", "sft.steps=2"});
   ASSERT_EQ(run.code, 0) << run.err;
 
-  const auto traced = traced_by_role(workspace).at("sft learner-0");
+  const auto traced = traced_by_process(workspace).at("sft learner-0");
   EXPECT_TRUE(traced.contains("step 2"));  // there is no third
   EXPECT_TRUE(traced.contains("train"));
 }

@@ -49,6 +49,13 @@ TEST(Trace, JoinsWhatAllThreadsDidDuringAStep) {
     EXPECT_EQ(event.at("pid"), trace.at("traceEvents").at(0).at("pid"));
   }
   EXPECT_EQ(join_traces(folder / "trace", "step ", 9), trace);  // the last it has
+
+  folder.write("trace/of another process.jsonl", R"({"ph":"X","name":"step 7","ts":1,"dur":2,"pid":1,"tid":1}
+{"ph":"X","name":"step 8","ts":4,"dur":2,"pid":1,"tid":1}
+)");
+  auto names = names_in(trace);
+  names.insert("step 8");  // it has no third
+  EXPECT_EQ(names_in(join_traces(folder / "trace", "step ", 3)), names);
   EXPECT_THROW(join_traces(folder / "trace", "stage ", 1), DataError);
 }
 
