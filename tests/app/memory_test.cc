@@ -118,8 +118,8 @@ Compared compare(const std::string& recipe, const std::vector<std::string>& more
   return compared;
 }
 
-// What learners keep is planned within a quarter. Activations are planned as their numbers, beside which the
-// allocator keeps the holes between those of one block and the next, as many as the order of frees makes.
+// What learners keep is planned within a quarter. Activations are planned as their numbers; what is held
+// beside them differs from run to run.
 constexpr double kKept = 1.25, kActivations = 1.45;
 
 void expect_planned(int64_t seen, int64_t planned, double most, const std::string& what) {
