@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <string>
@@ -110,28 +111,29 @@ Compared compare(const std::string& recipe, const std::vector<std::string>& more
     arguments.push_back(model);
     return arguments;
   };
-  const auto wide = peaks_of(recipe, with(kWide)), narrow = peaks_of(recipe, with(kNarrow));
+  const auto narrow = peaks_of(recipe, with(kNarrow));
   const auto plan = plan_of(recipe, with(kWide)), least = plan_of(recipe, with(kNarrow));
   Compared compared;
   for (const auto& [role, bytes] : plan) compared.planned += bytes - least.at(role);
-  compared.seen = wide.rbegin()->second - narrow.rbegin()->second;
+  // Peaks of one run differ by a tenth from those of the next: the least is what was needed.
+  compared.seen = std::numeric_limits<int64_t>::max();
+  for (int run = 0; run < 3; ++run) {
+    const auto wide = peaks_of(recipe, with(kWide));
+    compared.seen = std::min(compared.seen, wide.rbegin()->second - narrow.rbegin()->second);
+  }
   return compared;
 }
 
-// What learners keep is planned within a quarter. Activations are planned as their numbers; what is held
-// beside them differs from run to run.
-constexpr double kKept = 1.25, kActivations = 1.45;
-
-void expect_planned(int64_t seen, int64_t planned, double most, const std::string& what) {
+void expect_planned(int64_t seen, int64_t planned, const std::string& what) {
   testing::Test::RecordProperty(what + "_planned", std::to_string(planned));
   testing::Test::RecordProperty(what + "_seen", std::to_string(seen));
   EXPECT_GT(static_cast<double>(seen), 0.85 * static_cast<double>(planned)) << what;
-  EXPECT_LT(static_cast<double>(seen), most * static_cast<double>(planned)) << what;
+  EXPECT_LT(static_cast<double>(seen), 1.25 * static_cast<double>(planned)) << what;
 }
 
 TEST(PlannedMemory, IsWhatALearnerTakes) {
   const auto one = compare("supervised.toml");
-  expect_planned(one.seen, one.planned, kKept, "one_rank");
+  expect_planned(one.seen, one.planned, "one_rank");
   EXPECT_GT(one.planned, 4 * kWeights);
 }
 
@@ -139,8 +141,8 @@ TEST(PlannedMemory, IsWhatActivationsTakeAndWhatCheckpointsLeaveOfThem) {
   const std::vector<std::string> many = {"batch.examples_per_step=16"};
   const auto all = compare("supervised.toml", many);
   const auto few = compare("supervised.toml", {many[0], "batch.gradient_checkpointing=true"});
-  expect_planned(all.seen, all.planned, kActivations, "activations");
-  expect_planned(few.seen, few.planned, kActivations, "checkpoints");
+  expect_planned(all.seen, all.planned, "activations");
+  expect_planned(few.seen, few.planned, "checkpoints");
   EXPECT_NEAR(static_cast<double>(all.seen - few.seen), static_cast<double>(all.planned - few.planned),
               0.2 * static_cast<double>(all.planned));
   EXPECT_LT(few.seen, all.seen);

@@ -265,16 +265,16 @@ void expect_steps_sum_to_the_time(const Workspace& workspace, const std::string&
 }
 
 std::map<std::string, std::multiset<std::string>> traced_by_process(const Workspace& workspace) {
-  std::map<int64_t, std::string> roles;
+  std::map<int64_t, std::string> processes;
   std::map<std::string, std::multiset<std::string>> names;
   const Json trace = read_json(workspace.run() / "trace.json");
   for (const auto& event : trace.at("traceEvents")) {
     if (event.at("ph") != "M") continue;
-    roles[event.at("pid")] = event.at("args").at("name");
-    names[roles[event.at("pid")]];
+    processes[event.at("pid")] = event.at("args").at("name");
+    names[processes[event.at("pid")]];
   }
   for (const auto& event : trace.at("traceEvents")) {
-    if (event.at("ph") == "X") names[roles.at(event.at("pid"))].insert(event.at("name"));
+    if (event.at("ph") == "X") names[processes.at(event.at("pid"))].insert(event.at("name"));
   }
   return names;
 }
